@@ -1,0 +1,26 @@
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace blip2 {
+
+// The one exception of the library: what went wrong (expected, got), where (file, offset, tensor,
+// record) and what to do about it. It becomes an exit code or an HTTP reply once, at the edge.
+// what() reads "where: message; hint".
+class Error : public std::runtime_error {
+ public:
+  explicit Error(std::string message, std::string where = {}, std::string hint = {});
+
+  const std::string& message() const { return message_; }
+  const std::string& where() const { return where_; }
+  const std::string& hint() const { return hint_; }
+
+  // The same error with an outer place put before its own ("model/config.json: text_config").
+  Error within(const std::string& outer) const;
+
+ private:
+  std::string message_, where_, hint_;
+};
+
+}  // namespace blip2

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace blip2 {
+
+// The candidate with the smallest edit distance to `word` if it is near enough to be a likely typo,
+// otherwise empty: for "did you mean".
+std::string nearest_match(std::string_view word, std::span<const std::string> candidates);
+
+}  // namespace blip2

@@ -1,0 +1,1 @@
+// The one source that owns the precompiled torch header; every other target reuses it.
