@@ -9,6 +9,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
+#include "blip2/base/hash.h"
 #include "blip2/base/nearest.h"
 #include "blip2/base/parallel.h"
 #include "blip2/base/progress.h"
@@ -108,6 +109,20 @@ TEST(ParallelTest, VisitsEachOnceAndForwardsErrors) {
   parallel_for(seen.size(), 4, [&](std::size_t i) { ++seen[i]; });
   for (const auto& count : seen) EXPECT_EQ(count, 1);
   EXPECT_THROW(parallel_for(10, 2, [](std::size_t) { throw Error("x"); }), Error);
+}
+
+TEST(HashTest, SeesEveryBitAndTheLength) {
+  std::vector<std::byte> bytes(77);
+  std::vector<std::uint64_t> seen{hash_bytes(bytes)};
+  for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
+    bytes[bit / 8] ^= std::byte(1 << bit % 8);
+    seen.push_back(hash_bytes(bytes));
+    bytes[bit / 8] ^= std::byte(1 << bit % 8);
+  }
+  seen.push_back(hash_bytes(std::span(bytes).first(76)));
+  std::sort(seen.begin(), seen.end());
+  EXPECT_EQ(std::adjacent_find(seen.begin(), seen.end()), seen.end());
+  EXPECT_EQ(hash_text(0xabc), "0000000000000abc");
 }
 
 TEST(NearestTest, SuggestsOnlyLikelyTypos) {

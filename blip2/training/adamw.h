@@ -1,0 +1,49 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <string>
+#include <vector>
+
+#include "blip2/io/tensor_file.h"
+#include "blip2/training/recipe.h"
+
+namespace blip2 {
+
+struct NamedTensor {
+  std::string name;
+  at::Tensor value;
+};
+
+// AdamW (Loshchilov & Hutter 2019) on f32 parameters in two groups: weights of two or more
+// dimensions decay, biases and other 1-D parameters do not (LAVIS's rule).
+class AdamW {
+ public:
+  AdamW(std::vector<NamedTensor> parameters, const OptimizerRecipe& recipe);
+
+  // One update from the parameters' gradients, clipped to the recipe's norm; a parameter without a
+  // gradient stays as it is. Clears the gradients. Returns the norm before clipping; if it is not
+  // finite, nothing has been changed.
+  double step(double lr);
+
+  // The moments and counts, named "exp_avg.NAME" and so on.
+  std::vector<NamedTensor> state() const;
+  // Error if the file's state is not that of these parameters.
+  void load_state(const TensorFile& file);
+
+  const std::vector<NamedTensor>& parameters() const { return parameters_; }
+
+ private:
+  struct Group {
+    double weight_decay;
+    std::vector<std::size_t> members;
+  };
+  void update(const Group& group, double lr, const at::Tensor& gradient_scale);
+
+  std::vector<NamedTensor> parameters_;
+  OptimizerRecipe recipe_;
+  std::vector<Group> groups_;
+  std::vector<at::Tensor> exp_avg_, exp_avg_sq_, steps_;
+};
+
+}  // namespace blip2

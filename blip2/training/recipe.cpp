@@ -1,0 +1,168 @@
+#include "blip2/training/recipe.h"
+
+#include <fmt/format.h>
+
+#include <toml++/toml.h>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "blip2/base/error.h"
+#include "blip2/base/file.h"
+
+namespace blip2 {
+namespace {
+
+constexpr std::uint64_t kMaxTomlBytes = 1u << 20;
+
+nlohmann::json to_json(const toml::table& table) {
+  std::ostringstream text;
+  text << toml::json_formatter(table);
+  return nlohmann::json::parse(text.str());
+}
+
+nlohmann::json parse_toml(const std::string& text, const std::string& where) {
+  try {
+    return to_json(toml::parse(text, where));
+  } catch (const toml::parse_error& error) {
+    const auto& at = error.source().begin;
+    throw Error(std::string(error.description()),
+                fmt::format("{}:{}:{}", where, at.line, at.column), "expected TOML");
+  }
+}
+
+// A value as TOML writes it; what is not TOML is taken as a bare string.
+nlohmann::json parse_setting_value(const std::string& text) {
+  try {
+    return to_json(toml::parse("value = " + text)).at("value");
+  } catch (const toml::parse_error&) {
+    return text;
+  }
+}
+
+void apply_setting(nlohmann::json& recipe, const std::string& setting) {
+  const auto equals = setting.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    throw Error(fmt::format("expected key=value, got '{}'", setting), "--set");
+  }
+  nlohmann::json* place = &recipe;
+  std::istringstream keys(setting.substr(0, equals));
+  for (std::string key; std::getline(keys, key, '.');) {
+    if (place->is_null()) *place = nlohmann::json::object();
+    if (!place->is_object()) throw Error(fmt::format("'{}' is not a table", setting), "--set");
+    place = &(*place)[key];
+  }
+  *place = parse_setting_value(setting.substr(equals + 1));
+}
+
+void resolve(std::string& path, const std::filesystem::path& folder) {
+  if (!path.empty()) path = (folder / path).lexically_normal().string();
+}
+
+// Makes the paths of a recipe that is still JSON absolute to `folder`.
+void resolve_paths(nlohmann::json& recipe, const std::filesystem::path& folder) {
+  const auto each = [&](nlohmann::json& value) {
+    if (!value.is_string()) return;
+    std::string path = value.get<std::string>();
+    resolve(path, folder);
+    value = path;
+  };
+  if (!recipe.is_object()) return;
+  if (recipe.contains("init")) each(recipe["init"]);
+  if (!recipe.contains("data") || !recipe["data"].is_object()) return;
+  for (const char* key : {"train", "validation", "cache"}) {
+    if (!recipe["data"].contains(key)) continue;
+    nlohmann::json& value = recipe["data"][key];
+    if (value.is_array()) {
+      for (auto& item : value) each(item);
+    } else {
+      each(value);
+    }
+  }
+}
+
+void require(bool holds, const std::string& where, const char* key, const std::string& expected,
+             const std::string& got) {
+  if (!holds) {
+    throw Error(fmt::format("expected {}, got {}", expected, got),
+                fmt::format("{}: {}", where, key));
+  }
+}
+
+template <typename T>
+void require_range(T value, double low, double high, const std::string& where, const char* key) {
+  require(value >= low && value <= high, where, key, fmt::format("a number in [{}, {}]", low, high),
+          fmt::format("{}", value));
+}
+
+void validate_data(const Recipe& recipe, const std::string& where) {
+  const DataRecipe& data = recipe.data;
+  require(!data.train.empty(), where, "data.train", "at least one JSONL file", "none");
+  require(data.weights.empty() || data.weights.size() == data.train.size(), where, "data.weights",
+          fmt::format("one weight for each of the {} train files", data.train.size()),
+          fmt::format("{}", data.weights.size()));
+  for (double weight : data.weights) require_range(weight, 1e-6, 1e6, where, "data.weights");
+  require_range(data.views, 0, 1000, where, "data.views");
+  require_range(data.max_text_tokens, 3, 4096, where, "data.max_text_tokens");
+  require_range(data.bad_share, 0, 1, where, "data.bad_share");
+  require(data.feature_type == "bf16" || data.feature_type == "f32", where, "data.feature_type",
+          "bf16 or f32", data.feature_type);
+}
+
+void validate_optimizer(const Recipe& recipe, const std::string& where) {
+  const OptimizerRecipe& optimizer = recipe.optimizer;
+  require_range(optimizer.lr, 0, 1, where, "optimizer.lr");
+  require_range(optimizer.weight_decay, 0, 10, where, "optimizer.weight_decay");
+  require_range(optimizer.beta1, 0, 0.9999999, where, "optimizer.beta1");
+  require_range(optimizer.beta2, 0, 0.9999999, where, "optimizer.beta2");
+  require_range(optimizer.eps, 1e-16, 1, where, "optimizer.eps");
+  require_range(optimizer.clip, 0, 1e6, where, "optimizer.clip");
+  require_range(recipe.schedule.warmup_steps, 0, 1e9, where, "schedule.warmup_steps");
+  require_range(recipe.schedule.min_lr, 0, optimizer.lr, where, "schedule.min_lr");
+}
+
+}  // namespace
+
+nlohmann::json read_toml(const std::filesystem::path& path) {
+  return parse_toml(read_file(path, kMaxTomlBytes), path.string());
+}
+
+void validate_recipe(const Recipe& recipe, const std::string& where) {
+  require(recipe.stage == 1 || recipe.stage == 2, where, "stage", "1 or 2",
+          fmt::format("{}", recipe.stage));
+  require(!recipe.init.empty(), where, "init", "a model directory", "nothing");
+  require_range(recipe.steps, 1, 1e9, where, "steps");
+  require_range(recipe.batch_size, 1, 65536, where, "batch_size");
+  require_range(recipe.seed, 0, 9e18, where, "seed");
+  require_range(recipe.log_every, 1, 1e9, where, "log_every");
+  require_range(recipe.dropout, 0, 0.9, where, "dropout");
+  require_range(recipe.augmentation.min_scale, 0.01, 1, where, "augmentation.min_scale");
+  require_range(recipe.augmentation.flip, 0, 1, where, "augmentation.flip");
+  require_range(recipe.checkpoint.every, 1, 1e9, where, "checkpoint.every");
+  require_range(recipe.checkpoint.keep, 1, 1e6, where, "checkpoint.keep");
+  require_range(recipe.objectives.label_smoothing, 0, 0.99, where, "objectives.label_smoothing");
+  for (double weight : {recipe.objectives.itc, recipe.objectives.itm, recipe.objectives.itg}) {
+    require_range(weight, 0, 1e6, where, "objectives");
+  }
+  const std::string& precision = recipe.precision;
+  require(precision == "auto" || precision == "bf16" || precision == "f32", where, "precision",
+          "auto, bf16 or f32", precision);
+  require(recipe.prompt.question.find("{}") != std::string::npos, where, "prompt.question",
+          "a template that holds {} for the question", recipe.prompt.question);
+  validate_data(recipe, where);
+  validate_optimizer(recipe, where);
+}
+
+Recipe load_recipe(const std::filesystem::path& path, std::span<const std::string> settings) {
+  nlohmann::json merged = read_toml(path);
+  resolve_paths(merged, std::filesystem::absolute(path).parent_path());
+  nlohmann::json changes = nlohmann::json::object();
+  for (const std::string& setting : settings) apply_setting(changes, setting);
+  resolve_paths(changes, std::filesystem::current_path());
+  merged.merge_patch(changes);
+  Recipe recipe;
+  read_fields(recipe, merged, path.string());
+  validate_recipe(recipe, path.string());
+  return recipe;
+}
+
+}  // namespace blip2

@@ -1,0 +1,155 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "blip2/io/fields.h"
+
+namespace blip2 {
+
+struct DataRecipe {
+  std::vector<std::string> train, validation;
+  std::vector<double> weights;
+  std::int64_t views = 0;
+  std::int64_t max_text_tokens = 32;
+  double bad_share = 0.01;
+  std::string cache;
+  std::string feature_type = "bf16";
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("train", self.train, "JSONL files of image-text records to train on");
+    visit("validation", self.validation, "JSONL files to validate on; none: no validation");
+    visit("weights", self.weights, "share of each train file in a batch; empty: by its size");
+    visit("views", self.views, "augmented views of each picture; 0: the plain picture alone");
+    visit("max_text_tokens", self.max_text_tokens, "longest text, in tokens; longer ones are cut");
+    visit("bad_share", self.bad_share, "largest share of bad records before the run stops");
+    visit("cache", self.cache, "folder of the feature cache; empty: beside the output folder");
+    visit("feature_type", self.feature_type, "number type of cached features: bf16 or f32");
+  }
+};
+
+struct AugmentationRecipe {
+  double min_scale = 0.5, flip = 0.5;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("min_scale", self.min_scale, "smallest share of a picture's area that a view shows");
+    visit("flip", self.flip, "probability that a view is mirrored");
+  }
+};
+
+struct OptimizerRecipe {
+  double lr = 1e-4, weight_decay = 0.05, beta1 = 0.9, beta2 = 0.98, eps = 1e-8, clip = 1.0;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("lr", self.lr, "peak learning rate of AdamW");
+    visit("weight_decay", self.weight_decay, "decay of weights; biases and 1-D ones have none");
+    visit("beta1", self.beta1, "decay of the first moment");
+    visit("beta2", self.beta2, "decay of the second moment");
+    visit("eps", self.eps, "added to the root of the second moment");
+    visit("clip", self.clip, "largest norm of the gradient; 0: no clipping");
+  }
+};
+
+struct ScheduleRecipe {
+  std::int64_t warmup_steps = 100;
+  double min_lr = 0;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("warmup_steps", self.warmup_steps, "steps of linear warm-up before the cosine");
+    visit("min_lr", self.min_lr, "learning rate at the last step");
+  }
+};
+
+struct CheckpointRecipe {
+  std::int64_t every = 500, keep = 2;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("every", self.every, "steps between checkpoints; validation runs with each");
+    visit("keep", self.keep, "newest checkpoints kept; the best is kept besides");
+  }
+};
+
+struct ObjectivesRecipe {
+  double itc = 1, itm = 1, itg = 1, label_smoothing = 0.1;
+  bool clamp_temperature = true;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("itc", self.itc, "weight of image-text contrast (stage 1)");
+    visit("itm", self.itm, "weight of image-text matching (stage 1)");
+    visit("itg", self.itg, "weight of image-grounded text generation (stage 1)");
+    visit("label_smoothing", self.label_smoothing, "smoothing of the targets of ITC and ITG");
+    visit("clamp_temperature", self.clamp_temperature, "keep the temperature in [0.001, 0.5]");
+  }
+};
+
+struct PromptRecipe {
+  std::string caption = "a photo of", question = "Question: {} Short answer:";
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("caption", self.caption, "prompt before a caption (stage 2)");
+    visit("question", self.question, "prompt before an answer, {} stands for the question");
+  }
+};
+
+// Everything that decides a training run. Read from TOML, changed by --set key=value; the file
+// docs/recipes.md lists every key.
+struct Recipe {
+  std::int64_t stage = 1;
+  std::string init;
+  std::int64_t steps = 1000, batch_size = 48, seed = 0, log_every = 10;
+  std::string precision = "auto";
+  double dropout = 0.1;
+  bool train_word_embeddings = true;
+  DataRecipe data;
+  AugmentationRecipe augmentation;
+  OptimizerRecipe optimizer;
+  ScheduleRecipe schedule;
+  CheckpointRecipe checkpoint;
+  ObjectivesRecipe objectives;
+  PromptRecipe prompt;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("stage", self.stage, "1: represent (ITC, ITM, ITG); 2: speak to the language model");
+    visit("init", self.init, "model directory to start from");
+    visit("steps", self.steps, "optimiser steps");
+    visit("batch_size", self.batch_size, "records a step");
+    visit("seed", self.seed, "decides order, dropout, negatives and initial weights");
+    visit("log_every", self.log_every, "steps between lines of the log");
+    visit("precision", self.precision, "bf16, f32, or auto: bf16 where the processor has it");
+    visit("dropout", self.dropout, "dropout of the Q-Former");
+    visit("train_word_embeddings", self.train_word_embeddings, "false: they stay as they are");
+    visit("data", self.data, "");
+    visit("augmentation", self.augmentation, "");
+    visit("optimizer", self.optimizer, "");
+    visit("schedule", self.schedule, "");
+    visit("checkpoint", self.checkpoint, "");
+    visit("objectives", self.objectives, "");
+    visit("prompt", self.prompt, "");
+  }
+};
+
+// Reads a TOML recipe, applies `settings` ("key=value", dotted keys, values as in TOML or bare
+// strings), resolves the file's own relative paths against its folder and those of `settings`
+// against the current directory, and validates all numbers. Throws Error naming file and key.
+Recipe load_recipe(const std::filesystem::path& path, std::span<const std::string> settings);
+
+// Checks ranges and what belongs together; Error naming the key.
+void validate_recipe(const Recipe& recipe, const std::string& where);
+
+// A TOML file as JSON; Error with file, line and column. At most 1 MiB.
+nlohmann::json read_toml(const std::filesystem::path& path);
+
+}  // namespace blip2
