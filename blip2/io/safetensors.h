@@ -1,0 +1,35 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "blip2/io/tensor_file.h"
+
+namespace blip2 {
+
+// A memory-mapped safetensors file. Checked as strictly as the reference: tensors contiguous, in
+// bounds, without holes or overlaps, sizes equal to dtype times shape, no name twice.
+// Source: https://huggingface.co/docs/safetensors ("Format").
+class SafetensorsFile : public TensorFile {
+ public:
+  explicit SafetensorsFile(const std::filesystem::path& path);
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  std::string_view format() const override { return "safetensors"; }
+
+ private:
+  std::map<std::string, std::string> metadata_;
+};
+
+std::unique_ptr<SafetensorsFile> open_safetensors(const std::filesystem::path& path);
+
+// Writes a safetensors file atomically: complete under its name or not at all. Tensors are in the
+// given order, larger element types first (so that all are aligned; the order in which the
+// safetensors package writes is kept). The header is padded to 8 bytes with spaces. Error for
+// quantised types, repeated names, or data whose size does not fit its type and shape.
+void write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace blip2

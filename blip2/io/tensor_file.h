@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blip2/base/file.h"
+#include "blip2/io/tensor_view.h"
+
+namespace blip2 {
+
+// One face for every weight file: named tensors, mapped into memory where the format allows.
+class TensorFile {
+ public:
+  virtual ~TensorFile();
+  TensorFile(const TensorFile&) = delete;
+  TensorFile& operator=(const TensorFile&) = delete;
+
+  // In the order of the file.
+  const std::vector<TensorView>& tensors() const { return tensors_; }
+  // The tensor of that name or null.
+  const TensorView* find(std::string_view name) const;
+  // The tensor of that name; Error names the file and the nearest name.
+  const TensorView& get(std::string_view name) const;
+  const std::filesystem::path& path() const { return path_; }
+  // "safetensors", "GGUF", "PyTorch archive".
+  virtual std::string_view format() const = 0;
+
+ protected:
+  explicit TensorFile(std::filesystem::path path) : path_(std::move(path)) {}
+  // Error if the name was there before or is not UTF-8. Data that is not aligned to its element is
+  // copied.
+  void add(TensorView tensor);
+  // A copy that lives as long as this file.
+  std::span<const std::byte> keep(std::vector<std::byte> bytes);
+  void keep(std::shared_ptr<const void> owner) { owners_.push_back(std::move(owner)); }
+
+ private:
+  std::filesystem::path path_;
+  std::vector<TensorView> tensors_;
+  std::map<std::string, std::size_t, std::less<>> index_;
+  std::vector<std::shared_ptr<const void>> owners_;
+};
+
+// Opens a safetensors, GGUF or PyTorch file, told apart by content. Error if it is none of them.
+std::unique_ptr<TensorFile> open_tensor_file(const std::filesystem::path& path);
+
+// The weights of a model directory: model.safetensors, or the shards that
+// model.safetensors.index.json names, or pytorch_model.bin. Error if none is there, a shard is
+// missing, lies outside the directory, or a tensor is not where the index puts it.
+std::unique_ptr<TensorFile> open_model_weights(const std::filesystem::path& folder);
+
+}  // namespace blip2

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace blip2 {
+
+// Element types of weight files. The q* types are GGUF's block-quantised ones.
+enum class DType {
+  f32,
+  f16,
+  bf16,
+  f64,
+  i64,
+  i32,
+  i16,
+  i8,
+  u8,
+  boolean,  // plain
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q8_0,
+  q4_k,
+  q5_k,
+  q6_k  // blocks along the last dimension
+};
+
+// "F32", "BF16", "BOOL", "Q4_K", …: as safetensors and GGUF write it.
+std::string_view dtype_name(DType dtype);
+// The type of that name; empty if there is none.
+std::optional<DType> dtype_from_name(std::string_view name);
+
+// A type's storage unit: `bytes` bytes hold `elements` elements (1 for the plain types).
+struct DTypeBlock {
+  std::int64_t elements;
+  std::int64_t bytes;
+};
+DTypeBlock dtype_block(DType dtype);
+inline bool is_quantised(DType dtype) {
+  return dtype >= DType::q4_0;
+}
+
+// A named tensor in a file: row-major, outermost dimension first (GGUF's order is reversed on
+// reading). `data` lives as long as the file object it came from and is aligned to the element's
+// size; a quantised tensor's last dimension is a multiple of the block.
+struct TensorView {
+  std::string name;
+  DType dtype = DType::f32;
+  std::vector<std::int64_t> shape;
+  std::span<const std::byte> data;
+
+  std::int64_t numel() const;  // 1 for a scalar (no dimension)
+};
+
+// "F32 [2, 3]", for messages and listings.
+std::string describe(const TensorView& tensor);
+
+// The bytes of a tensor of this type and shape, or empty if a dimension is negative, the last one
+// is no multiple of the block, or the product leaves 63 bits.
+std::optional<std::uint64_t> tensor_bytes(DType dtype, std::span<const std::int64_t> shape);
+
+// The elements as f32, any type, quantised ones dequantised exactly as gguf.quants.dequantize does.
+// `out` has numel() elements; Error otherwise.
+void to_float32(const TensorView& tensor, std::span<float> out);
+
+}  // namespace blip2

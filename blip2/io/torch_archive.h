@@ -1,0 +1,35 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "blip2/io/tensor_file.h"
+
+namespace blip2 {
+
+// A file that torch.save wrote (.pth, .pt, .bin), either the zip archive or the older stream of
+// pickles. The pickle is read by a machine of its own that knows tensors and plain containers and
+// nothing else: it imports and calls nothing, and any other global is an Error that names it.
+// Nested dictionaries and lists are flattened, keys joined by '.'. Contiguous tensors are mapped,
+// others are copied into row-major order.
+class TorchArchive : public TensorFile {
+ public:
+  explicit TorchArchive(const std::filesystem::path& path);
+
+  // The values beside the tensors (numbers, strings, None …) as text, by joined key.
+  const std::map<std::string, std::string>& scalars() const { return scalars_; }
+  std::string_view format() const override { return "PyTorch archive"; }
+
+ private:
+  void read_zip(std::span<const std::byte> bytes);
+  void read_legacy(std::span<const std::byte> bytes);
+  std::map<std::string, std::string> scalars_;
+};
+
+std::unique_ptr<TorchArchive> open_torch_archive(const std::filesystem::path& path);
+// Whether the file starts as torch.save's zip archives or legacy streams do.
+bool looks_like_torch_archive(std::span<const std::byte> bytes);
+
+}  // namespace blip2

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace blip2 {
+
+// Whether the bytes are well-formed UTF-8 (no overlong form, surrogate or value over U+10FFFF).
+bool is_utf8(std::string_view text);
+
+// `text` fit for a message: at most `most` bytes, anything but printable ASCII replaced by '?'.
+std::string printable(std::string_view text, std::size_t most = 80);
+
+}  // namespace blip2
