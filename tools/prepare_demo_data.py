@@ -37,7 +37,7 @@ def read_artwork(packages, artist):
     """Returns emoji.json and the 64-pixel pictures {file name: bytes} of one artist."""
     found = sorted(packages.glob(f"emoji-datasource-{artist}-*.tgz"))
     if not found:
-        sys.exit(f"no emoji-datasource-{artist}-*.tgz in {packages}: run tools/setup.sh --demo")
+        sys.exit(f"no emoji-datasource-{artist}-*.tgz in {packages}: run tools/setup.sh demo")
     folder, pictures, emoji = PICTURES.format(artist=artist), {}, []
     with tarfile.open(found[-1]) as archive:
         for member in archive:
@@ -156,7 +156,7 @@ COLOURS = ("black", "blue", "brown", "gray", "green", "red", "teal", "yellow")
 def prepare_vqa(site_packages, output):
     package = site_packages / "easy_vqa"
     if not package.is_dir():
-        sys.exit(f"no package easy-vqa in {site_packages}: run tools/setup.sh --demo")
+        sys.exit(f"no package easy-vqa in {site_packages}: run tools/setup.sh demo")
     for split in ("train", "test"):
         folder = output / "easy_vqa" / split
         folder.mkdir(parents=True, exist_ok=True)

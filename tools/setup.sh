@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Installs what a level of work needs; does nothing, quickly, when it is all there.
+#
+#   tools/setup.sh build   system packages, .venv with LibTorch
+#   tools/setup.sh demo    … and the model and data packages
+#   tools/setup.sh test    … and the reference implementations for the tests
+#
+# Versions and hashes are in tools/*.txt. Downloads are kept in .cache/packages.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+level=${1:-test}
+case $level in build | demo | test) ;; *)
+    echo "usage: tools/setup.sh [build|demo|test]" >&2
+    exit 2
+    ;;
+esac
+
+say() { echo "setup: $*" >&2; }
+fail() {
+    say "$*"
+    exit 1
+}
+
+apt_missing() {
+    local name
+    for name in "$@"; do
+        dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null | grep -qx installed || echo "$name"
+    done
+}
+
+apt_install() {
+    local as_root=()
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null ||
+            fail "these system packages are missing: $*; install them as root and run this again"
+        as_root=(sudo)
+    fi
+    say "installing system packages: $*"
+    "${as_root[@]}" apt-get update -q >&2
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -q --no-install-recommends "$@" >&2
+}
+
+system_packages() {
+    command -v dpkg-query >/dev/null ||
+        fail "not a Debian system: install the counterparts of tools/apt-packages.txt yourself"
+    local missing
+    missing=$(apt_missing $(cat tools/apt-packages.txt))
+    [ -z "$missing" ] || apt_install $missing
+}
+
+# Runs `once NAME FILE... -- COMMAND...` unless it ended well with these very files before.
+once() {
+    local name=$1 files=()
+    shift
+    while [ "$1" != -- ]; do
+        files+=("$1")
+        shift
+    done
+    shift
+    local stamp=.venv/stamp-$name key
+    key=$(cat "${files[@]}" | sha256sum | cut -d' ' -f1)
+    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$key" ] && return
+    say "$name"
+    "$@" >&2
+    echo "$key" >"$stamp"
+}
+
+pip_quiet() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
+
+make_venv() {
+    [ -x .venv/bin/python ] && return
+    say "making .venv"
+    python3 -m venv .venv
+}
+
+install_torch() { pip_quiet install -q --no-deps -r tools/requirements.txt; }
+
+install_packages() {
+    pip_quiet download -q --no-deps --require-hashes -r tools/requirements-packages.txt \
+        -d .cache/packages
+    pip_quiet install -q --no-index --find-links .cache/packages --no-deps --require-hashes \
+        -r tools/requirements-packages.txt
+}
+
+install_peers() { pip_quiet install -q --no-deps -r tools/requirements-peers.txt; }
+
+fetch_npm_packages() {
+    local spec sum file
+    while read -r spec sum; do
+        file=.cache/packages/${spec/@/-}.tgz
+        if [ ! -f "$file" ]; then
+            command -v npm >/dev/null || apt_install npm
+            say "fetching $spec"
+            npm pack --silent --pack-destination .cache/packages "$spec" >&2 ||
+                fail "npm could not fetch $spec; put it at $file and run this again"
+        fi
+        echo "$sum  $file" | sha256sum --check --quiet >&2 || {
+            rm -f "$file"
+            fail "$file was not the expected file (SHA-256) and is removed; run this again"
+        }
+    done <tools/npm-packages.txt
+}
+
+system_packages
+mkdir -p .cache/packages
+exec 9>.cache/setup.lock
+flock 9
+make_venv
+once torch tools/requirements.txt -- install_torch
+if [ "$level" != build ]; then
+    once packages tools/requirements-packages.txt -- install_packages
+    fetch_npm_packages
+fi
+if [ "$level" = test ]; then
+    once peers tools/requirements.txt tools/requirements-peers.txt -- install_peers
+fi
