@@ -93,7 +93,7 @@ fetch_npm_packages() {
         if [ ! -f "$file" ]; then
             command -v npm >/dev/null || apt_install npm
             say "fetching $spec"
-            npm pack --silent --pack-destination .cache/packages "$spec" >&2 ||
+            npm pack --silent --pack-destination .cache/packages "$spec" </dev/null >&2 ||
                 fail "npm could not fetch $spec; put it at $file and run this again"
         fi
         echo "$sum  $file" | sha256sum --check --quiet >&2 || {
