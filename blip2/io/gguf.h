@@ -2,8 +2,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +15,8 @@
 #include "blip2/io/tensor_file.h"
 
 namespace blip2 {
+
+class ByteReader;
 
 // A metadata value. Whole numbers are widened to 64 bits; arrays of whole numbers are int32 where
 // all fit that, else 64 bits; arrays may be nested.
@@ -51,9 +55,14 @@ class GgufFile : public TensorFile {
   template <typename T>
   const T* value_as(std::string_view key, const char* expected) const;
 
+  void read_pair(ByteReader& reader);
+
   std::vector<std::pair<std::string, GgufValue>> metadata_;
+  std::map<std::string, std::size_t, std::less<>> index_;
 };
 
 std::unique_ptr<GgufFile> open_gguf(const std::filesystem::path& path);
+// Whether the file starts as GGUF files do.
+bool looks_like_gguf(std::span<const std::byte> bytes);
 
 }  // namespace blip2

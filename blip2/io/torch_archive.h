@@ -3,11 +3,16 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "blip2/io/tensor_file.h"
 
 namespace blip2 {
+
+class Pickle;
+struct PickledTensor;
 
 // A file that torch.save wrote (.pth, .pt, .bin), either the zip archive or the older stream of
 // pickles. The pickle is read by a machine of its own that knows tensors and plain containers and
@@ -25,7 +30,13 @@ class TorchArchive : public TensorFile {
  private:
   void read_zip(std::span<const std::byte> bytes);
   void read_legacy(std::span<const std::byte> bytes);
+  using Storages = std::map<std::string_view, std::span<const std::byte>>;
+  void add_all(const Pickle& pickle, const Storages& storages);
+  void add_tensor(std::string name, const PickledTensor& tensor,
+                  std::span<const std::byte> storage);
+
   std::map<std::string, std::string> scalars_;
+  std::uint64_t file_bytes_ = 0, copied_ = 0;  // bytes of tensors copied into row-major order
 };
 
 std::unique_ptr<TorchArchive> open_torch_archive(const std::filesystem::path& path);

@@ -1,0 +1,200 @@
+#include "blip2/io/zip.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "blip2/io/byte_reader.h"
+#include "blip2/io/utf8.h"
+
+namespace blip2 {
+namespace {
+
+constexpr std::uint32_t kLocalHeader = 0x04034b50, kCentralHeader = 0x02014b50,
+                        kEndRecord = 0x06054b50, kEnd64Record = 0x06064b50,
+                        kEnd64Locator = 0x07064b50;
+constexpr std::uint64_t kEndBytes = 22, kLocatorBytes = 20, kCentralBytes = 46, kMaxComment = 65535;
+constexpr std::uint16_t kZip64Extra = 1, kEncrypted = 1;
+
+struct Directory {
+  std::uint64_t offset, size, entries;
+};
+
+// What the central directory says about one entry.
+struct Record {
+  std::string_view name;
+  std::uint16_t flags, method;
+  std::uint32_t crc;
+  std::uint64_t compressed, size, header;
+};
+
+// The end record is the last thing in the file but for a comment.
+std::uint64_t find_end_record(std::span<const std::byte> bytes, const std::string& where) {
+  if (bytes.size() >= kEndBytes) {
+    const std::uint64_t last = bytes.size() - kEndBytes;
+    const std::uint64_t first = last > kMaxComment ? last - kMaxComment : 0;
+    for (std::uint64_t at = last + 1; at-- > first;) {
+      std::uint32_t signature;
+      std::memcpy(&signature, bytes.data() + at, sizeof signature);
+      if (signature == kEndRecord) return at;
+    }
+  }
+  throw Error("expected a zip end record in the last 64 KiB, got none", where,
+              "the file is truncated or damaged");
+}
+
+Directory read_end64(ByteReader reader, std::uint64_t end) {
+  reader.seek(end - kLocatorBytes, "the zip64 locator");
+  if (reader.read<std::uint32_t>("the zip64 locator") != kEnd64Locator) {
+    reader.fail("expected a zip64 locator before the end record");
+  }
+  reader.read<std::uint32_t>("a disk number");
+  reader.seek(reader.read<std::uint64_t>("an offset"), "the zip64 end record");
+  if (reader.read<std::uint32_t>("the zip64 end record") != kEnd64Record) {
+    reader.fail("expected a zip64 end record");
+  }
+  reader.take(20, "the zip64 end record");
+  Directory directory;
+  const auto here = reader.read<std::uint64_t>("the number of entries on this disk");
+  directory.entries = reader.read<std::uint64_t>("the number of entries");
+  directory.size = reader.read<std::uint64_t>("the directory's size");
+  directory.offset = reader.read<std::uint64_t>("the directory's offset");
+  if (here != directory.entries) reader.fail("archives of several disks are not supported");
+  return directory;
+}
+
+Directory read_end(ByteReader reader) {
+  const std::uint64_t end = reader.position();
+  reader.take(4, "the end record");
+  const auto disk = reader.read<std::uint16_t>("the disk number");
+  const auto directory_disk = reader.read<std::uint16_t>("the directory's disk number");
+  const auto here = reader.read<std::uint16_t>("the number of entries on this disk");
+  Directory directory;
+  directory.entries = reader.read<std::uint16_t>("the number of entries");
+  directory.size = reader.read<std::uint32_t>("the directory's size");
+  directory.offset = reader.read<std::uint32_t>("the directory's offset");
+  const bool zip64 =
+      directory.entries == 0xffff || directory.size == 0xffffffff || directory.offset == 0xffffffff;
+  if (zip64 && end >= kLocatorBytes) return read_end64(reader, end);
+  if (disk != 0 || directory_disk != 0 || here != directory.entries) {
+    reader.fail("archives of several disks are not supported");
+  }
+  return directory;
+}
+
+// Replaces the fields that are all ones by those of the zip64 extra field.
+void read_zip64_extra(Record& record, std::span<const std::byte> extra, const std::string& where) {
+  ByteReader reader(extra, where);
+  while (reader.remaining() >= 4) {
+    const auto id = reader.read<std::uint16_t>("an extra field");
+    const auto size = reader.read<std::uint16_t>("an extra field's size");
+    ByteReader field(reader.take(size, "an extra field"), where);
+    if (id != kZip64Extra) continue;
+    for (std::uint64_t* value : {&record.size, &record.compressed, &record.header}) {
+      if (*value == 0xffffffff) *value = field.read<std::uint64_t>("a zip64 size");
+    }
+  }
+}
+
+Record read_record(ByteReader& reader) {
+  if (reader.read<std::uint32_t>("a zip directory entry") != kCentralHeader) {
+    reader.fail("expected a zip directory entry");
+  }
+  Record record;
+  reader.take(4, "versions");
+  record.flags = reader.read<std::uint16_t>("flags");
+  record.method = reader.read<std::uint16_t>("a method");
+  reader.take(4, "a time");
+  record.crc = reader.read<std::uint32_t>("a CRC");
+  record.compressed = reader.read<std::uint32_t>("a size");
+  record.size = reader.read<std::uint32_t>("a size");
+  const auto name = reader.read<std::uint16_t>("a name's length");
+  const auto extra = reader.read<std::uint16_t>("an extra field's length");
+  const auto comment = reader.read<std::uint16_t>("a comment's length");
+  reader.take(8, "attributes");
+  record.header = reader.read<std::uint32_t>("an offset");
+  record.name = reader.text(name, "a name");
+  read_zip64_extra(record, reader.take(extra, "an extra field"), reader.where());
+  reader.take(comment, "a comment");
+  return record;
+}
+
+// Follows a record to its local header and data.
+ZipEntry read_entry(const Record& record, ByteReader reader) {
+  reader.seek(record.header, "the local header");
+  if (record.flags & kEncrypted) reader.fail("the entry is encrypted");
+  if (record.method != 0 || record.compressed != record.size) {
+    reader.fail("the entry is compressed (method " + std::to_string(record.method) + ")",
+                "torch.save stores entries uncompressed: save the file again with torch.save");
+  }
+  if (reader.read<std::uint32_t>("a local header") != kLocalHeader) {
+    reader.fail("expected a local file header");
+  }
+  reader.take(22, "a local header");
+  const auto name = reader.read<std::uint16_t>("a name's length");
+  const auto extra = reader.read<std::uint16_t>("an extra field's length");
+  if (reader.text(name, "a name") != record.name) {
+    reader.fail("the local header names another file");
+  }
+  reader.take(extra, "an extra field");
+  const std::uint64_t offset = reader.offset();
+  return {reader.take(record.size, "the entry's data"), offset, record.crc};
+}
+
+std::string entry_place(const std::string& where, std::string_view name) {
+  return fmt::format("{}: zip entry \"{}\"", where, printable(name));
+}
+
+void check_crc(const ZipEntry& entry, const std::string& where) {
+  const uLong got = crc32_z(crc32_z(0, nullptr, 0),
+                            reinterpret_cast<const Bytef*>(entry.data.data()), entry.data.size());
+  if (got != entry.crc) {
+    throw Error(fmt::format("expected CRC-32 {:08x}, got {:08x} over {} bytes at byte {}",
+                            entry.crc, got, entry.data.size(), entry.offset),
+                where, "the file is damaged");
+  }
+}
+
+void check_disjoint(std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges,
+                    const std::string& where) {
+  std::ranges::sort(ranges);
+  for (std::size_t i = 1; i < ranges.size(); ++i) {
+    if (ranges[i].first < ranges[i - 1].second) {
+      throw Error(fmt::format("two zip entries overlap at byte {}", ranges[i].first), where,
+                  "the file is damaged");
+    }
+  }
+}
+
+}  // namespace
+
+std::map<std::string, ZipEntry, std::less<>> read_stored_zip(std::span<const std::byte> bytes,
+                                                             const std::string& where) {
+  ByteReader reader(bytes, where);
+  const std::uint64_t end = find_end_record(bytes, where);
+  reader.seek(end, "the end record");
+  const Directory directory = read_end(reader);
+  if (directory.offset > end || directory.size > end - directory.offset ||
+      directory.entries > directory.size / kCentralBytes) {
+    reader.fail(fmt::format("a directory of {} entries in {} bytes at {} does not lie in the file",
+                            directory.entries, directory.size, directory.offset),
+                "the file is truncated or damaged");
+  }
+  ByteReader records(bytes.subspan(directory.offset, directory.size), where, directory.offset);
+  std::map<std::string, ZipEntry, std::less<>> entries;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
+  for (std::uint64_t i = 0; i < directory.entries; ++i) {
+    const Record record = read_record(records);
+    const std::string place = entry_place(where, record.name);
+    const ZipEntry entry = read_entry(record, ByteReader(bytes.first(directory.offset), place));
+    ranges.emplace_back(record.header, entry.offset + entry.data.size());
+    if (!entries.emplace(record.name, entry).second) throw Error("is there twice", place);
+  }
+  check_disjoint(std::move(ranges), where);
+  for (const auto& [name, entry] : entries) check_crc(entry, entry_place(where, name));
+  return entries;
+}
+
+}  // namespace blip2
