@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "blip2/image/image.h"
+
+// The decoders behind decode_image; each takes a file that starts with its format's magic bytes.
+namespace blip2 {
+
+struct Decoded {
+  Image image;          // as stored
+  int orientation = 1;  // EXIF's, 1 to 8
+};
+
+Decoded decode_jpeg(std::span<const std::byte> bytes, const std::string& where,
+                    const ImageLimits& limits);
+Decoded decode_png(std::span<const std::byte> bytes, const std::string& where,
+                   const ImageLimits& limits);
+Decoded decode_webp(std::span<const std::byte> bytes, const std::string& where,
+                    const ImageLimits& limits);
+
+// Throws Error if a picture of this size is empty or beyond the limits, where decoding takes up to
+// `bytes_per_pixel` in one buffer.
+void check_size(std::int64_t width, std::int64_t height, int bytes_per_pixel,
+                const std::string& where, const ImageLimits& limits);
+
+// A picture of that size, its pixels zero.
+Image blank_image(int width, int height);
+
+// `value` with opacity `alpha` over white: Pillow's Image.alpha_composite, bit for bit.
+constexpr std::uint8_t over_white(std::uint32_t value, std::uint32_t alpha) {
+  if (alpha == 0) return 255;
+  const std::uint32_t sum = (value * alpha + 255 * (255 - alpha) + 0x80) * 128;
+  return static_cast<std::uint8_t>(((sum >> 8) + sum) >> 15);
+}
+
+}  // namespace blip2

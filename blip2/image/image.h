@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace blip2 {
+
+// An 8-bit RGB picture: interleaved, row-major, 3 bytes a pixel.
+struct Image {
+  int width = 0, height = 0;
+  std::vector<std::uint8_t> rgb;
+
+  bool operator==(const Image&) const = default;
+};
+
+// What one picture may cost, checked from its header before anything is allocated.
+struct ImageLimits {
+  std::int64_t max_pixels = 2 * 89'478'485;  // where Pillow takes it for a decompression bomb
+  std::uint64_t max_bytes = 1u << 30;        // its file, and each buffer that decoding it takes
+};
+
+// Decodes a JPEG, PNG or WebP file, told by its content. The pixels equal those of
+// transformers.image_utils.load_image with Pillow 13: EXIF (or XMP) orientation applied, alpha
+// composed over white, the first picture of an animation, 16 bits cut to the upper 8 (16-bit grey:
+// values above 255 become 255, as Image.convert("RGB") has it), CMYK taken as Adobe's inverted.
+// Throws Error naming `where` if the picture is damaged, cut short, of another kind or beyond
+// `limits`. Unlike Pillow it refuses pictures with damaged pixel data.
+Image decode_image(std::span<const std::byte> bytes, const std::string& where,
+                   const ImageLimits& limits = {});
+
+// decode_image of a file's content.
+Image load_image(const std::filesystem::path& path, const ImageLimits& limits = {});
+
+// A PNG file of the picture (8-bit RGB). Throws Error if the picture is empty.
+std::string encode_png(const Image& image);
+
+}  // namespace blip2

@@ -1,0 +1,183 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "blip2/base/error.h"
+#include "blip2/base/file.h"
+#include "blip2/image/transform.h"
+#include "blip2/io/json.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::json;
+
+// PIL.Image.Resampling's numbers, which "resample" holds.
+constexpr std::pair<int, Filter> kResample[] = {
+    {1, Filter::lanczos}, {2, Filter::bilinear}, {3, Filter::bicubic}, {4, Filter::box}};
+
+// One preprocessor_config.json, with errors that name the key.
+class Config {
+ public:
+  explicit Config(const std::filesystem::path& path)
+      : where_(path.string()), json_(read_json(path)) {
+    if (!json_.is_object()) throw Error("expected a JSON object", where_);
+  }
+
+  [[noreturn]] void fail(const char* key, const std::string& what) const {
+    throw Error(what, where_ + ": " + key);
+  }
+  const json* find(const char* key) const {
+    const auto found = json_.find(key);
+    return found == json_.end() || found->is_null() ? nullptr : &*found;
+  }
+  bool flag(const char* key, bool fallback) const {
+    const json* value = find(key);
+    if (value == nullptr) return fallback;
+    if (!value->is_boolean()) fail(key, "expected true or false, got " + value->dump());
+    return value->get<bool>();
+  }
+  double number(const char* key, double fallback) const {
+    const json* value = find(key);
+    if (value == nullptr) return fallback;
+    if (!value->is_number()) fail(key, "expected a number, got " + value->dump());
+    return value->get<double>();
+  }
+  std::array<float, 3> three(const char* key, const std::array<float, 3>& fallback) const {
+    const json* value = find(key);
+    if (value == nullptr) return fallback;
+    if (!value->is_array() || value->size() != 3) fail(key, "expected three numbers");
+    std::array<float, 3> numbers;
+    for (std::size_t i = 0; i < 3; ++i) {
+      if (!(*value)[i].is_number()) fail(key, "expected three numbers");
+      numbers[i] = static_cast<float>((*value)[i].get<double>());
+    }
+    return numbers;
+  }
+  // A side in pixels out of {"height": …} or the like, or 0 where it is not named.
+  int side(const char* key, const json& object, const char* name) const {
+    const auto found = object.find(name);
+    return found == object.end() || found->is_null() ? 0 : pixels(key, *found);
+  }
+  int pixels(const char* key, const json& value) const {
+    constexpr int kMost = 16384;
+    if (!value.is_number_integer() || value.get<double>() < 1 || value.get<double>() > kMost) {
+      fail(key, fmt::format("expected 1 to {} pixels, got {}", kMost, value.dump()));
+    }
+    return value.get<int>();
+  }
+
+ private:
+  std::string where_;
+  json json_;
+};
+
+// "size": {"height", "width"}, {"shortest_edge"}, or a number (the shortest edge with a crop).
+void read_size(const Config& config, bool cropped, Preprocessing& p) {
+  const json* size = config.find("size");
+  if (size == nullptr) return;
+  int width = 0, height = 0;
+  if (size->is_object()) {
+    width = config.side("size", *size, "width");
+    height = config.side("size", *size, "height");
+    p.shortest_edge = config.side("size", *size, "shortest_edge");
+  } else if (cropped && !config.flag("default_to_square", false)) {
+    p.shortest_edge = config.pixels("size", *size);
+  } else {
+    width = height = config.pixels("size", *size);
+  }
+  if (p.shortest_edge == 0 && (width == 0 || height == 0)) {
+    config.fail("size", "expected height and width, or shortest_edge, got " + size->dump());
+  }
+  if (p.shortest_edge > 0) return;
+  (cropped ? p.resize_width : p.width) = width;
+  (cropped ? p.resize_height : p.height) = height;
+}
+
+void read_crop(const Config& config, Preprocessing& p) {
+  const json* size = config.find("crop_size");
+  if (size == nullptr) return;
+  if (size->is_object()) {
+    p.width = config.side("crop_size", *size, "width");
+    p.height = config.side("crop_size", *size, "height");
+  } else {
+    p.width = p.height = config.pixels("crop_size", *size);
+  }
+  if (p.width == 0 || p.height == 0) config.fail("crop_size", "expected height and width");
+}
+
+// The shortest decimals that read back to the same floats.
+nlohmann::ordered_json decimals(const std::array<float, 3>& numbers) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const float number : numbers) json.push_back(std::stod(fmt::format("{}", number)));
+  return json;
+}
+
+Filter read_filter(const Config& config, Filter fallback) {
+  const json* value = config.find("resample");
+  if (value == nullptr) return fallback;
+  for (const auto& [number, filter] : kResample) {
+    if (value->is_number_integer() && *value == number) return filter;
+  }
+  config.fail("resample",
+              "expected 1 (lanczos), 2 (bilinear), 3 (bicubic) or 4 (box), got " + value->dump());
+}
+
+}  // namespace
+
+Preprocessing load_preprocessing(const std::filesystem::path& path) {
+  const Config config(path);
+  if (!config.flag("do_resize", true)) {
+    config.fail("do_resize", "expected true: the encoder takes pictures of one size");
+  }
+  if (config.flag("do_pad", false)) config.fail("do_pad", "padding is not supported");
+  Preprocessing p;
+  const bool cropped = config.flag("do_center_crop", config.find("crop_size") != nullptr);
+  if (cropped) read_crop(config, p);
+  read_size(config, cropped, p);
+  if (p.shortest_edge > 0 && !cropped) {
+    config.fail("size", "shortest_edge without a centre crop gives pictures of several sizes");
+  }
+  p.filter = read_filter(config, p.filter);
+  p.rescale_factor =
+      config.flag("do_rescale", true) ? config.number("rescale_factor", p.rescale_factor) : 1.0;
+  const bool normalised = config.flag("do_normalize", true);
+  p.mean = normalised ? config.three("image_mean", p.mean) : std::array<float, 3>{0, 0, 0};
+  p.std = normalised ? config.three("image_std", p.std) : std::array<float, 3>{1, 1, 1};
+  for (const float s : p.std) {
+    if (!(s > 0)) config.fail("image_std", "expected numbers above 0");
+  }
+  if (const json* type = config.find("image_processor_type"); type != nullptr) {
+    if (!type->is_string()) config.fail("image_processor_type", "expected a string");
+    p.image_processor_type = type->get<std::string>();
+  }
+  return p;
+}
+
+void save_preprocessing(const Preprocessing& p, const std::filesystem::path& path) {
+  const bool cropped = p.shortest_edge > 0 || p.resize_width > 0;
+  nlohmann::ordered_json json;
+  json["image_processor_type"] = p.image_processor_type;
+  json["do_convert_rgb"] = true;
+  json["do_resize"] = true;
+  if (p.shortest_edge > 0) {
+    json["size"] = {{"shortest_edge", p.shortest_edge}};
+  } else {
+    json["size"] = {{"height", cropped ? p.resize_height : p.height},
+                    {"width", cropped ? p.resize_width : p.width}};
+  }
+  for (const auto& [number, filter] : kResample) {
+    if (filter == p.filter) json["resample"] = number;
+  }
+  json["do_center_crop"] = cropped;
+  if (cropped) json["crop_size"] = {{"height", p.height}, {"width", p.width}};
+  json["do_rescale"] = true;
+  json["rescale_factor"] = p.rescale_factor;
+  json["do_normalize"] = true;
+  json["image_mean"] = decimals(p.mean);
+  json["image_std"] = decimals(p.std);
+  write_file(path, json.dump(2) + "\n");
+}
+
+}  // namespace blip2

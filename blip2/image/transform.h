@@ -1,0 +1,65 @@
+#pragma once
+
+#include <array>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "blip2/base/random.h"
+#include "blip2/image/image.h"
+#include "blip2/image/resize.h"
+
+namespace blip2 {
+
+// How a picture becomes the encoder's input, as a Hugging Face preprocessor_config.json says it.
+struct Preprocessing {
+  int width = 224, height = 224;            // of the result, after the centre crop if there is one
+  int resize_width = 0, resize_height = 0;  // before the crop; 0: the result's size, no crop
+  int shortest_edge = 0;  // > 0: instead resize the shorter side to this, keeping the aspect
+  Filter filter = Filter::bicubic;
+  double rescale_factor = 1.0 / 255;
+  std::array<float, 3> mean = {0.48145466f, 0.4578275f, 0.40821073f};  // CLIP's
+  std::array<float, 3> std = {0.26862954f, 0.26130258f, 0.27577711f};
+  std::string image_processor_type = "BlipImageProcessor";
+
+  bool operator==(const Preprocessing&) const = default;
+};
+
+// Reads a preprocessor_config.json. Throws Error naming the file and key if a value has the wrong
+// type or asks for something that has no fixed-size result (padding, no resizing).
+Preprocessing load_preprocessing(const std::filesystem::path& preprocessor_config_json);
+
+// Writes one that transformers reads to the same preprocessing.
+void save_preprocessing(const Preprocessing& preprocessing, const std::filesystem::path& path);
+
+// The encoder's input [3, height, width], row-major: resize, centre crop (zero-padded where the
+// picture is smaller), then (float(value * rescale_factor) - mean) / std in float32. Equal, bit for
+// bit, to transformers' PIL-backed processor (BlipImageProcessorPil).
+std::vector<float> preprocess(const Image& image, const Preprocessing& preprocessing);
+
+// The picture that preprocess normalises: 8-bit, width x height.
+Image fit(const Image& image, const Preprocessing& preprocessing);
+
+// The normalising step alone, of a picture of any size: [3, image.height, image.width].
+std::vector<float> normalise(const Image& image, const Preprocessing& preprocessing);
+
+// A random resized crop and a horizontal flip, torchvision's RandomResizedCrop sampling: area
+// uniform in [min_scale, max_scale], ratio log-uniform in [min_ratio, max_ratio].
+struct Augmentation {
+  double min_scale = 0.5, max_scale = 1;
+  double min_ratio = 3 / 4., max_ratio = 4 / 3.;
+  double flip_probability = 0.5;
+
+  bool operator==(const Augmentation&) const = default;
+};
+
+// The encoder's input [3, height, width] of a random view of the picture; the preprocessing's
+// resizing and cropping options give way to the augmentation's crop.
+std::vector<float> augment(const Image& image, const Preprocessing& preprocessing,
+                           const Augmentation& augmentation, Random& random);
+
+// The view that augment normalises: 8-bit, width x height.
+Image random_view(const Image& image, const Preprocessing& preprocessing,
+                  const Augmentation& augmentation, Random& random);
+
+}  // namespace blip2
