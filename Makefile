@@ -1,0 +1,35 @@
+# The commands that always hold on a fresh Debian 12 machine; details in CONTRIBUTING.md.
+JOBS ?= $(shell nproc)
+SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.h' '*.cpp')
+
+.PHONY: help build test demo bench format lint clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+build:  ## the program: build/blip2
+	tools/setup.sh build
+	tools/build.sh blip2
+
+test:  ## set up, build and run every test (unit, parity, integration, hostile files)
+	tools/setup.sh test
+	tools/build.sh
+	ctest --test-dir build --output-on-failure -j $(JOBS)
+
+demo:  ## train on real pictures and show the result: build/demo/report.html
+	tools/demo.sh
+
+bench:  ## measure against PyTorch and transformers
+	tools/setup.sh test
+	tools/build.sh
+	tools/bench.sh
+
+format:  ## lay the C++ sources out with clang-format
+	clang-format -i $(SOURCES)
+
+lint:  ## layers, sizes, layout and clang-tidy
+	tools/setup.sh build
+	tools/lint.sh
+
+clean:  ## remove what was built; downloads and .venv stay
+	rm -rf build build-dev build-asan build-tsan

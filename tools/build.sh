@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Configures the release build in build/ where needed and builds the named targets (default: all).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+options=()
+if command -v ccache >/dev/null; then
+    # Lets ccache keep objects that use the precompiled header, from any checkout's path.
+    export CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+    options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_FLAGS=-fpch-preprocess)
+fi
+[ -f build/build.ninja ] || cmake --preset release "${options[@]}" >&2
+cmake --build build --parallel "${JOBS:-$(nproc)}" ${1:+--target "$@"}

@@ -1,0 +1,97 @@
+"""Checks who includes whom: a folder may include only folders above it in the house list.
+
+Also: a room's CMakeLists.txt names (directly or through others) every room that it includes, rooms
+for untrusted files see nothing of LibTorch, headers named *_internal.h stay in their room, and
+every include of our own is written from the root ("blip2/room/file.h").
+"""
+
+import pathlib
+import re
+import sys
+
+# Folders on one line do not include each other.
+HOUSE = [
+    ["base"],
+    ["io"],
+    ["text", "image"],
+    ["nn"],
+    ["vision", "qformer", "language"],
+    ["decoding"],
+    ["model"],
+    ["objectives"],
+    ["data"],
+    ["evaluation", "retrieval"],
+    ["training"],
+    ["serving"],
+]
+WITHOUT_TORCH = {"base", "io", "text", "image"}
+LEVEL = {room: level for level, rooms in enumerate(HOUSE) for room in rooms}
+INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
+TORCH = re.compile(r"^(torch|ATen|c10|caffe2)/")
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def declared_rooms(room, seen=None):
+    """The rooms that a room links, itself and those reached through others included."""
+    seen = set() if seen is None else seen
+    seen.add(room)
+    lists = ROOT / "blip2" / room / "CMakeLists.txt"
+    call = re.search(r"blip2_room\(\s*\w+([^)]*)\)", lists.read_text() if lists.exists() else "")
+    words = call.group(1).split("LIBS")[0].split() if call else []
+    for word in words:
+        if word in LEVEL and word not in seen:
+            declared_rooms(word, seen)
+    return seen
+
+
+def check_room_include(room, target, path, where):
+    other = path.split("/")[1]
+    if other not in LEVEL:
+        return f"{where}: {path}: no room {other} in the house list"
+    if other == room:
+        return None
+    if LEVEL[other] >= LEVEL[room]:
+        return f"{where}: {room}/ may not include {other}/: it is not above it in the house list"
+    if other not in target:
+        return f"{where}: blip2/{room}/CMakeLists.txt lacks {other} among its DEPS"
+    if path.endswith("_internal.h"):
+        return f"{where}: {path} is private to {other}/"
+    return None
+
+
+def check_file(file, room, target):
+    """Yields one line for each include that breaks a rule."""
+    text = file.read_text(encoding="utf-8")
+    for match in INCLUDE.finditer(text):
+        quote, path = match.groups()
+        where = f"{file.relative_to(ROOT)}:{text.count(chr(10), 0, match.start(2)) + 1}"
+        if room in WITHOUT_TORCH and TORCH.match(path):
+            yield f"{where}: {room}/ may not include LibTorch ({path})"
+        if quote == '"' and not (ROOT / path).is_file():
+            yield f"{where}: {path} is not a file of this repository, as seen from its root"
+        elif path.startswith("apps/") and room:
+            yield f"{where}: a room may not include the program"
+        elif path.startswith("blip2/") and room:
+            problem = check_room_include(room, target, path, where)
+            if problem:
+                yield problem
+
+
+def main():
+    problems, files = [], 0
+    for folder in ("blip2", "apps", "tests", "bench", "fuzz"):
+        for file in sorted((ROOT / folder).rglob("*")):
+            if file.suffix not in (".h", ".cpp"):
+                continue
+            files += 1
+            room = file.relative_to(ROOT).parts[1] if folder == "blip2" else None
+            if room and room not in LEVEL:
+                problems.append(f"blip2/{room}: not in the house list of tools/check_layers.py")
+                continue
+            problems += check_file(file, room, declared_rooms(room) if room else set())
+    print("\n".join(problems) or f"include direction: {files} files, none breaks it")
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
