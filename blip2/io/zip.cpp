@@ -147,7 +147,9 @@ std::string entry_place(const std::string& where, std::string_view name) {
   return fmt::format("{}: zip entry \"{}\"", where, printable(name));
 }
 
+// A CRC of 0 says that none was computed (torch.serialization.set_crc32_options(False)).
 void check_crc(const ZipEntry& entry, const std::string& where) {
+  if (entry.crc == 0) return;
   const uLong got = crc32_z(crc32_z(0, nullptr, 0),
                             reinterpret_cast<const Bytef*>(entry.data.data()), entry.data.size());
   if (got != entry.crc) {

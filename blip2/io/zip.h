@@ -17,8 +17,8 @@ struct ZipEntry {
 };
 
 // The entries of a zip archive of stored (not compressed) files, zip64 included, by name. Each is
-// in bounds, overlaps no other, is named alike in its local header and matches its CRC-32.
-// Error for anything else: compressed or encrypted entries, several disks, a name twice.
+// in bounds, overlaps no other, is named alike in its local header and matches its CRC-32 (if it
+// has one). Error for anything else: compressed or encrypted entries, several disks, a name twice.
 // Source: PKWARE APPNOTE.TXT 6.3.
 std::map<std::string, ZipEntry, std::less<>> read_stored_zip(std::span<const std::byte> bytes,
                                                              const std::string& where);

@@ -1,6 +1,6 @@
 // io VERB FILE [OUTPUT]: reads a weight file and prints or rewrites it, for test_io.py.
 //   list FILE           one JSON object: format, tensors (name, dtype, shape), metadata
-//   float32 FILE OUT    every tensor converted to f32, as safetensors
+//   float32 FILE OUT [PREFIX]  tensors (whose name starts so) converted to f32, as safetensors
 //   copy FILE OUT       every tensor as it is, as safetensors, with the file's own metadata
 //   folder DIR OUT      the weights of a model directory, as safetensors
 //   time FILE           seconds to open the file and to convert all of it to f32
@@ -36,10 +36,12 @@ void list(const TensorFile& file) {
   std::cout << out.dump() << "\n";
 }
 
-void convert(const TensorFile& file, const std::filesystem::path& output) {
+void convert(const TensorFile& file, const std::filesystem::path& output,
+             const std::string& prefix) {
   std::deque<std::vector<float>> floats;
   std::vector<TensorView> views;
   for (const TensorView& tensor : file.tensors()) {
+    if (!tensor.name.starts_with(prefix)) continue;
     auto& values = floats.emplace_back(static_cast<std::size_t>(tensor.numel()));
     to_float32(tensor, values);
     views.push_back({tensor.name, DType::f32, tensor.shape, std::as_bytes(std::span(values))});
@@ -70,7 +72,8 @@ void time(const std::filesystem::path& path) {
              count);
 }
 
-int run(const std::string& verb, const std::string& path, const std::string& output) {
+int run(const std::string& verb, const std::string& path, const std::string& output,
+        const std::string& prefix) {
   if (verb == "folder") {
     copy(*open_model_weights(path), output);
   } else if (verb == "time") {
@@ -78,7 +81,7 @@ int run(const std::string& verb, const std::string& path, const std::string& out
   } else if (verb == "list") {
     list(*open_tensor_file(path));
   } else if (verb == "float32") {
-    convert(*open_tensor_file(path), output);
+    convert(*open_tensor_file(path), output, prefix);
   } else if (verb == "copy") {
     copy(*open_tensor_file(path), output);
   } else {
@@ -93,7 +96,7 @@ int run(const std::string& verb, const std::string& path, const std::string& out
 int main(int argc, char** argv) {
   try {
     if (argc < 3) throw blip2::Error("expected a verb and a file");
-    return blip2::run(argv[1], argv[2], argc > 3 ? argv[3] : "");
+    return blip2::run(argv[1], argv[2], argc > 3 ? argv[3] : "", argc > 4 ? argv[4] : "");
   } catch (const blip2::Error& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;

