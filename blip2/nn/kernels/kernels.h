@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+
+namespace blip2 {
+
+// A bfloat16 as it lies in memory.
+struct Bf16 {
+  std::uint16_t bits;
+};
+
+// Where a linear kernel puts its f32 sums.
+enum class Store { value, value_f32, add_f32 };  // y = sum as T; y = sum as f32; y += sum (f32)
+
+// One sequence's queries for the heads that share one key/value head. Query i stands at position
+// `start` + i and sees keys 0 .. `start` + i.
+struct AttentionShape {
+  std::int64_t start, queries;   // keys: start + queries
+  std::int64_t group, head_dim;  // query heads per key/value head, adjacent in memory
+  std::int64_t query_stride, key_stride, out_stride;  // elements from one token to the next
+  float scale;
+};
+
+// The inner loops of transformer layers for one element type: T is float or Bf16; sums, norms and
+// exponentials are f32. A row's result depends on that row alone, never on how many rows a call
+// has or on which thread runs it. All matrices are row-major; the caller shares work out by
+// calling them on parts.
+template <typename T>
+struct Kernels {
+  // y[rows, width] = x / rms(x) * weight
+  void (*rms_norm)(const float* x, const float* weight, T* y, std::int64_t rows, std::int64_t width,
+                   float eps);
+  // dx += gradient of rms_norm at x for the output's gradient dy
+  void (*rms_norm_backward)(const float* x, const float* weight, const T* dy, float* dx,
+                            std::int64_t rows, std::int64_t width, float eps);
+  // Rotates `heads` adjacent heads of one token in place, halves paired as Hugging Face does it.
+  // cos, sin: [head_dim / 2]; negated sin undoes it.
+  void (*rope)(T* x, const float* cos, const float* sin, std::int64_t heads, std::int64_t head_dim,
+               float sign);
+  // y[rows, width] = silu(gate) * up, gate_up[rows, 2 * width] holding gate then up
+  void (*silu_mul)(const T* gate_up, T* y, std::int64_t rows, std::int64_t width);
+  void (*silu_mul_backward)(const T* gate_up, const T* dy, T* dgate_up, std::int64_t rows,
+                            std::int64_t width);
+  void (*add)(float* x, const T* delta, std::int64_t count);  // x += delta
+  void (*narrow)(const float* x, T* y, std::int64_t count);   // y = x as T
+  // Causal softmax attention. scratch: attention_scratch(shape) floats.
+  void (*attention)(const T* q, const T* k, const T* v, T* out, const AttentionShape& shape,
+                    float* scratch);
+  // Its gradient for shape.start == 0; dq, dk and dv lie as q, k and v do and are overwritten.
+  void (*attention_backward)(const T* q, const T* k, const T* v, const T* dout, T* dq, T* dk, T* dv,
+                             const AttentionShape& shape, float* scratch);
+  // y[rows, outs] = x[rows, width] weight[outs, width]^T, for the outs [begin, end). y is indexed
+  // by out and has `y_stride` elements a row; x rows lie one after another.
+  void (*linear)(const T* x, std::int64_t rows, std::int64_t width, const T* weight,
+                 std::int64_t begin, std::int64_t end, Store store, void* y, std::int64_t y_stride);
+};
+
+// The kernels for this machine, chosen once: AVX-512 with BF16, AVX2 with FMA, or plain.
+// BLIP2_KERNELS=avx2 or plain asks for less than the machine has.
+template <typename T>
+const Kernels<T>& kernels();
+const char* kernels_name();
+
+std::int64_t attention_scratch(const AttentionShape& shape);  // in floats, backward included
+
+}  // namespace blip2

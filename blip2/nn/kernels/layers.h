@@ -1,0 +1,95 @@
+#pragma once
+// Norms, rotary positions, gated activation. See kernels.h for what each does; included by the
+// kernels_*.cpp only.
+#include "blip2/nn/kernels/vec.h"
+
+#include <cmath>
+
+namespace blip2 {
+namespace {
+
+BLIP2_INLINE float inverse_rms(const float* x, Int width, float eps) {
+  Vec squares = {};
+  for_each_vec(width, [&](Int i, auto read, auto) {
+    const Vec v = read(x + i);
+    squares += v * v;
+  });
+  return 1.0f / std::sqrt(sum(squares) / static_cast<float>(width) + eps);
+}
+
+template <typename T>
+void rms_norm(const float* x, const float* weight, T* y, Int rows, Int width, float eps) {
+  for (Int row = 0; row < rows; ++row, x += width, y += width) {
+    const float scale = inverse_rms(x, width, eps);
+    for_each_vec(width, [&](Int i, auto read, auto write) {
+      write(y + i, read(x + i) * scale * read(weight + i));
+    });
+  }
+}
+
+// y = x r w with r = (mean x^2 + eps)^-1/2, so dx = r w dy - x r^3 mean(w dy x).
+template <typename T>
+void rms_norm_backward(const float* x, const float* weight, const T* dy, float* dx, Int rows,
+                       Int width, float eps) {
+  for (Int row = 0; row < rows; ++row, x += width, dy += width, dx += width) {
+    const float r = inverse_rms(x, width, eps);
+    Vec products = {};
+    for_each_vec(width, [&](Int i, auto read, auto) {
+      products += read(weight + i) * read(dy + i) * read(x + i);
+    });
+    const float along = r * r * r * sum(products) / static_cast<float>(width);
+    for_each_vec(width, [&](Int i, auto read, auto write) {
+      const Vec across = read(weight + i) * read(dy + i) * r;
+      write(dx + i, read(dx + i) + across - read(x + i) * along);
+    });
+  }
+}
+
+template <typename T>
+void rope(T* x, const float* cos, const float* sin, Int heads, Int head_dim, float sign) {
+  const Int half = head_dim / 2;
+  for (Int head = 0; head < heads; ++head, x += head_dim) {
+    for_each_vec(half, [&](Int i, auto read, auto write) {
+      const Vec a = read(x + i), b = read(x + half + i);
+      const Vec c = read(cos + i), s = read(sin + i) * sign;
+      write(x + i, a * c - b * s);
+      write(x + half + i, b * c + a * s);
+    });
+  }
+}
+
+template <typename T>
+void silu_mul(const T* gate_up, T* y, Int rows, Int width) {
+  for (Int row = 0; row < rows; ++row, gate_up += 2 * width, y += width) {
+    for_each_vec(width, [&](Int i, auto read, auto write) {
+      const Vec gate = read(gate_up + i);
+      write(y + i, gate / (1.0f + exp(-gate)) * read(gate_up + width + i));
+    });
+  }
+}
+
+template <typename T>
+void silu_mul_backward(const T* gate_up, const T* dy, T* dgate_up, Int rows, Int width) {
+  for (Int row = 0; row < rows; ++row, gate_up += 2 * width, dgate_up += 2 * width, dy += width) {
+    for_each_vec(width, [&](Int i, auto read, auto write) {
+      const Vec gate = read(gate_up + i), up = read(gate_up + width + i), d = read(dy + i);
+      const Vec sigmoid = 1.0f / (1.0f + exp(-gate));
+      write(dgate_up + i, d * up * sigmoid * (1.0f + gate * (1.0f - sigmoid)));
+      write(dgate_up + width + i, d * gate * sigmoid);
+    });
+  }
+}
+
+template <typename T>
+void add(float* x, const T* delta, Int count) {
+  for_each_vec(count,
+               [&](Int i, auto read, auto write) { write(x + i, read(x + i) + read(delta + i)); });
+}
+
+template <typename T>
+void narrow(const float* x, T* y, Int count) {
+  for_each_vec(count, [&](Int i, auto read, auto write) { write(y + i, read(x + i)); });
+}
+
+}  // namespace
+}  // namespace blip2

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "blip2/nn/kernels/kernels.h"
+
+// One table an instruction set, each in its own kernels_*.cpp.
+namespace blip2 {
+
+#if defined(__x86_64__)
+const Kernels<float>& avx512_f32();
+const Kernels<Bf16>& avx512_bf16();
+const Kernels<float>& avx2_f32();
+const Kernels<Bf16>& avx2_bf16();
+#endif
+const Kernels<float>& plain_f32();
+const Kernels<Bf16>& plain_bf16();
+
+}  // namespace blip2

@@ -1,0 +1,139 @@
+#pragma once
+// BLIP2_LANES floats at a time in the compiler's vector extensions, in the registers that the
+// including file's target has. Included only by the kernels_*.cpp, after their target is set;
+// everything is local to the file because each is compiled for another instruction set.
+#include <cstdint>
+#include <cstring>
+
+#include "blip2/nn/kernels/kernels.h"
+
+#define BLIP2_INLINE inline __attribute__((always_inline))
+
+namespace blip2 {
+namespace {
+
+using Int = std::int64_t;
+constexpr Int lanes = BLIP2_LANES;
+typedef float Vec __attribute__((vector_size(4 * BLIP2_LANES)));
+typedef std::int32_t VecInt __attribute__((vector_size(4 * BLIP2_LANES)));
+typedef std::uint32_t VecBits __attribute__((vector_size(4 * BLIP2_LANES)));
+typedef std::uint16_t VecHalf __attribute__((vector_size(2 * BLIP2_LANES)));
+
+template <typename To, typename From>
+BLIP2_INLINE To reinterpret(const From& from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  std::memcpy(&to, &from, sizeof(to));
+  return to;
+}
+
+BLIP2_INLINE Vec splat(float x) {
+  return Vec{} + x;
+}
+
+BLIP2_INLINE Vec widen(VecHalf bits) {
+  return reinterpret<Vec>(VecBits(__builtin_convertvector(bits, VecBits) << 16));
+}
+
+// Rounds to nearest even; a NaN stays one.
+BLIP2_INLINE VecHalf round_to_bf16(Vec x) {
+  VecBits bits = reinterpret<VecBits>(x);
+  bits = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  bits = x == x ? bits : VecBits{} + 0x7fc0u;
+  return __builtin_convertvector(bits, VecHalf);
+}
+
+BLIP2_INLINE Vec load(const float* p) {
+  Vec v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+BLIP2_INLINE Vec load(const Bf16* p) {
+  VecHalf v;
+  std::memcpy(&v, p, sizeof(v));
+  return widen(v);
+}
+BLIP2_INLINE void store(float* p, Vec v) {
+  std::memcpy(p, &v, sizeof(v));
+}
+BLIP2_INLINE void store(Bf16* p, Vec v) {
+  const VecHalf h = round_to_bf16(v);
+  std::memcpy(p, &h, sizeof(h));
+}
+
+// The first `count` < `lanes` elements; the rest zero.
+template <typename T>
+BLIP2_INLINE Vec load_part(const T* p, Int count) {
+  T part[lanes] = {};
+  std::memcpy(part, p, static_cast<std::size_t>(count) * sizeof(T));
+  return load(part);
+}
+template <typename T>
+BLIP2_INLINE void store_part(T* p, Vec v, Int count) {
+  T part[lanes];
+  store(part, v);
+  std::memcpy(p, part, static_cast<std::size_t>(count) * sizeof(T));
+}
+
+// Calls body(offset, read, write) over `count` elements, a vector at a time; read(p) and write(p,
+// v) touch only what is there.
+template <typename Body>
+BLIP2_INLINE void for_each_vec(Int count, const Body& body) {
+  Int i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    body(
+        i, [](const auto* p) { return load(p); }, [](auto* p, Vec v) { store(p, v); });
+  }
+  if (i < count) {
+    const Int rest = count - i;
+    body(
+        i, [rest](const auto* p) { return load_part(p, rest); },
+        [rest](auto* p, Vec v) { store_part(p, v, rest); });
+  }
+}
+
+// The same order of additions for every vector.
+BLIP2_INLINE float sum(Vec v) {
+  float x[lanes];
+  store(x, v);
+  for (Int half = lanes / 2; half > 0; half /= 2) {
+    for (Int i = 0; i < half; ++i) x[i] += x[i + half];
+  }
+  return x[0];
+}
+
+BLIP2_INLINE Vec max(Vec a, Vec b) {
+  return a > b ? a : b;
+}
+
+BLIP2_INLINE float max(Vec v) {
+  float x[lanes];
+  store(x, v);
+  for (Int half = lanes / 2; half > 0; half /= 2) {
+    for (Int i = 0; i < half; ++i) x[i] = x[i] > x[i + half] ? x[i] : x[i + half];
+  }
+  return x[0];
+}
+
+// exp by Cody-Waite reduction and the polynomial of Cephes' expf: within 2 ulp; below -87.3 it is
+// exp(-87.3), above 88.3 exp(88.3).
+BLIP2_INLINE Vec exp(Vec x) {
+  x = x > 88.3f ? splat(88.3f) : x;
+  x = x < -87.3f ? splat(-87.3f) : x;
+  constexpr float round_shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  const Vec shifted = x * 1.44269504088896341f + round_shift;
+  const Vec n = shifted - round_shift;
+  const Vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  Vec p = splat(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const VecInt exponent = (__builtin_convertvector(n, VecInt) + 127) << 23;
+  return p * reinterpret<Vec>(exponent);
+}
+
+}  // namespace
+}  // namespace blip2
