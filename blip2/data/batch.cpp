@@ -1,0 +1,255 @@
+#include "blip2/data/batch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+#include <utility>
+
+#include "blip2/base/error.h"
+#include "blip2/base/random.h"
+
+namespace blip2 {
+namespace {
+
+constexpr std::uint64_t kTextChoice = 23;  // sub-stream of the seed
+
+using Ids = std::vector<std::int32_t>;
+
+// Numbers different values in the order of their first use.
+template <typename Value>
+class Numbering {
+ public:
+  std::int64_t operator()(const Value& value) {
+    const auto [place, fresh] = numbers_.try_emplace(value, values_.size());
+    if (fresh) values_.push_back(value);
+    return static_cast<std::int64_t>(place->second);
+  }
+  std::vector<Value> take() { return std::move(values_); }
+
+ private:
+  std::map<Value, std::size_t> numbers_;
+  std::vector<Value> values_;
+};
+
+// Encodes each key once; keys with the same ids get the same number.
+class TextNumbering {
+ public:
+  template <typename Encode>
+  std::int64_t operator()(const std::string& key, const Encode& encode) {
+    const auto [place, fresh] = known_.try_emplace(key, 0);
+    if (fresh) place->second = ids_(encode());
+    return place->second;
+  }
+  std::vector<Ids> take() { return ids_.take(); }
+
+ private:
+  std::unordered_map<std::string, std::int64_t> known_;
+  Numbering<Ids> ids_;
+};
+
+std::int32_t pad_of(const Tokenizer& tokenizer) {
+  const SpecialTokens special = tokenizer.special();
+  return special.pad.value_or(special.eos.value_or(0));
+}
+
+std::int64_t choose(const std::vector<std::int64_t>& texts, std::uint64_t seed,
+                    std::optional<std::int64_t> step, std::int64_t item) {
+  if (!step || texts.size() == 1) return texts.front();
+  return texts[Random(derive_seed(seed, kTextChoice, *step, item)).below(texts.size())];
+}
+
+at::Tensor as_tensor(const std::vector<std::int64_t>& values) {
+  return torch::tensor(values, at::kLong);
+}
+
+std::string question_prompt(const PromptFormat& format, const std::string& question) {
+  if (question.empty()) return format.caption;
+  std::string prompt = format.question;
+  if (const auto place = prompt.find("{}"); place != std::string::npos) {
+    prompt.replace(place, 2, question);
+  }
+  return prompt;
+}
+
+Ids target_ids(const PromptFormat& format, const Tokenizer& tokenizer, const std::string& prompt,
+               const std::string& target) {
+  Ids ids = tokenizer.encode(prompt.empty() ? target : format.separator + target, false);
+  const auto room = format.max_target_tokens - static_cast<std::int64_t>(format.end.size());
+  if (std::ssize(ids) > room) ids.resize(static_cast<std::size_t>(room));
+  ids.insert(ids.end(), format.end.begin(), format.end.end());
+  return ids;
+}
+
+}  // namespace
+
+PaddedIds pad_ids(std::span<const Ids> texts, std::int32_t pad) {
+  std::size_t longest = 0;
+  std::vector<std::int64_t> lengths;
+  for (const Ids& text : texts) {
+    longest = std::max(longest, text.size());
+    lengths.push_back(std::ssize(text));
+  }
+  const at::Tensor ids =
+      at::full({std::ssize(texts), static_cast<std::int64_t>(longest)}, pad, at::kLong);
+  auto rows = ids.accessor<std::int64_t, 2>();
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    for (std::size_t t = 0; t < texts[i].size(); ++t) {
+      rows[static_cast<std::int64_t>(i)][static_cast<std::int64_t>(t)] = texts[i][t];
+    }
+  }
+  return {ids, as_tensor(lengths)};
+}
+
+Ids encode_at_most(const Tokenizer& tokenizer, std::string_view text, std::int64_t most) {
+  Ids ids = tokenizer.encode(text);
+  if (std::ssize(ids) <= most) return ids;
+  const std::int32_t last = ids.back();
+  ids.resize(static_cast<std::size_t>(most));
+  if (tokenizer.special().sep == last) ids.back() = last;
+  return ids;
+}
+
+std::vector<std::string> pictures_of(std::span<const Record> records) {
+  Numbering<std::string> pictures;
+  for (const Record& record : records) pictures(record.image);
+  return pictures.take();
+}
+
+CaptionData::CaptionData(std::span<const Record> records, const Tokenizer& tokenizer,
+                         std::int64_t max_tokens)
+    : pad_(pad_of(tokenizer)) {
+  Numbering<std::string> pictures, image_ids;
+  TextNumbering texts;
+  for (const Record& record : records) {
+    if (record.captions.empty()) {
+      throw Error("expected captions, got a question", fmt::format("record {}", record.line),
+                  "stage 1 learns from captions");
+    }
+    Item item{pictures(record.image), image_ids(record.image_id), {}};
+    for (const std::string& caption : record.captions) {
+      item.captions.push_back(
+          texts(caption, [&] { return encode_at_most(tokenizer, caption, max_tokens); }));
+    }
+    items_.push_back(std::move(item));
+  }
+  pictures_ = pictures.take();
+  texts_ = texts.take();
+}
+
+std::vector<std::int32_t> CaptionData::item_lengths() const {
+  std::vector<std::int32_t> lengths;
+  for (const Item& item : items_) {
+    std::size_t longest = 0;
+    for (const std::int64_t text : item.captions) longest = std::max(longest, texts_[text].size());
+    lengths.push_back(static_cast<std::int32_t>(longest));
+  }
+  return lengths;
+}
+
+std::vector<std::int64_t> CaptionData::item_pictures() const {
+  std::vector<std::int64_t> pictures;
+  for (const Item& item : items_) pictures.push_back(item.picture);
+  return pictures;
+}
+
+CaptionBatch CaptionData::batch(std::span<const std::int64_t> items, std::uint64_t seed,
+                                std::optional<std::int64_t> step) const {
+  std::vector<std::int64_t> images, captions, pictures;
+  std::vector<Ids> texts;
+  for (const std::int64_t index : items) {
+    const Item& item = items_.at(static_cast<std::size_t>(index));
+    captions.push_back(choose(item.captions, seed, step, index));
+    texts.push_back(texts_[static_cast<std::size_t>(captions.back())]);
+    images.push_back(item.image_id);
+    pictures.push_back(item.picture);
+  }
+  const PaddedIds padded = pad_ids(texts, pad_);
+  return {padded.ids, padded.lengths, as_tensor(images), as_tensor(captions), std::move(pictures)};
+}
+
+Ids prompt_ids(const PromptFormat& format, const Tokenizer& tokenizer,
+               const std::string& question) {
+  Ids ids = format.start;
+  const Ids text = tokenizer.encode(question_prompt(format, question), false);
+  const auto room = std::max<std::int64_t>(0, format.max_prompt_tokens - std::ssize(ids));
+  const auto from = text.end() - std::min<std::int64_t>(room, std::ssize(text));
+  ids.insert(ids.end(), from, text.end());
+  return ids;
+}
+
+PromptData::PromptData(std::span<const Record> records, const Tokenizer& tokenizer,
+                       const PromptFormat& format, const Tokenizer* instructions)
+    : pad_(pad_of(tokenizer)), has_instructions_(instructions != nullptr) {
+  if (instructions) instruction_pad_ = pad_of(*instructions);
+  Numbering<std::string> pictures;
+  TextNumbering numbered;
+  for (const Record& record : records) {
+    const auto& targets = record.is_question() ? record.answers : record.captions;
+    if (targets.empty()) {
+      throw Error("expected an answer or a caption", fmt::format("record {}", record.line));
+    }
+    Item item{pictures(record.image), 0, 0, {}};
+    item.prompt = numbered("prompt " + record.question,
+                           [&] { return prompt_ids(format, tokenizer, record.question); });
+    if (instructions) {
+      const std::string& text = record.is_question() ? record.question : format.caption;
+      item.instruction = numbered("instruction " + text, [&] {
+        return encode_at_most(*instructions, text, format.max_prompt_tokens);
+      });
+    }
+    const std::string prompt = question_prompt(format, record.question);
+    for (const std::string& target : targets) {
+      item.targets.push_back(numbered((prompt.empty() ? "alone " : "target ") + target, [&] {
+        return target_ids(format, tokenizer, prompt, target);
+      }));
+    }
+    items_.push_back(std::move(item));
+  }
+  pictures_ = pictures.take();
+  texts_ = numbered.take();
+}
+
+std::vector<std::int32_t> PromptData::item_lengths() const {
+  std::vector<std::int32_t> lengths;
+  for (const Item& item : items_) {
+    std::size_t longest = 0;
+    for (const std::int64_t text : item.targets) longest = std::max(longest, texts_[text].size());
+    lengths.push_back(static_cast<std::int32_t>(texts_[item.prompt].size() + longest));
+  }
+  return lengths;
+}
+
+std::vector<std::int64_t> PromptData::item_pictures() const {
+  std::vector<std::int64_t> pictures;
+  for (const Item& item : items_) pictures.push_back(item.picture);
+  return pictures;
+}
+
+PromptBatch PromptData::batch(std::span<const std::int64_t> items, std::uint64_t seed,
+                              std::optional<std::int64_t> step) const {
+  std::vector<std::int64_t> prompt_lengths;
+  std::vector<Ids> texts, instructions;
+  PromptBatch batch;
+  for (const std::int64_t index : items) {
+    const Item& item = items_.at(static_cast<std::size_t>(index));
+    Ids text = texts_[static_cast<std::size_t>(item.prompt)];
+    prompt_lengths.push_back(std::ssize(text));
+    const Ids& target = texts_[static_cast<std::size_t>(choose(item.targets, seed, step, index))];
+    text.insert(text.end(), target.begin(), target.end());
+    texts.push_back(std::move(text));
+    if (has_instructions_) {
+      instructions.push_back(texts_[static_cast<std::size_t>(item.instruction)]);
+    }
+    batch.pictures.push_back(item.picture);
+  }
+  const PaddedIds padded = pad_ids(texts, pad_);
+  batch.ids = padded.ids;
+  batch.lengths = padded.lengths;
+  batch.prompt_lengths = as_tensor(prompt_lengths);
+  if (has_instructions_) batch.instructions = pad_ids(instructions, instruction_pad_);
+  return batch;
+}
+
+}  // namespace blip2

@@ -1,0 +1,269 @@
+#include "blip2/data/feature_cache.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "blip2/base/error.h"
+#include "blip2/base/interrupt.h"
+#include "blip2/base/log.h"
+#include "blip2/base/parallel.h"
+#include "blip2/base/progress.h"
+#include "blip2/nn/tensor_bridge.h"
+
+namespace blip2 {
+namespace {
+
+constexpr std::uint64_t kViewChoice = 17;  // sub-stream of the seed
+constexpr std::uint64_t kMaxFileBytes = ImageLimits{}.max_bytes;
+
+std::size_t row_bytes_of(const FeatureKey& key) {
+  const bool known =
+      key.storage == at::kBFloat16 || key.storage == at::kHalf || key.storage == at::kFloat;
+  TORCH_CHECK(known && key.positions > 0 && key.width > 0, "features: bad shape or storage type");
+  return static_cast<std::size_t>(key.positions * key.width) * c10::elementSize(key.storage);
+}
+
+std::filesystem::path folder_of(const std::filesystem::path& root, const FeatureKey& key) {
+  const std::string text = key.to_text();
+  return root / content_hash(std::as_bytes(std::span(text))).hex();
+}
+
+// Runs `read` and notes the message of a picture that cannot be read.
+template <typename Read>
+void noting_failure(std::string& failure, const Read& read) {
+  try {
+    read();
+  } catch (const Error& error) {
+    failure = error.what();
+  }
+}
+
+std::string read_picture(const std::string& path) {
+  return read_file(path, kMaxFileBytes);
+}
+
+ContentHash hash_of(const std::string& bytes) {
+  return content_hash(std::as_bytes(std::span(bytes)));
+}
+
+}  // namespace
+
+// One picture and its views that are not there yet.
+struct FeatureCache::Work {
+  std::string path;
+  ContentHash hash;
+  std::vector<std::int64_t> views;
+};
+
+struct FeatureCache::Pixels {
+  at::Tensor values;         // [n, 3, H, W] f32
+  std::vector<RowKey> keys;  // n
+  std::int64_t asked = 0;    // n and the views of unreadable pictures
+  std::map<std::string, std::string> unreadable;
+};
+
+std::string FeatureKey::to_text() const {
+  constexpr int kFormat = 1;  // of the rows; raise it when the same key gives other features
+  const Preprocessing& p = preprocessing;
+  const Augmentation& a = augmentation;
+  const nlohmann::ordered_json json = {
+      {"format", kFormat},
+      {"encoder", encoder},
+      {"size", {p.width, p.height}},
+      {"resize", {p.resize_width, p.resize_height, p.shortest_edge}},
+      {"filter", static_cast<int>(p.filter)},
+      {"rescale_factor", p.rescale_factor},
+      {"mean", p.mean},
+      {"std", p.std},
+      {"scale", {a.min_scale, a.max_scale}},
+      {"ratio", {a.min_ratio, a.max_ratio}},
+      {"flip_probability", a.flip_probability},
+      {"seed", seed},
+      {"row", {positions, width}},
+      {"storage", c10::toString(storage)},
+  };
+  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+std::string hash_module(const torch::nn::Module& module) {
+  std::string parts;
+  for (const TensorView& view : views_of(module)) {
+    parts += fmt::format("{} {} {} {}\n", view.name, dtype_name(view.dtype), shape_text(view.shape),
+                         content_hash(view.data).hex());
+  }
+  return content_hash(std::as_bytes(std::span(parts))).hex();
+}
+
+FeatureTable FeatureTable::select(std::span<const std::string> all,
+                                  std::span<const std::string> some) const {
+  std::unordered_map<std::string, std::int64_t> places;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    places.emplace(all[i], static_cast<std::int64_t>(i));
+  }
+  FeatureTable table{views, {}, {}, 0};
+  for (const std::string& picture : some) {
+    const auto found = places.find(picture);
+    if (found == places.end()) throw Error("has no features", picture);
+    for (std::int64_t v = 0; v < views; ++v) table.rows.push_back(row(found->second, v));
+  }
+  return table;
+}
+
+FeatureCache::FeatureCache(const std::filesystem::path& root, const FeatureKey& key)
+    : key_(key), store_(folder_of(root, key), key.to_text(), row_bytes_of(key)) {}
+
+std::vector<FeatureCache::Work> FeatureCache::find_work(std::span<const std::string> pictures,
+                                                        std::span<const ContentHash> hashes,
+                                                        const EnsureOptions& options,
+                                                        const FeatureTable& table) const {
+  std::vector<Work> work;
+  std::set<ContentHash> seen;
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    if (table.unreadable.contains(pictures[i]) || !seen.insert(hashes[i]).second) continue;
+    Work item{pictures[i], hashes[i], {}};
+    for (std::int64_t v = 0; v < options.views; ++v) {
+      if (!store_.find({hashes[i], static_cast<std::uint64_t>(v)})) item.views.push_back(v);
+    }
+    if (!item.views.empty()) work.push_back(std::move(item));
+  }
+  return work;
+}
+
+FeatureCache::Pixels FeatureCache::decode(std::span<const Work> work, std::size_t threads) const {
+  const Preprocessing& p = key_.preprocessing;
+  std::vector<std::vector<std::vector<float>>> values(work.size());
+  std::vector<std::string> failures(work.size());
+  parallel_for(work.size(), threads, [&](std::size_t i) {
+    noting_failure(failures[i], [&] {
+      const std::string bytes = read_picture(work[i].path);
+      if (hash_of(bytes) != work[i].hash) throw Error("changed while it was read", work[i].path);
+      const Image image = decode_image(std::as_bytes(std::span(bytes)), work[i].path);
+      for (const std::int64_t view : work[i].views) {
+        Random random(derive_seed(key_.seed, work[i].hash.low, work[i].hash.high, view));
+        values[i].push_back(view == 0 ? preprocess(image, p)
+                                      : augment(image, p, key_.augmentation, random));
+      }
+    });
+  });
+  Pixels pixels;
+  std::vector<at::Tensor> tensors;
+  for (std::size_t i = 0; i < work.size(); ++i) {
+    pixels.asked += static_cast<std::int64_t>(work[i].views.size());
+    if (!failures[i].empty()) {
+      pixels.unreadable[work[i].path] = failures[i];
+      continue;
+    }
+    for (std::size_t v = 0; v < values[i].size(); ++v) {
+      tensors.push_back(at::from_blob(values[i][v].data(), {3, p.height, p.width}, at::kFloat));
+      pixels.keys.push_back({work[i].hash, static_cast<std::uint64_t>(work[i].views[v])});
+    }
+  }
+  if (!tensors.empty()) pixels.values = at::stack(tensors);
+  return pixels;
+}
+
+void FeatureCache::add(const FeatureStore::Lock& lock, const Pixels& pixels, const Encoder& encoder,
+                       FeatureTable& table) {
+  table.unreadable.insert(pixels.unreadable.begin(), pixels.unreadable.end());
+  if (pixels.keys.empty()) return;
+  const at::NoGradGuard no_grad;
+  const at::Tensor features = encoder(pixels.values).to(key_.storage).contiguous();
+  const auto count = static_cast<std::int64_t>(pixels.keys.size());
+  TORCH_CHECK(features.sizes() == at::IntArrayRef({count, key_.positions, key_.width}),
+              "features: expected ", shape_text({count, key_.positions, key_.width}),
+              " from the encoder, got ", shape_text(features.sizes()));
+  store_.append(lock, pixels.keys,
+                {static_cast<const std::byte*>(features.const_data_ptr()), features.nbytes()});
+  table.computed += count;
+}
+
+void FeatureCache::compute(const std::vector<Work>& work, const Encoder& encoder,
+                           const EnsureOptions& options, const FeatureStore::Lock& lock,
+                           FeatureTable& table) {
+  std::vector<std::span<const Work>> parts;
+  std::int64_t total = 0;
+  for (std::size_t first = 0, end = 0; first < work.size(); first = end) {
+    std::int64_t rows = 0;
+    while (end < work.size() && rows < options.at_once) {
+      rows += static_cast<std::int64_t>(work[end++].views.size());
+    }
+    parts.push_back(std::span(work).subspan(first, end - first));
+    total += rows;
+  }
+  store_.require_space(total);
+  Progress progress(options.label, total);
+  const auto decode_part = [&](std::size_t i) { return decode(parts[i], options.threads); };
+  auto ahead = std::async(std::launch::async, decode_part, 0);
+  std::int64_t done = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const Pixels pixels = ahead.get();
+    if (interrupted()) throw Interrupted{};
+    if (i + 1 < parts.size()) ahead = std::async(std::launch::async, decode_part, i + 1);
+    add(lock, pixels, encoder, table);
+    progress.update(done += pixels.asked);
+  }
+  progress.finish();
+}
+
+FeatureTable FeatureCache::ensure(std::span<const std::string> pictures, const Encoder& encoder,
+                                  const EnsureOptions& options) {
+  TORCH_CHECK(options.views > 0 && options.at_once > 0, "features: expected at least one view");
+  std::vector<ContentHash> hashes(pictures.size());
+  std::vector<std::string> failures(pictures.size());
+  parallel_for(pictures.size(), options.threads, [&](std::size_t i) {
+    noting_failure(failures[i], [&] { hashes[i] = hash_of(read_picture(pictures[i])); });
+  });
+  FeatureTable table{options.views, {}, {}, 0};
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    if (!failures[i].empty()) table.unreadable[pictures[i]] = failures[i];
+  }
+  if (!find_work(pictures, hashes, options, table).empty()) {
+    const auto lock = store_.lock();
+    const auto work = find_work(pictures, hashes, options, table);
+    if (!work.empty()) compute(work, encoder, options, *lock, table);
+  }
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    for (std::int64_t v = 0; v < options.views; ++v) {
+      const auto row = store_.find({hashes[i], static_cast<std::uint64_t>(v)});
+      table.rows.push_back(row.value_or(-1));
+      if (!row) table.unreadable.try_emplace(pictures[i], "is a copy of an unreadable picture");
+    }
+  }
+  return table;
+}
+
+at::Tensor FeatureCache::gather(std::span<const std::int64_t> rows) const {
+  const auto count = static_cast<std::int64_t>(rows.size());
+  for (const std::int64_t row : rows) {
+    TORCH_CHECK(row >= 0 && row < store_.rows(), "features: no row ", row);
+  }
+  const at::Tensor out = at::empty({count, key_.positions, key_.width}, key_.storage);
+  auto* bytes = static_cast<std::byte*>(out.mutable_data_ptr());
+  at::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      store_.read(rows[static_cast<std::size_t>(i)],
+                  bytes + static_cast<std::size_t>(i) * store_.row_bytes());
+    }
+  });
+  return out;
+}
+
+std::vector<std::int64_t> choose_views(std::int64_t samples, std::int64_t views, std::uint64_t seed,
+                                       std::int64_t step) {
+  Random random(derive_seed(seed, kViewChoice, step));
+  std::vector<std::int64_t> chosen;
+  for (std::int64_t i = 0; i < samples; ++i) {
+    chosen.push_back(static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(views))));
+  }
+  return chosen;
+}
+
+}  // namespace blip2

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "blip2/data/feature_store.h"
+#include "blip2/image/transform.h"
+
+namespace blip2 {
+
+// What features depend on besides the picture and the number of the view.
+struct FeatureKey {
+  std::string encoder;  // tells encoders apart: hash_module(…), its configuration, its arithmetic
+  Preprocessing preprocessing;
+  Augmentation augmentation;               // of the views after the first
+  std::uint64_t seed = 0;                  // of the augmentation
+  std::int64_t positions = 0, width = 0;   // P, D
+  at::ScalarType storage = at::kBFloat16;  // or kHalf, kFloat
+
+  std::string to_text() const;
+};
+
+// Names, shapes and values of a module's parameters and buffers, as 32 hexadecimal digits.
+std::string hash_module(const torch::nn::Module& module);
+
+// The rows that hold the features of some pictures.
+struct FeatureTable {
+  std::int64_t views = 0;
+  std::vector<std::int64_t> rows;  // of picture i, view v: rows[i * views + v]; -1 if unreadable
+  std::map<std::string, std::string> unreadable;  // path -> what is wrong, see drop_pictures()
+  std::int64_t computed = 0;                      // rows that were not there before
+
+  std::int64_t row(std::int64_t picture, std::int64_t view = 0) const {
+    return rows[static_cast<std::size_t>(picture * views + view)];
+  }
+  // The same for other pictures, all among the table's (`all` as it was given to ensure()).
+  FeatureTable select(std::span<const std::string> all, std::span<const std::string> some) const;
+};
+
+// [B, 3, H, W] f32 -> [B, P, D], any floating type.
+using Encoder = std::function<at::Tensor(const at::Tensor&)>;
+
+struct EnsureOptions {
+  std::int64_t views = 1;     // view 0 is the plain preprocessing, the others are augmented
+  std::int64_t at_once = 32;  // rows encoded and written together
+  std::size_t threads = 2;    // that read and decode pictures ahead of the encoder
+  std::string label = "features";
+};
+
+// A frozen encoder's features of pictures, computed once and kept on disk. A picture is known by
+// its content: copies share their rows, and a changed file gets new ones. Several runs may use one
+// folder at the same time; what an interrupted run has computed is kept.
+class FeatureCache {
+ public:
+  // Keeps its files in a folder of `root` that is named by the key.
+  FeatureCache(const std::filesystem::path& root, const FeatureKey& key);
+
+  // Computes what is missing of the pictures' views. Pictures that cannot be read are listed in the
+  // result. Throws Error (no space) and Interrupted; finished rows are kept in both cases.
+  FeatureTable ensure(std::span<const std::string> pictures, const Encoder& encoder,
+                      const EnsureOptions& options = {});
+
+  // [B, P, D] in the storage type. Error if a row is damaged on disk.
+  at::Tensor gather(std::span<const std::int64_t> rows) const;
+
+  std::int64_t rows() const { return store_.rows(); }
+  const std::filesystem::path& folder() const { return store_.folder(); }
+
+ private:
+  struct Work;
+  struct Pixels;
+  std::vector<Work> find_work(std::span<const std::string> pictures,
+                              std::span<const ContentHash> hashes, const EnsureOptions& options,
+                              const FeatureTable& table) const;
+  Pixels decode(std::span<const Work> work, std::size_t threads) const;
+  void compute(const std::vector<Work>& work, const Encoder& encoder, const EnsureOptions& options,
+               const FeatureStore::Lock& lock, FeatureTable& table);
+  void add(const FeatureStore::Lock& lock, const Pixels& pixels, const Encoder& encoder,
+           FeatureTable& table);
+
+  FeatureKey key_;
+  FeatureStore store_;
+};
+
+// The view that each of a batch's samples takes at a step: a function of seed and step, uniform.
+std::vector<std::int64_t> choose_views(std::int64_t samples, std::int64_t views, std::uint64_t seed,
+                                       std::int64_t step);
+
+}  // namespace blip2

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "blip2/image/transform.h"
+#include "blip2/io/tensor_file.h"
+#include "blip2/vision/folded_convolution.h"
+
+namespace blip2 {
+
+// The "vision_config" of a model directory that uses an EfficientNet-Lite.
+struct EfficientNetLiteConfig {
+  std::string model_type = "efficientnet_lite";
+  std::string variant = "lite0";
+  std::int64_t image_size = 224;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("model_type", self.model_type, "always efficientnet_lite");
+    visit("variant", self.variant, "lite0 to lite4: width and depth of the network");
+    visit("image_size", self.image_size, "height and width of the input in pixels");
+  }
+
+  // "lite0" to "lite4" at the image size that it was trained for (224, 240, 260, 280, 300).
+  static EfficientNetLiteConfig of(const std::string& variant);
+  // Error for an unknown key or variant and for an image size outside 32..1024. Without an
+  // "image_size" the variant's own is taken.
+  static EfficientNetLiteConfig from_json(const nlohmann::json& json, const std::string& where);
+  nlohmann::json to_json() const;
+};
+
+// How a picture is brought to the network: the variant's size, bicubic, and the (x - 127) / 128 of
+// the TensorFlow release (efficientnet_lite_builder.py) that the packages' weights come from.
+Preprocessing efficientnet_lite_preprocessing(const EfficientNetLiteConfig& config);
+
+// Inverted residual block: expand 1x1, depthwise k x k, project 1x1, and the input added where
+// the shapes agree (Sandler et al. 2018).
+class InvertedResidual : public torch::nn::Module {
+ public:
+  InvertedResidual(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride,
+                   std::int64_t expand);
+  // Builds the folded convolutions; the output's height.
+  std::int64_t prepare(std::int64_t input_size, at::ScalarType compute);
+  at::Tensor forward(const at::Tensor& x) const;  // [B, C, H, W] -> [B, C', H', W']
+
+ private:
+  bool residual_;
+  torch::nn::Conv2d expand_conv_{nullptr}, depthwise_conv_{nullptr}, project_conv_{nullptr};
+  torch::nn::BatchNorm2d bn0_{nullptr}, bn1_{nullptr}, bn2_{nullptr};
+  FoldedConvolution expand_, depthwise_, project_;
+};
+
+// EfficientNet-Lite (ReLU6, no squeeze-and-excitation; stem and head not scaled) as a frozen image
+// encoder. Member names are those of the PyPI package efficientnet-lite-pytorch without the leading
+// underscores; the unfolded weights are the parameters, so they are what is saved.
+class EfficientNetLite : public torch::nn::Module {
+ public:
+  explicit EfficientNetLite(const EfficientNetLiteConfig& config);
+
+  // Folds the parameters' present values into the convolutions that forward() runs, in `compute`
+  // (kFloat, or kBFloat16: about twice as fast, features to about 2 digits). To be called after
+  // the parameters have changed.
+  void prepare(at::ScalarType compute = at::kFloat);
+
+  // The last 1x1 convolution's output after its activation, without autograd; positions row-major.
+  // [B, 3, S, S] f32 -> [B, P, D] f32
+  at::Tensor forward(const at::Tensor& pixel_values) const;
+
+  const EfficientNetLiteConfig& config() const { return config_; }
+  std::int64_t positions() const;  // P = ceil(S / 32)^2
+  std::int64_t width() const;      // D = 1280
+
+ private:
+  at::Tensor features(const at::Tensor& pixel_values) const;
+  EfficientNetLiteConfig config_;
+  at::ScalarType compute_ = at::kFloat;
+  torch::nn::Conv2d conv_stem_{nullptr}, conv_head_{nullptr};
+  torch::nn::BatchNorm2d bn0_{nullptr}, bn1_{nullptr};
+  std::vector<std::shared_ptr<InvertedResidual>> blocks_;
+  FoldedConvolution stem_, head_;
+};
+
+// The network with a file's weights, frozen and prepared. Reads the packages' .pth as well as
+// tensors `prefix` + member name of a model directory. Strict: Error that lists what is missing,
+// unexpected or of another shape.
+std::shared_ptr<EfficientNetLite> load_efficientnet_lite(const TensorFile& file,
+                                                         const EfficientNetLiteConfig& config,
+                                                         const std::string& prefix = {},
+                                                         at::ScalarType compute = at::kFloat);
+
+}  // namespace blip2

@@ -1,0 +1,91 @@
+#include "blip2/vision/folded_convolution.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+
+#include "blip2/base/error.h"
+
+namespace blip2 {
+namespace {
+
+using Scalars = c10::List<std::optional<at::Scalar>>;
+using Text = std::optional<std::string_view>;
+
+// The fused convolutions that TorchInductor emits; LibTorch has them without C++ declarations.
+using Pointwise = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
+                             at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, std::int64_t,
+                             std::string_view, Scalars, Text);
+using PointwiseBinary = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                   const std::optional<at::Tensor>&, at::IntArrayRef,
+                                   at::IntArrayRef, at::IntArrayRef, std::int64_t, std::string_view,
+                                   std::optional<at::Scalar>, Text, Scalars, Text);
+using Reorder = at::Tensor(const at::Tensor&, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef,
+                           std::int64_t, at::OptionalIntArrayRef);
+
+template <typename Signature>
+c10::TypedOperatorHandle<Signature> find_operator(const char* name, const char* overload) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, overload).typed<Signature>();
+}
+
+at::Tensor pointwise(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
+                     std::int64_t padding, std::int64_t stride, std::int64_t groups,
+                     std::string_view activation, const Scalars& limits) {
+  static const auto op = find_operator<Pointwise>("mkldnn::_convolution_pointwise", "");
+  return op.call(input, weight, bias, {padding, padding}, {stride, stride}, {1, 1}, groups,
+                 activation, limits, Text(""));
+}
+
+// oneDNN emulates bf16 on AVX-512 processors that lack the instructions, and refuses older ones.
+void require_bf16() {
+  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) return;
+  throw Error("bf16 convolutions need a processor with AVX-512", "image encoder", "compute in f32");
+}
+
+}  // namespace
+
+FoldedConvolution::FoldedConvolution(const torch::nn::Conv2dImpl& conv,
+                                     const torch::nn::BatchNorm2dImpl& norm,
+                                     std::int64_t input_size, at::ScalarType compute)
+    : stride_(conv.options.stride()->at(0)), groups_(conv.options.groups()) {
+  if (compute == at::kBFloat16) require_bf16();
+  const at::NoGradGuard no_grad;
+  const at::Tensor scale = norm.weight / (norm.running_var + norm.options.eps()).sqrt();
+  at::Tensor weight = conv.weight * scale.view({-1, 1, 1, 1});
+  bias_ = (norm.bias - norm.running_mean * scale).to(compute);
+
+  const std::int64_t kernel = weight.size(2);
+  output_size_ = (input_size + stride_ - 1) / stride_;
+  const std::int64_t total =
+      std::max<std::int64_t>((output_size_ - 1) * stride_ + kernel - input_size, 0);
+  // "Same" puts the odd pixel after the image and oneDNN's op pads both sides alike: leading zeros
+  // in the kernel make up the difference without copying the image.
+  padding_ = total - total / 2;
+  const std::int64_t extra = padding_ - total / 2;
+  if (extra > 0) weight = at::constant_pad_nd(weight, {extra, 0, extra, 0});
+
+  static const auto reorder = find_operator<Reorder>("mkldnn::_reorder_convolution_weight", "");
+  const std::int64_t channels = weight.size(1) * groups_;
+  weight_ = reorder.call(weight.to(compute).contiguous(at::MemoryFormat::ChannelsLast),
+                         {padding_, padding_}, {stride_, stride_}, {1, 1}, groups_,
+                         at::IntArrayRef{1, channels, input_size, input_size});
+}
+
+at::Tensor FoldedConvolution::relu6(const at::Tensor& input) const {
+  static const Scalars limits({at::Scalar(0.0), at::Scalar(6.0)});
+  return pointwise(input, weight_, bias_, padding_, stride_, groups_, "hardtanh", limits);
+}
+
+at::Tensor FoldedConvolution::linear(const at::Tensor& input) const {
+  return pointwise(input, weight_, bias_, padding_, stride_, groups_, "none", Scalars());
+}
+
+at::Tensor FoldedConvolution::plus(const at::Tensor& input, const at::Tensor& residual) const {
+  static const auto op = find_operator<PointwiseBinary>("mkldnn::_convolution_pointwise", "binary");
+  return op.call(input, residual, weight_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1},
+                 groups_, "add", at::Scalar(1.0), std::nullopt, Scalars(), std::nullopt);
+}
+
+}  // namespace blip2
