@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <span>
 #include <system_error>
 
 #include "blip2/base/error.h"
@@ -26,6 +27,20 @@ constexpr const char* kTensorFiles[] = {"weights.safetensors", "optimizer.safete
 
 std::string checksum(const fs::path& path) {
   return hash_text(hash_bytes(MappedFile::open(path)->bytes()));
+}
+
+// Of the state without its own checksum.
+std::string state_checksum(nlohmann::json state) {
+  state["checksums"].erase("state.json");
+  const std::string text = state.dump();
+  return hash_text(hash_bytes(std::as_bytes(std::span(text))));
+}
+
+void expect_checksum(const nlohmann::json& state, const fs::path& path, const std::string& got) {
+  const auto expected = state["checksums"].value(path.filename().string(), std::string());
+  if (got == expected) return;
+  throw Error(fmt::format("expected checksum {}, got {}", expected, got), path.string(),
+              "the checkpoint is damaged");
 }
 
 void write_tensors(const fs::path& path, const std::vector<NamedTensor>& tensors) {
@@ -85,6 +100,7 @@ Checkpoint save_checkpoint(const fs::path& folder, std::int64_t step,
   write_tensors(unfinished / kTensorFiles[1], optimizer);
   state["step"] = step;
   for (const char* name : kTensorFiles) state["checksums"][name] = checksum(unfinished / name);
+  state["checksums"]["state.json"] = state_checksum(state);
   write_file(unfinished / "state.json", state.dump(1));
   sync_folder(unfinished);
   fs::remove_all(finished, error);
@@ -103,13 +119,9 @@ Checkpoint read_checkpoint(const fs::path& folder) {
                         state["checksums"].is_object();
   if (!complete) throw Error("expected the keys step and checksums", state_file.string());
   checkpoint.step = state["step"].get<std::int64_t>();
+  expect_checksum(state, state_file, state_checksum(state));
   for (const char* name : kTensorFiles) {
-    const auto expected = state["checksums"].value(name, std::string());
-    const auto got = checksum(folder / name);
-    if (got != expected) {
-      throw Error(fmt::format("expected checksum {}, got {}", expected, got),
-                  (folder / name).string(), "the checkpoint is damaged");
-    }
+    expect_checksum(state, folder / name, checksum(folder / name));
   }
   return checkpoint;
 }

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+namespace blip2 {
+
+// Options that every verb which runs a model has.
+struct RunOptions {
+  std::string model, device = "cpu", precision = "auto";
+  int threads = 0;
+  bool json = false;
+};
+void add_run_options(CLI::App& verb, RunOptions& options);
+// Sets the number of threads of tensor operations.
+void apply_threads(int threads);
+
+void add_json_flag(CLI::App& verb, bool& json);
+
+// Pictures named on the command line and, one a line, in the file --images-from.
+struct ImageInputs {
+  std::vector<std::string> images;
+  std::string list;
+};
+void add_image_inputs(CLI::App& verb, ImageInputs& inputs);
+// All of them in order; Error if there are none.
+std::vector<std::string> image_paths(const ImageInputs& inputs);
+
+// The lines of a text file, without their ends; a last empty line does not count.
+std::vector<std::string> read_lines(const std::string& path);
+
+// One JSON object on one line of standard output.
+void print_json(const nlohmann::ordered_json& object);
+void print_line(const std::string& line);
+
+}  // namespace blip2

@@ -1,0 +1,49 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <array>
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/blip2/options.h"
+#include "apps/blip2/verbs.h"
+#include "blip2/image/image.h"
+#include "blip2/image/transform.h"
+#include "blip2/io/safetensors.h"
+
+namespace blip2 {
+namespace {
+
+struct PreprocessOptions {
+  std::string model, image, output;
+  bool json = false;
+};
+
+void run(const PreprocessOptions& options) {
+  const auto settings =
+      load_preprocessing(std::filesystem::path(options.model) / "preprocessor_config.json");
+  const std::vector<float> pixels = preprocess(load_image(options.image), settings);
+  const std::vector<std::int64_t> shape{1, 3, settings.height, settings.width};
+  const TensorView view{"pixel_values", DType::f32, shape, std::as_bytes(std::span(pixels))};
+  write_safetensors(options.output, std::span(&view, 1));
+  if (options.json) {
+    print_json({{"shape", shape}});
+  } else {
+    print_line(fmt::format("pixel_values {} -> {}", shape, options.output));
+  }
+}
+
+}  // namespace
+
+void add_preprocess(CLI::App& app) {
+  auto* verb = app.add_subcommand("preprocess", "Write the pixel values that the encoder sees");
+  auto options = std::make_shared<PreprocessOptions>();
+  verb->add_option("--model", options->model, "Model directory")->required();
+  verb->add_option("IMAGE", options->image, "A picture: JPEG, PNG or WebP")->required();
+  verb->add_option("--output", options->output, "File.safetensors to write")->required();
+  add_json_flag(*verb, options->json);
+  verb->callback([options] { run(*options); });
+}
+
+}  // namespace blip2

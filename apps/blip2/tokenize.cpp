@@ -1,0 +1,65 @@
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/blip2/options.h"
+#include "apps/blip2/verbs.h"
+#include "blip2/base/error.h"
+#include "blip2/model/directory.h"
+#include "blip2/text/tokenizer.h"
+
+namespace blip2 {
+namespace {
+
+struct TokenizeOptions {
+  std::string model, which = "llm", file;
+  std::vector<std::string> texts;
+  bool no_special = false, json = false;
+};
+
+std::unique_ptr<Tokenizer> open(const TokenizeOptions& options) {
+  const std::filesystem::path path = options.model;
+  if (!std::filesystem::is_directory(path)) return load_tokenizer(path);
+  return options.which == "llm" ? load_tokenizer(path) : load_tokenizer(path / kQFormerTokenizer);
+}
+
+void tokenize(const TokenizeOptions& options) {
+  std::vector<std::string> texts = options.texts;
+  if (!options.file.empty()) {
+    for (std::string& line : read_lines(options.file)) texts.push_back(std::move(line));
+  }
+  if (texts.empty()) throw Error("expected --text or --file", "tokenize");
+  const auto tokenizer = open(options);
+  for (const std::string& text : texts) {
+    const auto ids = tokenizer->encode(text, !options.no_special);
+    std::vector<std::string> pieces;
+    for (const auto id : ids) pieces.push_back(tokenizer->piece(id));
+    if (options.json) {
+      print_json({{"ids", ids}, {"pieces", pieces}});
+      continue;
+    }
+    std::string line;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      line += (i ? " " : "") + std::to_string(ids[i]) + ":" + pieces[i];
+    }
+    print_line(line);
+  }
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app) {
+  auto* verb = app.add_subcommand("tokenize", "Show the token ids and pieces of texts");
+  auto options = std::make_shared<TokenizeOptions>();
+  verb->add_option("--model", options->model, "Model directory, or a tokenizer's file")->required();
+  verb->add_option("--which", options->which, "The language model's tokenizer or the Q-Former's")
+      ->check(CLI::IsMember({"llm", "qformer"}))
+      ->capture_default_str();
+  verb->add_option("--text", options->texts, "A text (may be repeated)");
+  verb->add_option("--file", options->file, "File with a text a line");
+  verb->add_flag("--no-special", options->no_special, "Without the tokens put around a text");
+  add_json_flag(*verb, options->json);
+  verb->callback([options] { tokenize(*options); });
+}
+
+}  // namespace blip2
