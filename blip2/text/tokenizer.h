@@ -39,8 +39,8 @@ class Tokenizer {
   // The id of `token`, appended as a special token if the vocabulary lacks it. "[DEC]" also
   // becomes special().dec.
   virtual std::int32_t add_token(std::string_view token) = 0;
-  // Writes tokenizer.json and tokenizer_config.json (and chat_template.jinja if the tokenizer has a
-  // template) so that transformers' AutoTokenizer and load_tokenizer give the same ids.
+  // Writes tokenizer.json and tokenizer_config.json (with the chat template, if the files had one)
+  // so that transformers' AutoTokenizer and load_tokenizer give the same ids.
   virtual void save(const std::filesystem::path& folder) const = 0;
 };
 

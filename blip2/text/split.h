@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace blip2 {
+
+// How numbers are cut off before the words are split.
+enum class DigitSplit { none, runs, single };
+
+// The bytes of the first part of a non-empty valid UTF-8 `text` that lies wholly before or is a
+// number: a run of other characters, or (runs) a run of numbers, or (single) one number.
+std::size_t first_digit_split(std::string_view text, DigitSplit split);
+
+// The bytes of the first match of GPT-2's pattern in a non-empty valid UTF-8 `text`:
+//   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+// Successive matches cover any text. Source: openai/gpt-2, src/encoder.py.
+std::size_t first_word(std::string_view text);
+
+}  // namespace blip2

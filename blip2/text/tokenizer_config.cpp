@@ -1,0 +1,119 @@
+#include "blip2/text/tokenizer_config.h"
+
+#include <array>
+
+#include "blip2/base/error.h"
+#include "blip2/text/json_fields.h"
+#include "blip2/text/tokenizer_json.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::array kRoles = {"bos_token", "eos_token", "unk_token", "sep_token",
+                               "pad_token", "cls_token", "mask_token"};
+
+// A role's token: a string, or an object with the flags.
+AddedToken role_token(const json& value, const std::string& where) {
+  AddedToken token;
+  if (value.is_string()) {
+    token.content = value.get<std::string>();
+    return token;
+  }
+  token = read_added_token(value, where);
+  token.special = true;
+  return token;
+}
+
+bool is_added(const TokenizerDefinition& definition, const std::string& content) {
+  for (const AddedToken& token : definition.added) {
+    if (token.content == content) return true;
+  }
+  return false;
+}
+
+void add_missing(TokenizerDefinition& definition, const AddedToken& token) {
+  if (!is_added(definition, token.content)) definition.add(token);
+}
+
+void read_added_decoder(const json& config, TokenizerDefinition& definition,
+                        const std::string& where) {
+  const auto found = config.find("added_tokens_decoder");
+  if (found == config.end() || found->is_null()) return;
+  if (!found->is_object()) throw Error("expected an object as \"added_tokens_decoder\"", where);
+  std::map<std::int64_t, const json*> by_id;  // keys are numbers as strings
+  for (const auto& [key, value] : found->items()) {
+    by_id.emplace(std::strtoll(key.c_str(), nullptr, 10), &value);
+  }
+  for (const auto& [id, value] : by_id) {
+    add_missing(definition,
+                read_added_token(*value, where + ": added_tokens_decoder." + std::to_string(id)));
+  }
+}
+
+void read_roles(const json& config, TokenizerDefinition& definition, const std::string& where) {
+  for (const char* role : kRoles) {
+    const auto found = config.find(role);
+    if (found == config.end() || found->is_null()) continue;
+    const AddedToken token = role_token(*found, where + ": " + role);
+    definition.roles[role] = token.content;
+    add_missing(definition, token);
+  }
+  for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
+    const auto found = config.find(key);
+    if (found == config.end() || !found->is_array()) continue;
+    for (const json& value : *found) {
+      add_missing(definition, role_token(value, where + ": " + key));
+    }
+  }
+}
+
+// add_bos_token and add_eos_token, where either is given, say what stands around a text.
+void read_added_ends(const json& config, TokenizerDefinition& definition,
+                     const std::string& where) {
+  if (!config.contains("add_bos_token") && !config.contains("add_eos_token")) return;
+  const auto end = [&](const char* key, const char* role) {
+    std::vector<std::int32_t> ids;
+    const auto token = definition.roles.find(role);
+    if (!bool_field(config, key, false, where) || token == definition.roles.end()) return ids;
+    for (const AddedToken& added : definition.added) {
+      if (added.content == token->second) ids.push_back(added.id);
+    }
+    return ids;
+  };
+  definition.prefix = end("add_bos_token", "bos_token");
+  definition.suffix = end("add_eos_token", "eos_token");
+}
+
+// A string, or a list of named templates of which "default" counts.
+std::string chat_template(const json& config) {
+  const auto found = config.find("chat_template");
+  if (found == config.end()) return {};
+  if (found->is_string()) return found->get<std::string>();
+  if (!found->is_array()) return {};
+  for (const json& named : *found) {
+    if (named.is_object() && named.value("name", json()) == "default" &&
+        named.value("template", json()).is_string()) {
+      return named["template"].get<std::string>();
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+void apply_tokenizer_config(const json& config, TokenizerDefinition& definition,
+                            const std::string& where) {
+  if (!config.is_object()) throw Error("expected an object", where);
+  read_added_decoder(config, definition, where);
+  read_roles(config, definition, where);
+  read_added_ends(config, definition, where);
+  definition.clean_up_spaces =
+      bool_field(config, "clean_up_tokenization_spaces", definition.clean_up_spaces, where);
+  if (std::string text = chat_template(config); !text.empty()) {
+    definition.chat_template = std::move(text);
+  }
+}
+
+}  // namespace blip2

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "blip2/text/split.h"
+
+namespace blip2 {
+
+// A token that is found in the text as it stands, before the model sees the rest. The flags are
+// tokenizer.json's.
+struct AddedToken {
+  std::int32_t id = -1;
+  std::string content;
+  bool single_word = false;  // not inside a longer word
+  bool lstrip = false;       // takes the white space before it
+  bool rstrip = false;       // takes the white space behind it
+  bool normalized = false;   // looked for after the normaliser, and normalised itself
+  bool special = true;       // left out by decode(…, skip_special_tokens)
+};
+
+// BERT's normaliser, pre-tokenizer and WordPiece model.
+struct WordPieceModel {
+  bool clean_text = true;
+  bool handle_chinese = true;
+  bool lowercase = true;
+  std::optional<bool> strip_accents;  // by default if lowercase
+  std::string unknown = "[UNK]";
+  std::string prefix = "##";
+  std::int32_t max_characters = 100;  // a longer word is unknown
+};
+
+// Byte-level BPE as GPT-2 has it.
+struct BytePairModel {
+  struct Merge {
+    std::int32_t left, right, merged;  // ids; the order in the list is the rank
+  };
+  std::vector<Merge> merges;
+  DigitSplit digits = DigitSplit::none;
+  bool add_prefix_space = false;
+  bool split_words = true;     // by GPT-2's pattern
+  bool ignore_merges = false;  // a word that is a token is not merged up
+  std::optional<std::string> unknown;
+  bool fuse_unknown = false;
+};
+
+// How a list of token strings becomes text.
+struct DecoderOptions {
+  bool joins = true;     // by the model's rule; otherwise the tokens with spaces between
+  bool clean_up = true;  // WordPiece: no space before punctuation and contractions
+  std::string prefix = "##";
+};
+
+// Everything that a tokenizer's files say, whichever files they were.
+struct TokenizerDefinition {
+  std::vector<std::string> pieces;  // by id, added ones too; "" where no token has the id
+  std::int32_t model_size = 0;      // ids below this are the model's, the rest added
+  std::variant<WordPieceModel, BytePairModel> model;
+  std::vector<AddedToken> added;             // by id
+  std::vector<std::int32_t> prefix, suffix;  // put around a text by add_special_tokens
+  std::map<std::string, std::string> roles;  // "bos_token" -> "<s>"
+  DecoderOptions decoder;
+  bool clean_up_spaces = false;  // tokenizer_config.json's clean_up_tokenization_spaces
+  std::string chat_template;     // Jinja
+  std::string where;             // the file, for messages
+
+  // Adds the token, or changes one of the same content, and returns its id: the vocabulary's own if
+  // it has the token, else a new one at the end. token.id is ignored.
+  std::int32_t add(AddedToken token);
+};
+
+}  // namespace blip2

@@ -1,0 +1,208 @@
+#include <algorithm>
+
+#include "blip2/base/error.h"
+#include "blip2/base/file.h"
+#include "blip2/io/gguf.h"
+#include "blip2/io/json.h"
+#include "blip2/text/json_fields.h"
+#include "blip2/text/tokenizer_config.h"
+#include "blip2/text/tokenizer_json.h"
+#include "blip2/text/unicode.h"
+#include "blip2/text/vocabulary.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+std::string_view trim_end(std::string_view text) {
+  std::size_t end = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const CodePoint c = decode_utf8(text.substr(at));
+    at += c.bytes;
+    if (!is_whitespace(c.value)) end = at;
+  }
+  return text.substr(0, end);
+}
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    lines.push_back(line);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
+// The roles' tokens that a class of transformers has by default, below what the config says.
+json with_defaults(json defaults, const json& config) {
+  if (config.is_object()) defaults.update(config);
+  return defaults;
+}
+
+std::int32_t id_of_role(const TokenizerDefinition& definition, const char* role) {
+  const std::string& token = definition.roles.at(role);
+  const auto same = [&](const AddedToken& added) { return added.content == token; };
+  return std::find_if(definition.added.begin(), definition.added.end(), same)->id;
+}
+
+// The token of a GGUF id key, or empty if there is none.
+std::string gguf_token(const GgufFile& file, const std::string& key,
+                       const std::vector<std::string>& pieces) {
+  const auto id = file.integer("tokenizer.ggml." + key);
+  if (!id) return {};
+  if (*id >= pieces.size()) {
+    throw Error("tokenizer.ggml." + key + " is " + std::to_string(*id) + " but there are " +
+                    std::to_string(pieces.size()) + " tokens",
+                file.path().string());
+  }
+  return pieces[*id];
+}
+
+DigitSplit gguf_digits(const GgufFile& file) {
+  const std::string pre = file.string("tokenizer.ggml.pre").value_or("default");
+  if (pre == "smollm") return DigitSplit::single;
+  if (pre == "gpt-2" || pre == "gpt2" || pre == "default") return DigitSplit::none;
+  throw Error("tokenizer.ggml.pre is \"" + pre + "\"", file.path().string(),
+              "supported: smollm, gpt-2");
+}
+
+// Control tokens are special, user-defined ones are only added.
+void add_gguf_tokens(const GgufFile& file, TokenizerDefinition& definition) {
+  constexpr std::int32_t kControl = 3, kUserDefined = 4;
+  const auto* types = file.integers("tokenizer.ggml.token_type");
+  if (!types) return;
+  if (types->size() != definition.pieces.size()) {
+    throw Error("tokenizer.ggml.token_type has " + std::to_string(types->size()) +
+                    " entries, tokenizer.ggml.tokens " + std::to_string(definition.pieces.size()),
+                file.path().string());
+  }
+  for (std::size_t i = 0; i < types->size(); ++i) {
+    if ((*types)[i] != kControl && (*types)[i] != kUserDefined) continue;
+    AddedToken token;
+    token.id = static_cast<std::int32_t>(i);
+    token.content = definition.pieces[i];
+    token.special = (*types)[i] == kControl;
+    if (!token.content.empty()) definition.added.push_back(std::move(token));
+  }
+}
+
+std::vector<std::string> gguf_pieces(const GgufFile& file) {
+  const auto* tokens = file.strings("tokenizer.ggml.tokens");
+  if (!tokens || tokens->empty()) {
+    throw Error("no tokenizer.ggml.tokens", file.path().string(), "the file has no tokenizer");
+  }
+  TokenIds seen;
+  for (std::size_t i = 0; i < tokens->size(); ++i) {
+    const auto [other, is_new] = seen.emplace((*tokens)[i], static_cast<std::int32_t>(i));
+    if (!is_new) {
+      throw Error("tokenizer.ggml.tokens " + std::to_string(other->second) + " and " +
+                      std::to_string(i) + " are the same",
+                  file.path().string());
+    }
+  }
+  return *tokens;
+}
+
+json gguf_config(const GgufFile& file, const std::vector<std::string>& pieces) {
+  json config = json::object();
+  for (const auto& [key, role] : {std::pair{"bos_token_id", "bos_token"},
+                                  {"eos_token_id", "eos_token"},
+                                  {"unknown_token_id", "unk_token"},
+                                  {"padding_token_id", "pad_token"}}) {
+    if (std::string token = gguf_token(file, key, pieces); !token.empty()) config[role] = token;
+  }
+  for (const char* key : {"add_bos_token", "add_eos_token"}) {
+    if (const auto value = file.boolean(std::string("tokenizer.ggml.") + key)) config[key] = *value;
+  }
+  if (auto text = file.string("tokenizer.chat_template")) config["chat_template"] = *text;
+  return config;
+}
+
+}  // namespace
+
+TokenizerDefinition read_vocab_txt(const fs::path& vocab, const json& config) {
+  TokenizerDefinition definition;
+  definition.where = vocab.string();
+  const std::string text = to_valid_utf8(read_file(vocab));
+  TokenIds ids;  // of equal lines the last counts, as in `tokenizers`
+  for (const std::string_view line : lines_of(text)) {
+    const std::string piece(trim_end(line));
+    const auto id = static_cast<std::int32_t>(definition.pieces.size());
+    definition.pieces.push_back(piece);
+    const auto [entry, is_new] = ids.emplace(piece, id);
+    if (is_new) continue;
+    definition.pieces[static_cast<std::size_t>(entry->second)].clear();
+    entry->second = id;
+  }
+  if (definition.pieces.empty()) throw Error("the vocabulary is empty", vocab.string());
+  definition.model_size = static_cast<std::int32_t>(definition.pieces.size());
+  const json options = with_defaults({{"unk_token", "[UNK]"},
+                                      {"sep_token", "[SEP]"},
+                                      {"pad_token", "[PAD]"},
+                                      {"cls_token", "[CLS]"},
+                                      {"mask_token", "[MASK]"}},
+                                     config);
+  WordPieceModel model;
+  model.lowercase = bool_field(options, "do_lower_case", true, definition.where);
+  model.handle_chinese = bool_field(options, "tokenize_chinese_chars", true, definition.where);
+  if (options.contains("strip_accents") && !options["strip_accents"].is_null()) {
+    model.strip_accents = bool_field(options, "strip_accents", true, definition.where);
+  }
+  apply_tokenizer_config(options, definition, definition.where);
+  model.unknown = definition.roles.at("unk_token");
+  definition.model = model;
+  definition.prefix = {id_of_role(definition, "cls_token")};
+  definition.suffix = {id_of_role(definition, "sep_token")};
+  return definition;
+}
+
+TokenizerDefinition read_vocab_and_merges(const fs::path& vocab, const fs::path& merges,
+                                          const json& config) {
+  TokenizerDefinition definition;
+  definition.where = vocab.string();
+  definition.pieces = read_vocabulary(read_json(vocab), vocab.string());
+  definition.model_size = static_cast<std::int32_t>(definition.pieces.size());
+  const std::string text = to_valid_utf8(read_file(merges));
+  json list = json::array();
+  for (const std::string_view line : lines_of(text)) list.push_back(std::string(line));
+  BytePairModel model;
+  model.merges = read_merges(list, definition.pieces, merges.string() + ": line");
+  const json options = with_defaults({{"unk_token", "<|endoftext|>"},
+                                      {"bos_token", "<|endoftext|>"},
+                                      {"eos_token", "<|endoftext|>"}},
+                                     config);
+  model.add_prefix_space = bool_field(options, "add_prefix_space", false, definition.where);
+  definition.model = std::move(model);
+  apply_tokenizer_config(options, definition, definition.where);
+  return definition;
+}
+
+TokenizerDefinition read_gguf_tokenizer(const fs::path& path) {
+  const auto file = open_gguf(path);
+  const std::string kind = file->string("tokenizer.ggml.model").value_or("none");
+  if (kind != "gpt2") {
+    throw Error("tokenizer.ggml.model is \"" + kind + "\"", path.string(),
+                "supported: gpt2 (byte-level BPE)");
+  }
+  TokenizerDefinition definition;
+  definition.where = path.string();
+  definition.pieces = gguf_pieces(*file);
+  definition.model_size = static_cast<std::int32_t>(definition.pieces.size());
+  const auto* merges = file->strings("tokenizer.ggml.merges");
+  if (!merges) throw Error("no tokenizer.ggml.merges", path.string());
+  BytePairModel model;
+  model.merges = read_merges(*merges, definition.pieces, path.string() + ": tokenizer.ggml.merges");
+  model.digits = gguf_digits(*file);
+  model.add_prefix_space = file->boolean("tokenizer.ggml.add_space_prefix").value_or(false);
+  definition.model = std::move(model);
+  add_gguf_tokens(*file, definition);
+  apply_tokenizer_config(gguf_config(*file, definition.pieces), definition, path.string());
+  return definition;
+}
+
+}  // namespace blip2

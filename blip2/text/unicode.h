@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace blip2 {
+
+// One code point read from UTF-8 and the bytes it took.
+struct CodePoint {
+  char32_t value;
+  std::size_t bytes;
+};
+
+// The code point at the start of a non-empty `text`. What is not UTF-8 reads as U+FFFD, one for
+// each maximal prefix of a well-formed sequence (Unicode 3.9, as Python's errors="replace").
+CodePoint decode_utf8(std::string_view text);
+void append_utf8(std::string& text, char32_t value);
+// `text` with everything that is not UTF-8 replaced by U+FFFD.
+std::string to_valid_utf8(std::string_view text);
+
+// Character classes and mappings as the `tokenizers` library sees them, which takes them from
+// libraries of different Unicode versions; utf8proc's where they agree, else named tables.
+
+// White_Space; the regex \s too.
+bool is_whitespace(char32_t c);
+// The regex \p{L} and \p{N}.
+bool is_letter(char32_t c);
+bool is_number(char32_t c);
+// General category N, in the newer Unicode version of the Digits pre-tokenizer.
+bool is_digit_split(char32_t c);
+// The regex \w.
+bool is_word(char32_t c);
+// ASCII punctuation or general category P.
+bool is_punctuation(char32_t c);
+// General categories Cc, Cf, Co.
+bool is_control(char32_t c);
+// General category Mn.
+bool is_nonspacing_mark(char32_t c);
+// The CJK blocks that BERT puts spaces around.
+bool is_chinese(char32_t c);
+
+void append_lower(std::string& text, char32_t c);
+// Canonical decomposition (NFD) of valid UTF-8.
+std::u32string decompose(std::u32string_view text);
+
+}  // namespace blip2

@@ -1,0 +1,79 @@
+// tokenize encode|decode MODEL FILE [special]: one JSON value a line in FILE, one a line out.
+// encode: a string, or a list of bytes, to its ids; decode: a list of ids to its text. `special`
+// adds special tokens, or keeps them. tokenize save MODEL FOLDER [TOKEN...]: adds the tokens and
+// saves the tokenizer. tokenize chat: a list of [role, content] from standard input to the prompt's
+// text.
+#include <fstream>
+#include <iostream>
+
+#include "blip2/base/error.h"
+#include "blip2/base/log.h"
+#include "blip2/io/json.h"
+#include "blip2/text/chat_template.h"
+#include "blip2/text/tokenizer.h"
+
+namespace {
+
+using nlohmann::json;
+
+std::string text_of(const json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  std::string text;
+  for (const json& byte : value) text += static_cast<char>(byte.get<int>());
+  return text;
+}
+
+void convert(const std::vector<std::string>& args, bool encode) {
+  const auto tokenizer = blip2::load_tokenizer(args[1]);
+  const bool special = args.size() > 3;
+  std::ifstream file(args[2]);
+  for (std::string line; std::getline(file, line);) {
+    const json value = blip2::parse_json(line, args[2]);
+    if (encode) {
+      std::cout << json(tokenizer->encode(text_of(value), special)).dump() << '\n';
+    } else {
+      std::cout << json(tokenizer->decode(value.get<std::vector<std::int32_t>>(), !special)).dump()
+                << '\n';
+    }
+  }
+}
+
+void save(const std::vector<std::string>& args) {
+  const auto tokenizer = blip2::load_tokenizer(args[1]);
+  for (std::size_t i = 3; i < args.size(); ++i) {
+    std::cout << tokenizer->add_token(args[i]) << '\n';
+  }
+  tokenizer->save(args[2]);
+}
+
+void chat() {
+  const std::string text((std::istreambuf_iterator<char>(std::cin)), {});
+  const json conversations = blip2::parse_json(text, "standard input");
+  for (const json& conversation : conversations) {
+    std::vector<blip2::ChatMessage> messages;
+    for (const json& message : conversation) messages.push_back({message[0], message[1]});
+    for (const bool prompt : {false, true}) {
+      std::cout << json(blip2::apply_chat_template(messages, prompt)).dump() << '\n';
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::ios::sync_with_stdio(false);
+  const std::vector<std::string> args(argv + 1, argv + argc);
+  try {
+    if (args.at(0) == "chat") {
+      chat();
+    } else if (args[0] == "save") {
+      save(args);
+    } else {
+      convert(args, args[0] == "encode");
+    }
+    return 0;
+  } catch (const blip2::Error& error) {
+    blip2::log_line(error.what());
+    return 1;
+  }
+}
