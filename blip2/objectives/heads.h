@@ -1,0 +1,51 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+
+#include "blip2/qformer/config.h"
+
+namespace blip2 {
+
+// BERT's language-model head without its matrix, which is the word embeddings:
+// predictions.transform.{dense,LayerNorm} and predictions.bias [V].
+struct GenerationTransformImpl : torch::nn::Module {
+  explicit GenerationTransformImpl(const QFormerConfig& config);
+  torch::nn::Linear dense{nullptr};
+  torch::nn::LayerNorm LayerNorm{nullptr};
+};
+TORCH_MODULE(GenerationTransform);
+
+struct GenerationPredictionsImpl : torch::nn::Module {
+  explicit GenerationPredictionsImpl(const QFormerConfig& config);
+  GenerationTransform transform{nullptr};
+  at::Tensor bias;
+};
+TORCH_MODULE(GenerationPredictions);
+
+struct GenerationHeadImpl : torch::nn::Module {
+  explicit GenerationHeadImpl(const QFormerConfig& config);
+  GenerationPredictions predictions{nullptr};
+
+  // Hidden [N,D] -> what is multiplied with the word embeddings, same type as `hidden`.
+  at::Tensor transform(const at::Tensor& hidden) const;
+  // Hidden [N,D] and word embeddings [V,D] of one type -> logits [N,V] f32.
+  at::Tensor logits(const at::Tensor& hidden, const at::Tensor& words) const;
+};
+TORCH_MODULE(GenerationHead);
+
+// What stage 1 has beside the Q-Former, under the names of Hugging Face's
+// Blip2ForImageTextRetrieval; `cls` and `temperature` have none there and keep LAVIS's idea.
+class Stage1Heads : public torch::nn::Module {
+ public:
+  // Weights N(0, initializer_range), biases 0, temperature 0.07, from `seed`.
+  Stage1Heads(const QFormerConfig& config, std::int64_t projection_size = 256,
+              std::uint64_t seed = 0);
+
+  torch::nn::Linear vision_projection{nullptr}, text_projection{nullptr}, itm_head{nullptr};
+  GenerationHead cls{nullptr};
+  at::Tensor temperature;  // []
+};
+
+}  // namespace blip2

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "blip2/qformer/pass.h"
+
+namespace blip2 {
+
+// A hard negative for each text and each picture; -1 where every pair matches.
+struct Negatives {
+  std::vector<std::int64_t> images;  // for each text
+  std::vector<std::int64_t> texts;   // for each picture
+};
+
+// Draws from softmax(similarity) over the pairs that do not match, both ways. Similarity [B,B] f32,
+// rows are pictures; matches [B,B] bool. The draw is a function of the arguments.
+Negatives draw_negatives(const at::Tensor& similarity, const at::Tensor& matches,
+                         std::uint64_t seed);
+
+// (picture, its text), (negative picture, text), (picture, negative text): first B pairs match,
+// the others do not. Rows without a negative have none.
+struct Triplets {
+  Pairs pairs;
+  at::Tensor labels;  // [R] int64, 1: they belong together
+};
+Triplets make_triplets(const Negatives& negatives);
+
+struct MatchingLoss {
+  at::Tensor loss;    // []; zero if no row has a negative: there is nothing to tell apart
+  at::Tensor logits;  // [R,2] f32
+  double accuracy;
+};
+
+// Joint query states [R,Q,D] -> [R,2] f32, the mean of the queries' logits.
+at::Tensor matching_logits(const at::Tensor& queries, const torch::nn::Linear& head);
+MatchingLoss matching_loss(const at::Tensor& logits, const at::Tensor& labels);
+
+}  // namespace blip2

@@ -1,0 +1,116 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "blip2/qformer/config.h"
+#include "blip2/qformer/text_rows.h"
+
+namespace blip2 {
+
+class QFormer;
+struct LayerPlan;
+struct PassPlan;
+struct PassWeights;
+
+struct ComputeOptions {
+  at::ScalarType type = at::kFloat;  // of matrices and activations: f32 or bf16
+  bool training = false;             // dropout as the configuration says
+  std::uint64_t seed = 0;            // of dropout: derive_seed(run's seed, step)
+};
+
+// A picture's keys and values for each cross-attention layer, [I*P, 2D] in compute type: computed
+// once, read by every pass over that picture.
+struct ImageKeysValues {
+  std::vector<at::Tensor> layers;
+  std::int64_t images = 0, positions = 0;
+};
+
+// What the queries saw and said: `keys[l]` [I*Q, 3D] holds layer l's queries, keys and values.
+struct QueryStates {
+  at::Tensor hidden;  // [I,Q,D]
+  std::vector<at::Tensor> keys;
+  std::int64_t queries = 0;
+};
+
+// Which picture's queries are put together with which text, for each row of a joint pass.
+struct Pairs {
+  std::vector<std::int64_t> images, texts;
+};
+
+struct JointStates {
+  at::Tensor queries;    // [R,Q,D] for each pair
+  at::Tensor text;       // [sum of the pairs' lengths, D] packed; undefined if not wanted
+  at::Tensor generated;  // [sum of the generated texts' lengths, D] packed; undefined if none
+};
+
+// The affine part and epsilon of a LayerNorm on image features (ln_vision / post_layernorm).
+struct FeatureNorm {
+  at::Tensor weight, bias;
+  double eps = 1e-6;
+};
+
+// The Q-Former's computation with the weights as they were when it was made (cast once). Gradients
+// flow to the module's f32 parameters, the queries and the inputs. Hidden states are in compute
+// type. Rows that are still equal within a pass (one text in several pairs before it has met their
+// pictures) are computed once; dropout masks are then shared too.
+// I pictures, P positions, Q queries, D width, R pairs, N tokens of all texts.
+class QFormerPass {
+ public:
+  QFormerPass(const QFormer& model, const ComputeOptions& options);
+
+  const ComputeOptions& options() const { return options_; }
+
+  // Features [I,P,De] -> keys and values, once a step. With `norm`, the features go through that
+  // LayerNorm first; its gradient costs little (it is folded into the projections).
+  ImageKeysValues project_image(const at::Tensor& image_embeds) const;
+  ImageKeysValues project_image(const at::Tensor& image_embeds, const FeatureNorm& norm) const;
+
+  // Queries [1,Q,D] alone read each picture (contrast, image side; stage 2 without text).
+  QueryStates encode_queries(const at::Tensor& query_tokens, const ImageKeysValues& images) const;
+
+  // Text alone, bidirectional (contrast, text side): [N,D] packed, or [texts,D], the first token's.
+  at::Tensor encode_text(const TextRows& text) const;
+  at::Tensor encode_first_tokens(const TextRows& text) const;
+
+  // Both at once, neither seeing the other: the contrast's two sides in one set of matrix products.
+  struct ApartStates {
+    QueryStates queries;
+    at::Tensor first_tokens;  // [texts,D]
+  };
+  ApartStates encode_apart(const at::Tensor& query_tokens, const ImageKeysValues& images,
+                           const TextRows& text) const;
+
+  // Queries and text see each other (matching; stage 2 with an instruction), for each pair.
+  JointStates encode_multimodal(const at::Tensor& query_tokens, const ImageKeysValues& images,
+                                const TextRows& text, const Pairs& pairs,
+                                bool with_text = false) const;
+
+  // Causal text that sees the queries of encode_queries, picture i for text i: [N,D] packed.
+  at::Tensor generate_text(const TextRows& text, const QueryStates& queries) const;
+
+  // encode_multimodal and generate_text in one set of matrix products.
+  JointStates encode_joint(const at::Tensor& query_tokens, const ImageKeysValues& images,
+                           const TextRows& text, const Pairs& pairs, const TextRows& generated,
+                           const QueryStates& queries) const;
+
+  // Hidden states [N,D] f32 -> BERT's language-model head's inputs need the same words:
+  // the f32 word embeddings and their copy in compute type [V,D].
+  const at::Tensor& words() const;
+  const at::Tensor& compute_words() const;
+
+ private:
+  struct Rows;
+  std::vector<at::Tensor> run(const at::Tensor& query_tokens, const ImageKeysValues* images,
+                              const TextRows* text, const QueryStates* prefix, const PassPlan& plan,
+                              std::vector<at::Tensor>* keys) const;
+
+  QFormerConfig config_;
+  ComputeOptions options_;
+  std::shared_ptr<const PassWeights> weights_;
+};
+
+}  // namespace blip2

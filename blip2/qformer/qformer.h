@@ -1,0 +1,52 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "blip2/io/tensor_file.h"
+#include "blip2/qformer/config.h"
+#include "blip2/qformer/layers.h"
+#include "blip2/qformer/pass.h"
+
+namespace blip2 {
+
+// The Querying Transformer (arXiv 2301.12597, section 3.1): a BERT whose learned queries read a
+// picture by cross-attention and share self-attention with text. Parameters are f32, named as in
+// Hugging Face's Blip2QFormerModel, with `embeddings` beside them if it reads text.
+class QFormer : public torch::nn::Module {
+ public:
+  // All weights N(0, initializer_range), biases 0, LayerNorms 1 and 0, from `seed`.
+  // Throws Error for a configuration that cannot be.
+  explicit QFormer(const QFormerConfig& config, std::uint64_t seed = 0);
+
+  const QFormerConfig& config() const { return config_; }
+
+  // The computation with the present weights; make one for each training step, keep one for
+  // inference. Throws Error for a compute type other than f32 and bf16.
+  QFormerPass pass(const ComputeOptions& options = {}) const;
+
+  // Starts from a BERT checkpoint (names with or without "bert."): the text path as it is, the
+  // queries' feed-forwards as copies of it; cross-attention and words beyond BERT's vocabulary
+  // ([DEC]) keep their random start; token type 0 is added to the positions, where BERT adds it.
+  // Throws Error if a tensor is missing or its shape differs.
+  void init_from_bert(const TensorFile& bert);
+
+  TextEmbeddings embeddings{nullptr};
+  torch::nn::LayerNorm layernorm{nullptr};
+  QFormerEncoder encoder{nullptr};
+
+  const QFormerLayerImpl& layer(std::int64_t index) const;
+
+ private:
+  QFormerConfig config_;
+};
+
+// Learned queries [1,Q,D] ~ N(0, 0.02), from `seed`.
+at::Tensor random_query_tokens(std::int64_t queries, std::int64_t width, std::uint64_t seed,
+                               double deviation = 0.02);
+// Fills `out` with N(0, deviation) in the order of its elements, from `seed`.
+void fill_normal(at::Tensor out, double deviation, std::uint64_t seed);
+
+}  // namespace blip2
