@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Configures the release build in build/ where needed and builds the named targets (default: all).
+# Configures the release build in build/ where needed and builds the named targets (default: all;
+# --configure: none).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,4 +11,5 @@ if command -v ccache >/dev/null; then
     options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_FLAGS=-fpch-preprocess)
 fi
 [ -f build/build.ninja ] || cmake --preset release "${options[@]}" >&2
+[ "${1:-}" = --configure ] && exit
 cmake --build build --parallel "${JOBS:-$(nproc)}" ${1:+--target "$@"}

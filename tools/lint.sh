@@ -11,7 +11,7 @@ clang-format --dry-run -Werror "${sources[@]}"
 [ "${1:-}" = --fast ] && exit
 
 # The rooms without LibTorch: its headers take clang-tidy half a minute a file.
-[ -f build/compile_commands.json ] || cmake --preset release >/dev/null
+tools/build.sh --configure
 mapfile -t plain < <(git ls-files --cached --others --exclude-standard \
     'blip2/base/*.cpp' 'blip2/io/*.cpp' 'blip2/text/*.cpp' 'blip2/image/*.cpp' | grep -v _test.cpp)
 printf '%s\n' "${plain[@]}" | xargs -P "${JOBS:-$(nproc)}" -n 4 clang-tidy --quiet -p build 2>/dev/null
