@@ -15,7 +15,7 @@
 namespace blip2 {
 namespace {
 
-constexpr std::size_t kMaxValues = 4u << 20;  // far above any state dict; bounds memory
+constexpr std::size_t kMaxValues = 1u << 20;  // some 50,000 tensors; bounds memory
 constexpr std::size_t kMaxDimensions = 64;    // PyTorch's own limit
 constexpr std::size_t kMaxLine = 256;         // of a global's module or name
 
