@@ -41,8 +41,11 @@ struct Kernels {
   void (*silu_mul)(const T* gate_up, T* y, std::int64_t rows, std::int64_t width);
   void (*silu_mul_backward)(const T* gate_up, const T* dy, T* dgate_up, std::int64_t rows,
                             std::int64_t width);
-  void (*add)(float* x, const T* delta, std::int64_t count);  // x += delta
-  void (*narrow)(const float* x, T* y, std::int64_t count);   // y = x as T
+  // y = x + delta; y may be x.
+  void (*add)(const float* x, const T* delta, float* y, std::int64_t count);
+  void (*narrow)(const float* x, T* y, std::int64_t count);  // y = x as T
+  // The cross-entropy of softmax(logits) at `target`; logits become its gradient.
+  float (*cross_entropy)(T* logits, std::int64_t count, std::int64_t target);
   // Causal softmax attention. scratch: attention_scratch(shape) floats.
   void (*attention)(const T* q, const T* k, const T* v, T* out, const AttentionShape& shape,
                     float* scratch);

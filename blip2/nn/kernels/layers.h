@@ -81,14 +81,36 @@ void silu_mul_backward(const T* gate_up, const T* dy, T* dgate_up, Int rows, Int
 }
 
 template <typename T>
-void add(float* x, const T* delta, Int count) {
+void add(const float* x, const T* delta, float* y, Int count) {
   for_each_vec(count,
-               [&](Int i, auto read, auto write) { write(x + i, read(x + i) + read(delta + i)); });
+               [&](Int i, auto read, auto write) { write(y + i, read(x + i) + read(delta + i)); });
 }
 
 template <typename T>
 void narrow(const float* x, T* y, Int count) {
   for_each_vec(count, [&](Int i, auto read, auto write) { write(y + i, read(x + i)); });
+}
+
+template <typename T>
+float cross_entropy(T* logits, Int count, Int target) {
+  const Int whole = count / lanes * lanes;
+  const float wanted = load_part(logits + target, 1)[0];
+  Vec highest = splat(wanted);
+  for (Int i = 0; i < whole; i += lanes) highest = max(highest, load(logits + i));
+  for (Int i = whole; i < count; ++i) highest = max(highest, splat(load_part(logits + i, 1)[0]));
+  const float peak = max(highest);
+  Vec total = {};
+  for (Int i = 0; i < whole; i += lanes) total += exp(load(logits + i) - peak);
+  float rest = 0.0f;
+  for (Int i = whole; i < count; ++i) rest += exp(load_part(logits + i, 1) - peak)[0];
+  const float mass = sum(total) + rest;
+  const float inverse = 1.0f / mass;
+  for_each_vec(count, [&](Int i, auto read, auto write) {
+    write(logits + i, exp(read(logits + i) - peak) * inverse);
+  });
+  const float chosen = std::exp(wanted - peak) * inverse - 1.0f;
+  store_part(logits + target, splat(chosen), 1);
+  return std::log(mass) + peak - wanted;
 }
 
 }  // namespace

@@ -9,9 +9,16 @@ namespace {
 
 template <typename T>
 constexpr Kernels<T> table = {
-    rms_norm<T>, rms_norm_backward<T>, rope<T>,
-    silu_mul<T>, silu_mul_backward<T>, add<T>,
-    narrow<T>,   attention<T>,         attention_backward<T>,
+    rms_norm<T>,
+    rms_norm_backward<T>,
+    rope<T>,
+    silu_mul<T>,
+    silu_mul_backward<T>,
+    add<T>,
+    narrow<T>,
+    cross_entropy<T>,
+    attention<T>,
+    attention_backward<T>,
     linear<T>,
 };
 

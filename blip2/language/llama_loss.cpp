@@ -1,0 +1,90 @@
+#include <ATen/Parallel.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+
+#include "blip2/language/llama.h"
+#include "blip2/nn/kernels/kernels.h"
+
+namespace blip2 {
+namespace {
+
+constexpr std::int64_t loss_chunk = 128;  // rows of logits held at once
+
+template <typename T>
+void rows_cross_entropy(const at::Tensor& logits, const std::int64_t* targets, float* losses) {
+  const std::int64_t vocabulary = logits.size(1);
+  T* const data = static_cast<T*>(logits.mutable_data_ptr());
+  at::parallel_for(0, logits.size(0), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      losses[i] = kernels<T>().cross_entropy(data + i * vocabulary, vocabulary, targets[i]);
+    }
+  });
+}
+
+// Losses, and each one's gradient with respect to its hidden state.
+std::pair<at::Tensor, at::Tensor> losses_and_gradients(const at::Tensor& hidden,
+                                                       const at::Tensor& targets,
+                                                       const at::Tensor& head, bool gradients) {
+  const std::int64_t rows = hidden.size(0);
+  const at::Tensor narrow = hidden.to(head.scalar_type());
+  at::Tensor losses = at::empty({rows}, at::kFloat);
+  at::Tensor dhidden = at::empty({gradients ? rows : 0, hidden.size(1)}, at::kFloat);
+  at::Tensor memory = at::empty({std::min(rows, loss_chunk), head.size(0)}, head.options());
+  for (std::int64_t begin = 0; begin < rows; begin += loss_chunk) {
+    const std::int64_t count = std::min(loss_chunk, rows - begin);
+    at::Tensor logits = memory.narrow(0, 0, count);
+    at::mm_out(logits, narrow.narrow(0, begin, count), head.t());  // [m, V]
+    const std::int64_t* chosen = targets.const_data_ptr<std::int64_t>() + begin;
+    float* out = losses.mutable_data_ptr<float>() + begin;
+    if (head.scalar_type() == at::kFloat) {
+      rows_cross_entropy<float>(logits, chosen, out);
+    } else {
+      rows_cross_entropy<Bf16>(logits, chosen, out);
+    }
+    if (gradients) dhidden.narrow(0, begin, count).copy_(at::mm(logits, head));  // [m, D]
+  }
+  return {losses, dhidden};
+}
+
+struct LossFunction : torch::autograd::Function<LossFunction> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden,
+                            const at::Tensor& targets, const at::Tensor& head) {
+    const at::AutoDispatchBelowADInplaceOrView below_autograd;
+    const auto [losses, dhidden] = losses_and_gradients(hidden, targets, head, true);
+    context->save_for_backward({dhidden});
+    return losses;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    const at::Tensor dhidden = context->get_saved_variables()[0];
+    return {dhidden * gradients[0].unsqueeze(1), at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor Llama::logits(const at::Tensor& hidden) const {
+  const at::Tensor& head = weights_->head;
+  return at::linear(hidden.to(head.scalar_type()), head).to(at::kFloat);
+}
+
+at::Tensor Llama::token_loss(const at::Tensor& hidden, const at::Tensor& targets) const {
+  TORCH_CHECK(hidden.dim() == 2 && targets.sizes() == at::IntArrayRef({hidden.size(0)}),
+              "expected hidden [M, D] and targets [M], got ", hidden.sizes(), " and ",
+              targets.sizes());
+  const at::Tensor ids = targets.to(at::kLong).contiguous();
+  if (ids.numel() > 0) {
+    TORCH_CHECK(
+        ids.min().item<std::int64_t>() >= 0 && ids.max().item<std::int64_t>() < config().vocab_size,
+        "a target lies outside the vocabulary");
+  }
+  const at::Tensor states = hidden.to(at::kFloat).contiguous();
+  if (at::GradMode::is_enabled() && states.requires_grad()) {
+    return LossFunction::apply(states, ids, weights_->head);
+  }
+  const at::AutoDispatchBelowADInplaceOrView below_autograd;
+  return losses_and_gradients(states, ids, weights_->head, false).first;
+}
+
+}  // namespace blip2

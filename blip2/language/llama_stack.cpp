@@ -1,0 +1,106 @@
+#include "blip2/language/llama_stack.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "blip2/language/llama_pass.h"
+
+namespace blip2 {
+namespace {
+
+// What the autograd node holds between the two directions.
+struct StackNode : torch::CustomClassHolder {
+  std::shared_ptr<LlamaStack> stack;
+  std::vector<std::int64_t> offsets;
+  std::shared_ptr<LlamaActivations> memory;
+};
+
+struct StackFunction : torch::autograd::Function<StackFunction> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& embeds,
+                            std::shared_ptr<LlamaStack> stack, std::vector<std::int64_t> offsets) {
+    auto node = c10::make_intrusive<StackNode>();
+    node->memory = stack->borrow_memory(embeds.size(0), true);
+    const at::Tensor hidden = stack->forward(embeds, offsets, *node->memory, true);
+    node->stack = std::move(stack);
+    node->offsets = std::move(offsets);
+    context->saved_data["node"] = c10::IValue::make_capsule(std::move(node));
+    return hidden;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    const auto capsule = context->saved_data["node"].toCapsule();
+    auto& node = static_cast<StackNode&>(*capsule);
+    TORCH_CHECK(node.memory, "the language model's graph was used for backward already");
+    at::Tensor result = node.stack->backward(gradients[0].contiguous(), node.offsets, *node.memory);
+    node.memory.reset();
+    return {result, at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+LlamaStack::LlamaStack(std::shared_ptr<LlamaWeights> weights)
+    : weights_(std::move(weights)), rope_(weights_->config.head_dim, weights_->config.rope_theta) {}
+
+std::shared_ptr<LlamaActivations> LlamaStack::borrow_memory(std::int64_t rows, bool keep) {
+  const LlamaConfig& c = weights_->config;
+  const std::int64_t layers = keep ? c.num_hidden_layers : 1;
+  for (const auto& memory : pool_) {
+    if (memory.use_count() == 1 && memory->rows >= rows && memory->layers >= layers) return memory;
+  }
+  std::erase_if(pool_, [](const auto& memory) { return memory.use_count() == 1; });
+  rows += rows / 8;  // the next batch may be a little larger
+  const auto make = [&](std::initializer_list<std::int64_t> shape, at::ScalarType type) {
+    return at::empty(shape, at::TensorOptions(type));
+  };
+  const std::int64_t widest = std::max(c.hidden_size, c.query_width());
+  auto memory = std::make_shared<LlamaActivations>();
+  memory->rows = rows;
+  memory->layers = layers;
+  memory->inputs = make({layers + 1, rows, c.hidden_size}, at::kFloat);
+  memory->middles = make({layers, rows, c.hidden_size}, at::kFloat);
+  memory->qkv = make({layers, rows, c.qkv_width()}, weights_->dtype);
+  memory->gate_up = make({layers, rows, 2 * c.intermediate_size}, weights_->dtype);
+  memory->narrow = make({rows, widest}, weights_->dtype);
+  memory->wide = make({rows, c.intermediate_size}, weights_->dtype);
+  memory->delta = make({rows, widest}, weights_->dtype);
+  memory->dqkv = make({keep ? rows : 0, c.qkv_width()}, weights_->dtype);
+  memory->dgate_up = make({keep ? rows : 0, 2 * c.intermediate_size}, weights_->dtype);
+  pool_.push_back(memory);
+  return memory;
+}
+
+at::Tensor LlamaStack::forward(const at::Tensor& embeds, const Offsets& offsets,
+                               LlamaActivations& memory, bool keep) {
+  const at::AutoDispatchBelowADInplaceOrView below_autograd;
+  weights_->fuse();
+  for (std::size_t i = 1; i < offsets.size(); ++i) {
+    TORCH_CHECK(offsets[i] >= offsets[i - 1], "offsets must not fall");
+    rope_.reserve(offsets[i] - offsets[i - 1]);
+  }
+  if (weights_->dtype == at::kFloat) {
+    return LlamaPass<float>(*weights_, rope_, offsets, memory, keep).forward(embeds);
+  }
+  return LlamaPass<Bf16>(*weights_, rope_, offsets, memory, keep).forward(embeds);
+}
+
+at::Tensor LlamaStack::backward(const at::Tensor& gradient, const Offsets& offsets,
+                                LlamaActivations& memory) {
+  const at::AutoDispatchBelowADInplaceOrView below_autograd;
+  if (weights_->dtype == at::kFloat) {
+    return LlamaPass<float>(*weights_, rope_, offsets, memory, true).backward(gradient);
+  }
+  return LlamaPass<Bf16>(*weights_, rope_, offsets, memory, true).backward(gradient);
+}
+
+at::Tensor run_stack(std::shared_ptr<LlamaStack> stack, const at::Tensor& embeds,
+                     std::vector<std::int64_t> offsets) {
+  if (at::GradMode::is_enabled() && embeds.requires_grad()) {
+    return StackFunction::apply(embeds, std::move(stack), std::move(offsets));
+  }
+  const auto memory = stack->borrow_memory(embeds.size(0), false);
+  return stack->forward(embeds, offsets, *memory, false);
+}
+
+}  // namespace blip2
