@@ -193,13 +193,12 @@ PromptData::PromptData(std::span<const Record> records, const Tokenizer& tokeniz
     Item item{pictures(record.image), 0, 0, {}};
     item.prompt = numbered("prompt " + record.question,
                            [&] { return prompt_ids(format, tokenizer, record.question); });
+    const std::string prompt = question_prompt(format, record.question);
     if (instructions) {
-      const std::string& text = record.is_question() ? record.question : format.caption;
-      item.instruction = numbered("instruction " + text, [&] {
-        return encode_at_most(*instructions, text, format.max_prompt_tokens);
+      item.instruction = numbered("instruction " + prompt, [&] {
+        return encode_at_most(*instructions, prompt, format.max_prompt_tokens);
       });
     }
-    const std::string prompt = question_prompt(format, record.question);
     for (const std::string& target : targets) {
       item.targets.push_back(numbered((prompt.empty() ? "alone " : "target ") + target, [&] {
         return target_ids(format, tokenizer, prompt, target);

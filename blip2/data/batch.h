@@ -100,8 +100,8 @@ struct PromptBatch {
 // Records with captions or questions for the language model, every text tokenised once.
 class PromptData {
  public:
-  // `instructions`: the Q-Former's tokenizer if it reads the questions (InstructBLIP); captions
-  // give it the caption prompt. Error if a record lacks a target.
+  // `instructions`: the Q-Former's tokenizer if it reads the prompt too (InstructBLIP). Error if a
+  // record lacks a target.
   PromptData(std::span<const Record> records, const Tokenizer& tokenizer,
              const PromptFormat& format, const Tokenizer* instructions = nullptr);
 

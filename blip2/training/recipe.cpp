@@ -2,39 +2,20 @@
 
 #include <fmt/format.h>
 
-#include <toml++/toml.h>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "blip2/base/error.h"
-#include "blip2/base/file.h"
+#include "blip2/io/toml.h"
 
 namespace blip2 {
 namespace {
 
-constexpr std::uint64_t kMaxTomlBytes = 1u << 20;
-
-nlohmann::json to_json(const toml::table& table) {
-  std::ostringstream text;
-  text << toml::json_formatter(table);
-  return nlohmann::json::parse(text.str());
-}
-
-nlohmann::json parse_toml(const std::string& text, const std::string& where) {
-  try {
-    return to_json(toml::parse(text, where));
-  } catch (const toml::parse_error& error) {
-    const auto& at = error.source().begin;
-    throw Error(std::string(error.description()),
-                fmt::format("{}:{}:{}", where, at.line, at.column), "expected TOML");
-  }
-}
-
 // A value as TOML writes it; what is not TOML is taken as a bare string.
 nlohmann::json parse_setting_value(const std::string& text) {
   try {
-    return to_json(toml::parse("value = " + text)).at("value");
-  } catch (const toml::parse_error&) {
+    return parse_toml("value = " + text, "--set").at("value");
+  } catch (const Error&) {
     return text;
   }
 }
@@ -121,10 +102,6 @@ void validate_optimizer(const Recipe& recipe, const std::string& where) {
 }
 
 }  // namespace
-
-nlohmann::json read_toml(const std::filesystem::path& path) {
-  return parse_toml(read_file(path, kMaxTomlBytes), path.string());
-}
 
 void validate_recipe(const Recipe& recipe, const std::string& where) {
   require(recipe.stage == 1 || recipe.stage == 2, where, "stage", "1 or 2",

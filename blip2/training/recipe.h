@@ -95,11 +95,14 @@ struct ObjectivesRecipe {
 
 struct PromptRecipe {
   std::string caption = "a photo of", question = "Question: {} Short answer:";
+  bool to_qformer = false;
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit("caption", self.caption, "prompt before a caption (stage 2)");
     visit("question", self.question, "prompt before an answer, {} stands for the question");
+    visit("to_qformer", self.to_qformer,
+          "whether the Q-Former reads the prompt, as InstructBLIP's");
   }
 };
 
@@ -148,8 +151,5 @@ Recipe load_recipe(const std::filesystem::path& path, std::span<const std::strin
 
 // Checks ranges and what belongs together; Error naming the key.
 void validate_recipe(const Recipe& recipe, const std::string& where);
-
-// A TOML file as JSON; Error with file, line and column. At most 1 MiB.
-nlohmann::json read_toml(const std::filesystem::path& path);
 
 }  // namespace blip2

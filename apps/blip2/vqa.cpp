@@ -1,0 +1,96 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/blip2/generate.h"
+#include "apps/blip2/generation_flags.h"
+#include "apps/blip2/options.h"
+#include "apps/blip2/verbs.h"
+#include "blip2/base/error.h"
+#include "blip2/data/records.h"
+#include "blip2/model/prompts.h"
+
+namespace blip2 {
+namespace {
+
+struct VqaOptions {
+  RunOptions run;
+  ImageInputs inputs;
+  GenerationOptions generation;
+  std::string question, questions_from;
+  std::optional<std::string> question_template;
+  std::int64_t batch_size = 8;
+};
+
+struct Asked {
+  std::string image, question;
+};
+
+std::vector<Asked> questions_of(const VqaOptions& options) {
+  std::vector<Asked> asked;
+  if (!options.questions_from.empty()) {
+    const auto file = read_records(options.questions_from, RecordUse::ask, {.share = 0});
+    for (const Record& record : file.records) {
+      if (!record.is_question()) {
+        throw Error("expected a question",
+                    fmt::format("{}:{}", options.questions_from, record.line));
+      }
+      asked.push_back({record.image, record.question});
+    }
+    return asked;
+  }
+  if (options.question.empty()) throw Error("expected --question or --questions-from", "vqa");
+  for (const std::string& path : image_paths(options.inputs))
+    asked.push_back({path, options.question});
+  return asked;
+}
+
+void answer(const VqaOptions& options) {
+  const auto asked = questions_of(options);
+  GenerationModel model = open_generation_model(options.run);
+  const std::string pattern = options.question_template.value_or(model.config().question_prompt);
+  std::vector<PromptedImage> prompts;
+  for (const Asked& item : asked)
+    prompts.push_back({item.image, fill_prompt(pattern, item.question)});
+  generate_in_batches(
+      model, prompts, options.generation, options.batch_size,
+      [&](std::size_t i, const std::vector<GeneratedText>& texts) {
+        for (const GeneratedText& text : texts) {
+          if (options.run.json) {
+            print_json({{"image", asked[i].image},
+                        {"question", asked[i].question},
+                        {"answer", text.text},
+                        {"tokens", text.tokens},
+                        {"score", text.score}});
+          } else {
+            print_line(fmt::format("{}\t{}\t{}", asked[i].image, asked[i].question, text.text));
+          }
+        }
+      });
+}
+
+}  // namespace
+
+void add_vqa(CLI::App& app) {
+  auto* verb = app.add_subcommand("vqa", "Answer questions about pictures");
+  auto options = std::make_shared<VqaOptions>();
+  options->generation.beams = 5;
+  options->generation.max_new_tokens = 10;
+  options->generation.length_penalty = -1;
+  add_run_options(*verb, options->run);
+  add_image_inputs(*verb, options->inputs);
+  add_generation_flags(*verb, options->generation);
+  verb->add_option("--question", options->question, "The question, about every picture");
+  verb->add_option("--questions-from", options->questions_from,
+                   "JSONL file of records with an image and a question");
+  verb->add_option("--template", options->question_template,
+                   "Prompt with {} for the question; default: the model's");
+  verb->add_option("--batch-size", options->batch_size, "Questions at a time")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  verb->callback([options] { answer(*options); });
+}
+
+}  // namespace blip2

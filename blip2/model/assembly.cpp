@@ -1,0 +1,147 @@
+#include "blip2/model/assembly.h"
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "blip2/base/error.h"
+#include "blip2/base/file.h"
+#include "blip2/image/transform.h"
+#include "blip2/io/fields.h"
+#include "blip2/io/json.h"
+#include "blip2/io/safetensors.h"
+#include "blip2/io/toml.h"
+#include "blip2/language/llama_weights.h"
+#include "blip2/model/directory.h"
+#include "blip2/nn/tensor_bridge.h"
+#include "blip2/text/tokenizer.h"
+
+namespace blip2 {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct LanguagePart {
+  std::shared_ptr<LlamaWeights> weights;
+  std::unique_ptr<Tokenizer> tokenizer;
+};
+
+LanguagePart open_language(const fs::path& path, at::ScalarType type) {
+  LanguagePart part;
+  part.tokenizer = load_tokenizer(path);
+  if (fs::is_directory(path)) {
+    const auto config =
+        llama_config_from_json(read_json(path / "config.json"), (path / "config.json").string());
+    part.weights = load_llama_weights(open_model_weights(path), config, type);
+    return part;
+  }
+  const auto file = std::make_shared<GgufFile>(path);
+  part.weights = load_llama_weights(file, llama_config_from_gguf(*file), type);
+  return part;
+}
+
+void write_language(LlamaWeights& weights, const fs::path& folder) {
+  std::vector<TensorView> views;
+  for (const auto& [name, tensor, shape] : llama_tensors(weights)) {
+    views.push_back(view_of(kLanguagePrefix + name, *tensor));
+  }
+  write_safetensors(folder / kLanguageFile, views, {{"format", "pt"}});
+}
+
+// The Q-Former that a BERT checkpoint starts: its sizes, cross-attention added, [DEC] appended.
+QFormerConfig qformer_config_of(const Assembly& assembly, const nlohmann::json& bert,
+                                const std::string& where, std::int64_t words,
+                                std::int64_t image_width) {
+  QFormerConfig config;
+  const auto read = [&](const char* key, std::int64_t& value) {
+    if (bert.contains(key)) read_value(value, bert[key], where + ": " + key);
+  };
+  read("hidden_size", config.hidden_size);
+  read("num_hidden_layers", config.num_hidden_layers);
+  read("num_attention_heads", config.num_attention_heads);
+  read("intermediate_size", config.intermediate_size);
+  read("max_position_embeddings", config.max_position_embeddings);
+  config.layer_norm_eps = bert.value("layer_norm_eps", config.layer_norm_eps);
+  config.vocab_size = words;
+  config.cross_attention_frequency = assembly.cross_attention_frequency;
+  config.encoder_hidden_size = image_width;
+  config.use_qformer_text_input = true;
+  check_qformer_config(config, where);
+  return config;
+}
+
+void refuse_used_folder(const fs::path& folder) {
+  if (fs::exists(folder / "config.json")) {
+    throw Error("the folder already holds a model", folder.string(), "choose another one");
+  }
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw Error("cannot create folder: " + error.message(), folder.string());
+}
+
+}  // namespace
+
+Assembly read_assembly(const fs::path& path) {
+  Assembly assembly;
+  read_fields(assembly, read_toml(path), path.string());
+  const fs::path folder = fs::absolute(path).parent_path();
+  for (std::string* part :
+       {&assembly.image_encoder, &assembly.language_model, &assembly.text_encoder}) {
+    if (!part->empty()) *part = (folder / *part).lexically_normal().string();
+  }
+  if (assembly.image_encoder.empty() || assembly.text_encoder.empty()) {
+    throw Error("expected the keys image_encoder and text_encoder", path.string());
+  }
+  return assembly;
+}
+
+void assemble(const Assembly& assembly, const fs::path& folder, at::ScalarType weights) {
+  refuse_used_folder(folder);
+  Blip2Config config;
+  config.num_query_tokens = assembly.num_query_tokens;
+  config.image_text_hidden_size = assembly.image_text_hidden_size;
+  config.vision = EfficientNetLiteConfig::of(assembly.image_variant);
+  const auto encoder =
+      load_efficientnet_lite(*open_tensor_file(assembly.image_encoder), config.vision);
+  const fs::path bert = assembly.text_encoder;
+  const auto words = load_tokenizer(bert);
+  words->add_token("[DEC]");
+  config.qformer =
+      qformer_config_of(assembly, read_json(bert / "config.json"), (bert / "config.json").string(),
+                        words->size(), encoder->width());
+  LanguagePart language;
+  if (!assembly.language_model.empty()) {
+    language = open_language(assembly.language_model, weights);
+    config.language = language.weights->config;
+  }
+  const Bridge bridge(config, static_cast<std::uint64_t>(assembly.seed));
+  bridge.qformer->init_from_bert(*open_model_weights(bert));
+
+  write_safetensors(folder / kVisionFile, views_of(*encoder, kVisionPrefix), {{"format", "pt"}});
+  save_preprocessing(efficientnet_lite_preprocessing(config.vision),
+                     folder / "preprocessor_config.json");
+  fs::create_directories(folder / kQFormerTokenizer);
+  words->save(folder / kQFormerTokenizer);
+  if (language.weights) {
+    write_language(*language.weights, folder);
+    language.tokenizer->save(folder);
+  }
+  save_bridge(bridge, folder);
+  write_weight_index(folder);
+}
+
+void convert_precision(const fs::path& source, const fs::path& folder, at::ScalarType weights) {
+  const Blip2Config config = read_blip2_config(source / "config.json");
+  refuse_used_folder(folder);
+  link_frozen_parts(source, folder, /*with_language=*/false);
+  if (config.language) {
+    const auto language =
+        load_llama_weights(open_model_weights(source), *config.language, weights, kLanguagePrefix);
+    write_language(*language, folder);
+  }
+  const auto bridge = load_bridge(open_model_weights(source), config, /*trainable=*/false);
+  save_bridge(*bridge, folder);
+  write_weight_index(folder);
+  keep_stage1(source, folder / kStage1Folder);
+}
+
+}  // namespace blip2

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include <ATen/core/ScalarType.h>
+
+namespace blip2 {
+
+// The parts of a model before training; the keys of an assembly file (recipes/tiny_model.toml).
+struct Assembly {
+  std::string image_encoder, image_variant = "lite0", language_model, text_encoder;
+  std::int64_t num_query_tokens = 32, cross_attention_frequency = 2, image_text_hidden_size = 256;
+  std::int64_t seed = 0;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("image_encoder", self.image_encoder, "EfficientNet-Lite weights (.pth or safetensors)");
+    visit("image_variant", self.image_variant, "lite0 to lite4");
+    visit("language_model", self.language_model,
+          "Llama-family model: a GGUF file or a Hugging Face directory; empty: none");
+    visit("text_encoder", self.text_encoder, "BERT directory whose weights start the Q-Former");
+    visit("num_query_tokens", self.num_query_tokens, "learned queries");
+    visit("cross_attention_frequency", self.cross_attention_frequency,
+          "every so many layers the queries read the picture");
+    visit("image_text_hidden_size", self.image_text_hidden_size, "width of the contrast");
+    visit("seed", self.seed, "of the random weights");
+  }
+};
+
+// Reads an assembly file; its paths are relative to it. Error naming file and key.
+Assembly read_assembly(const std::filesystem::path& path);
+
+// Writes a model directory of the parts with an untrained bridge; the language model's weights in
+// `weights` (kFloat or kBFloat16). Error if a part is missing or does not fit, or if `folder` holds
+// a model already.
+void assemble(const Assembly& assembly, const std::filesystem::path& folder,
+              at::ScalarType weights);
+
+// Copies a model directory with the language model's weights in another precision.
+void convert_precision(const std::filesystem::path& source, const std::filesystem::path& folder,
+                       at::ScalarType weights);
+
+}  // namespace blip2

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "blip2/model/config.h"
+#include "blip2/objectives/stage1.h"
+
+namespace blip2 {
+
+// What is trained between the frozen parts: the norm of the image features, the queries, the
+// Q-Former, the heads of stage 1 and the projection into the language model. Member names are those
+// of Hugging Face's Blip2ForImageTextRetrieval and Blip2ForConditionalGeneration, with LAVIS's
+// `ln_vision`.
+class Bridge : public torch::nn::Module {
+ public:
+  // Random weights from `seed`: N(0, initializer_range), as BERT's.
+  explicit Bridge(const Blip2Config& config, std::uint64_t seed = 0);
+
+  const Blip2Config& config() const { return config_; }
+  FeatureNorm feature_norm() const;
+  // The trained parts of stage 1; Error if there are no stage-1 heads.
+  Stage1Parts stage1_parts() const;
+  // Soft prompts of hidden queries: [B, Q, D] -> [B, Q, width of the language model] f32.
+  at::Tensor soft_prompts(const at::Tensor& hidden) const;
+
+  torch::nn::LayerNorm ln_vision{nullptr};
+  at::Tensor query_tokens;  // [1, Q, D]
+  std::shared_ptr<QFormer> qformer;
+  std::shared_ptr<Stage1Heads> heads;              // empty without stage-1 heads
+  torch::nn::Linear language_projection{nullptr};  // empty without a language model
+
+ private:
+  Blip2Config config_;
+};
+
+}  // namespace blip2

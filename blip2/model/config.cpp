@@ -1,0 +1,104 @@
+#include "blip2/model/config.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "blip2/base/error.h"
+#include "blip2/io/fields.h"
+#include "blip2/io/json.h"
+
+namespace blip2 {
+namespace {
+
+constexpr char kModelType[] = "blip-2";
+
+// The keys of config.json that are plain values; the parts' own tables are read by their rooms.
+struct PlainKeys {
+  std::string model_type = kModelType, caption_prompt, question_prompt;
+  std::vector<std::string> architectures{"Blip2ForConditionalGeneration"};
+  std::int64_t num_query_tokens = 32, image_text_hidden_size = 256;
+  bool stage1_heads = true, reads_prompt = false;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("architectures", self.architectures, "");
+    visit("model_type", self.model_type, "always blip-2");
+    visit("num_query_tokens", self.num_query_tokens, "learned queries");
+    visit("image_text_hidden_size", self.image_text_hidden_size, "width of the contrast");
+    visit("stage1_heads", self.stage1_heads, "whether the heads of stage 1 are there");
+    visit("reads_prompt", self.reads_prompt, "whether the Q-Former reads the prompt");
+    visit("caption_prompt", self.caption_prompt, "prompt before a caption");
+    visit("question_prompt", self.question_prompt, "prompt before an answer");
+  }
+};
+
+nlohmann::json take(nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end()) return nullptr;
+  nlohmann::json value = std::move(*found);
+  object.erase(found);
+  return value;
+}
+
+void check(const Blip2Config& config, const std::string& where) {
+  const auto positive = [&](std::int64_t value, const char* key) {
+    if (value < 1 || value > 65536) {
+      throw Error(fmt::format("expected a number in 1..65536, got {}", value), where + ": " + key);
+    }
+  };
+  positive(config.num_query_tokens, "num_query_tokens");
+  positive(config.image_text_hidden_size, "image_text_hidden_size");
+  if (config.question_prompt.find("{}") == std::string::npos) {
+    throw Error("expected a template that holds {} for the question", where + ": question_prompt");
+  }
+}
+
+}  // namespace
+
+Blip2Config read_blip2_config(const std::filesystem::path& config_json) {
+  const std::string where = config_json.string();
+  nlohmann::json object = read_json(config_json);
+  if (!object.is_object() || object.value("model_type", "") != kModelType) {
+    throw Error(fmt::format("expected \"model_type\": \"{}\"", kModelType), where,
+                "this program reads directories that `blip2 convert` and `blip2 train` write");
+  }
+  const nlohmann::json vision = take(object, "vision_config");
+  const nlohmann::json qformer = take(object, "qformer_config");
+  const nlohmann::json language = take(object, "text_config");
+  PlainKeys keys;
+  keys.caption_prompt = Blip2Config{}.caption_prompt;
+  keys.question_prompt = Blip2Config{}.question_prompt;
+  read_fields(keys, object, where);
+  Blip2Config config;
+  config.num_query_tokens = keys.num_query_tokens;
+  config.image_text_hidden_size = keys.image_text_hidden_size;
+  config.stage1_heads = keys.stage1_heads;
+  config.reads_prompt = keys.reads_prompt;
+  config.caption_prompt = keys.caption_prompt;
+  config.question_prompt = keys.question_prompt;
+  config.vision = EfficientNetLiteConfig::from_json(vision, where + ": vision_config");
+  config.qformer = read_qformer_config(qformer, where + ": qformer_config");
+  if (!language.is_null()) {
+    config.language = llama_config_from_json(language, where + ": text_config");
+  }
+  check(config, where);
+  return config;
+}
+
+nlohmann::json write_blip2_config(const Blip2Config& config) {
+  PlainKeys keys;
+  keys.num_query_tokens = config.num_query_tokens;
+  keys.image_text_hidden_size = config.image_text_hidden_size;
+  keys.stage1_heads = config.stage1_heads;
+  keys.reads_prompt = config.reads_prompt;
+  keys.caption_prompt = config.caption_prompt;
+  keys.question_prompt = config.question_prompt;
+  nlohmann::json object = write_value(keys);
+  object["vision_config"] = config.vision.to_json();
+  object["qformer_config"] = write_qformer_config(config.qformer);
+  if (config.language) object["text_config"] = llama_config_to_json(*config.language);
+  return object;
+}
+
+}  // namespace blip2

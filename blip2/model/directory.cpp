@@ -1,0 +1,139 @@
+#include "blip2/model/directory.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "blip2/base/error.h"
+#include "blip2/base/file.h"
+#include "blip2/io/safetensors.h"
+#include "blip2/nn/tensor_bridge.h"
+
+namespace blip2 {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kHeads = "heads.";
+
+// Lets the module's tensors lie in the mapped file.
+void borrow_parameters(torch::nn::Module& module, const std::shared_ptr<const TensorFile>& file) {
+  const at::NoGradGuard no_grad;
+  for (auto& item : module.named_parameters()) {
+    at::Tensor& parameter = item.value();
+    const TensorView& view = file->get(bridge_tensor_name(item.key()));
+    if (scalar_type_of(view.dtype) != parameter.scalar_type()) {
+      parameter.set_data(to_tensor(view, parameter.scalar_type()));
+    } else {
+      parameter.set_data(borrow(view, file));
+    }
+    parameter.requires_grad_(false);
+  }
+}
+
+void link_file(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::remove(to, error);
+  fs::create_hard_link(from, to, error);
+  if (!error) return;
+  error.clear();
+  fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
+  if (error) throw Error("cannot copy: " + error.message(), to.string());
+}
+
+void link_folder(const fs::path& from, const fs::path& to) {
+  fs::create_directories(to);
+  for (const auto& entry : fs::directory_iterator(from)) {
+    if (entry.is_regular_file()) link_file(entry.path(), to / entry.path().filename());
+  }
+}
+
+}  // namespace
+
+std::string bridge_tensor_name(const std::string& member) {
+  return member.starts_with(kHeads) ? member.substr(kHeads.size()) : member;
+}
+
+std::vector<std::pair<std::string, at::Tensor>> bridge_tensors(const Bridge& bridge) {
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const auto& item : bridge.named_parameters()) {
+    tensors.emplace_back(bridge_tensor_name(item.key()), item.value());
+  }
+  return tensors;
+}
+
+std::shared_ptr<Bridge> load_bridge(std::shared_ptr<const TensorFile> weights,
+                                    const Blip2Config& config, bool trainable) {
+  auto bridge = std::make_shared<Bridge>(config);
+  LoadOptions options;
+  options.ignored = {std::string(kVisionPrefix) + "*", std::string(kLanguagePrefix) + "*"};
+  // A model may be read for one of its stages alone.
+  if (!config.stage1_heads) {
+    for (const char* name : {"vision_projection.*", "text_projection.*", "itm_head.*", "cls.*"}) {
+      options.ignored.emplace_back(name);
+    }
+    options.ignored.emplace_back("temperature");
+  }
+  if (!config.language) options.ignored.emplace_back("language_projection.*");
+  options.rename = bridge_tensor_name;
+  load_parameters(*bridge, *weights, options);
+  if (!trainable) borrow_parameters(*bridge, weights);
+  return bridge;
+}
+
+void save_bridge(const Bridge& bridge, const fs::path& folder) {
+  std::vector<at::Tensor> keep;
+  std::vector<TensorView> views;
+  for (const auto& [name, tensor] : bridge_tensors(bridge)) {
+    keep.push_back(tensor.detach().to(at::kCPU).contiguous());
+    views.push_back(view_of(name, keep.back()));
+  }
+  write_safetensors(folder / kBridgeFile, views, {{"format", "pt"}});
+  write_file(folder / "config.json", write_blip2_config(bridge.config()).dump(2) + "\n");
+}
+
+void link_frozen_parts(const fs::path& source, const fs::path& folder, bool with_language) {
+  fs::create_directories(folder);
+  for (const auto& entry : fs::directory_iterator(source)) {
+    const std::string name = entry.path().filename().string();
+    const bool own =
+        name == kBridgeFile || name == "config.json" || name == "model.safetensors.index.json";
+    if (!entry.is_regular_file() || own || (name == kLanguageFile && !with_language)) continue;
+    const bool part = name == kVisionFile || name == kLanguageFile;
+    const bool text = name == "preprocessor_config.json" || name.starts_with("tokenizer") ||
+                      name.starts_with("chat_template");
+    if (part || text) link_file(entry.path(), folder / name);
+  }
+  link_folder(source / kQFormerTokenizer, folder / kQFormerTokenizer);
+}
+
+void keep_stage1(const fs::path& source, const fs::path& folder) {
+  Blip2Config config = read_blip2_config(source / "config.json");
+  if (!config.stage1_heads) {
+    if (fs::exists(source / kStage1Folder)) keep_stage1(source / kStage1Folder, folder);
+    return;
+  }
+  config.language.reset();
+  link_frozen_parts(source, folder, /*with_language=*/false);
+  link_file(source / kBridgeFile, folder / kBridgeFile);
+  write_file(folder / "config.json", write_blip2_config(config).dump(2) + "\n");
+  write_weight_index(folder);
+}
+
+void write_weight_index(const fs::path& folder) {
+  nlohmann::json map = nlohmann::json::object();
+  std::int64_t bytes = 0;
+  for (const char* name : {kVisionFile, kLanguageFile, kBridgeFile}) {
+    if (!fs::exists(folder / name)) continue;
+    for (const TensorView& tensor : open_safetensors(folder / name)->tensors()) {
+      map[tensor.name] = name;
+      bytes += static_cast<std::int64_t>(tensor.data.size());
+    }
+  }
+  const nlohmann::json index{{"metadata", {{"total_size", bytes}}}, {"weight_map", std::move(map)}};
+  write_file(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+}
+
+}  // namespace blip2

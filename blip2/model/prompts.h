@@ -1,0 +1,18 @@
+#pragma once
+
+#include <string>
+
+#include "blip2/data/batch.h"
+#include "blip2/model/config.h"
+#include "blip2/text/tokenizer.h"
+
+namespace blip2 {
+
+// The template with its first {} replaced by the question; Error if there is none.
+std::string fill_prompt(const std::string& pattern, const std::string& question);
+
+// How this model's language model is prompted, in training and in answering: its prompts, a space
+// before the target, and its end token after it.
+PromptFormat prompt_format(const Blip2Config& config, const Tokenizer& language);
+
+}  // namespace blip2

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "blip2/language/llama.h"
+#include "blip2/model/bridge.h"
+
+namespace blip2 {
+
+// What the queries tell the language model of each picture: [B, Q, width] f32. `pass` computes with
+// the bridge's Q-Former; with `instructions` (B texts) it reads them beside the picture.
+at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass, const at::Tensor& features,
+                        const std::optional<TextRows>& instructions);
+
+// The language model's input without padding: each row's soft prompts, then its tokens.
+struct LanguageInput {
+  at::Tensor embeds;                  // [N, width] f32
+  std::vector<std::int64_t> offsets;  // row i is [offsets[i], offsets[i + 1])
+};
+
+// soft [B, Q, width], text: B rows of token ids, which may be empty.
+LanguageInput language_input(const Llama& language, const at::Tensor& soft,
+                             const std::vector<std::vector<std::int64_t>>& text);
+
+}  // namespace blip2

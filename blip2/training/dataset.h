@@ -1,0 +1,46 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "blip2/data/feature_cache.h"
+#include "blip2/data/records.h"
+#include "blip2/data/sampler.h"
+#include "blip2/training/recipe.h"
+#include "blip2/vision/efficientnet_lite.h"
+
+namespace blip2 {
+
+// The records of some data files with their pictures' features.
+struct Dataset {
+  std::vector<Record> records;
+  std::vector<SampleSource> sources;  // one a file
+  std::vector<std::string> pictures;  // the different ones, as pictures_of(records) lists them
+  FeatureTable features;
+  std::shared_ptr<FeatureCache> cache;
+
+  bool empty() const { return records.empty(); }
+  // The features [B, P, D] of places in `pictures`, in their storage type: of the plain view
+  // without a step, otherwise of the view that the step draws.
+  at::Tensor gather(std::span<const std::int64_t> places, std::uint64_t seed,
+                    std::optional<std::int64_t> step) const;
+};
+
+// The cache of the recipe's features by this encoder.
+std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe,
+                                                 const EfficientNetLite& encoder,
+                                                 const Preprocessing& preprocessing);
+
+// Reads data files, computes what features are missing, and leaves out what is bad, within the
+// recipe's share. `weights`: of the files, or empty. `views`: how many of each picture.
+Dataset load_dataset(const std::vector<std::string>& files, const std::vector<double>& weights,
+                     std::int64_t views, const Recipe& recipe, const EfficientNetLite& encoder,
+                     std::shared_ptr<FeatureCache> cache);
+
+}  // namespace blip2

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace blip2 {
+
+// A training run's folder: log.jsonl, recipe.json, checkpoints/ and, when it has ended, a model
+// directory's files. Locked while a run uses it.
+class RunFolder {
+ public:
+  // Creates the folder if need be. Error if another process uses it, or if it holds a run already
+  // and `resume` is false.
+  RunFolder(std::filesystem::path path, bool resume);
+  ~RunFolder();
+  RunFolder(const RunFolder&) = delete;
+  RunFolder& operator=(const RunFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+  std::filesystem::path log() const { return path_ / "log.jsonl"; }
+
+  // Cuts the log after its last line of a step up to `step`, so that a resumed run continues it.
+  void rewind_log(std::int64_t step) const;
+  // Appends one line; Error if it cannot be written.
+  void append_log(const nlohmann::ordered_json& line) const;
+
+ private:
+  std::filesystem::path path_;
+  int lock_ = -1;
+};
+
+}  // namespace blip2

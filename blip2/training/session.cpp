@@ -1,0 +1,113 @@
+#include "blip2/training/session.h"
+
+#include "blip2/base/error.h"
+#include "blip2/base/file.h"
+#include "blip2/base/hash.h"
+#include "blip2/model/directory.h"
+#include "blip2/nn/tensor_bridge.h"
+#include "blip2/training/stage1_task.h"
+#include "blip2/training/stage2_task.h"
+
+namespace blip2 {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The configuration of the model that the recipe trains, from that of `init`.
+Blip2Config trained_config(Blip2Config config, const Recipe& recipe) {
+  config.qformer.hidden_dropout_prob = recipe.dropout;
+  config.qformer.attention_probs_dropout_prob = recipe.dropout;
+  if (recipe.stage == 2) {
+    config.stage1_heads = false;
+    config.reads_prompt = recipe.prompt.to_qformer;
+    config.caption_prompt = recipe.prompt.caption;
+    config.question_prompt = recipe.prompt.question;
+  }
+  return config;
+}
+
+void require_parts(const Blip2Config& config, const Recipe& recipe) {
+  if (recipe.stage == 1 && !config.stage1_heads) {
+    throw Error("the model has no stage-1 heads", recipe.init,
+                "start stage 1 from a directory that `blip2 convert` or stage 1 wrote");
+  }
+  if (recipe.stage == 2 && !config.language) {
+    throw Error("the model has no language model", recipe.init,
+                "give one when assembling it with `blip2 convert`");
+  }
+}
+
+std::string hash_frozen_files(const fs::path& folder) {
+  std::uint64_t hash = 0;
+  for (const char* name : {kVisionFile, kLanguageFile}) {
+    if (fs::exists(folder / name))
+      hash = hash_bytes(MappedFile::open(folder / name)->bytes(), hash);
+  }
+  return hash_text(hash);
+}
+
+struct Datasets {
+  Dataset train, validation;
+};
+
+Datasets load_datasets(const Recipe& recipe, const TensorFile& weights, const Blip2Config& config) {
+  const auto encoder = load_efficientnet_lite(weights, config.vision, kVisionPrefix);
+  const auto preprocessing = load_preprocessing(fs::path(recipe.init) / "preprocessor_config.json");
+  const auto cache = open_feature_cache(recipe, *encoder, preprocessing);
+  const DataRecipe& data = recipe.data;
+  Datasets sets;
+  sets.train = load_dataset(data.train, data.weights, 1 + data.views, recipe, *encoder, cache);
+  if (!data.validation.empty()) {
+    sets.validation = load_dataset(data.validation, {}, 1, recipe, *encoder, cache);
+  }
+  return sets;
+}
+
+}  // namespace
+
+Session open_session(const Recipe& recipe) {
+  const fs::path init = recipe.init;
+  const Blip2Config initial = read_blip2_config(init / "config.json");
+  require_parts(initial, recipe);
+  const std::shared_ptr<const TensorFile> weights = open_model_weights(init);
+  Session session;
+  session.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);
+  session.qformer_tokenizer = load_tokenizer(init / kQFormerTokenizer);
+  session.frozen_hash = hash_frozen_files(init);
+  Datasets sets = load_datasets(recipe, *weights, initial);
+  if (recipe.stage == 1) {
+    session.task = make_stage1_task(recipe, session.bridge, *session.qformer_tokenizer,
+                                    std::move(sets.train), std::move(sets.validation));
+    return session;
+  }
+  session.language_tokenizer = load_tokenizer(init);
+  auto language = load_llama(weights, *initial.language, compute_type(recipe), kLanguagePrefix);
+  session.task = make_stage2_task(recipe, session.bridge, std::move(language),
+                                  {*session.language_tokenizer, *session.qformer_tokenizer},
+                                  std::move(sets.train), std::move(sets.validation));
+  return session;
+}
+
+void export_model(const Session& session, const Recipe& recipe, const fs::path& folder) {
+  const fs::path init = recipe.init;
+  link_frozen_parts(init, folder, /*with_language=*/true);
+  save_bridge(*session.bridge, folder);
+  write_weight_index(folder);
+  if (recipe.stage == 2) keep_stage1(init, folder / kStage1Folder);
+}
+
+void copy_named_tensors(const TensorFile& file, const std::vector<NamedTensor>& tensors) {
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor value = to_tensor(file.get(name));
+    if (value.sizes() != tensor.sizes()) {
+      throw Error(
+          "expected shape " + shape_text(tensor.sizes()) + ", got " + shape_text(value.sizes()),
+          file.path().string() + ": " + name, "the checkpoint is of another model");
+    }
+    at::Tensor target = tensor;
+    target.copy_(value);
+  }
+}
+
+}  // namespace blip2

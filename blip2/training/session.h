@@ -1,0 +1,34 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "blip2/text/tokenizer.h"
+#include "blip2/training/recipe.h"
+#include "blip2/training/task.h"
+
+namespace blip2 {
+
+// Everything that a training run works on, opened and checked.
+struct Session {
+  std::shared_ptr<Bridge> bridge;
+  std::unique_ptr<Tokenizer> qformer_tokenizer, language_tokenizer;
+  std::unique_ptr<TrainingTask> task;
+  std::string frozen_hash;  // of the frozen parts' weight files
+};
+
+// Opens the recipe's model directory and data, and computes the features that are missing. Throws
+// Error naming the file if something is missing or does not fit.
+Session open_session(const Recipe& recipe);
+
+// Leaves a model directory at `folder`: the bridge, the frozen parts of the recipe's `init`, and
+// for stage 2 the stage-1 model that it started from.
+void export_model(const Session& session, const Recipe& recipe,
+                  const std::filesystem::path& folder);
+
+// Copies the file's tensors into those of the same names; Error if a name or shape differs.
+void copy_named_tensors(const TensorFile& file, const std::vector<NamedTensor>& tensors);
+
+}  // namespace blip2

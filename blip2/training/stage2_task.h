@@ -1,0 +1,24 @@
+#pragma once
+
+#include <memory>
+
+#include "blip2/language/llama.h"
+#include "blip2/text/tokenizer.h"
+#include "blip2/training/task.h"
+
+namespace blip2 {
+
+// The two tokenizers of a model that speaks: the language model's, and the Q-Former's for prompts
+// that it reads.
+struct StageTokenizers {
+  const Tokenizer &language, &qformer;
+};
+
+// Stage 2: the queries learn to speak to the frozen language model, with the loss on captions and
+// answers only. `train` must not be empty; `validation` may be.
+std::unique_ptr<TrainingTask> make_stage2_task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
+                                               std::shared_ptr<Llama> language,
+                                               const StageTokenizers& tokenizers, Dataset train,
+                                               Dataset validation);
+
+}  // namespace blip2

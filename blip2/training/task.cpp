@@ -1,0 +1,41 @@
+#include "blip2/training/task.h"
+
+#include "blip2/model/directory.h"
+
+namespace blip2 {
+namespace {
+
+constexpr char kWords[] = "qformer.embeddings.word_embeddings.weight";
+
+bool has_bf16_arithmetic() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+bool takes_part(const std::string& name, const Recipe& recipe) {
+  if (name == kWords && !recipe.train_word_embeddings) return false;
+  // Stage 1 has no language model; the text generation head and the rest are stage 1's own.
+  return recipe.stage == 2 || !name.starts_with("language_projection.");
+}
+
+}  // namespace
+
+at::ScalarType compute_type(const Recipe& recipe) {
+  if (recipe.precision == "auto") return has_bf16_arithmetic() ? at::kBFloat16 : at::kFloat;
+  return recipe.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+}
+
+std::vector<NamedTensor> trained_tensors(const Bridge& bridge, const Recipe& recipe) {
+  std::vector<NamedTensor> trained;
+  for (auto& [name, tensor] : bridge_tensors(bridge)) {
+    const bool trains = takes_part(name, recipe);
+    tensor.requires_grad_(trains);
+    if (trains) trained.push_back({name, tensor});
+  }
+  return trained;
+}
+
+}  // namespace blip2

@@ -1,0 +1,226 @@
+#include "blip2/training/trainer.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "blip2/base/error.h"
+#include "blip2/base/file.h"
+#include "blip2/base/interrupt.h"
+#include "blip2/base/log.h"
+#include "blip2/base/progress.h"
+#include "blip2/data/sampler.h"
+#include "blip2/io/fields.h"
+#include "blip2/training/checkpoint.h"
+#include "blip2/training/run_folder.h"
+#include "blip2/training/schedule.h"
+#include "blip2/training/session.h"
+
+namespace blip2 {
+namespace {
+
+constexpr std::int64_t kMaxSkippedInARow = 5;
+
+using Clock = std::chrono::steady_clock;
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+// The keys in which two recipes differ, "steps: 100 -> 200".
+std::string difference(const json& before, const json& now) {
+  std::string text;
+  const json was = before.flatten(), is = now.flatten();
+  for (const auto& [key, value] : is.items()) {
+    const json old = was.value(key, json());
+    if (old != value)
+      text += fmt::format("{}{}: {} -> {}", text.empty() ? "" : ", ", key.substr(1), old.dump(),
+                          value.dump());
+  }
+  return text;
+}
+
+class Trainer {
+ public:
+  Trainer(const Recipe& recipe, const TrainOptions& options)
+      : recipe_(recipe),
+        options_(options),
+        folder_(options.output, options.resume),
+        session_(open_session(recipe)),
+        optimizer_(trained_tensors(*session_.bridge, recipe), recipe.optimizer),
+        sampler_(session_.task->data().sources, sampler_options()) {}
+
+  void run() {
+    std::int64_t step = restore();
+    write_recipe();
+    Progress progress(fmt::format("stage {}", recipe_.stage), recipe_.steps, step);
+    for (; step < recipe_.steps; ++step) {
+      take_step(step);
+      progress.update(step + 1, fmt::format("loss {:.4f}", last_loss_));
+      const bool last = step + 1 == recipe_.steps;
+      if ((step + 1) % recipe_.checkpoint.every == 0 || last) {
+        validate(step + 1);
+        save(step + 1);
+      }
+      if (interrupted() && !last) {
+        if ((step + 1) % recipe_.checkpoint.every != 0) save(step + 1);
+        log_info("stopped after step {}; go on with --resume", step + 1);
+        throw Interrupted{};
+      }
+    }
+    progress.finish(fmt::format("loss {:.4f}", last_loss_));
+    finish();
+  }
+
+ private:
+  SamplerOptions sampler_options() const {
+    SamplerOptions options = session_.task->sampling();
+    options.seed = static_cast<std::uint64_t>(recipe_.seed);
+    options.batch_size = recipe_.batch_size;
+    return options;
+  }
+
+  json state() const {
+    json state{{"recipe", write_value(recipe_)}, {"frozen", session_.frozen_hash}};
+    if (best_step_) state.update({{"best_step", *best_step_}, {"best_loss", best_loss_}});
+    return state;
+  }
+
+  void write_recipe() const {
+    write_file(folder_.path() / "recipe.json", write_value(recipe_).dump(2) + "\n");
+  }
+
+  // The step to go on with: after the newest whole checkpoint, or the first.
+  std::int64_t restore() {
+    const auto found = options_.resume ? newest_checkpoint(folder_.checkpoints()) : std::nullopt;
+    if (!found) {
+      if (options_.resume)
+        log_info("no checkpoint in {}; starting at step 0", folder_.path().string());
+      folder_.rewind_log(-1);
+      return 0;
+    }
+    check_unchanged(found->state, found->folder);
+    load_weights(found->folder);
+    optimizer_.load_state(*open_tensor_file(found->folder / "optimizer.safetensors"));
+    if (found->state.contains("best_step")) {
+      best_step_ = found->state["best_step"].get<std::int64_t>();
+      best_loss_ = found->state["best_loss"].get<double>();
+    }
+    folder_.rewind_log(found->step);
+    log_info("resuming after step {} of {}", found->step, recipe_.steps);
+    return found->step;
+  }
+
+  void check_unchanged(const json& state, const std::filesystem::path& where) const {
+    std::string changed = difference(state.value("recipe", json::object()), write_value(recipe_));
+    if (state.value("frozen", "") != session_.frozen_hash) {
+      changed += std::string(changed.empty() ? "" : ", ") + "the frozen parts' weights";
+    }
+    if (changed.empty()) return;
+    if (!options_.allow_changed) {
+      throw Error("the run was started with other settings: " + changed, where.string(),
+                  "--allow-changed goes on all the same");
+    }
+    log_warning("going on with changed settings: {}", changed);
+  }
+
+  void load_weights(const std::filesystem::path& checkpoint) {
+    const auto file = open_tensor_file(checkpoint / "weights.safetensors");
+    copy_named_tensors(*file, optimizer_.parameters());
+  }
+
+  void take_step(std::int64_t step) {
+    const auto items = sampler_.batch(step);
+    const TaskLoss result = session_.task->train(items, step);
+    result.loss.backward();
+    const double lr = learning_rate(recipe_, step);
+    last_loss_ = result.loss.item<double>();
+    const double norm = optimizer_.step(std::isfinite(last_loss_) ? lr : 0.0);
+    if (!std::isfinite(norm) || !std::isfinite(last_loss_)) return skip(step, items);
+    skipped_ = 0;
+    since_log_ += std::ssize(items);
+    if ((step + 1) % recipe_.log_every == 0 || step == 0) log_step(step, lr, norm, result);
+  }
+
+  void skip(std::int64_t step, const std::vector<std::int64_t>& items) {
+    const Record& first = session_.task->data().records[static_cast<std::size_t>(items.front())];
+    log_warning("step {}: the loss or its gradient is not finite; step skipped (batch of {})",
+                step + 1, first.image);
+    if (++skipped_ < kMaxSkippedInARow) return;
+    throw Error(fmt::format("{} steps in a row without a finite loss", skipped_),
+                folder_.path().string(), "lower optimizer.lr, or use precision = \"f32\"");
+  }
+
+  void log_step(std::int64_t step, double lr, double norm, const TaskLoss& result) {
+    const double seconds = std::chrono::duration<double>(Clock::now() - log_time_).count();
+    ordered_json line{
+        {"step", step + 1}, {"epoch", sampler_.epoch(step + 1)}, {"lr", lr}, {"loss", last_loss_}};
+    for (const auto& [name, value] : result.meters) line[name] = value;
+    line["grad_norm"] = norm;
+    line["samples_per_second"] = static_cast<double>(since_log_) / seconds;
+    emit(line);
+    log_time_ = Clock::now();
+    since_log_ = 0;
+  }
+
+  void emit(const ordered_json& line) const {
+    folder_.append_log(line);
+    if (options_.json) {
+      std::puts(line.dump().c_str());
+      std::fflush(stdout);
+    }
+  }
+
+  void validate(std::int64_t step) {
+    const TaskLoss result = session_.task->validate();
+    if (!result.loss.defined()) return;
+    const double loss = result.loss.item<double>();
+    ordered_json line{{"step", step}, {"validation_loss", loss}};
+    for (const auto& [name, value] : result.meters) line["validation_" + name] = value;
+    emit(line);
+    log_info("step {}: validation loss {:.4f}", step, loss);
+    if (!best_step_ || loss < best_loss_) {
+      best_step_ = step;
+      best_loss_ = loss;
+    }
+    log_time_ = Clock::now();
+  }
+
+  void save(std::int64_t step) {
+    save_checkpoint(folder_.checkpoints(), step, optimizer_.parameters(), optimizer_.state(),
+                    state());
+    prune_checkpoints(folder_.checkpoints(), recipe_.checkpoint.keep, best_step_);
+    log_time_ = Clock::now();
+    since_log_ = 0;
+  }
+
+  void finish() {
+    if (best_step_ && *best_step_ != recipe_.steps) {
+      log_info("taking the weights of step {}, the best on validation", *best_step_);
+      load_weights(folder_.checkpoints() / checkpoint_name(*best_step_));
+    }
+    export_model(session_, recipe_, folder_.path());
+    log_info("model written to {}", folder_.path().string());
+  }
+
+  Recipe recipe_;
+  TrainOptions options_;
+  RunFolder folder_;
+  Session session_;
+  AdamW optimizer_;
+  Sampler sampler_;
+  std::optional<std::int64_t> best_step_;
+  double best_loss_ = 0, last_loss_ = 0;
+  std::int64_t skipped_ = 0, since_log_ = 0;
+  Clock::time_point log_time_ = Clock::now();
+};
+
+}  // namespace
+
+void train(const Recipe& recipe, const TrainOptions& options) {
+  Trainer(recipe, options).run();
+}
+
+}  // namespace blip2
