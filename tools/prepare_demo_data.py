@@ -22,7 +22,6 @@ import json
 import pathlib
 import shutil
 import sys
-import sysconfig
 import tarfile
 
 ARTISTS = ("google", "twitter")
@@ -186,8 +185,7 @@ def main():
     parser.add_argument("--held-out", choices=ARTISTS, default="twitter",
                         help="the artist of whom a fifth is held out")
     arguments = parser.parse_args()
-    site = arguments.site_packages or pathlib.Path(
-        sysconfig.get_path("purelib", vars={"base": str(root / ".venv")}))
+    site = arguments.site_packages or next(root.glob(".venv/lib/python3*/site-packages"), root)
     counts = prepare_emoji(arguments.packages, arguments.output, arguments.held_out)
     counts |= prepare_vqa(site, arguments.output)
     for name, count in counts.items():
