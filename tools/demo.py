@@ -122,7 +122,11 @@ def read_lines(path):
 
 def spread(records, count):
     """`count` records chosen by a hash, before anything is known of the answers."""
-    return sorted(records, key=lambda r: hashlib.sha256(r["image"].encode()).digest())[:count]
+    return sorted(records, key=digest)[:count]
+
+
+def digest(record):
+    return hashlib.sha256(json.dumps(record).encode()).digest()
 
 
 def recalls(result):
