@@ -8,6 +8,7 @@ Frozen features are kept in .cache/features. Python standard library only.
 import argparse
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -65,8 +66,8 @@ class Demo:
     def keep_model(self):
         """The trained run's directory without its checkpoints is the model directory."""
         model = self.fresh("model")
-        shutil.copytree(self.output / "stage2", model,
-                        ignore=shutil.ignore_patterns("checkpoint*", "log.jsonl", "*.toml"))
+        shutil.copytree(self.output / "stage2", model, copy_function=os.link,
+                        ignore=shutil.ignore_patterns("checkpoints", "log.jsonl", "*lock"))
 
     def evaluate(self, task, data):
         lines = self.blip2("eval", "--model", self.model, "--task", task, "--data",

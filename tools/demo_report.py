@@ -11,7 +11,7 @@ import subprocess
 import svg_chart
 
 CSS = pathlib.Path(__file__).with_name("report.css")
-NOT_LOSSES = {"step", "epoch", "lr", "samples_per_second", "seconds", "seconds_left", "temperature"}
+NOT_LOSSES = {"step", "epoch", "lr", "grad_norm", "samples_per_second"}
 
 
 def escape(text):
@@ -103,7 +103,7 @@ def read_log(path):
     for line in path.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         for key, value in flatten(record):
-            if key not in NOT_LOSSES and "step" in record:
+            if key not in NOT_LOSSES and "temperature" not in key and "accuracy" not in key:
                 series.setdefault(key, []).append((record["step"], value))
     return series
 
