@@ -1,0 +1,70 @@
+#include <ATen/ops/softmax.h>
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "apps/blip2/options.h"
+#include "apps/blip2/verbs.h"
+#include "blip2/base/error.h"
+#include "blip2/base/interrupt.h"
+#include "blip2/model/retrieval_model.h"
+#include "blip2/objectives/itc.h"
+
+namespace blip2 {
+namespace {
+
+struct MatchOptions {
+  RunOptions run;
+  ImageInputs inputs;
+  std::vector<std::string> texts;
+};
+
+void match(const MatchOptions& options) {
+  const auto paths = image_paths(options.inputs);
+  apply_threads(options.run.threads);
+  const at::InferenceMode inference;
+  const RetrievalModel model(options.run.model);
+  const TextRows texts = model.tokenize(options.texts);
+  const at::Tensor text_vectors = model.embed_texts(texts);  // [M, E]
+  Pairs pairs;
+  pairs.texts.resize(options.texts.size());
+  std::iota(pairs.texts.begin(), pairs.texts.end(), 0);
+  pairs.images.assign(options.texts.size(), 0);
+  for (const std::string& path : paths) {
+    if (interrupted()) throw Interrupted{};
+    const auto image = model.look(model.images().encode(std::span(&path, 1)));
+    const at::Tensor cosine = best_cosine(model.embed_images(image), text_vectors)[0];  // [M]
+    const at::Tensor matched =
+        at::softmax(model.match(image, texts, pairs), 1).select(1, 1);  // [M]
+    for (std::size_t t = 0; t < options.texts.size(); ++t) {
+      const auto at = static_cast<std::int64_t>(t);
+      const double itc = cosine[at].item<double>(), itm = matched[at].item<double>();
+      if (options.run.json) {
+        print_json({{"image", path}, {"text", options.texts[t]}, {"itc", itc}, {"itm", itm}});
+      } else {
+        print_line(fmt::format("{}\t{}\titc {:.4f}\titm {:.4f}", path, options.texts[t], itc, itm));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void add_match(CLI::App& app) {
+  auto* verb = app.add_subcommand("match", "Say how well texts fit pictures");
+  auto options = std::make_shared<MatchOptions>();
+  add_run_options(*verb, options->run);
+  add_image_inputs(*verb, options->inputs);
+  verb->add_option("--text", options->texts, "A text (may be repeated)")->required();
+  verb->footer(
+      "itc: image-text contrast, the cosine in [-1, 1] between the text's vector and the "
+      "picture's\n"
+      "query that fits it best. Cheap and comparable between pictures: use it to rank many.\n"
+      "itm: image-text matching, the probability in [0, 1] that text and picture belong together,\n"
+      "from a pass in which the queries see both. Sharper: use it to decide or to re-rank a few.");
+  verb->callback([options] { match(*options); });
+}
+
+}  // namespace blip2

@@ -1,0 +1,67 @@
+#include "blip2/model/retrieval_model.h"
+
+#include "blip2/base/error.h"
+#include "blip2/data/batch.h"
+#include "blip2/model/directory.h"
+
+namespace blip2 {
+namespace {
+
+constexpr std::int64_t kMaxTextTokens = 32;
+
+// The stage-1 model of a directory: itself, or the one that it keeps.
+std::filesystem::path stage1_folder(const std::filesystem::path& folder) {
+  if (read_blip2_config(folder / "config.json").stage1_heads) return folder;
+  if (std::filesystem::exists(folder / kStage1Folder / "config.json"))
+    return folder / kStage1Folder;
+  throw Error("the model has no stage-1 heads and keeps no stage-1 model", folder.string(),
+              "matching and retrieval need a model that stage 1 trained");
+}
+
+Blip2Config without_language(Blip2Config config) {
+  config.language.reset();
+  return config;
+}
+
+}  // namespace
+
+RetrievalModel::RetrievalModel(const std::filesystem::path& path) {
+  const auto folder = stage1_folder(path);
+  config_ = without_language(read_blip2_config(folder / "config.json"));
+  const std::shared_ptr<const TensorFile> weights = open_model_weights(folder);
+  images_ = std::make_unique<ImageSide>(folder, *weights, config_);
+  bridge_ = load_bridge(weights, config_, /*trainable=*/false);
+  tokenizer_ = load_tokenizer(folder / kQFormerTokenizer);
+  pass_ = std::make_unique<QFormerPass>(bridge_->qformer->pass());
+}
+
+TextRows RetrievalModel::tokenize(std::span<const std::string> texts) const {
+  std::vector<std::int64_t> ids;
+  TextRows rows;
+  for (const std::string& text : texts) {
+    const auto tokens = encode_at_most(*tokenizer_, text, kMaxTextTokens);
+    ids.insert(ids.end(), tokens.begin(), tokens.end());
+    rows.lengths.push_back(std::ssize(tokens));
+  }
+  rows.ids = torch::tensor(ids, at::kLong);
+  return rows;
+}
+
+ImageKeysValues RetrievalModel::look(const at::Tensor& features) const {
+  return pass_->project_image(features, bridge_->feature_norm());
+}
+
+at::Tensor RetrievalModel::embed_images(const ImageKeysValues& images) const {
+  return blip2::embed_images(bridge_->stage1_parts(), *pass_, images);
+}
+
+at::Tensor RetrievalModel::embed_texts(const TextRows& texts) const {
+  return blip2::embed_texts(bridge_->stage1_parts(), *pass_, texts);
+}
+
+at::Tensor RetrievalModel::match(const ImageKeysValues& images, const TextRows& texts,
+                                 const Pairs& pairs) const {
+  return blip2::match(bridge_->stage1_parts(), *pass_, images, texts, pairs);
+}
+
+}  // namespace blip2

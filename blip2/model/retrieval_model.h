@@ -1,0 +1,46 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "blip2/model/bridge.h"
+#include "blip2/model/image_side.h"
+#include "blip2/text/tokenizer.h"
+
+namespace blip2 {
+
+// A stage-1 model: how well texts and pictures fit. Opened from a stage-1 directory, or from a
+// stage-2 directory that keeps the stage-1 model it came from.
+class RetrievalModel {
+ public:
+  // Computes in f32. Error if the directory has no stage-1 model.
+  explicit RetrievalModel(const std::filesystem::path& folder);
+
+  const Blip2Config& config() const { return config_; }
+  const ImageSide& images() const { return *images_; }
+
+  // Token ids of texts, cut to 32 tokens as in training.
+  TextRows tokenize(std::span<const std::string> texts) const;
+  // Keys and values of features [I, P, D], for the two below.
+  ImageKeysValues look(const at::Tensor& features) const;
+  // Unit vectors [I, Q, E] of pictures; of texts [N, E]. A picture's similarity to a text is the
+  // cosine of its best query.
+  at::Tensor embed_images(const ImageKeysValues& images) const;
+  at::Tensor embed_texts(const TextRows& texts) const;
+  // Matching logits [R, 2] of pairs: [:, 1] speaks for a match.
+  at::Tensor match(const ImageKeysValues& images, const TextRows& texts, const Pairs& pairs) const;
+
+ private:
+  Blip2Config config_;
+  std::unique_ptr<ImageSide> images_;
+  std::shared_ptr<Bridge> bridge_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<QFormerPass> pass_;
+};
+
+}  // namespace blip2
