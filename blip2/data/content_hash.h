@@ -6,6 +6,8 @@
 #include <span>
 #include <string>
 
+#include "blip2/base/hash.h"
+
 namespace blip2 {
 
 // 128 bits that tell contents apart (not against somebody who makes collisions on purpose).
@@ -13,10 +15,11 @@ struct ContentHash {
   std::uint64_t low = 0, high = 0;
 
   auto operator<=>(const ContentHash&) const = default;
-  std::string hex() const;  // 32 digits
+  std::string hex() const { return hash_text(low) + hash_text(high); }  // 32 digits
 };
 
-// MurmurHash3_x64_128 (Appleby, public domain) with a zero seed unless another is given.
-ContentHash content_hash(std::span<const std::byte> bytes, std::uint32_t seed = 0);
+inline ContentHash content_hash(std::span<const std::byte> bytes) {
+  return {hash_bytes(bytes, 1), hash_bytes(bytes, 2)};
+}
 
 }  // namespace blip2

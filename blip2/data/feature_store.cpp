@@ -33,13 +33,9 @@ static_assert(sizeof(Entry) == 40);
 // A writer that a power cut stopped may have left so many rows unwritten although they are named.
 constexpr std::int64_t kCheckedTail = 64;
 
-std::uint64_t checksum_of(std::span<const std::byte> bytes) {
-  return content_hash(bytes).low;
-}
-
 std::uint64_t entry_checksum(const Entry& entry, std::int64_t row) {
   const auto bytes = std::as_bytes(std::span(&entry, 1)).first(offsetof(Entry, entry_checksum));
-  return content_hash(bytes, static_cast<std::uint32_t>(row + 1)).low;
+  return hash_bytes(bytes, static_cast<std::uint64_t>(row));
 }
 
 // A file open for writing at given places.
@@ -163,7 +159,7 @@ void FeatureStore::load_index() {
 
 bool FeatureStore::row_is_sound(std::int64_t row) const {
   const auto bytes = mapped_->bytes().subspan(static_cast<std::size_t>(row) * row_bytes_);
-  return checksum_of(bytes.first(row_bytes_)) == checksums_[static_cast<std::size_t>(row)];
+  return hash_bytes(bytes.first(row_bytes_)) == checksums_[static_cast<std::size_t>(row)];
 }
 
 std::optional<std::int64_t> FeatureStore::find(const RowKey& key) const {
@@ -188,7 +184,7 @@ void FeatureStore::append(const Lock&, std::span<const RowKey> keys,
     throw Error("rows of another size", "feature store");
   std::vector<Entry> entries;
   for (std::size_t i = 0; i < keys.size(); ++i) {
-    Entry entry{keys[i], checksum_of(bytes.subspan(i * row_bytes_, row_bytes_)), 0};
+    Entry entry{keys[i], hash_bytes(bytes.subspan(i * row_bytes_, row_bytes_)), 0};
     entry.entry_checksum = entry_checksum(entry, rows() + static_cast<std::int64_t>(i));
     entries.push_back(entry);
   }
@@ -218,7 +214,7 @@ void FeatureStore::read(std::int64_t row, std::byte* out) const {
   const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(bytes.data()) / page * page;
   const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(bytes.data()) + row_bytes_;
   ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
-  if (checksum_of({out, row_bytes_}) == checksums_[static_cast<std::size_t>(row)]) return;
+  if (hash_bytes({out, row_bytes_}) == checksums_[static_cast<std::size_t>(row)]) return;
   throw Error(fmt::format("the features of row {} are damaged", row),
               (folder_ / "rows.bin").string(), "delete the folder; they are computed anew");
 }

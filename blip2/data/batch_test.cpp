@@ -1,0 +1,176 @@
+#include "blip2/data/batch.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "blip2/base/error.h"
+
+namespace blip2 {
+namespace {
+
+using testing::ElementsAre;
+
+// Words in the order in which they are seen, from 10; lower case; [CLS] 1, [SEP] 2, [PAD] 0.
+class WordTokenizer : public Tokenizer {
+ public:
+  std::vector<std::int32_t> encode(std::string_view text, bool add_special_tokens) const override {
+    std::vector<std::int32_t> ids;
+    if (add_special_tokens) ids.push_back(1);
+    std::istringstream words{std::string(text)};
+    for (std::string word; words >> word;) {
+      for (char& c : word) c = static_cast<char>(std::tolower(c));
+      ids.push_back(static_cast<std::int32_t>(
+          words_.try_emplace(word, 10 + static_cast<int>(words_.size())).first->second));
+    }
+    if (add_special_tokens) ids.push_back(2);
+    return ids;
+  }
+  std::string decode(std::span<const std::int32_t>, bool) const override { return {}; }
+  std::string piece(std::int32_t) const override { return {}; }
+  std::optional<std::int32_t> id(std::string_view) const override { return {}; }
+  std::int32_t size() const override { return 1000; }
+  std::int32_t add_token(std::string_view) override { return 0; }
+  void save(const std::filesystem::path&) const override {}
+  SpecialTokens special() const override {
+    SpecialTokens tokens;
+    tokens.pad = 0;
+    tokens.sep = 2;
+    return tokens;
+  }
+
+ private:
+  mutable std::map<std::string, int> words_;
+};
+
+std::vector<std::int64_t> values(const at::Tensor& tensor) {
+  const at::Tensor flat = tensor.contiguous();
+  return {flat.const_data_ptr<std::int64_t>(), flat.const_data_ptr<std::int64_t>() + flat.numel()};
+}
+
+Record caption_record(const std::string& image, std::vector<std::string> captions) {
+  Record record;
+  record.image = record.image_id = image;
+  record.captions = std::move(captions);
+  return record;
+}
+
+Record question_record(const std::string& image, const std::string& question,
+                       std::vector<std::string> answers) {
+  Record record;
+  record.image = record.image_id = image;
+  record.question = question;
+  record.answers = std::move(answers);
+  return record;
+}
+
+TEST(CaptionDataTest, PadsToTheLongestOfTheBatch) {
+  const WordTokenizer tokenizer;
+  const std::vector<Record> records{caption_record("a", {"red cat"}), caption_record("b", {"dog"}),
+                                    caption_record("a", {"Dog"}),
+                                    caption_record("c", {"one two three four five six"})};
+  const CaptionData data(records, tokenizer, 6);
+  const CaptionBatch batch = data.batch(std::vector<std::int64_t>{0, 1, 2}, 1, 0);
+  EXPECT_THAT(values(batch.ids), ElementsAre(1, 10, 11, 2, 1, 12, 2, 0, 1, 12, 2, 0));
+  EXPECT_THAT(values(batch.lengths), ElementsAre(4, 3, 3));
+  EXPECT_THAT(values(batch.image_ids), ElementsAre(0, 1, 0));
+  EXPECT_THAT(values(batch.caption_ids), ElementsAre(0, 1, 1));  // "dog" and "Dog" are one
+  EXPECT_THAT(batch.pictures, ElementsAre(0, 1, 0));
+  EXPECT_THAT(data.pictures(), ElementsAre("a", "b", "c"));
+  EXPECT_THAT(data.item_lengths(), ElementsAre(4, 3, 3, 6));
+  EXPECT_THAT(data.item_pictures(), ElementsAre(0, 1, 0, 2));
+  const CaptionBatch cut = data.batch(std::vector<std::int64_t>{3}, 1, 0);
+  EXPECT_THAT(values(cut.ids), ElementsAre(1, 13, 14, 15, 16, 2));
+}
+
+TEST(CaptionDataTest, OneOfSeveralCaptionsByStep) {
+  const WordTokenizer tokenizer;
+  const std::vector<Record> records{caption_record("a", {"x", "y", "z"})};
+  const CaptionData data(records, tokenizer);
+  const std::vector<std::int64_t> item{0};
+  std::set<std::int64_t> seen;
+  for (std::int64_t step = 0; step < 50; ++step) {
+    const auto drawn = values(data.batch(item, 1, step).caption_ids);
+    EXPECT_EQ(drawn, values(data.batch(item, 1, step).caption_ids));
+    seen.insert(drawn[0]);
+  }
+  EXPECT_EQ(seen.size(), 3u);
+  EXPECT_EQ(values(data.batch(item, 1, std::nullopt).caption_ids)[0], 0);
+}
+
+TEST(CaptionDataTest, RefusesQuestions) {
+  const WordTokenizer tokenizer;
+  const std::vector<Record> records{question_record("a", "q", {"b"})};
+  EXPECT_THROW(CaptionData(records, tokenizer), Error);
+}
+
+PromptFormat format() {
+  PromptFormat format;
+  format.caption = "a photo of";
+  format.question = "Question: {} Answer:";
+  format.start = {3};
+  format.end = {4};
+  return format;
+}
+
+TEST(PromptDataTest, MixesCaptionsAndQuestions) {
+  const WordTokenizer tokenizer;
+  const std::vector<Record> records{caption_record("a", {"cat"}),
+                                    question_record("b", "what is", {"red dog"})};
+  const PromptData data(records, tokenizer, format());
+  const PromptBatch batch = data.batch(std::vector<std::int64_t>{0, 1}, 1, 0);
+  // a photo of = 10 11 12, cat = 13; question: what is answer: = 14 15 16 17, red dog = 18 19
+  EXPECT_THAT(values(batch.ids), ElementsAre(3, 10, 11, 12, 13, 4, 0, 0,  //
+                                             3, 14, 15, 16, 17, 18, 19, 4));
+  EXPECT_THAT(values(batch.prompt_lengths), ElementsAre(4, 5));
+  EXPECT_THAT(values(batch.lengths), ElementsAre(6, 8));
+  EXPECT_THAT(batch.pictures, ElementsAre(0, 1));
+  EXPECT_THAT(data.item_lengths(), ElementsAre(6, 8));
+  EXPECT_FALSE(batch.instructions.ids.defined());
+  EXPECT_THAT(prompt_ids(format(), tokenizer, "what is"), ElementsAre(3, 14, 15, 16, 17));
+}
+
+TEST(PromptDataTest, GivesTheQuestionToTheQFormer) {
+  const WordTokenizer tokenizer, instructions;
+  const std::vector<Record> records{question_record("b", "what is", {"red"}),
+                                    question_record("b", "who", {"red"})};
+  const PromptData data(records, tokenizer, format(), &instructions);
+  const PromptBatch batch = data.batch(std::vector<std::int64_t>{0, 1}, 1, 0);
+  EXPECT_THAT(values(batch.instructions.ids), ElementsAre(1, 10, 11, 2, 1, 12, 2, 0));
+  EXPECT_THAT(values(batch.instructions.lengths), ElementsAre(4, 3));
+}
+
+TEST(PromptDataTest, CutsTargetsBeforeTheirEndAndPromptsAtTheirStart) {
+  const WordTokenizer tokenizer;
+  PromptFormat narrow = format();
+  narrow.max_target_tokens = 3;
+  narrow.max_prompt_tokens = 3;
+  const std::vector<Record> records{caption_record("a", {"one two three"})};
+  const PromptData data(records, tokenizer, narrow);
+  const PromptBatch batch = data.batch(std::vector<std::int64_t>{0}, 1, 0);
+  EXPECT_THAT(values(batch.ids), ElementsAre(3, 11, 12, 13, 14, 4));
+}
+
+TEST(PromptDataTest, AnEmptyPromptHasNoSeparator) {
+  const WordTokenizer tokenizer;
+  PromptFormat bare;
+  bare.caption = "";
+  bare.end = {4};
+  const std::vector<Record> records{caption_record("a", {"one"})};
+  const PromptBatch batch =
+      PromptData(records, tokenizer, bare).batch(std::vector<std::int64_t>{0}, 1, 0);
+  EXPECT_THAT(values(batch.ids), ElementsAre(10, 4));
+  EXPECT_THAT(values(batch.prompt_lengths), ElementsAre(0));
+}
+
+TEST(PicturesOfTest, EachOnceInOrder) {
+  const std::vector<Record> records{caption_record("b", {"x"}), caption_record("a", {"y"}),
+                                    caption_record("b", {"z"})};
+  EXPECT_THAT(pictures_of(records), ElementsAre("b", "a"));
+}
+
+}  // namespace
+}  // namespace blip2
