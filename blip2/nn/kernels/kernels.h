@@ -46,6 +46,7 @@ struct Kernels {
   void (*narrow)(const float* x, T* y, std::int64_t count);  // y = x as T
   // The cross-entropy of softmax(logits) at `target`; logits become its gradient.
   float (*cross_entropy)(T* logits, std::int64_t count, std::int64_t target);
+  float (*log_sum_exp)(const T* x, std::int64_t count);  // -infinity counts as nothing
   // Causal softmax attention. scratch: attention_scratch(shape) floats.
   void (*attention)(const T* q, const T* k, const T* v, T* out, const AttentionShape& shape,
                     float* scratch);

@@ -92,24 +92,43 @@ void narrow(const float* x, T* y, Int count) {
 }
 
 template <typename T>
-float cross_entropy(T* logits, Int count, Int target) {
+float highest_of(const T* x, Int count) {
+  Vec highest = splat(load_part(x, 1)[0]);
   const Int whole = count / lanes * lanes;
-  const float wanted = load_part(logits + target, 1)[0];
-  Vec highest = splat(wanted);
-  for (Int i = 0; i < whole; i += lanes) highest = max(highest, load(logits + i));
-  for (Int i = whole; i < count; ++i) highest = max(highest, splat(load_part(logits + i, 1)[0]));
-  const float peak = max(highest);
+  for (Int i = 0; i < whole; i += lanes) highest = max(highest, load(x + i));
+  float peak = max(highest);
+  for (Int i = whole; i < count; ++i) {
+    const float value = load_part(x + i, 1)[0];
+    peak = value > peak ? value : peak;
+  }
+  return peak;
+}
+
+// The sum of exp(x - peak).
+template <typename T>
+float mass_of(const T* x, Int count, float peak) {
+  const Int whole = count / lanes * lanes;
   Vec total = {};
-  for (Int i = 0; i < whole; i += lanes) total += exp(load(logits + i) - peak);
-  float rest = 0.0f;
-  for (Int i = whole; i < count; ++i) rest += exp(load_part(logits + i, 1) - peak)[0];
-  const float mass = sum(total) + rest;
-  const float inverse = 1.0f / mass;
+  for (Int i = 0; i < whole; i += lanes) total += exp(load(x + i) - peak);
+  float mass = sum(total);
+  for (Int i = whole; i < count; ++i) mass += exp(load_part(x + i, 1) - peak)[0];
+  return mass;
+}
+
+template <typename T>
+float log_sum_exp(const T* x, Int count) {
+  const float peak = highest_of(x, count);
+  return std::log(mass_of(x, count, peak)) + peak;
+}
+
+template <typename T>
+float cross_entropy(T* logits, Int count, Int target) {
+  const float peak = highest_of(logits, count), mass = mass_of(logits, count, peak);
+  const float inverse = 1.0f / mass, wanted = load_part(logits + target, 1)[0];
   for_each_vec(count, [&](Int i, auto read, auto write) {
     write(logits + i, exp(read(logits + i) - peak) * inverse);
   });
-  const float chosen = std::exp(wanted - peak) * inverse - 1.0f;
-  store_part(logits + target, splat(chosen), 1);
+  store_part(logits + target, splat(std::exp(wanted - peak) * inverse - 1.0f), 1);
   return std::log(mass) + peak - wanted;
 }
 

@@ -9,17 +9,18 @@ namespace {
 
 template <typename T>
 constexpr Kernels<T> table = {
-    rms_norm<T>,
-    rms_norm_backward<T>,
-    rope<T>,
-    silu_mul<T>,
-    silu_mul_backward<T>,
-    add<T>,
-    narrow<T>,
-    cross_entropy<T>,
-    attention<T>,
-    attention_backward<T>,
-    linear<T>,
+    .rms_norm = rms_norm<T>,
+    .rms_norm_backward = rms_norm_backward<T>,
+    .rope = rope<T>,
+    .silu_mul = silu_mul<T>,
+    .silu_mul_backward = silu_mul_backward<T>,
+    .add = add<T>,
+    .narrow = narrow<T>,
+    .cross_entropy = cross_entropy<T>,
+    .log_sum_exp = log_sum_exp<T>,
+    .attention = attention<T>,
+    .attention_backward = attention_backward<T>,
+    .linear = linear<T>,
 };
 
 }  // namespace

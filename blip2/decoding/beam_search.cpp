@@ -1,0 +1,145 @@
+#include "blip2/decoding/beam_search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "blip2/decoding/processors.h"
+
+namespace blip2 {
+namespace {
+
+constexpr float never = -1.0e9f;  // the score of what must not be chosen
+
+}  // namespace
+
+BeamSearch::BeamSearch(const GenerationOptions& options, std::vector<std::int32_t> prompt_ids)
+    : options_(options), prompt_ids_(std::move(prompt_ids)) {
+  const auto beams = static_cast<std::size_t>(options.beams);
+  running_.assign(beams, {{}, never});  // so that only the first beam starts
+  running_[0].score = 0.0f;
+  finished_.assign(beams, {{}, never});
+}
+
+// The best continuations over all beams; enough of them that `beams` are left when all ends among
+// them are taken away.
+std::vector<BeamSearch::Candidate> BeamSearch::best_candidates(std::span<const float> logits,
+                                                               std::int64_t vocabulary) {
+  const auto ends = static_cast<std::int64_t>(options_.eos_token_ids.size());
+  const auto wanted =
+      static_cast<std::size_t>(std::max<std::int64_t>(2, 1 + ends) * options_.beams);
+  const auto better = [](const Candidate& a, const Candidate& b) { return a.score > b.score; };
+  std::vector<Candidate> heap;  // the worst of the best at its front
+  std::vector<float> scores(static_cast<std::size_t>(vocabulary));
+  for (std::size_t b = 0; b < running_.size(); ++b) {
+    const std::size_t row = length_ == 0 ? 0 : b;
+    const auto own = logits.subspan(row * scores.size(), scores.size());
+    const float total = log_sum_exp(own);
+    for (std::size_t i = 0; i < scores.size(); ++i) scores[i] = own[i] - total;
+    std::vector<std::int32_t> seen = prompt_ids_;
+    seen.insert(seen.end(), running_[b].tokens.begin(), running_[b].tokens.end());
+    process_scores(scores, seen, length_, options_);
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      const float score = scores[i] + running_[b].score;
+      if (heap.size() == wanted && !(score > heap.front().score)) continue;
+      if (heap.size() == wanted) {
+        std::pop_heap(heap.begin(), heap.end(), better);
+        heap.pop_back();
+      }
+      heap.push_back({score, static_cast<std::int32_t>(b), static_cast<std::int32_t>(i)});
+      std::push_heap(heap.begin(), heap.end(), better);
+    }
+  }
+  std::sort_heap(heap.begin(), heap.end(), better);
+  return heap;
+}
+
+bool BeamSearch::ends(const Candidate& candidate) const {
+  const auto& ends = options_.eos_token_ids;
+  return length_ + 1 >= options_.max_new_tokens ||
+         std::find(ends.begin(), ends.end(), candidate.token) != ends.end();
+}
+
+std::vector<BeamSearch::Hypothesis> BeamSearch::with_token(
+    std::span<const Candidate> candidates) const {
+  std::vector<Hypothesis> extended;
+  for (const Candidate& candidate : candidates) {
+    Hypothesis next = running_[static_cast<std::size_t>(candidate.beam)];
+    next.tokens.push_back(candidate.token);
+    next.score = candidate.score;
+    extended.push_back(std::move(next));
+  }
+  return extended;
+}
+
+void BeamSearch::keep_running(std::span<const Candidate> candidates, std::vector<Move>& moves) {
+  std::vector<Candidate> left(candidates.begin(), candidates.end());
+  for (Candidate& candidate : left) {
+    if (ends(candidate)) candidate.score += never;
+  }
+  std::stable_sort(left.begin(), left.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
+  left.resize(std::min(left.size(), running_.size()));
+  running_ = with_token(left);
+  for (const Candidate& candidate : left) moves.push_back({candidate.beam, candidate.token});
+}
+
+void BeamSearch::keep_finished(std::span<const Candidate> candidates) {
+  const bool full =
+      options_.early_stopping && std::all_of(finished_.begin(), finished_.end(),
+                                             [](const Hypothesis& h) { return h.finished; });
+  const auto divisor =
+      static_cast<float>(std::pow(static_cast<double>(length_ + 1), options_.length_penalty));
+  std::vector<Hypothesis> merged = std::move(finished_);
+  std::vector<Hypothesis> extended = with_token(candidates);
+  for (std::size_t i = 0; i < extended.size(); ++i) {
+    Hypothesis& next = extended[i];
+    next.finished = ends(candidates[i]) && i < static_cast<std::size_t>(options_.beams);
+    next.score /= divisor;
+    if (full) next.score += never;
+    if (!improvable_) next.score += never;
+    if (!next.finished) next.score += never;
+    merged.push_back(std::move(next));
+  }
+  std::stable_sort(merged.begin(), merged.end(),
+                   [](const Hypothesis& a, const Hypothesis& b) { return a.score > b.score; });
+  merged.resize(static_cast<std::size_t>(options_.beams));
+  finished_ = std::move(merged);
+}
+
+// Whether the best running beam could still beat the worst finished one at its present length.
+bool BeamSearch::may_improve() const {
+  const auto divisor =
+      static_cast<float>(std::pow(static_cast<double>(length_), options_.length_penalty));
+  const float best = running_.front().score / divisor;
+  float worst = finished_.front().score;
+  for (const Hypothesis& h : finished_) worst = std::min(worst, h.score);
+  return std::any_of(finished_.begin(), finished_.end(),
+                     [&](const Hypothesis& h) { return best > (h.finished ? worst : never); });
+}
+
+std::vector<BeamSearch::Move> BeamSearch::advance(std::span<const float> logits,
+                                                  std::int64_t vocabulary) {
+  const std::vector<Candidate> candidates = best_candidates(logits, vocabulary);
+  const bool stuck = std::all_of(candidates.begin(), candidates.end(),
+                                 [&](const Candidate& candidate) { return ends(candidate); });
+  keep_finished(candidates);
+  std::vector<Move> moves;
+  keep_running(candidates, moves);
+  ++length_;
+  improvable_ = improvable_ && may_improve();
+  const bool full = std::all_of(finished_.begin(), finished_.end(),
+                                [](const Hypothesis& h) { return h.finished; });
+  done_ = !improvable_ || (full && options_.early_stopping) || stuck;
+  return moves;
+}
+
+std::vector<Generated> BeamSearch::results() const {
+  std::vector<Generated> best;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(options_.return_sequences); ++i) {
+    best.push_back({finished_[i].tokens, finished_[i].score});
+  }
+  return best;
+}
+
+}  // namespace blip2

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "blip2/decoding/generate.h"
+#include "blip2/decoding/options.h"
+
+namespace blip2 {
+
+// Beam search over the continuations of one prompt, step by step as transformers 5 does it
+// (generation/utils.py, _beam_search), in f32 as it does.
+class BeamSearch {
+ public:
+  // How a beam of the next step comes from this step's: its row there and the token added.
+  struct Move {
+    std::int32_t beam, token;
+  };
+
+  BeamSearch(const GenerationOptions& options, std::vector<std::int32_t> prompt_ids);
+
+  // Takes the logits of the running beams, row b for beam b; before the first step all beams are
+  // the prompt and one row is enough. Returns the next beams, best first.
+  std::vector<Move> advance(std::span<const float> logits, std::int64_t vocabulary);
+  bool done() const { return done_; }
+  // Best first, return_sequences of them.
+  std::vector<Generated> results() const;
+
+ private:
+  struct Hypothesis {
+    std::vector<std::int32_t> tokens;
+    float score;
+    bool finished = false;
+  };
+  struct Candidate {
+    float score;
+    std::int32_t beam, token;
+  };
+  std::vector<Candidate> best_candidates(std::span<const float> logits, std::int64_t vocabulary);
+  bool ends(const Candidate& candidate) const;
+  std::vector<Hypothesis> with_token(std::span<const Candidate> candidates) const;
+  void keep_running(std::span<const Candidate> candidates, std::vector<Move>& moves);
+  void keep_finished(std::span<const Candidate> candidates);
+  bool may_improve() const;
+
+  GenerationOptions options_;
+  std::vector<std::int32_t> prompt_ids_;
+  std::vector<Hypothesis> running_, finished_;  // `beams` each
+  std::int64_t length_ = 0;                     // tokens of each running beam
+  bool improvable_ = true, done_ = false;
+};
+
+}  // namespace blip2

@@ -1,0 +1,140 @@
+#include "blip2/decoding/generate.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "blip2/base/error.h"
+#include "blip2/decoding/processors.h"
+
+namespace blip2 {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// A chain of tokens: the next token's probabilities depend on the last one only.
+class Chain {
+ public:
+  explicit Chain(std::vector<std::vector<double>> probabilities)
+      : table_(std::move(probabilities)) {}
+
+  StepFunction step() {
+    return {static_cast<std::int64_t>(table_.size()),
+            [this](std::span<const std::int32_t> tokens) {
+              rows_.assign(tokens.begin(), tokens.end());
+              return logits();
+            },
+            [this](std::span<const std::int32_t> sources) {
+              std::vector<std::int32_t> next;
+              for (const std::int32_t s : sources) next.push_back(rows_.at(static_cast<size_t>(s)));
+              rows_ = next;
+            }};
+  }
+  std::span<const float> start(std::vector<std::int32_t> rows) {
+    rows_ = std::move(rows);
+    return logits();
+  }
+
+ private:
+  std::span<const float> logits() {
+    logits_.clear();
+    for (const std::int32_t token : rows_) {
+      for (const double p : table_.at(static_cast<std::size_t>(token))) {
+        logits_.push_back(static_cast<float>(std::log(p)));
+      }
+    }
+    return logits_;
+  }
+  std::vector<std::vector<double>> table_;
+  std::vector<std::int32_t> rows_;
+  std::vector<float> logits_;
+};
+
+// 0 leads to 1 (0.5) or 2 (0.4); 1 is unsure of what follows, 2 ends (token 3) surely.
+Chain garden_path() {
+  return Chain({{0.05, 0.5, 0.4, 0.05},
+                {0.3, 0.2, 0.2, 0.3},
+                {0.02, 0.02, 0.02, 0.94},
+                {0.25, 0.25, 0.25, 0.25}});
+}
+
+GenerationOptions three_tokens() {
+  GenerationOptions options;
+  options.max_new_tokens = 3;
+  options.eos_token_ids = {3};
+  return options;
+}
+
+TEST(Generate, GreedyTakesTheMostProbableToken) {
+  Chain chain = garden_path();
+  const auto logits = chain.start({0, 2});
+  const auto answers = generate(chain.step(), logits, three_tokens());
+  ASSERT_EQ(answers.size(), 2u);
+  EXPECT_THAT(answers[0][0].tokens, ElementsAre(1, 0, 1));
+  EXPECT_NEAR(answers[0][0].score, std::log(0.5 * 0.3 * 0.5) / 3, 1e-5);
+  EXPECT_THAT(answers[1][0].tokens, ElementsAre(3));
+  EXPECT_NEAR(answers[1][0].score, std::log(0.94), 1e-5);
+}
+
+TEST(Generate, BeamSearchFindsTheMoreProbableSequence) {
+  Chain chain = garden_path();
+  GenerationOptions options = three_tokens();
+  options.beams = 2;
+  options.return_sequences = 2;
+  options.length_penalty = 0.0;
+  const auto answers = generate(chain.step(), chain.start({0}), options);
+  ASSERT_EQ(answers[0].size(), 2u);
+  EXPECT_THAT(answers[0][0].tokens, ElementsAre(2, 3));
+  EXPECT_NEAR(answers[0][0].score, std::log(0.4 * 0.94), 1e-5);
+  EXPECT_THAT(answers[0][1].tokens, ElementsAre(1, 3));
+  EXPECT_NEAR(answers[0][1].score, std::log(0.5 * 0.3), 1e-5);
+}
+
+TEST(Generate, NoEndBeforeTheMinimum) {
+  Chain chain = garden_path();
+  GenerationOptions options = three_tokens();
+  options.min_new_tokens = 2;
+  const auto answers = generate(chain.step(), chain.start({2}), options);
+  EXPECT_GE(answers[0][0].tokens.size(), 2u);
+}
+
+TEST(Generate, SamplesDependOnTheSeedAlone) {
+  Chain chain = garden_path();
+  GenerationOptions options = three_tokens();
+  options.sample = true;
+  options.top_k = 0;
+  options.return_sequences = 200;
+  const auto together = generate(chain.step(), chain.start({1, 0}), options);
+  const auto alone = generate(chain.step(), chain.start({0}), options);
+  int ones = 0;
+  for (std::size_t i = 0; i < 200; ++i) {
+    EXPECT_EQ(together[1][i].tokens, alone[0][i].tokens);
+    ones += alone[0][i].tokens[0] == 1;
+  }
+  EXPECT_NEAR(ones, 100, 25);
+}
+
+TEST(Generate, RefusesOptionsOutOfRange) {
+  Chain chain = garden_path();
+  const auto message = [&](auto change) {
+    GenerationOptions options = three_tokens();
+    change(options);
+    try {
+      generate(chain.step(), chain.start({0}), options);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_THAT(message([](auto& o) { o.beams = 0; }), HasSubstr("beams"));
+  EXPECT_THAT(message([](auto& o) { o.temperature = 0; }), HasSubstr("temperature"));
+  EXPECT_THAT(message([](auto& o) { o.top_p = 1.5; }), HasSubstr("top_p"));
+  EXPECT_THAT(message([](auto& o) { o.eos_token_ids = {4}; }), HasSubstr("end token 4"));
+  EXPECT_THAT(message([](auto& o) { o.beams = 3; }), HasSubstr("vocabulary"));
+  EXPECT_THAT(message([](auto& o) { o.min_new_tokens = 9; }), HasSubstr("min_new_tokens"));
+}
+
+}  // namespace
+}  // namespace blip2

@@ -1,0 +1,104 @@
+#include "blip2/decoding/processors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "blip2/base/error.h"
+#include "blip2/nn/kernels/kernels.h"
+
+namespace blip2 {
+namespace {
+
+constexpr float excluded = -std::numeric_limits<float>::infinity();
+
+void penalise_repetition(std::span<float> scores, std::span<const std::int32_t> seen,
+                         double penalty) {
+  std::vector<std::int32_t> tokens(seen.begin(), seen.end());
+  std::sort(tokens.begin(), tokens.end());
+  tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
+  const auto factor = static_cast<float>(penalty);
+  for (const std::int32_t token : tokens) {
+    float& score = scores[static_cast<std::size_t>(token)];
+    score = score < 0 ? score * factor : score / factor;
+  }
+}
+
+void keep_top_k(std::span<float> scores, std::int64_t k) {
+  if (k >= static_cast<std::int64_t>(scores.size())) return;
+  std::vector<float> sorted(scores.begin(), scores.end());
+  std::nth_element(sorted.begin(), sorted.begin() + (k - 1), sorted.end(), std::greater<>());
+  const float lowest = sorted[static_cast<std::size_t>(k - 1)];
+  for (float& score : scores) score = score < lowest ? excluded : score;
+}
+
+// From the least probable token up, tokens go while what has gone is at most 1 - p; the most
+// probable always stays.
+void keep_top_p(std::span<float> scores, double p) {
+  std::vector<std::int32_t> order;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (scores[i] != excluded) order.push_back(static_cast<std::int32_t>(i));
+  }
+  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    return scores[static_cast<std::size_t>(a)] < scores[static_cast<std::size_t>(b)];
+  });
+  const float total = log_sum_exp(scores);
+  float gone = 0.0f;
+  for (std::size_t i = 0; i + 1 < order.size(); ++i) {
+    float& score = scores[static_cast<std::size_t>(order[i])];
+    gone += std::exp(score - total);
+    if (gone > static_cast<float>(1.0 - p)) return;
+    score = excluded;
+  }
+}
+
+}  // namespace
+
+void process_scores(std::span<float> scores, std::span<const std::int32_t> seen,
+                    std::int64_t generated, const GenerationOptions& options) {
+  if (options.repetition_penalty != 1.0) {
+    penalise_repetition(scores, seen, options.repetition_penalty);
+  }
+  if (generated < options.min_new_tokens) {
+    for (const std::int32_t end : options.eos_token_ids) {
+      scores[static_cast<std::size_t>(end)] = excluded;
+    }
+  }
+}
+
+void warp_scores(std::span<float> scores, const GenerationOptions& options) {
+  if (options.temperature != 1.0) {
+    const auto temperature = static_cast<float>(options.temperature);
+    for (float& score : scores) score /= temperature;
+  }
+  if (options.top_k > 0) keep_top_k(scores, options.top_k);
+  if (options.top_p < 1.0) keep_top_p(scores, options.top_p);
+}
+
+float log_sum_exp(std::span<const float> scores) {
+  return kernels<float>().log_sum_exp(scores.data(), static_cast<std::int64_t>(scores.size()));
+}
+
+void validate(const GenerationOptions& o) {
+  const auto need = [](bool condition, const char* message) {
+    if (!condition) throw Error(message, "generation options");
+  };
+  need(o.max_new_tokens > 0, "max_new_tokens: expected at least 1");
+  need(o.min_new_tokens >= 0 && o.min_new_tokens <= o.max_new_tokens,
+       "min_new_tokens: expected 0 to max_new_tokens");
+  need(o.beams > 0 && o.beams <= 1024, "beams: expected 1 to 1024");
+  need(o.return_sequences > 0, "return_sequences: expected at least 1");
+  need(std::isfinite(o.length_penalty), "length_penalty: expected a finite number");
+  need(o.repetition_penalty > 0, "repetition_penalty: expected a number above 0");
+  need(o.temperature > 0, "temperature: expected a number above 0");
+  need(o.top_k >= 0, "top_k: expected 0 (all) or more");
+  need(o.top_p > 0 && o.top_p <= 1, "top_p: expected a number above 0 and at most 1");
+  need(!o.sample || o.beams == 1, "sampling over several beams is not supported: use one");
+  need(o.sample || o.return_sequences <= o.beams,
+       "return_sequences: expected at most as many as beams unless sampling");
+}
+
+}  // namespace blip2

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "blip2/decoding/options.h"
+
+namespace blip2 {
+
+// Changes one row's scores as transformers' logits processors do, in their order: repetition
+// penalty over `seen`, then no end token before min_new_tokens (`generated` so far).
+void process_scores(std::span<float> scores, std::span<const std::int32_t> seen,
+                    std::int64_t generated, const GenerationOptions& options);
+
+// What sampling adds, in this order: temperature, top-k, top-p. Excluded scores become -infinity.
+void warp_scores(std::span<float> scores, const GenerationOptions& options);
+
+// log(sum(exp(scores)))
+float log_sum_exp(std::span<const float> scores);
+
+}  // namespace blip2

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "blip2/language/llama_config.h"
+
+namespace blip2 {
+
+// The keys and values of a decoder's sequences ("rows"), one block of memory a row, so that rows
+// can be reordered, repeated and dropped without touching those that stay.
+class KvCache {
+ public:
+  // `capacity`: tokens a row to make room for at first; rows grow beyond it by need.
+  KvCache(const LlamaConfig& config, std::size_t element_bytes, std::int64_t capacity);
+
+  std::int64_t rows() const { return static_cast<std::int64_t>(rows_.size()); }
+  std::int64_t length(std::int64_t row) const { return at(row).length; }
+
+  void add_rows(std::int64_t count);
+  // Makes room for `count` more tokens in the row.
+  void reserve(std::int64_t row, std::int64_t count);
+  // Counts `count` more tokens as written.
+  void extend(std::int64_t row, std::int64_t count) { at(row).length += count; }
+  // Row i becomes a continuation of the present row sources[i]; a row may be named several times
+  // or not at all.
+  void select(std::span<const std::int32_t> sources);
+
+  // [capacity, head_dim] of one row, layer and key/value head.
+  template <typename T>
+  T* keys(std::int64_t row, std::int64_t layer, std::int64_t head) {
+    return reinterpret_cast<T*>(block(row, 2 * layer, head));
+  }
+  template <typename T>
+  T* values(std::int64_t row, std::int64_t layer, std::int64_t head) {
+    return reinterpret_cast<T*>(block(row, 2 * layer + 1, head));
+  }
+
+ private:
+  struct Row {
+    std::unique_ptr<std::byte[]> data;  // [layers, 2, heads, capacity, head_dim]
+    std::int64_t capacity = 0, length = 0;
+  };
+  Row& at(std::int64_t row) { return rows_[static_cast<std::size_t>(row)]; }
+  const Row& at(std::int64_t row) const { return rows_[static_cast<std::size_t>(row)]; }
+  std::byte* block(std::int64_t row, std::int64_t matrix, std::int64_t head);
+  Row make_row(std::int64_t capacity);
+  Row copy_of(const Row& row, std::int64_t capacity);
+
+  std::int64_t matrices_, heads_, first_capacity_;
+  std::size_t token_bytes_;  // of one head
+  std::vector<Row> rows_, spare_;
+};
+
+}  // namespace blip2

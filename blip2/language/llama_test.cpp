@@ -1,0 +1,155 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "blip2/base/error.h"
+#include "blip2/io/safetensors.h"
+#include "blip2/language/llama.h"
+#include "blip2/language/llama_session.h"
+#include "blip2/nn/tensor_bridge.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+LlamaConfig tiny_config() {
+  LlamaConfig config;
+  config.hidden_size = 8;
+  config.intermediate_size = 12;
+  config.num_hidden_layers = 2;
+  config.num_attention_heads = 4;
+  config.num_key_value_heads = 2;
+  config.head_dim = 4;
+  config.vocab_size = 11;
+  return config;
+}
+
+class LlamaFile : public ::testing::Test {
+ protected:
+  void TearDown() override { std::filesystem::remove(path_); }
+
+  // Random weights, changed by `change` before they are written.
+  template <typename Change>
+  void write(const LlamaConfig& config, const Change& change) {
+    LlamaWeights weights;
+    weights.config = config;
+    const at::Generator random = at::make_generator<at::CPUGeneratorImpl>(7);
+    std::map<std::string, at::Tensor> tensors;
+    for (const LlamaTensor& tensor : llama_tensors(weights)) {
+      tensors["lm." + tensor.name] = at::randn(tensor.shape, random);
+    }
+    change(tensors);
+    std::vector<TensorView> views;
+    for (const auto& [name, tensor] : tensors) views.push_back(view_of(name, tensor));
+    write_safetensors(path_, views);
+  }
+  std::shared_ptr<Llama> load(const LlamaConfig& config) {
+    return load_llama(open_tensor_file(path_), config, at::kFloat, "lm.");
+  }
+  std::filesystem::path path_ = ::testing::TempDir() + "llama_test.safetensors";
+};
+
+TEST_F(LlamaFile, StepsEqualOneForwardPass) {
+  write(tiny_config(), [](auto&) {});
+  const auto model = load(tiny_config());
+  const std::vector<std::int64_t> ids = {3, 1, 4, 1, 5, 9};
+  const at::Tensor embeds = model->embed(at::tensor(ids));
+  const at::Tensor logits = model->logits(model->forward_packed(embeds, {0, 6}));
+  LlamaSession session(model, 2);
+  const std::int64_t offsets[] = {0, 3};
+  std::span<const float> last = session.prompt(embeds.narrow(0, 0, 3), offsets);
+  for (std::int64_t t = 2; t < 6; ++t) {
+    for (std::int64_t v = 0; v < 11; ++v) {
+      EXPECT_NEAR(last[static_cast<std::size_t>(v)], logits[t][v].item<float>(), 1e-4);
+    }
+    if (t == 5) break;
+    const auto token = static_cast<std::int32_t>(ids[static_cast<std::size_t>(t) + 1]);
+    last = session.advance(std::span(&token, 1));
+  }
+  EXPECT_EQ(session.length(0), 6);
+}
+
+TEST_F(LlamaFile, SelectedRowsContinueTheirSources) {
+  write(tiny_config(), [](auto&) {});
+  const auto model = load(tiny_config());
+  const at::Tensor embeds = model->embed(at::tensor({3, 1, 4, 1, 5}, at::kLong));
+  LlamaSession session(model);
+  const std::int64_t offsets[] = {0, 2, 5};
+  session.prompt(embeds, offsets);
+  const std::int32_t sources[] = {1, 0, 1}, tokens[] = {6, 6, 6};
+  session.select(sources);
+  const std::span<const float> logits = session.advance(tokens);
+  EXPECT_EQ(session.rows(), 3);
+  EXPECT_EQ(session.length(1), 3);
+  for (std::size_t v = 0; v < 11; ++v) EXPECT_EQ(logits[v], logits[22 + v]);
+  EXPECT_NE(logits[0], logits[11]);
+}
+
+TEST_F(LlamaFile, PackedRowsDoNotSeeEachOther) {
+  write(tiny_config(), [](auto&) {});
+  const auto model = load(tiny_config());
+  const at::Tensor embeds = at::randn({7, 8});
+  const at::Tensor together = model->forward_packed(embeds, {0, 3, 3, 7});
+  const at::Tensor alone = model->forward_packed(embeds.narrow(0, 3, 4), {0, 4});
+  EXPECT_TRUE(at::allclose(together.narrow(0, 3, 4), alone, 1e-5, 1e-6));
+}
+
+TEST_F(LlamaFile, GradientReachesTheEmbeddingsOnly) {
+  write(tiny_config(), [](auto&) {});
+  const auto model = load(tiny_config());
+  EXPECT_TRUE(model->parameters().empty());
+  EXPECT_EQ(model->named_buffers().size(), 20u);
+  at::Tensor embeds = at::randn({4, 8}).requires_grad_();
+  model->forward_packed(embeds, {0, 4}).sum().backward();
+  EXPECT_GT(embeds.grad().abs().max().item<float>(), 0.0f);
+}
+
+TEST_F(LlamaFile, NamesWhatDoesNotFit) {
+  const auto message = [&](auto change) {
+    write(tiny_config(), change);
+    try {
+      load(tiny_config());
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  const std::string key = "lm.model.layers.1.self_attn.k_proj.weight";
+  EXPECT_THAT(message([&](auto& t) { t.erase(key); }),
+              AllOf(HasSubstr(key), HasSubstr("missing"), HasSubstr("llama_test")));
+  EXPECT_THAT(message([&](auto& t) {
+                t[key] = at::ones({8, 9});
+              }),
+              HasSubstr("expected shape [8, 8], got [8, 9]"));
+  EXPECT_THAT(message([&](auto& t) { t["lm.model.other"] = at::ones({1}); }),
+              HasSubstr("lm.model.other: not a tensor of this model"));
+}
+
+TEST(LlamaConfig, RefusesWhatItCannotDo) {
+  const json good = llama_config_to_json(tiny_config());
+  EXPECT_EQ(llama_config_from_json(good, "here").num_key_value_heads, 2);
+  const auto message = [&](const char* key, const json& value) {
+    json changed = good;
+    changed[key] = value;
+    try {
+      llama_config_from_json(changed, "config.json");
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_THAT(message("hidden_size", -1), HasSubstr("hidden_size"));
+  EXPECT_THAT(message("hidden_size", "wide"), HasSubstr("config.json: hidden_size"));
+  EXPECT_THAT(message("num_key_value_heads", 3), HasSubstr("multiple"));
+  EXPECT_THAT(message("attention_bias", true), HasSubstr("attention_bias"));
+  EXPECT_THAT(message("hidden_act", "gelu"), HasSubstr("gelu"));
+  EXPECT_THAT(message("rope_scaling", {{"rope_type", "llama3"}}), HasSubstr("llama3"));
+  EXPECT_THAT(message("eos_token_id", 11), HasSubstr("vocabulary"));
+  EXPECT_THAT(message("vocab_size", 1ll << 40), HasSubstr("vocab_size"));
+}
+
+}  // namespace
+}  // namespace blip2

@@ -1,0 +1,1 @@
+blip2_probe(language TORCH DEPS language decoding)

@@ -1,0 +1,161 @@
+// language forward MODEL DTYPE IN.safetensors OUT.safetensors
+//   IN: embeds [B, T, D], lengths [B], gradient [B, T, D]; OUT: hidden, logits, dembeds
+// language loss MODEL DTYPE IN.safetensors OUT.safetensors
+//   IN: hidden [M, D], targets [M], weights [M]; OUT: losses, dhidden of sum(losses * weights)
+// language generate MODEL DTYPE SPEC.json
+//   SPEC: a list of {"prompts": [[id, ...]], "options": {...}, "eos": [id, ...], "cache": bool};
+//   one JSON line each: [[{"tokens", "score"}, ...] a prompt]
+// MODEL: a GGUF file or a Hugging Face directory.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <iostream>
+
+#include "blip2/base/error.h"
+#include "blip2/decoding/generate.h"
+#include "blip2/io/fields.h"
+#include "blip2/io/json.h"
+#include "blip2/io/safetensors.h"
+#include "blip2/language/llama.h"
+#include "blip2/language/llama_session.h"
+#include "blip2/nn/tensor_bridge.h"
+
+namespace {
+
+using namespace blip2;
+using nlohmann::json;
+
+std::shared_ptr<Llama> open_model(const std::filesystem::path& path, at::ScalarType dtype) {
+  if (!std::filesystem::is_directory(path)) return load_llama_gguf(open_gguf(path), dtype);
+  const auto config = path / "config.json";
+  return load_llama(open_model_weights(path),
+                    llama_config_from_json(read_json(config), config.string()), dtype);
+}
+
+void forward(Llama& model, const char* in, const char* out) {
+  const auto file = open_tensor_file(in);
+  at::Tensor embeds = to_tensor(file->get("embeds")).requires_grad_();
+  const at::Tensor counts = to_tensor(file->get("lengths"), at::kLong);
+  const std::span lengths(counts.const_data_ptr<std::int64_t>(),
+                          static_cast<std::size_t>(counts.numel()));
+  const at::Tensor hidden = model.forward(embeds, lengths);
+  hidden.backward(to_tensor(file->get("gradient")));
+  const at::Tensor states = hidden.detach().contiguous(), logits = model.logits(states);
+  const at::Tensor gradient = embeds.grad().contiguous();
+  const TensorView views[] = {view_of("hidden", states), view_of("logits", logits),
+                              view_of("dembeds", gradient)};
+  write_safetensors(out, views);
+}
+
+void loss(Llama& model, const char* in, const char* out) {
+  const auto file = open_tensor_file(in);
+  at::Tensor hidden = to_tensor(file->get("hidden")).requires_grad_();
+  const at::Tensor losses = model.token_loss(hidden, to_tensor(file->get("targets"), at::kLong));
+  losses.backward(to_tensor(file->get("weights")));
+  const at::Tensor values = losses.detach().contiguous(), gradient = hidden.grad().contiguous();
+  const TensorView views[] = {view_of("losses", values), view_of("dhidden", gradient)};
+  write_safetensors(out, views);
+}
+
+struct Prompts {
+  std::vector<std::int64_t> ids, offsets = {0};
+};
+
+Prompts pack(const std::vector<std::vector<std::int64_t>>& prompts) {
+  Prompts packed;
+  for (const auto& prompt : prompts) {
+    packed.ids.insert(packed.ids.end(), prompt.begin(), prompt.end());
+    packed.offsets.push_back(static_cast<std::int64_t>(packed.ids.size()));
+  }
+  return packed;
+}
+
+// Next-token logits by running every sequence from its start, without a cache.
+class Uncached {
+ public:
+  Uncached(Llama& model, std::vector<std::vector<std::int64_t>> rows)
+      : model_(model), rows_(std::move(rows)) {}
+
+  std::span<const float> logits() {
+    const Prompts packed = pack(rows_);
+    const torch::NoGradGuard no_grad;
+    const at::Tensor hidden =
+        model_.forward_packed(model_.embed(at::tensor(packed.ids)), packed.offsets);
+    std::vector<std::int64_t> last;
+    for (std::size_t i = 1; i < packed.offsets.size(); ++i) last.push_back(packed.offsets[i] - 1);
+    logits_ = model_.logits(hidden.index_select(0, at::tensor(last))).contiguous();
+    return {logits_.const_data_ptr<float>(), static_cast<std::size_t>(logits_.numel())};
+  }
+  StepFunction step() {
+    return {model_.config().vocab_size,
+            [this](std::span<const std::int32_t> tokens) {
+              for (std::size_t i = 0; i < tokens.size(); ++i) rows_[i].push_back(tokens[i]);
+              return logits();
+            },
+            [this](std::span<const std::int32_t> sources) {
+              std::vector<std::vector<std::int64_t>> next;
+              for (const std::int32_t s : sources) next.push_back(rows_[static_cast<size_t>(s)]);
+              rows_ = std::move(next);
+            }};
+  }
+
+ private:
+  Llama& model_;
+  std::vector<std::vector<std::int64_t>> rows_;
+  at::Tensor logits_;
+};
+
+std::vector<std::vector<Generated>> run_case(const std::shared_ptr<Llama>& model,
+                                             const json& item) {
+  GenerationOptions options;
+  read_fields(options, item.at("options"), "options");
+  options.eos_token_ids = item.at("eos").get<std::vector<std::int32_t>>();
+  const auto prompts = item.at("prompts").get<std::vector<std::vector<std::int64_t>>>();
+  if (!item.value("cache", true)) {
+    Uncached rows(*model, prompts);
+    const auto logits = rows.logits();
+    return generate(rows.step(), logits, options);
+  }
+  LlamaSession session(model);
+  const Prompts packed = pack(prompts);
+  const auto logits = session.prompt(model->embed(at::tensor(packed.ids)), packed.offsets);
+  const StepFunction step{
+      session.vocabulary(),
+      [&](std::span<const std::int32_t> tokens) { return session.advance(tokens); },
+      [&](std::span<const std::int32_t> sources) { session.select(sources); }};
+  return generate(step, logits, options);
+}
+
+void generate_all(const std::shared_ptr<Llama>& model, const char* spec) {
+  for (const json& item : read_json(spec)) {
+    json answers = json::array();
+    for (const auto& prompt : run_case(model, item)) {
+      json list = json::array();
+      for (const Generated& g : prompt) list.push_back({{"tokens", g.tokens}, {"score", g.score}});
+      answers.push_back(std::move(list));
+    }
+    std::cout << answers.dump() << "\n";
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 5) {
+    std::cerr << "language forward|loss|generate MODEL DTYPE IN [OUT]\n";
+    return 2;
+  }
+  try {
+    at::set_num_threads(2);
+    const std::string command = argv[1];
+    const auto model =
+        open_model(argv[2], std::string(argv[3]) == "bf16" ? at::kBFloat16 : at::kFloat);
+    if (command == "forward") forward(*model, argv[4], argv[5]);
+    if (command == "loss") loss(*model, argv[4], argv[5]);
+    if (command == "generate") generate_all(model, argv[4]);
+    return 0;
+  } catch (const std::exception& error) {
+    std::cerr << error.what() << "\n";
+    return 1;
+  }
+}

