@@ -21,7 +21,7 @@ struct CaptionOptions {
 
 void caption(const CaptionOptions& options) {
   const auto paths = image_paths(options.inputs);
-  GenerationModel model = open_generation_model(options.run);
+  const GenerationModel model = open_generation_model(options.run);
   const std::string prompt = options.prompt.value_or(model.config().caption_prompt);
   std::vector<PromptedImage> questions;
   for (const std::string& path : paths) questions.push_back({path, prompt});

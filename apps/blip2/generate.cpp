@@ -10,7 +10,7 @@ namespace {
 
 // Features of a batch's pictures [B, P, D], each different picture encoded once. `known` keeps the
 // last batch's, since questions about one picture mostly stand together.
-at::Tensor encode_batch(GenerationModel& model, std::span<const PromptedImage> batch,
+at::Tensor encode_batch(const GenerationModel& model, std::span<const PromptedImage> batch,
                         std::map<std::string, at::Tensor>& known) {
   std::map<std::string, at::Tensor> present;
   std::vector<std::string> missing;
@@ -25,7 +25,7 @@ at::Tensor encode_batch(GenerationModel& model, std::span<const PromptedImage> b
     }
   }
   if (!missing.empty()) {
-    const at::Tensor features = model.encode(missing);
+    const at::Tensor features = model.images().encode(missing);
     for (std::size_t i = 0; i < missing.size(); ++i) {
       present[missing[i]] = features[static_cast<std::int64_t>(i)];
     }
@@ -40,11 +40,11 @@ at::Tensor encode_batch(GenerationModel& model, std::span<const PromptedImage> b
 
 GenerationModel open_generation_model(const RunOptions& options) {
   apply_threads(options.threads);
-  return GenerationModel(options.model, {at::Device(options.device), options.precision});
+  return GenerationModel(options.model, options.precision);
 }
 
 void generate_in_batches(
-    GenerationModel& model, const std::vector<PromptedImage>& questions,
+    const GenerationModel& model, const std::vector<PromptedImage>& questions,
     const GenerationOptions& options, std::int64_t batch_size,
     const std::function<void(std::size_t, const std::vector<GeneratedText>&)>& show) {
   const at::InferenceMode inference;

@@ -19,7 +19,7 @@ GenerationModel open_generation_model(const RunOptions& options);
 // Answers all in order, `batch_size` at a time; a picture that follows itself is encoded once.
 // `show` gets the place of a question and its texts, in order.
 void generate_in_batches(
-    GenerationModel& model, const std::vector<PromptedImage>& questions,
+    const GenerationModel& model, const std::vector<PromptedImage>& questions,
     const GenerationOptions& options, std::int64_t batch_size,
     const std::function<void(std::size_t, const std::vector<GeneratedText>&)>& show);
 

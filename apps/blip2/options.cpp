@@ -17,7 +17,9 @@ void add_json_flag(CLI::App& verb, bool& json) {
 
 void add_run_options(CLI::App& verb, RunOptions& options) {
   verb.add_option("--model", options.model, "Model directory")->required();
-  verb.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
+  verb.add_option("--device", options.device, "Where to compute; this build knows cpu")
+      ->check(CLI::IsMember({"cpu"}))
+      ->capture_default_str();
   verb.add_option("--precision", options.precision,
                   "Of the frozen parts: f32, bf16, or auto: as the files store them")
       ->check(CLI::IsMember({"auto", "f32", "bf16"}))

@@ -49,7 +49,7 @@ std::vector<Asked> questions_of(const VqaOptions& options) {
 
 void answer(const VqaOptions& options) {
   const auto asked = questions_of(options);
-  GenerationModel model = open_generation_model(options.run);
+  const GenerationModel model = open_generation_model(options.run);
   const std::string pattern = options.question_template.value_or(model.config().question_prompt);
   std::vector<PromptedImage> prompts;
   for (const Asked& item : asked)

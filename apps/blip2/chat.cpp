@@ -1,0 +1,59 @@
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/blip2/generate.h"
+#include "apps/blip2/generation_flags.h"
+#include "apps/blip2/options.h"
+#include "apps/blip2/verbs.h"
+#include "blip2/base/interrupt.h"
+#include "blip2/base/log.h"
+#include "blip2/model/prompts.h"
+
+namespace blip2 {
+namespace {
+
+struct ChatOptions {
+  RunOptions run;
+  GenerationOptions generation;
+  std::string image;
+};
+
+// A dialogue as LAVIS's demo keeps it: earlier questions and answers stand before the new prompt.
+void chat(const ChatOptions& options) {
+  const GenerationModel model = open_generation_model(options.run);
+  const at::InferenceMode inference;
+  const at::Tensor features = model.images().encode(std::span(&options.image, 1));
+  std::string dialogue;
+  log_line("Ask about the picture; an empty line or end of input ends the chat.");
+  for (std::string question; !interrupted();) {
+    std::cerr << "> " << std::flush;
+    if (!std::getline(std::cin, question) || question.empty()) return;
+    const std::string prompt = dialogue + fill_prompt(model.config().question_prompt, question);
+    const auto answers = model.generate(features, std::span(&prompt, 1), options.generation);
+    const std::string& answer = answers[0][0].text;
+    if (options.run.json) {
+      print_json({{"question", question}, {"answer", answer}});
+    } else {
+      print_line(answer);
+      std::fflush(stdout);
+    }
+    dialogue = prompt + " " + answer + " ";
+  }
+  throw Interrupted{};
+}
+
+}  // namespace
+
+void add_chat(CLI::App& app) {
+  auto* verb = app.add_subcommand("chat", "Talk about a picture");
+  auto options = std::make_shared<ChatOptions>();
+  options->generation.max_new_tokens = 30;
+  add_run_options(*verb, options->run);
+  add_generation_flags(*verb, options->generation);
+  verb->add_option("IMAGE", options->image, "A picture: JPEG, PNG or WebP")->required();
+  verb->callback([options] { chat(*options); });
+}
+
+}  // namespace blip2

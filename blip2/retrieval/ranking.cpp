@@ -1,0 +1,79 @@
+#include "blip2/retrieval/ranking.h"
+
+#include <algorithm>
+
+namespace blip2 {
+namespace {
+
+constexpr std::int64_t kBlock = 256;       // pictures compared at a time
+constexpr double kAfterAll = -1e4;         // below every re-ranked score
+constexpr std::size_t kPairsAtOnce = 128;  // pairs matched at a time
+
+// How many of `scores` [K] are at least as good as the best right one, itself excluded.
+std::int64_t rank_of(const at::Tensor& scores, const std::vector<std::int64_t>& right) {
+  const at::Tensor places = torch::tensor(right, at::kLong);
+  const at::Tensor best = scores.index_select(0, places).max();
+  const auto as_good = scores.ge(best).sum().item<std::int64_t>();
+  const auto right_as_good = scores.index_select(0, places).ge(best).sum().item<std::int64_t>();
+  return as_good - right_as_good;
+}
+
+// Rows are queries.
+Recall recall_of(const at::Tensor& scores, const std::vector<std::vector<std::int64_t>>& right) {
+  Recall recall;
+  std::int64_t queries = 0;
+  for (std::int64_t i = 0; i < scores.size(0); ++i) {
+    const auto& items = right[static_cast<std::size_t>(i)];
+    if (items.empty()) continue;
+    const std::int64_t rank = rank_of(scores[i], items);
+    recall.r1 += rank < 1;
+    recall.r5 += rank < 5;
+    recall.r10 += rank < 10;
+    ++queries;
+  }
+  for (double* share : {&recall.r1, &recall.r5, &recall.r10}) {
+    *share /= static_cast<double>(std::max<std::int64_t>(queries, 1));
+  }
+  return recall;
+}
+
+}  // namespace
+
+at::Tensor contrast_scores(const at::Tensor& images, const at::Tensor& texts) {
+  const at::Tensor transposed = texts.t();  // [E, M]
+  std::vector<at::Tensor> blocks;
+  for (const at::Tensor& block : images.split(kBlock)) {
+    blocks.push_back(at::amax(at::matmul(block, transposed), 1));  // [b, Q, M] -> [b, M]
+  }
+  return at::cat(blocks);
+}
+
+Reranked rerank(const at::Tensor& contrast, std::int64_t most, const MatchScore& score) {
+  const std::int64_t images = contrast.size(0), texts = contrast.size(1);
+  const at::Tensor best_texts = std::get<1>(contrast.topk(std::min(most, texts), 1));
+  const at::Tensor best_images = std::get<1>(contrast.topk(std::min(most, images), 0));
+  const at::Tensor for_images = at::zeros({images, texts}, at::kBool).scatter_(1, best_texts, true);
+  const at::Tensor for_texts = at::zeros({images, texts}, at::kBool).scatter_(0, best_images, true);
+  const at::Tensor wanted = at::nonzero(for_images.logical_or(for_texts)).contiguous();  // [R, 2]
+  at::Tensor scores = at::full({images, texts}, kAfterAll);
+  for (const at::Tensor& part : wanted.split(static_cast<std::int64_t>(kPairsAtOnce))) {
+    std::vector<std::int64_t> rows, columns;
+    const auto pairs = part.accessor<std::int64_t, 2>();
+    for (std::int64_t i = 0; i < part.size(0); ++i) {
+      rows.push_back(pairs[i][0]);
+      columns.push_back(pairs[i][1]);
+    }
+    const at::Tensor cosines = contrast.index({part.select(1, 0), part.select(1, 1)});
+    scores.index_put_({part.select(1, 0), part.select(1, 1)}, score(rows, columns) + cosines);
+  }
+  return {scores.masked_fill(for_images.logical_not(), kAfterAll),
+          scores.masked_fill(for_texts.logical_not(), kAfterAll)};
+}
+
+RetrievalScores recalls(const at::Tensor& texts_for_images, const at::Tensor& images_for_texts,
+                        const Relevance& relevance) {
+  return {recall_of(texts_for_images, relevance.texts_of_image),
+          recall_of(images_for_texts.t(), relevance.images_of_text)};
+}
+
+}  // namespace blip2

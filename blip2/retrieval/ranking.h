@@ -1,0 +1,45 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace blip2 {
+
+// Which texts belong to each picture and which pictures to each text.
+struct Relevance {
+  std::vector<std::vector<std::int64_t>> texts_of_image, images_of_text;
+};
+
+// Shares of queries whose first 1, 5 or 10 results hold a right one.
+struct Recall {
+  double r1 = 0, r5 = 0, r10 = 0;
+};
+struct RetrievalScores {
+  Recall image_to_text, text_to_image;
+};
+
+// Cosine of each picture's best query: unit vectors [N, Q, E] and [M, E] -> [N, M]. Blocks of
+// pictures at a time, so that [N, M, Q] is never in memory.
+at::Tensor contrast_scores(const at::Tensor& images, const at::Tensor& texts);
+
+// Matching logits for "they belong together" of pairs (image, text): -> [R].
+using MatchScore = std::function<at::Tensor(const std::vector<std::int64_t>& images,
+                                            const std::vector<std::int64_t>& texts)>;
+
+// Re-ranking as LAVIS does it: of each picture's `most` best texts by contrast [N, M], and each
+// text's best pictures, the score becomes matching logit + cosine; all others come after them.
+// Each pair is asked for once. Results: the scores of texts for pictures, of pictures for texts.
+struct Reranked {
+  at::Tensor texts_for_images, images_for_texts;  // [N, M] both
+};
+Reranked rerank(const at::Tensor& contrast, std::int64_t most, const MatchScore& score);
+
+// Scores [N, M] of texts for pictures and of pictures for texts -> recalls both ways. A query's
+// rank is that of its best right item; ties count against it.
+RetrievalScores recalls(const at::Tensor& texts_for_images, const at::Tensor& images_for_texts,
+                        const Relevance& relevance);
+
+}  // namespace blip2
