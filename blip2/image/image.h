@@ -23,10 +23,11 @@ struct ImageLimits {
   std::uint64_t max_bytes = 1u << 30;        // its file, and each buffer that decoding it takes
 };
 
-// Decodes a JPEG, PNG or WebP file, told by its content. The pixels equal those of
-// transformers.image_utils.load_image with Pillow 13: EXIF (or XMP) orientation applied, alpha
-// composed over white, the first picture of an animation, 16 bits cut to the upper 8 (16-bit grey:
-// values above 255 become 255, as Image.convert("RGB") has it), CMYK taken as Adobe's inverted.
+// Decodes a JPEG, PNG or WebP file, told by its content. The pixels equal those of Pillow 13's
+// ImageOps.exif_transpose(Image.open(file)).convert("RGB"): EXIF (or XMP) orientation applied, the
+// first picture of an animation, 16 bits cut to the upper 8 (16-bit grey: values above 255 become
+// 255, as convert has it), CMYK taken as Adobe's inverted. Alpha is composed over white, as
+// transformers' image processors do it.
 // Throws Error naming `where` if the picture is damaged, cut short, of another kind or beyond
 // `limits`. Unlike Pillow it refuses pictures with damaged pixel data.
 Image decode_image(std::span<const std::byte> bytes, const std::string& where,

@@ -14,8 +14,8 @@ struct Box {
   float x0 = 0, y0 = 0, x1 = 0, y1 = 0;
 };
 
-// Image.resize((width, height), filter, box) of Pillow 13, bit for bit: a horizontal, then a
-// vertical pass in fixed point with 22 fractional bits, the filter widened when shrinking.
+// Image.resize((width, height), filter, box) of Pillow 13, bit for bit: two passes in fixed point
+// with 22 fractional bits, each rounded to 8 bits, the filter widened when shrinking.
 // Throws Error if a size is not positive or the box is empty or outside the picture.
 Image resize(const Image& image, int width, int height, Filter filter,
              const std::optional<Box>& box = std::nullopt);

@@ -1,0 +1,225 @@
+// Damaged and hostile picture files: one clear Error each, quickly, never more than that.
+#include <gmock/gmock.h>
+#include <webp/encode.h>
+
+#include <chrono>
+#include <cstdio>
+#include <functional>
+
+#include "blip2/base/error.h"
+#include "blip2/base/random.h"
+#include "blip2/image/codecs.h"
+#include "blip2/image/image.h"
+
+#include <jpeglib.h>
+#include <zlib.h>
+
+namespace blip2 {
+namespace {
+
+using testing::HasSubstr;
+using Bytes = std::string;
+
+Image decode(const Bytes& file, const ImageLimits& limits = {}) {
+  return decode_image(std::as_bytes(std::span(file)), "picture", limits);
+}
+
+// The error's text, or "none"; fails the test if that takes long.
+std::string error_of(const Bytes& file, const ImageLimits& limits = {}) {
+  const auto start = std::chrono::steady_clock::now();
+  std::string text = "none";
+  try {
+    decode(file, limits);
+  } catch (const Error& error) {
+    text = error.what();
+    EXPECT_EQ(error.where(), "picture");
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));
+  return text;
+}
+
+Image noise(int width, int height) {
+  Image image = blank_image(width, height);
+  Random random(7);
+  for (auto& value : image.rgb) value = static_cast<std::uint8_t>(random.below(256));
+  return image;
+}
+
+Bytes jpeg_of(const Image& image, bool progressive) {
+  jpeg_compress_struct info;
+  jpeg_error_mgr errors;
+  info.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&info);
+  unsigned char* buffer = nullptr;
+  unsigned long size = 0;
+  jpeg_mem_dest(&info, &buffer, &size);
+  info.image_width = static_cast<unsigned>(image.width);
+  info.image_height = static_cast<unsigned>(image.height);
+  info.input_components = 3;
+  info.in_color_space = JCS_RGB;
+  jpeg_set_defaults(&info);
+  if (progressive) jpeg_simple_progression(&info);
+  jpeg_start_compress(&info, TRUE);
+  for (int y = 0; y < image.height; ++y) {
+    auto* row = const_cast<JSAMPLE*>(image.rgb.data() + 3 * y * image.width);
+    jpeg_write_scanlines(&info, &row, 1);
+  }
+  jpeg_finish_compress(&info);
+  jpeg_destroy_compress(&info);
+  Bytes file(reinterpret_cast<char*>(buffer), size);
+  std::free(buffer);
+  return file;
+}
+
+Bytes webp_of(const Image& image, bool lossless) {
+  std::uint8_t* buffer = nullptr;
+  const std::size_t size = lossless ? WebPEncodeLosslessRGB(image.rgb.data(), image.width,
+                                                            image.height, 3 * image.width, &buffer)
+                                    : WebPEncodeRGB(image.rgb.data(), image.width, image.height,
+                                                    3 * image.width, 70, &buffer);
+  Bytes file(reinterpret_cast<char*>(buffer), size);
+  WebPFree(buffer);
+  return file;
+}
+
+std::vector<std::pair<std::string, Bytes>> samples() {
+  const Image image = noise(37, 29);
+  return {{"baseline", jpeg_of(image, false)},
+          {"progressive", jpeg_of(image, true)},
+          {"png", encode_png(image)},
+          {"webp", webp_of(image, false)},
+          {"lossless webp", webp_of(image, true)}};
+}
+
+TEST(Hostile, TruncatedFilesAreErrors) {
+  for (const auto& [name, file] : samples()) {
+    EXPECT_EQ(error_of(file), "none") << name;
+    for (std::size_t size = 0; size + 3 < file.size(); size += 1 + size / 40) {
+      EXPECT_NE(error_of(file.substr(0, size)), "none") << name << " cut to " << size;
+    }
+    EXPECT_NE(error_of(file.substr(0, file.size() - 3)), "none") << name;
+  }
+}
+
+TEST(Hostile, FlippedBitsNeverCrash) {
+  Random random(11);
+  for (const auto& [name, file] : samples()) {
+    for (int i = 0; i < 400; ++i) {
+      Bytes damaged = file;
+      for (std::uint64_t flips = 1 + random.below(4); flips > 0; --flips) {
+        damaged[random.below(file.size())] ^= static_cast<char>(1 << random.below(8));
+      }
+      error_of(damaged, {1 << 20, 1 << 24});
+    }
+  }
+}
+
+TEST(Hostile, WrongMagicAndEmptyFiles) {
+  EXPECT_THAT(error_of(""), HasSubstr("empty"));
+  EXPECT_THAT(error_of("GIF89a..............."), HasSubstr("not a JPEG, PNG or WebP"));
+  EXPECT_THAT(error_of("BM"), HasSubstr("not a JPEG, PNG or WebP"));
+  EXPECT_THAT(error_of("RIFF1234WAVE"), HasSubstr("not a JPEG, PNG or WebP"));
+  EXPECT_THAT(error_of("\xff\xd8\xff"), HasSubstr("cut short"));
+  EXPECT_THAT(error_of("\x89PNG\r\n\x1a\n"), HasSubstr("cut short"));
+  EXPECT_THAT(error_of("RIFF\4\1\0\0WEBP"), HasSubstr("damaged WebP"));
+  EXPECT_THAT(error_of(Bytes(1 << 16, '\0')), HasSubstr("not a JPEG"));
+}
+
+// A JPEG of one grey component with these sizes in its header.
+Bytes jpeg_with_size(unsigned width, unsigned height) {
+  Bytes file = jpeg_of(noise(16, 16), false);
+  const std::size_t frame = file.find("\xff\xc0");
+  file[frame + 5] = static_cast<char>(height >> 8);
+  file[frame + 6] = static_cast<char>(height);
+  file[frame + 7] = static_cast<char>(width >> 8);
+  file[frame + 8] = static_cast<char>(width);
+  return file;
+}
+
+Bytes big_endian(std::uint32_t value) {
+  return {static_cast<char>(value >> 24), static_cast<char>(value >> 16),
+          static_cast<char>(value >> 8), static_cast<char>(value)};
+}
+
+Bytes chunk(const Bytes& kind, const Bytes& data) {
+  const Bytes body = kind + data;
+  const auto crc =
+      crc32(0, reinterpret_cast<const Bytef*>(body.data()), static_cast<unsigned>(body.size()));
+  return big_endian(static_cast<std::uint32_t>(data.size())) + body +
+         big_endian(static_cast<std::uint32_t>(crc));
+}
+
+Bytes deflated(const Bytes& data) {
+  uLongf size = compressBound(data.size());
+  Bytes out(size, '\0');
+  compress(reinterpret_cast<Bytef*>(out.data()), &size, reinterpret_cast<const Bytef*>(data.data()),
+           data.size());
+  out.resize(size);
+  return out;
+}
+
+Bytes png_with(std::uint32_t width, std::uint32_t height, char depth, char colour,
+               const Bytes& pixels, const Bytes& more = "") {
+  const Bytes header = big_endian(width) + big_endian(height) + depth + colour + Bytes(3, '\0');
+  return "\x89PNG\r\n\x1a\n" + chunk("IHDR", header) + more + chunk("IDAT", deflated(pixels)) +
+         chunk("IEND", "");
+}
+
+TEST(Hostile, EmptyAndGiantSizes) {
+  EXPECT_NE(error_of(jpeg_with_size(0, 16)), "none");
+  EXPECT_NE(error_of(jpeg_with_size(16, 0)), "none");
+  EXPECT_THAT(error_of(jpeg_with_size(65000, 65000)), HasSubstr("the limit is 178956970 pixels"));
+  EXPECT_THAT(error_of(jpeg_with_size(13000, 13000)), HasSubstr("cannot hold"));
+  EXPECT_NE(error_of(png_with(0, 5, 8, 2, "")), "none");
+  EXPECT_NE(error_of(png_with(5, 0, 8, 2, "")), "none");
+  EXPECT_THAT(error_of(png_with(0x7fffffff, 0x7fffffff, 16, 6, "")), HasSubstr("the limit is"));
+  EXPECT_NE(error_of(png_with(0xffffffff, 1, 8, 2, "")), "none");
+  EXPECT_THAT(error_of(png_with(13000, 13000, 8, 2, "")), HasSubstr("cannot hold"));
+  Bytes webp = webp_of(noise(16, 16), true);  // VP8L: 14 bits of width-1, 14 of height-1
+  webp[21] = webp[22] = webp[23] = '\xff';
+  EXPECT_THAT(error_of(webp), HasSubstr("the limit is"));
+}
+
+TEST(Hostile, LimitsAreTheCallers) {
+  const Bytes file = encode_png(noise(20, 10));
+  EXPECT_EQ(error_of(file, {200, 1 << 20}), "none");
+  EXPECT_THAT(error_of(file, {199, 1 << 20}), HasSubstr("the limit is 199 pixels"));
+  EXPECT_THAT(error_of(file, {200, 599}), HasSubstr("limit"));
+  EXPECT_THAT(error_of(jpeg_of(noise(200, 100), true), {1 << 20, 20000}), HasSubstr("limit"));
+}
+
+TEST(Hostile, PngBombsAndBadChecksums) {
+  const Bytes bomb = png_with(20000, 20000, 1, 0, Bytes(20000 * 2501, '\0'));
+  EXPECT_LT(bomb.size(), 100000u);
+  EXPECT_THAT(error_of(bomb), HasSubstr("the limit is"));
+  const Bytes text = Bytes("comment\0\0", 9) + deflated(Bytes(100 << 20, 'x'));
+  error_of(png_with(1, 1, 8, 0, Bytes(2, '\0'), chunk("zTXt", text)));  // not unpacked in full
+  EXPECT_THAT(error_of(png_with(4, 4, 8, 0, Bytes(12, '\0'))), HasSubstr("damaged PNG"));
+  EXPECT_THAT(error_of(png_with(4, 4, 3, 0, Bytes(20, '\0'))), HasSubstr("damaged PNG"));
+  EXPECT_THAT(error_of(png_with(4, 4, 8, 3, Bytes(20, '\0'))), HasSubstr("damaged PNG"));
+  const Bytes file = encode_png(noise(9, 9));
+  for (const char* kind : {"IHDR", "IDAT", "IEND"}) {
+    const std::size_t at = file.find(kind) - 4;
+    const auto* length = reinterpret_cast<const std::uint8_t*>(file.data() + at);
+    const std::size_t crc = at + 8 + (length[2] << 8 | length[3]);
+    Bytes damaged = file;
+    damaged[crc] ^= 1;
+    EXPECT_THAT(error_of(damaged), HasSubstr("damaged PNG")) << kind;
+  }
+}
+
+TEST(Hostile, EndlessScans) {
+  const Bytes file = jpeg_of(noise(64, 64), true);
+  const std::size_t last = file.rfind("\xff\xda");
+  Bytes scans = file.substr(0, last);
+  for (int i = 0; i < 3000; ++i) scans += file.substr(last, file.size() - 2 - last);
+  EXPECT_THAT(error_of(scans + "\xff\xd9"), HasSubstr("damaged JPEG"));
+}
+
+TEST(Hostile, MissingFile) {
+  EXPECT_THROW(load_image("/nonexistent/picture.png"), Error);
+  EXPECT_THROW(load_image("/tmp"), Error);
+}
+
+}  // namespace
+}  // namespace blip2

@@ -1,0 +1,228 @@
+#include "blip2/image/image.h"
+
+#include <gmock/gmock.h>
+
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "blip2/base/error.h"
+#include "blip2/base/file.h"
+#include "blip2/image/codecs.h"
+#include "blip2/image/orientation.h"
+#include "blip2/image/transform.h"
+
+namespace blip2 {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+// Pixel (x, y) is {10 x, 10 y, 7}.
+Image ramp(int width, int height) {
+  Image image = blank_image(width, height);
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      std::uint8_t* pixel = image.rgb.data() + 3 * (y * width + x);
+      pixel[0] = static_cast<std::uint8_t>(10 * x);
+      pixel[1] = static_cast<std::uint8_t>(10 * y);
+      pixel[2] = 7;
+    }
+  }
+  return image;
+}
+
+std::vector<int> channel(const Image& image, int c) {
+  std::vector<int> values;
+  for (std::size_t i = c; i < image.rgb.size(); i += 3) values.push_back(image.rgb[i]);
+  return values;
+}
+
+TEST(OverWhite, IsPillowsRounding) {
+  EXPECT_EQ(over_white(0, 0), 255);
+  EXPECT_EQ(over_white(200, 255), 200);
+  EXPECT_EQ(over_white(0, 128), 127);   // 255 * 127 / 255
+  EXPECT_EQ(over_white(100, 51), 224);  // 100 / 5 + 255 * 4 / 5
+}
+
+TEST(Resize, AveragesWhenHalving) {
+  const Image image{4, 1, {0, 0, 0, 100, 100, 100, 20, 20, 20, 60, 60, 60}};
+  // Box halves are exact; the bilinear kernel weighs 1:3:3:1, cut and normalised at the edge.
+  EXPECT_THAT(channel(resize(image, 2, 1, Filter::box), 0), ElementsAre(50, 40));
+  EXPECT_THAT(channel(resize(image, 2, 1, Filter::bilinear), 0), ElementsAre(46, 43));
+}
+
+TEST(Resize, KeepsConstantsAndSize) {
+  Image image = blank_image(17, 5);
+  std::fill(image.rgb.begin(), image.rgb.end(), 201);
+  for (const Filter filter : {Filter::box, Filter::bilinear, Filter::bicubic, Filter::lanczos}) {
+    const Image out = resize(image, 40, 3, filter);
+    EXPECT_EQ(out.width, 40);
+    EXPECT_EQ(out.height, 3);
+    EXPECT_THAT(out.rgb, testing::Each(201));
+  }
+  EXPECT_EQ(resize(ramp(9, 4), 9, 4, Filter::bicubic), ramp(9, 4));
+}
+
+TEST(Resize, RefusesNonsense) {
+  EXPECT_THROW(resize(ramp(4, 4), 0, 3, Filter::bicubic), Error);
+  EXPECT_THROW(resize(Image{}, 3, 3, Filter::bicubic), Error);
+  EXPECT_THROW(resize(ramp(4, 4), 2, 2, Filter::box, Box{0, 0, 5, 4}), Error);
+  EXPECT_THROW(resize(ramp(4, 4), 2, 2, Filter::box, Box{2, 0, 2, 4}), Error);
+  EXPECT_THROW(resize(ramp(4, 4), 2, 2, Filter::box, Box{-1, 0, 2, 4}), Error);
+}
+
+TEST(Crop, FillsTheOutsideWithBlack) {
+  const Image out = crop(ramp(3, 2), -1, 1, 3, 2);
+  EXPECT_THAT(channel(out, 0), ElementsAre(0, 0, 10, 0, 0, 0));
+  EXPECT_THAT(channel(out, 1), ElementsAre(0, 10, 10, 0, 0, 0));
+  EXPECT_THAT(channel(crop(ramp(2, 2), 5, 5, 1, 1), 2), ElementsAre(0));
+}
+
+TEST(Flip, MirrorsLeftAndRight) {
+  EXPECT_THAT(channel(flip_horizontally(ramp(3, 2)), 0), ElementsAre(20, 10, 0, 20, 10, 0));
+}
+
+TEST(Upright, TurnsAndMirrors) {
+  const Image stored = ramp(2, 3);  // reds 0 10 in each row, greens 0, 10, 20
+  EXPECT_EQ(upright(stored, 1), stored);
+  EXPECT_EQ(upright(stored, 9), stored);
+  EXPECT_THAT(channel(upright(stored, 2), 0), ElementsAre(10, 0, 10, 0, 10, 0));
+  EXPECT_THAT(channel(upright(stored, 3), 1), ElementsAre(20, 20, 10, 10, 0, 0));
+  EXPECT_THAT(channel(upright(stored, 4), 0), ElementsAre(0, 10, 0, 10, 0, 10));
+  EXPECT_THAT(channel(upright(stored, 5), 1), ElementsAre(0, 10, 20, 0, 10, 20));
+  const Image clockwise = upright(stored, 6);
+  EXPECT_EQ(clockwise.width, 3);
+  EXPECT_THAT(channel(clockwise, 1), ElementsAre(20, 10, 0, 20, 10, 0));
+  EXPECT_THAT(channel(clockwise, 0), ElementsAre(0, 0, 0, 10, 10, 10));
+  EXPECT_THAT(channel(upright(stored, 7), 1), ElementsAre(20, 10, 0, 20, 10, 0));
+  EXPECT_THAT(channel(upright(stored, 8), 0), ElementsAre(10, 10, 10, 0, 0, 0));
+}
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+TEST(Orientation, IsReadFromExifOfEitherByteOrder) {
+  using namespace std::string_view_literals;
+  const auto little = "Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"sv;
+  const auto big = "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x08\0\0"sv;
+  EXPECT_EQ(exif_orientation(bytes_of(little)), 6);
+  EXPECT_EQ(exif_orientation(bytes_of(big)), 8);
+  for (std::size_t size = 0; size < big.size(); ++size) {
+    EXPECT_EQ(exif_orientation(bytes_of(big.substr(0, size))), 0) << size;
+  }
+  const auto far = "II*\0\xff\xff\xff\xff\x01\0"sv;  // a directory beyond the end
+  EXPECT_EQ(exif_orientation(bytes_of(far)), 0);
+}
+
+TEST(Orientation, IsReadFromXmp) {
+  EXPECT_EQ(xmp_orientation("<x tiff:Orientation=\"3\"/>"), 3);
+  EXPECT_EQ(xmp_orientation("<tiff:Orientation>8</tiff:Orientation>"), 8);
+  EXPECT_EQ(xmp_orientation("tiff:Orientation=\""), 0);
+  EXPECT_EQ(xmp_orientation("tiff:Orientation"), 0);
+}
+
+TEST(Normalise, RescalesThenStandardises) {
+  Preprocessing p;
+  p.mean = {0.5f, 0.25f, 0};
+  p.std = {0.5f, 0.25f, 1};
+  const std::vector<float> values = normalise(Image{2, 1, {0, 255, 51, 255, 0, 0}}, p);
+  EXPECT_THAT(values, ElementsAre(-1, 1, 3, -1, static_cast<float>(51 * (1 / 255.)), 0));
+}
+
+TEST(Fit, CropsTheCentreOfTheShortestEdge) {
+  Preprocessing p;
+  p.shortest_edge = 4;
+  p.width = p.height = 2;
+  const Image out = fit(ramp(8, 4), p);  // already 4 high: columns 3, 4 and rows 1, 2
+  EXPECT_THAT(channel(out, 0), ElementsAre(30, 40, 30, 40));
+  EXPECT_THAT(channel(out, 1), ElementsAre(10, 10, 20, 20));
+}
+
+TEST(RandomView, DependsOnTheSeedAlone) {
+  const Image image = ramp(20, 12);
+  Preprocessing p;
+  p.width = 7;
+  p.height = 5;
+  Random a(1), b(1), c(2);
+  const Image first = random_view(image, p, {}, a);
+  EXPECT_EQ(first, random_view(image, p, {}, b));
+  EXPECT_EQ(first.width, 7);
+  EXPECT_EQ(first.height, 5);
+  int different = 0;
+  for (int i = 0; i < 20; ++i) different += random_view(image, p, {}, c) != first;
+  EXPECT_GT(different, 15);
+}
+
+TEST(RandomView, WholePictureWithoutFlipIsAPlainResize) {
+  Preprocessing p;
+  p.width = p.height = 6;
+  Random random(3);
+  EXPECT_EQ(random_view(ramp(9, 9), p, {1, 1, 1, 1, 0}, random),
+            resize(ramp(9, 9), 6, 6, p.filter));
+  // No crop of a ratio near 1 has the area of the whole: the largest central one is taken.
+  EXPECT_EQ(random_view(ramp(24, 4), p, {1, 1, 1, 1, 0}, random),
+            resize(crop(ramp(24, 4), 10, 0, 4, 4), 6, 6, p.filter));
+}
+
+class Config : public testing::Test {
+ protected:
+  Preprocessing load(const std::string& text) {
+    write_file(path_, text);
+    return load_preprocessing(path_);
+  }
+  std::string error(const std::string& text) {
+    try {
+      load(text);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "none";
+  }
+  ~Config() override { std::filesystem::remove(path_); }
+  std::filesystem::path path_ =
+      std::filesystem::temp_directory_path() / (std::to_string(::getpid()) + "_preprocessor.json");
+};
+
+TEST_F(Config, ReadsBackWhatItWrites) {
+  Preprocessing p;
+  p.width = 100;
+  p.height = 90;
+  p.filter = Filter::bilinear;
+  p.mean = {0.1f, 0.2f, 0.3f};
+  for (const int edge : {0, 128}) {
+    p.shortest_edge = edge;
+    save_preprocessing(p, path_);
+    EXPECT_EQ(load_preprocessing(path_), p);
+  }
+  p.shortest_edge = 0;
+  p.resize_width = p.resize_height = 120;
+  save_preprocessing(p, path_);
+  EXPECT_EQ(load_preprocessing(path_), p);
+}
+
+TEST_F(Config, ReadsOldForms) {
+  EXPECT_EQ(load(R"({"size": 384})").width, 384);
+  const Preprocessing clip = load(R"({"size": 224, "crop_size": 200, "do_center_crop": true})");
+  EXPECT_EQ(clip.shortest_edge, 224);
+  EXPECT_EQ(clip.height, 200);
+  EXPECT_EQ(load("{}"), Preprocessing{});
+}
+
+TEST_F(Config, NamesTheBadKey) {
+  EXPECT_THAT(error(R"({"size": {"height": 3}})"), HasSubstr("size"));
+  EXPECT_THAT(error(R"({"size": {"height": -3, "width": 3}})"), HasSubstr("1 to 16384"));
+  EXPECT_THAT(error(R"({"size": 1e9})"), HasSubstr("size"));
+  EXPECT_THAT(error(R"({"size": {"shortest_edge": 3}})"), HasSubstr("several sizes"));
+  EXPECT_THAT(error(R"({"resample": 77})"), HasSubstr("resample"));
+  EXPECT_THAT(error(R"({"image_mean": [1, 2]})"), HasSubstr("image_mean"));
+  EXPECT_THAT(error(R"({"image_std": [1, 0, 1]})"), HasSubstr("above 0"));
+  EXPECT_THAT(error(R"({"do_resize": false})"), HasSubstr("do_resize"));
+  EXPECT_THAT(error(R"({"do_pad": true})"), HasSubstr("do_pad"));
+  EXPECT_THAT(error(R"({"rescale_factor": "x"})"), HasSubstr("rescale_factor"));
+  EXPECT_THAT(error("[]"), HasSubstr("object"));
+}
+
+}  // namespace
+}  // namespace blip2
