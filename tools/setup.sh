@@ -101,14 +101,22 @@ link_models() {
 
 install_peers() { pip_quiet install -qq --no-deps -r tools/requirements-peers.txt; }
 
+# The path of npm: the machine's, or else one of a wheel (Debian's npm brings 400 packages along).
+find_npm() {
+    command -v npm && return
+    [ -x .venv/bin/npm ] ||
+        pip_quiet install -qq --no-deps --require-hashes -r tools/requirements-npm.txt >&2
+    echo .venv/bin/npm
+}
+
 fetch_npm_packages() {
-    local spec sum file
+    local spec sum file npm
     while read -r spec sum; do
         file=.cache/packages/${spec/@/-}.tgz
         if [ ! -f "$file" ]; then
-            command -v npm >/dev/null || apt_install npm
+            npm=$(find_npm)
             say "fetching $spec"
-            npm pack --silent --pack-destination .cache/packages "$spec" </dev/null >&2 ||
+            "$npm" pack --silent --pack-destination .cache/packages "$spec" </dev/null >&2 ||
                 fail "npm could not fetch $spec; put it at $file and run this again"
         fi
         echo "$sum  $file" | sha256sum --check --quiet >&2 || {
