@@ -12,8 +12,7 @@
 namespace blip2 {
 
 class QFormer;
-struct LayerPlan;
-struct PassPlan;
+struct PassRow;
 struct PassWeights;
 
 struct ComputeOptions {
@@ -29,11 +28,11 @@ struct ImageKeysValues {
   std::int64_t images = 0, positions = 0;
 };
 
-// What the queries saw and said: `keys[l]` [I*Q, 3D] holds layer l's queries, keys and values.
+// What the queries saw and said. `keys[l]` [I*Q, 3D] holds layer l's queries, keys and values; in
+// layer 0, where they are the same for all pictures, [Q, 3D].
 struct QueryStates {
   at::Tensor hidden;  // [I,Q,D]
   std::vector<at::Tensor> keys;
-  std::int64_t queries = 0;
 };
 
 // Which picture's queries are put together with which text, for each row of a joint pass.
@@ -89,24 +88,28 @@ class QFormerPass {
                                 const TextRows& text, const Pairs& pairs,
                                 bool with_text = false) const;
 
-  // Causal text that sees the queries of encode_queries, picture i for text i: [N,D] packed.
-  at::Tensor generate_text(const TextRows& text, const QueryStates& queries) const;
+  // Causal text that sees the queries of encode_queries, those of picture pictures[t] for text t:
+  // [N,D] packed.
+  at::Tensor generate_text(const TextRows& text, const std::vector<std::int64_t>& pictures,
+                           const QueryStates& queries) const;
 
   // encode_multimodal and generate_text in one set of matrix products.
   JointStates encode_joint(const at::Tensor& query_tokens, const ImageKeysValues& images,
                            const TextRows& text, const Pairs& pairs, const TextRows& generated,
+                           const std::vector<std::int64_t>& pictures,
                            const QueryStates& queries) const;
 
-  // Hidden states [N,D] f32 -> BERT's language-model head's inputs need the same words:
-  // the f32 word embeddings and their copy in compute type [V,D].
+  // The word embeddings [V,D]: the f32 parameter, and its copy in compute type.
   const at::Tensor& words() const;
   const at::Tensor& compute_words() const;
 
  private:
-  struct Rows;
-  std::vector<at::Tensor> run(const at::Tensor& query_tokens, const ImageKeysValues* images,
-                              const TextRows* text, const QueryStates* prefix, const PassPlan& plan,
-                              std::vector<at::Tensor>* keys) const;
+  struct Result;
+  Result run(const std::vector<PassRow>& rows, const at::Tensor& query_tokens,
+             const ImageKeysValues* images, const TextRows* text, const QueryStates* prefix,
+             std::uint64_t purpose) const;
+  at::Tensor embed(const at::Tensor& query_tokens, bool queries, const TextRows* text,
+                   std::uint64_t purpose) const;
 
   QFormerConfig config_;
   ComputeOptions options_;

@@ -1,0 +1,227 @@
+#include "blip2/qformer/functions.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "blip2/qformer/threads.h"
+
+namespace blip2 {
+namespace {
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Sums of the columns of [M,N] in f32.
+Tensor column_sums(const Tensor& matrix) {
+  const std::int64_t rows = matrix.size(0), width = matrix.size(1);
+  Tensor sums = at::zeros({width}, matrix.options().dtype(at::kFloat));
+  with_kernel_type(matrix.scalar_type(), [&]<typename T>() {
+    at::parallel_for(0, width, 192, [&](std::int64_t begin, std::int64_t end) {
+      kernels::table<T>().column_sums(data_of<T>(matrix), data_of<float>(sums), rows, width, begin,
+                                      end);
+    });
+  });
+  return sums;
+}
+
+struct DenseFunction : torch::autograd::Function<DenseFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
+                        const Tensor& bias, const Tensor& compute_weight,
+                        const Tensor& compute_bias) {
+    ctx->save_for_backward({x, compute_weight});
+    ctx->saved_data["bias"] = bias.defined();
+    return at::linear(x, compute_weight, compute_bias);
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor gradient = gradients[0].contiguous();
+    Tensor x, weight, bias;
+    if (ctx->needs_input_grad(0)) x = at::mm(gradient, saved[1]);
+    if (ctx->needs_input_grad(1)) weight = at::mm(gradient.t(), saved[0]).to(at::kFloat);
+    if (ctx->saved_data["bias"].toBool()) bias = column_sums(gradient);
+    return {x, weight, bias, Tensor(), Tensor()};
+  }
+};
+
+struct GeluFunction : torch::autograd::Function<GeluFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& u, const Tensor& bias) {
+    ctx->save_for_backward({u, bias});
+    Tensor out = at::empty_like(u);
+    with_kernel_type(u.scalar_type(), [&]<typename T>() {
+      for_chunks(u.size(0), [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+        kernels::table<T>().gelu(data_of<T>(u), data_of<float>(bias), data_of<T>(out), u.size(1),
+                                 begin, end);
+      });
+    });
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor &u = saved[0], &bias = saved[1], gradient = gradients[0].contiguous();
+    Tensor u_gradient = at::empty_like(u);
+    const Tensor sums = at::zeros({kChunks, u.size(1)}, bias.options());
+    with_kernel_type(u.scalar_type(), [&]<typename T>() {
+      for_chunks(u.size(0), [&](std::int64_t chunk, std::int64_t begin, std::int64_t end) {
+        kernels::table<T>().gelu_backward(
+            data_of<T>(u), data_of<float>(bias), data_of<T>(gradient), data_of<T>(u_gradient),
+            data_of<float>(sums) + chunk * u.size(1), u.size(1), begin, end);
+      });
+    });
+    return {u_gradient, sums.sum(0)};
+  }
+};
+
+Tensor index_tensor(const std::vector<std::int32_t>& values) {
+  Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())}, at::kInt);
+  std::copy(values.begin(), values.end(), tensor.mutable_data_ptr<std::int32_t>());
+  return tensor;
+}
+
+// Sums of the gradient's rows that continue each input row.
+Tensor sum_continuations(const Tensor& gradient, const Tensor& source, std::int64_t inputs) {
+  const auto* from = source.const_data_ptr<std::int32_t>();
+  std::vector<std::int32_t> starts(inputs + 1, 0), outputs(source.numel());
+  for (std::int64_t o = 0; o < source.numel(); ++o) ++starts[from[o] + 1];
+  for (std::int64_t i = 0; i < inputs; ++i) starts[i + 1] += starts[i];
+  std::vector<std::int32_t> next(starts.begin(), starts.end() - 1);
+  for (std::int64_t o = 0; o < source.numel(); ++o) {
+    outputs[next[from[o]]++] = static_cast<std::int32_t>(o);
+  }
+  Tensor sums = at::empty({inputs, gradient.size(1)}, gradient.options());
+  with_kernel_type(gradient.scalar_type(), [&]<typename T>() {
+    at::parallel_for(0, inputs, 32, [&](std::int64_t begin, std::int64_t end) {
+      kernels::table<T>().sum_rows(data_of<T>(gradient), data_of<T>(sums), starts.data(),
+                                   outputs.data(), gradient.size(1), begin, end);
+    });
+  });
+  return sums;
+}
+
+struct AddNormFunction : torch::autograd::Function<AddNormFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& a, const Tensor& bias, const Tensor& x,
+                        const Tensor& weight, const Tensor& offset, const Tensor& source,
+                        double eps, double dropout, std::int64_t seed) {
+    const std::int64_t rows = a.size(0), width = a.size(1);
+    Tensor y = at::empty_like(a);
+    const Tensor statistics = at::empty({2, rows}, weight.options());
+    with_kernel_type(a.scalar_type(), [&]<typename T>() {
+      const kernels::AddNorm<T> args{
+          .a = data_of<T>(a),
+          .x = data_of<T>(x),
+          .source = source.defined() ? data_of<std::int32_t>(source) : nullptr,
+          .bias = data_of<float>(bias),
+          .weight = data_of<float>(weight),
+          .offset = data_of<float>(offset),
+          .y = data_of<T>(y),
+          .mean = data_of<float>(statistics),
+          .scale = data_of<float>(statistics) + rows,
+          .width = width,
+          .eps = static_cast<float>(eps),
+          .dropout = static_cast<float>(dropout),
+          .seed = static_cast<std::uint64_t>(seed)};
+      for_chunks(rows, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+        kernels::table<T>().add_norm(args, begin, end);
+      });
+    });
+    ctx->saved_data["sum"] = a.detach();  // overwritten above, so not saved as an input
+    ctx->save_for_backward({statistics, weight, source});
+    ctx->saved_data["inputs"] = x.size(0);
+    ctx->saved_data["dropout"] = dropout;
+    ctx->saved_data["seed"] = seed;
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor sum = ctx->saved_data["sum"].toTensor(), &statistics = saved[0],
+                 &weight = saved[1], &source = saved[2], gradient = gradients[0].contiguous();
+    const double dropout = ctx->saved_data["dropout"].toDouble();
+    const std::int64_t rows = sum.size(0), width = sum.size(1);
+    Tensor sum_gradient = at::empty_like(sum);
+    Tensor a_gradient = dropout > 0 ? at::empty_like(sum) : sum_gradient;
+    const Tensor parts = at::zeros({kChunks, 3, width}, weight.options());
+    with_kernel_type(sum.scalar_type(), [&]<typename T>() {
+      for_chunks(rows, [&](std::int64_t chunk, std::int64_t begin, std::int64_t end) {
+        float* own = data_of<float>(parts) + chunk * 3 * width;
+        const kernels::AddNormGradient<T> args{
+            .sum = data_of<T>(sum),
+            .y_gradient = data_of<T>(gradient),
+            .mean = data_of<float>(statistics),
+            .scale = data_of<float>(statistics) + rows,
+            .weight = data_of<float>(weight),
+            .sum_gradient = data_of<T>(sum_gradient),
+            .a_gradient = data_of<T>(a_gradient),
+            .bias = own,
+            .weight_gradient = own + width,
+            .offset = own + 2 * width,
+            .width = width,
+            .dropout = static_cast<float>(dropout),
+            .seed = static_cast<std::uint64_t>(ctx->saved_data["seed"].toInt())};
+        kernels::table<T>().add_norm_backward(args, begin, end);
+      });
+    });
+    const Tensor sums = parts.sum(0);
+    Tensor x = sum_gradient;
+    if (source.defined()) {
+      x = sum_continuations(sum_gradient, source, ctx->saved_data["inputs"].toInt());
+    }
+    return {a_gradient, sums[0], x, sums[1], sums[2], Tensor(), Tensor(), Tensor(), Tensor()};
+  }
+};
+
+struct GatherFunction : torch::autograd::Function<GatherFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& table, const Tensor& ids) {
+    ctx->save_for_backward({ids});
+    ctx->saved_data["rows"] = table.size(0);
+    return table.index_select(0, ids);
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    const Tensor ids = ctx->get_saved_variables()[0], gradient = gradients[0].contiguous();
+    const std::int64_t width = gradient.size(1);
+    Tensor table = at::zeros({ctx->saved_data["rows"].toInt(), width}, gradient.options());
+    const auto* row = ids.const_data_ptr<std::int64_t>();
+    const float* in = gradient.const_data_ptr<float>();
+    for (std::int64_t i = 0; i < ids.numel(); ++i) {
+      float* out = table.mutable_data_ptr<float>() + row[i] * width;
+      for (std::int64_t j = 0; j < width; ++j) out[j] += in[i * width + j];
+    }
+    return {table, Tensor()};
+  }
+};
+
+}  // namespace
+
+Dense make_dense(const at::Tensor& weight, const at::Tensor& bias, at::ScalarType type) {
+  const auto copy = [type](const at::Tensor& value) {
+    return value.defined() ? value.detach().to(type) : value;
+  };
+  return {weight, bias, copy(weight), copy(bias)};
+}
+
+at::Tensor dense(const at::Tensor& x, const Dense& weights, bool with_bias) {
+  const at::Tensor none;
+  return DenseFunction::apply(x, weights.weight, with_bias ? weights.bias : none,
+                              weights.compute_weight, with_bias ? weights.compute_bias : none);
+}
+
+at::Tensor gelu_of(const at::Tensor& u, const at::Tensor& bias) {
+  return GeluFunction::apply(u, bias);
+}
+
+at::Tensor add_norm(const at::Tensor& a, const at::Tensor& bias, const at::Tensor& x,
+                    const Continuation& rows, const at::Tensor& weight, const at::Tensor& offset,
+                    double eps, const Dropout& dropout) {
+  const at::Tensor source = rows.identity ? at::Tensor() : index_tensor(rows.source);
+  return AddNormFunction::apply(a, bias, x.contiguous(), weight, offset, source, eps,
+                                dropout.probability, static_cast<std::int64_t>(dropout.seed));
+}
+
+at::Tensor gather_rows(const at::Tensor& table, const at::Tensor& ids) {
+  return GatherFunction::apply(table, ids);
+}
+
+}  // namespace blip2

@@ -1,0 +1,64 @@
+#include "blip2/qformer/pass_weights.h"
+
+namespace blip2 {
+namespace {
+
+NormWeights norm_of(const torch::nn::LayerNorm& norm) {
+  return {norm->weight, norm->bias, norm->options.eps()};
+}
+
+OutputWeights output_of(const ResidualOutputImpl& output, at::ScalarType type) {
+  return {make_dense(output.dense->weight, output.dense->bias, type), norm_of(output.LayerNorm)};
+}
+
+FeedForwardWeights feed_forward_of(const IntermediateImpl& up, const ResidualOutputImpl& down,
+                                   at::ScalarType type) {
+  return {make_dense(up.dense->weight, up.dense->bias, type), output_of(down, type)};
+}
+
+CrossWeights cross_of(const AttentionBlockImpl& block, at::ScalarType type) {
+  const AttentionProjectionsImpl& projections = *block.attention;
+  return {make_dense(projections.query->weight, projections.query->bias, type),
+          at::cat({projections.key->weight, projections.value->weight}),
+          at::cat({projections.key->bias, projections.value->bias}),
+          output_of(*block.output, type)};
+}
+
+Dense fused_qkv(const AttentionProjectionsImpl& projections, at::ScalarType type) {
+  const at::Tensor weight =
+      at::cat({projections.query->weight, projections.key->weight, projections.value->weight});
+  const at::Tensor bias =
+      at::cat({projections.query->bias, projections.key->bias, projections.value->bias});
+  return make_dense(weight, bias, type);
+}
+
+LayerWeights weights_of(const QFormerLayerImpl& layer, at::ScalarType type) {
+  LayerWeights weights{
+      fused_qkv(*layer.attention->attention, type),
+      output_of(*layer.attention->output, type),
+      std::nullopt,
+      std::nullopt,
+      feed_forward_of(*layer.intermediate_query, *layer.output_query, type),
+  };
+  if (!layer.crossattention.is_empty()) weights.cross = cross_of(*layer.crossattention, type);
+  if (!layer.intermediate.is_empty()) {
+    weights.text = feed_forward_of(*layer.intermediate, *layer.output, type);
+  }
+  return weights;
+}
+
+}  // namespace
+
+PassWeights::PassWeights(const QFormer& model, at::ScalarType type)
+    : embedding_norm(norm_of(model.layernorm)) {
+  for (std::int64_t i = 0; i < model.config().num_hidden_layers; ++i) {
+    layers.push_back(weights_of(model.layer(i), type));
+  }
+  if (!model.embeddings.is_empty()) {
+    words = model.embeddings->word_embeddings->weight;
+    compute_words = words.detach().to(type);
+    positions = model.embeddings->position_embeddings->weight;
+  }
+}
+
+}  // namespace blip2

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "blip2/qformer/functions.h"
+#include "blip2/qformer/qformer.h"
+
+namespace blip2 {
+
+struct NormWeights {
+  at::Tensor weight, bias;
+  double eps;
+};
+
+// LayerNorm(dense(x) + residual).
+struct OutputWeights {
+  Dense dense;
+  NormWeights norm;
+};
+
+struct FeedForwardWeights {
+  Dense up;
+  OutputWeights down;
+};
+
+struct CrossWeights {
+  Dense query;
+  at::Tensor keys_values, keys_values_bias;  // f32 [2D,De], [2D]
+  OutputWeights output;
+};
+
+struct LayerWeights {
+  Dense qkv;  // [3D,D]
+  OutputWeights output;
+  std::optional<CrossWeights> cross;
+  std::optional<FeedForwardWeights> text;
+  FeedForwardWeights queries;
+};
+
+// A Q-Former's weights in compute type, with gradients to its parameters.
+struct PassWeights {
+  PassWeights(const QFormer& model, at::ScalarType type);
+
+  std::vector<LayerWeights> layers;
+  NormWeights embedding_norm;
+  at::Tensor words, compute_words, positions;  // undefined in a Q-Former without text
+};
+
+}  // namespace blip2

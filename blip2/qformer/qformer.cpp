@@ -1,0 +1,122 @@
+#include "blip2/qformer/qformer.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "blip2/base/error.h"
+#include "blip2/base/random.h"
+#include "blip2/nn/tensor_bridge.h"
+
+namespace blip2 {
+namespace {
+
+// The file's tensor of that name, with or without BERT's own prefix.
+at::Tensor bert_tensor(const TensorFile& bert, const std::string& name) {
+  const TensorView* plain = bert.find(name);
+  return to_tensor(plain ? *plain : bert.get("bert." + name));
+}
+
+void copy_rows(at::Tensor into, const at::Tensor& from, const std::string& what) {
+  const bool fits = from.dim() == into.dim() && from.sizes().slice(1) == into.sizes().slice(1) &&
+                    from.size(0) <= into.size(0);
+  if (!fits) {
+    throw Error(fmt::format("{}: expected at most {}, got {}", what, shape_text(into.sizes()),
+                            shape_text(from.sizes())),
+                "BERT checkpoint", "the Q-Former's width and length must be BERT's");
+  }
+  into.narrow(0, 0, from.size(0)).copy_(from);
+}
+
+// BERT's name of a parameter of a layer, empty for those that it has not.
+std::string bert_name(std::string name) {
+  if (name.find("crossattention") != std::string::npos) return {};
+  const auto replace = [&name](const std::string& from, const std::string& to) {
+    const auto at = name.find(from);
+    if (at != std::string::npos) name.replace(at, from.size(), to);
+  };
+  replace("intermediate_query", "intermediate");
+  replace("output_query", "output");
+  replace("attention.attention", "attention.self");
+  return name;
+}
+
+}  // namespace
+
+void fill_normal(at::Tensor out, double deviation, std::uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  at::Tensor values = at::empty(out.sizes(), at::kFloat);
+  float* data = values.mutable_data_ptr<float>();
+  Random random(seed);
+  for (std::int64_t i = 0; i < values.numel(); i += 2) {  // Box and Muller 1958
+    const double radius = deviation * std::sqrt(-2 * std::log(1 - random.uniform()));
+    const double angle = 2 * std::numbers::pi * random.uniform();
+    data[i] = static_cast<float>(radius * std::cos(angle));
+    if (i + 1 < values.numel()) data[i + 1] = static_cast<float>(radius * std::sin(angle));
+  }
+  out.copy_(values);
+}
+
+at::Tensor random_query_tokens(std::int64_t queries, std::int64_t width, std::uint64_t seed,
+                               double deviation) {
+  at::Tensor tokens = at::empty({1, queries, width});
+  fill_normal(tokens, deviation, seed);
+  return tokens.requires_grad_();
+}
+
+QFormer::QFormer(const QFormerConfig& config, std::uint64_t seed) : config_(config) {
+  check_qformer_config(config, "Q-Former");
+  if (config.use_qformer_text_input) {
+    embeddings = register_module("embeddings", TextEmbeddings(config));
+  }
+  layernorm = register_module(
+      "layernorm",
+      torch::nn::LayerNorm(
+          torch::nn::LayerNormOptions({config.hidden_size}).eps(config.layer_norm_eps)));
+  encoder = register_module("encoder", QFormerEncoder(config));
+  const at::NoGradGuard no_grad;
+  std::uint64_t index = 0;
+  for (const auto& parameter : named_parameters()) {
+    const at::Tensor& value = parameter.value();
+    if (value.dim() > 1) {
+      fill_normal(value, config.initializer_range, derive_seed(seed, index));
+    } else {
+      value.fill_(parameter.key().ends_with("bias") ? 0 : 1);
+    }
+    ++index;
+  }
+}
+
+const QFormerLayerImpl& QFormer::layer(std::int64_t index) const {
+  return *encoder->layer->ptr<QFormerLayerImpl>(index);
+}
+
+QFormerPass QFormer::pass(const ComputeOptions& options) const {
+  return QFormerPass(*this, options);
+}
+
+void QFormer::init_from_bert(const TensorFile& bert) {
+  const at::NoGradGuard no_grad;
+  for (const auto& parameter : encoder->named_parameters()) {
+    const std::string name = bert_name(parameter.key());
+    if (name.empty()) continue;
+    const at::Tensor value = bert_tensor(bert, "encoder." + name);
+    if (value.sizes() != parameter.value().sizes()) {
+      throw Error(fmt::format("encoder.{}: expected {}, got {}", name,
+                              shape_text(parameter.value().sizes()), shape_text(value.sizes())),
+                  bert.path().string(), "the Q-Former's sizes must be BERT's");
+    }
+    parameter.value().copy_(value);
+  }
+  layernorm->weight.copy_(bert_tensor(bert, "embeddings.LayerNorm.weight"));
+  layernorm->bias.copy_(bert_tensor(bert, "embeddings.LayerNorm.bias"));
+  if (embeddings.is_empty()) return;
+  copy_rows(embeddings->word_embeddings->weight,
+            bert_tensor(bert, "embeddings.word_embeddings.weight"), "word embeddings");
+  const at::Tensor positions = bert_tensor(bert, "embeddings.position_embeddings.weight") +
+                               bert_tensor(bert, "embeddings.token_type_embeddings.weight")[0];
+  copy_rows(embeddings->position_embeddings->weight, positions, "positions");
+}
+
+}  // namespace blip2

@@ -1,0 +1,1 @@
+blip2_probe(qformer TORCH DEPS qformer objectives)
