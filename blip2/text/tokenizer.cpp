@@ -51,7 +51,6 @@ class PipelineTokenizer : public Tokenizer {
 
   TokenizerDefinition definition_;
   std::variant<WordPieceEncoder, BytePairEncoder> encoder_;
-  TokenIds ids_;
   AddedTokenFinder plain_, normalized_;
   // Tokens that decode to other text than their piece: added ones found after normalising.
   std::map<std::int32_t, std::string> decoded_;
@@ -60,15 +59,12 @@ class PipelineTokenizer : public Tokenizer {
 
 PipelineTokenizer::PipelineTokenizer(TokenizerDefinition definition)
     : definition_(std::move(definition)), encoder_(make_encoder(definition_)) {
-  for (std::size_t i = 0; i < pieces().size(); ++i) {
-    if (!pieces()[i].empty()) ids_.emplace(pieces()[i], static_cast<std::int32_t>(i));
-  }
   find_added_tokens();
 }
 
 void PipelineTokenizer::find_added_tokens() {
   plain_ = normalized_ = {};
-  for (const AddedToken& token : definition_.added) {
+  for (const auto& [id, token] : definition_.added) {
     if (token.special) special_.insert(token.content);
     if (!token.normalized) {
       plain_.add(token.content, token);
@@ -76,7 +72,7 @@ void PipelineTokenizer::find_added_tokens() {
     }
     std::string pattern = normalize(token.content);
     normalized_.add(pattern, token);
-    if (pattern != token.content) decoded_[token.id] = std::move(pattern);
+    if (pattern != token.content) decoded_[id] = std::move(pattern);
   }
 }
 
@@ -148,7 +144,7 @@ std::string PipelineTokenizer::piece(std::int32_t id) const {
 }
 
 std::optional<std::int32_t> PipelineTokenizer::id(std::string_view token) const {
-  return find_id(ids_, token);
+  return find_id(definition_.ids, token);
 }
 
 SpecialTokens PipelineTokenizer::special() const {
@@ -164,7 +160,6 @@ std::int32_t PipelineTokenizer::add_token(std::string_view token) {
   AddedToken added;
   added.content = to_valid_utf8(token);
   const std::int32_t id = definition_.add(added);
-  ids_.emplace(added.content, id);
   // LAVIS adds [DEC] as the tokenizer's bos.
   if (added.content == "[DEC]") definition_.roles.emplace("bos_token", added.content);
   find_added_tokens();
@@ -179,45 +174,50 @@ void PipelineTokenizer::save(const fs::path& folder) const {
   write_file(folder / "tokenizer_config.json", write_tokenizer_config(definition_));
 }
 
-// The JSON file's content, or null if there is no such file.
-nlohmann::json read_optional_json(const fs::path& path) {
-  return fs::exists(path) ? read_json(path) : nlohmann::json();
+bool is_there(const fs::path& path) {
+  std::error_code unreadable;
+  return fs::exists(path, unreadable);
+}
+
+// The JSON file's object; an empty one if there is no such file.
+nlohmann::json read_optional_object(const fs::path& path) {
+  if (!is_there(path)) return nlohmann::json::object();
+  nlohmann::json json = read_json(path);
+  if (!json.is_object()) throw Error("expected an object", path.string());
+  return json;
 }
 
 // tokenizer_config.json, and below it the older special_tokens_map.json.
 nlohmann::json read_config(const fs::path& folder) {
-  nlohmann::json config = read_optional_json(folder / "special_tokens_map.json");
-  const nlohmann::json newer = read_optional_json(folder / "tokenizer_config.json");
-  if (config.is_null() || !config.is_object()) return newer;
-  if (newer.is_object()) config.update(newer);
+  nlohmann::json config = read_optional_object(folder / "special_tokens_map.json");
+  config.update(read_optional_object(folder / "tokenizer_config.json"));
   return config;
 }
 
 TokenizerDefinition read_folder(const fs::path& folder) {
   const nlohmann::json config = read_config(folder);
   TokenizerDefinition definition;
-  if (const fs::path json = folder / "tokenizer.json"; fs::exists(json)) {
+  if (const fs::path json = folder / "tokenizer.json"; is_there(json)) {
     definition = read_tokenizer_json(read_json(json), json.string());
-    if (!config.is_null()) {
-      apply_tokenizer_config(config, definition, (folder / "tokenizer_config.json").string());
-    }
-  } else if (fs::exists(folder / "vocab.txt")) {
+    apply_tokenizer_config(config, definition, (folder / "tokenizer_config.json").string());
+  } else if (is_there(folder / "vocab.txt")) {
     definition = read_vocab_txt(folder / "vocab.txt", config);
-  } else if (fs::exists(folder / "vocab.json") && fs::exists(folder / "merges.txt")) {
+  } else if (is_there(folder / "vocab.json") && is_there(folder / "merges.txt")) {
     definition = read_vocab_and_merges(folder / "vocab.json", folder / "merges.txt", config);
   } else {
     throw Error("no tokenizer", folder.string(),
                 "expected tokenizer.json, vocab.txt, or vocab.json and merges.txt in the folder");
   }
-  if (const fs::path jinja = folder / "chat_template.jinja"; fs::exists(jinja)) {
+  if (const fs::path jinja = folder / "chat_template.jinja"; is_there(jinja)) {
     definition.chat_template = read_file(jinja);
   }
   return definition;
 }
 
 TokenizerDefinition read_any(const fs::path& path) {
-  if (fs::is_directory(path)) return read_folder(path);
-  if (!fs::exists(path)) throw Error("no such file or folder", path.string());
+  std::error_code unreadable;
+  if (fs::is_directory(path, unreadable)) return read_folder(path);
+  if (!is_there(path)) throw Error("no such file or folder", path.string());
   const auto file = MappedFile::open(path);
   const std::span bytes = file->bytes().first(std::min<std::size_t>(file->bytes().size(), 4));
   const bool gguf = std::memcmp(bytes.data(), "GGUF", bytes.size()) == 0 && bytes.size() == 4;
@@ -227,7 +227,13 @@ TokenizerDefinition read_any(const fs::path& path) {
 }  // namespace
 
 std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& path) {
-  return std::make_unique<PipelineTokenizer>(read_any(path));
+  TokenizerDefinition definition = read_any(path);
+  const std::string where = definition.where;
+  try {
+    return std::make_unique<PipelineTokenizer>(std::move(definition));
+  } catch (const Error& error) {
+    throw error.within(where);
+  }
 }
 
 }  // namespace blip2

@@ -26,17 +26,6 @@ AddedToken role_token(const json& value, const std::string& where) {
   return token;
 }
 
-bool is_added(const TokenizerDefinition& definition, const std::string& content) {
-  for (const AddedToken& token : definition.added) {
-    if (token.content == content) return true;
-  }
-  return false;
-}
-
-void add_missing(TokenizerDefinition& definition, const AddedToken& token) {
-  if (!is_added(definition, token.content)) definition.add(token);
-}
-
 void read_added_decoder(const json& config, TokenizerDefinition& definition,
                         const std::string& where) {
   const auto found = config.find("added_tokens_decoder");
@@ -47,8 +36,8 @@ void read_added_decoder(const json& config, TokenizerDefinition& definition,
     by_id.emplace(std::strtoll(key.c_str(), nullptr, 10), &value);
   }
   for (const auto& [id, value] : by_id) {
-    add_missing(definition,
-                read_added_token(*value, where + ": added_tokens_decoder." + std::to_string(id)));
+    definition.add_if_missing(
+        read_added_token(*value, where + ": added_tokens_decoder." + std::to_string(id)));
   }
 }
 
@@ -58,32 +47,15 @@ void read_roles(const json& config, TokenizerDefinition& definition, const std::
     if (found == config.end() || found->is_null()) continue;
     const AddedToken token = role_token(*found, where + ": " + role);
     definition.roles[role] = token.content;
-    add_missing(definition, token);
+    definition.add_if_missing(token);
   }
   for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
     const auto found = config.find(key);
     if (found == config.end() || !found->is_array()) continue;
     for (const json& value : *found) {
-      add_missing(definition, role_token(value, where + ": " + key));
+      definition.add_if_missing(role_token(value, where + ": " + key));
     }
   }
-}
-
-// add_bos_token and add_eos_token, where either is given, say what stands around a text.
-void read_added_ends(const json& config, TokenizerDefinition& definition,
-                     const std::string& where) {
-  if (!config.contains("add_bos_token") && !config.contains("add_eos_token")) return;
-  const auto end = [&](const char* key, const char* role) {
-    std::vector<std::int32_t> ids;
-    const auto token = definition.roles.find(role);
-    if (!bool_field(config, key, false, where) || token == definition.roles.end()) return ids;
-    for (const AddedToken& added : definition.added) {
-      if (added.content == token->second) ids.push_back(added.id);
-    }
-    return ids;
-  };
-  definition.prefix = end("add_bos_token", "bos_token");
-  definition.suffix = end("add_eos_token", "eos_token");
 }
 
 // A string, or a list of named templates of which "default" counts.
@@ -105,15 +77,27 @@ std::string chat_template(const json& config) {
 
 void apply_tokenizer_config(const json& config, TokenizerDefinition& definition,
                             const std::string& where) {
-  if (!config.is_object()) throw Error("expected an object", where);
   read_added_decoder(config, definition, where);
   read_roles(config, definition, where);
-  read_added_ends(config, definition, where);
   definition.clean_up_spaces =
       bool_field(config, "clean_up_tokenization_spaces", definition.clean_up_spaces, where);
   if (std::string text = chat_template(config); !text.empty()) {
     definition.chat_template = std::move(text);
   }
+}
+
+void apply_added_ends(const json& config, TokenizerDefinition& definition,
+                      const std::string& where) {
+  const auto end = [&](const char* key, const char* role) {
+    std::vector<std::int32_t> ids;
+    const auto token = definition.roles.find(role);
+    if (token != definition.roles.end() && bool_field(config, key, false, where)) {
+      ids.push_back(*find_id(definition.ids, token->second));
+    }
+    return ids;
+  };
+  definition.prefix = end("add_bos_token", "bos_token");
+  definition.suffix = end("add_eos_token", "eos_token");
 }
 
 }  // namespace blip2

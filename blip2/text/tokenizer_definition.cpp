@@ -1,25 +1,38 @@
 #include "blip2/text/tokenizer_definition.h"
 
-#include <algorithm>
-
 #include "blip2/base/error.h"
 
 namespace blip2 {
 
+void TokenizerDefinition::set_pieces(std::vector<std::string> tokens) {
+  if (tokens.empty()) throw Error("the vocabulary is empty", where);
+  pieces = std::move(tokens);
+  model_size = static_cast<std::int32_t>(pieces.size());
+  ids.clear();
+  ids.reserve(pieces.size());
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    if (pieces[i].empty()) continue;
+    const auto [other, is_new] = ids.emplace(pieces[i], static_cast<std::int32_t>(i));
+    if (!is_new) {
+      throw Error("token \"" + pieces[i] + "\" has two ids, " + std::to_string(other->second) +
+                      " and " + std::to_string(i),
+                  where);
+    }
+  }
+}
+
 std::int32_t TokenizerDefinition::add(AddedToken token) {
   if (token.content.empty()) throw Error("an added token is empty", where);
-  const auto same = [&](const AddedToken& t) { return t.content == token.content; };
-  const auto known = std::find_if(added.begin(), added.end(), same);
-  if (known != added.end()) {
-    token.id = known->id;
-    *known = std::move(token);
-    return known->id;
-  }
-  const auto piece = std::find(pieces.begin(), pieces.end(), token.content);
-  token.id = static_cast<std::int32_t>(piece - pieces.begin());
-  if (piece == pieces.end()) pieces.push_back(token.content);
-  const auto before = [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; };
-  return added.insert(std::upper_bound(added.begin(), added.end(), token, before), token)->id;
+  const auto [entry, is_new] = ids.emplace(token.content, static_cast<std::int32_t>(pieces.size()));
+  if (is_new) pieces.push_back(token.content);
+  token.id = entry->second;
+  added.insert_or_assign(entry->second, std::move(token));
+  return entry->second;
+}
+
+void TokenizerDefinition::add_if_missing(const AddedToken& token) {
+  const auto id = find_id(ids, token.content);
+  if (!id || !added.contains(*id)) add(token);
 }
 
 }  // namespace blip2

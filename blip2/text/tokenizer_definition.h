@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "blip2/text/split.h"
+#include "blip2/text/vocabulary.h"
 
 namespace blip2 {
 
@@ -58,9 +59,10 @@ struct DecoderOptions {
 // Everything that a tokenizer's files say, whichever files they were.
 struct TokenizerDefinition {
   std::vector<std::string> pieces;  // by id, added ones too; "" where no token has the id
+  TokenIds ids;                     // the same, by piece
   std::int32_t model_size = 0;      // ids below this are the model's, the rest added
   std::variant<WordPieceModel, BytePairModel> model;
-  std::vector<AddedToken> added;             // by id
+  std::map<std::int32_t, AddedToken> added;  // by id
   std::vector<std::int32_t> prefix, suffix;  // put around a text by add_special_tokens
   std::map<std::string, std::string> roles;  // "bos_token" -> "<s>"
   DecoderOptions decoder;
@@ -68,9 +70,13 @@ struct TokenizerDefinition {
   std::string chat_template;     // Jinja
   std::string where;             // the file, for messages
 
-  // Adds the token, or changes one of the same content, and returns its id: the vocabulary's own if
-  // it has the token, else a new one at the end. token.id is ignored.
+  // Takes the model's vocabulary, by id; Error if it is empty or a token is there twice.
+  void set_pieces(std::vector<std::string> tokens);
+  // Adds the token, or changes the one of the same content, and returns its id: the vocabulary's
+  // own if it has the token, else a new one at the end. token.id is ignored.
   std::int32_t add(AddedToken token);
+  // The same, unless a token of this content is added already.
+  void add_if_missing(const AddedToken& token);
 };
 
 }  // namespace blip2

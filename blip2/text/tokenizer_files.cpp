@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
@@ -38,16 +39,23 @@ std::vector<std::string_view> lines_of(std::string_view text) {
   return lines;
 }
 
-// The roles' tokens that a class of transformers has by default, below what the config says.
-json with_defaults(json defaults, const json& config) {
-  if (config.is_object()) defaults.update(config);
-  return defaults;
+// One token a line; of equal lines the last counts, as in `tokenizers`.
+std::vector<std::string> vocab_lines(std::string_view text) {
+  std::vector<std::string> pieces;
+  TokenIds ids;
+  for (const std::string_view line : lines_of(text)) {
+    const auto id = static_cast<std::int32_t>(pieces.size());
+    pieces.emplace_back(trim_end(line));
+    const auto [entry, is_new] = ids.emplace(pieces.back(), id);
+    if (!is_new) pieces[static_cast<std::size_t>(std::exchange(entry->second, id))].clear();
+  }
+  return pieces;
 }
 
-std::int32_t id_of_role(const TokenizerDefinition& definition, const char* role) {
-  const std::string& token = definition.roles.at(role);
-  const auto same = [&](const AddedToken& added) { return added.content == token; };
-  return std::find_if(definition.added.begin(), definition.added.end(), same)->id;
+// The roles' tokens that a class of transformers has by default, below what the config says.
+json with_defaults(json defaults, const json& config) {
+  defaults.update(config);
+  return defaults;
 }
 
 // The token of a GGUF id key, or empty if there is none.
@@ -82,30 +90,18 @@ void add_gguf_tokens(const GgufFile& file, TokenizerDefinition& definition) {
                 file.path().string());
   }
   for (std::size_t i = 0; i < types->size(); ++i) {
-    if ((*types)[i] != kControl && (*types)[i] != kUserDefined) continue;
+    const std::string& piece = definition.pieces[i];
+    if (piece.empty() || ((*types)[i] != kControl && (*types)[i] != kUserDefined)) continue;
     AddedToken token;
-    token.id = static_cast<std::int32_t>(i);
-    token.content = definition.pieces[i];
+    token.content = piece;
     token.special = (*types)[i] == kControl;
-    if (!token.content.empty()) definition.added.push_back(std::move(token));
+    definition.add(std::move(token));
   }
 }
 
-std::vector<std::string> gguf_pieces(const GgufFile& file) {
-  const auto* tokens = file.strings("tokenizer.ggml.tokens");
-  if (!tokens || tokens->empty()) {
-    throw Error("no tokenizer.ggml.tokens", file.path().string(), "the file has no tokenizer");
-  }
-  TokenIds seen;
-  for (std::size_t i = 0; i < tokens->size(); ++i) {
-    const auto [other, is_new] = seen.emplace((*tokens)[i], static_cast<std::int32_t>(i));
-    if (!is_new) {
-      throw Error("tokenizer.ggml.tokens " + std::to_string(other->second) + " and " +
-                      std::to_string(i) + " are the same",
-                  file.path().string());
-    }
-  }
-  return *tokens;
+const std::vector<std::string>& gguf_strings(const GgufFile& file, const char* key) {
+  if (const auto* list = file.strings(key)) return *list;
+  throw Error(std::string("no ") + key, file.path().string(), "the file has no tokenizer");
 }
 
 json gguf_config(const GgufFile& file, const std::vector<std::string>& pieces) {
@@ -128,19 +124,7 @@ json gguf_config(const GgufFile& file, const std::vector<std::string>& pieces) {
 TokenizerDefinition read_vocab_txt(const fs::path& vocab, const json& config) {
   TokenizerDefinition definition;
   definition.where = vocab.string();
-  const std::string text = to_valid_utf8(read_file(vocab));
-  TokenIds ids;  // of equal lines the last counts, as in `tokenizers`
-  for (const std::string_view line : lines_of(text)) {
-    const std::string piece(trim_end(line));
-    const auto id = static_cast<std::int32_t>(definition.pieces.size());
-    definition.pieces.push_back(piece);
-    const auto [entry, is_new] = ids.emplace(piece, id);
-    if (is_new) continue;
-    definition.pieces[static_cast<std::size_t>(entry->second)].clear();
-    entry->second = id;
-  }
-  if (definition.pieces.empty()) throw Error("the vocabulary is empty", vocab.string());
-  definition.model_size = static_cast<std::int32_t>(definition.pieces.size());
+  definition.set_pieces(vocab_lines(to_valid_utf8(read_file(vocab))));
   const json options = with_defaults({{"unk_token", "[UNK]"},
                                       {"sep_token", "[SEP]"},
                                       {"pad_token", "[PAD]"},
@@ -156,8 +140,8 @@ TokenizerDefinition read_vocab_txt(const fs::path& vocab, const json& config) {
   apply_tokenizer_config(options, definition, definition.where);
   model.unknown = definition.roles.at("unk_token");
   definition.model = model;
-  definition.prefix = {id_of_role(definition, "cls_token")};
-  definition.suffix = {id_of_role(definition, "sep_token")};
+  definition.prefix = {*find_id(definition.ids, definition.roles.at("cls_token"))};
+  definition.suffix = {*find_id(definition.ids, definition.roles.at("sep_token"))};
   return definition;
 }
 
@@ -165,13 +149,12 @@ TokenizerDefinition read_vocab_and_merges(const fs::path& vocab, const fs::path&
                                           const json& config) {
   TokenizerDefinition definition;
   definition.where = vocab.string();
-  definition.pieces = read_vocabulary(read_json(vocab), vocab.string());
-  definition.model_size = static_cast<std::int32_t>(definition.pieces.size());
+  definition.set_pieces(read_vocabulary(read_json(vocab), vocab.string()));
   const std::string text = to_valid_utf8(read_file(merges));
   json list = json::array();
   for (const std::string_view line : lines_of(text)) list.push_back(std::string(line));
   BytePairModel model;
-  model.merges = read_merges(list, definition.pieces, merges.string() + ": line");
+  model.merges = read_merges(list, definition.ids, merges.string() + ": line");
   const json options = with_defaults({{"unk_token", "<|endoftext|>"},
                                       {"bos_token", "<|endoftext|>"},
                                       {"eos_token", "<|endoftext|>"}},
@@ -179,6 +162,7 @@ TokenizerDefinition read_vocab_and_merges(const fs::path& vocab, const fs::path&
   model.add_prefix_space = bool_field(options, "add_prefix_space", false, definition.where);
   definition.model = std::move(model);
   apply_tokenizer_config(options, definition, definition.where);
+  apply_added_ends(options, definition, definition.where);
   return definition;
 }
 
@@ -191,17 +175,18 @@ TokenizerDefinition read_gguf_tokenizer(const fs::path& path) {
   }
   TokenizerDefinition definition;
   definition.where = path.string();
-  definition.pieces = gguf_pieces(*file);
-  definition.model_size = static_cast<std::int32_t>(definition.pieces.size());
-  const auto* merges = file->strings("tokenizer.ggml.merges");
-  if (!merges) throw Error("no tokenizer.ggml.merges", path.string());
+  definition.set_pieces(gguf_strings(*file, "tokenizer.ggml.tokens"));
+  const std::string merges = "tokenizer.ggml.merges";
   BytePairModel model;
-  model.merges = read_merges(*merges, definition.pieces, path.string() + ": tokenizer.ggml.merges");
+  model.merges = read_merges(gguf_strings(*file, merges.c_str()), definition.ids,
+                             path.string() + ": " + merges);
   model.digits = gguf_digits(*file);
   model.add_prefix_space = file->boolean("tokenizer.ggml.add_space_prefix").value_or(false);
   definition.model = std::move(model);
   add_gguf_tokens(*file, definition);
-  apply_tokenizer_config(gguf_config(*file, definition.pieces), definition, path.string());
+  const json config = gguf_config(*file, definition.pieces);
+  apply_tokenizer_config(config, definition, definition.where);
+  apply_added_ends(config, definition, definition.where);
   return definition;
 }
 

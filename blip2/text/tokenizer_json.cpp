@@ -89,8 +89,7 @@ void refuse_bpe_options(const json& model, const std::string& where) {
   }
 }
 
-BytePairModel read_byte_pair(const json& root, const std::vector<std::string>& pieces,
-                             const std::string& where) {
+BytePairModel read_byte_pair(const json& root, const TokenIds& ids, const std::string& where) {
   const json& model = root["model"];
   const std::string place = where + ": model";
   if (const json normalizer = root.value("normalizer", json()); !normalizer.is_null()) {
@@ -103,7 +102,7 @@ BytePairModel read_byte_pair(const json& root, const std::vector<std::string>& p
     refuse("pre_tokenizer", split, where, "ByteLevel, or Digits and ByteLevel in a Sequence");
   }
   read_byte_level(split, result, where + ": pre_tokenizer");
-  result.merges = read_merges(array_field(model, "merges", place), pieces, place + ".merges");
+  result.merges = read_merges(array_field(model, "merges", place), ids, place + ".merges");
   result.ignore_merges = bool_field(model, "ignore_merges", false, place);
   result.fuse_unknown = bool_field(model, "fuse_unk", false, place);
   if (const json unknown = model.value("unk_token", json()); !unknown.is_null()) {
@@ -183,30 +182,20 @@ void read_added_tokens(const json& list, TokenizerDefinition& definition,
                        const std::string& where) {
   if (list.is_null()) return;
   if (!list.is_array()) throw Error("expected a list", where);
-  TokenIds known;
-  for (std::size_t i = 0; i < definition.pieces.size(); ++i) {
-    known.emplace(definition.pieces[i], static_cast<std::int32_t>(i));
-  }
   for (std::size_t i = 0; i < list.size(); ++i) {
     const std::string place = where + "[" + std::to_string(i) + "]";
-    AddedToken token = read_added_token(list[i], place);
-    token.id = integer_field(list[i], "id", -1, place);
-    const auto size = static_cast<std::int32_t>(definition.pieces.size());
-    const auto [entry, is_new] = known.emplace(token.content, size);
-    if (is_new) definition.pieces.push_back(token.content);
-    if (token.id != entry->second) {
-      throw Error("added token \"" + token.content + "\" says id " + std::to_string(token.id) +
-                      " but the vocabulary gives it " + std::to_string(entry->second),
+    const AddedToken token = read_added_token(list[i], place);
+    const std::int32_t id = integer_field(list[i], "id", -1, place);
+    const std::size_t before = definition.added.size();
+    const std::int32_t given = definition.add(token);
+    if (definition.added.size() == before) {
+      throw Error("added token \"" + token.content + "\" is there twice", place);
+    }
+    if (id != given) {
+      throw Error("added token \"" + token.content + "\" says id " + std::to_string(id) +
+                      " but the vocabulary gives it " + std::to_string(given),
                   place);
     }
-    definition.added.push_back(std::move(token));
-  }
-  const auto by_id = [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; };
-  std::sort(definition.added.begin(), definition.added.end(), by_id);
-  const auto same = [](const AddedToken& a, const AddedToken& b) { return a.id == b.id; };
-  const auto twice = std::adjacent_find(definition.added.begin(), definition.added.end(), same);
-  if (twice != definition.added.end()) {
-    throw Error("added token \"" + twice->content + "\" is there twice", where);
   }
 }
 
@@ -244,18 +233,11 @@ std::vector<std::string> read_vocabulary(const json& object, const std::string& 
     }
     pieces[at] = token;
   }
-  if (pieces.empty()) throw Error("the vocabulary is empty", where);
   return pieces;
 }
 
-std::vector<BytePairModel::Merge> read_merges(const json& list,
-                                              const std::vector<std::string>& pieces,
+std::vector<BytePairModel::Merge> read_merges(const json& list, const TokenIds& ids,
                                               const std::string& where) {
-  TokenIds ids;
-  ids.reserve(pieces.size());
-  for (std::size_t i = 0; i < pieces.size(); ++i) {
-    if (!pieces[i].empty()) ids.emplace(pieces[i], static_cast<std::int32_t>(i));
-  }
   std::vector<BytePairModel::Merge> merges;
   merges.reserve(list.size());
   for (std::size_t i = 0; i < list.size(); ++i) {
@@ -290,16 +272,15 @@ TokenizerDefinition read_tokenizer_json(const json& root, const std::string& whe
   const json& model = object_field(root, "model", where);
   TokenizerDefinition definition;
   definition.where = where;
-  definition.pieces =
-      read_vocabulary(object_field(model, "vocab", where + ": model"), where + ": model.vocab");
-  definition.model_size = static_cast<std::int32_t>(definition.pieces.size());
+  definition.set_pieces(
+      read_vocabulary(object_field(model, "vocab", where + ": model"), where + ": model.vocab"));
   // Old files leave the model's type out.
   const std::string type = string_field(model, "type", where + ": model",
                                         model.contains("merges") ? "BPE" : "WordPiece");
   if (type == "WordPiece") {
     definition.model = read_word_piece(root, where);
   } else if (type == "BPE") {
-    definition.model = read_byte_pair(root, definition.pieces, where);
+    definition.model = read_byte_pair(root, definition.ids, where);
   } else {
     refuse("model.type", type, where, "WordPiece, BPE");
   }

@@ -20,8 +20,8 @@ Json flags_of(const AddedToken& token) {
 
 Json added_tokens(const TokenizerDefinition& definition) {
   Json list = Json::array();
-  for (const AddedToken& token : definition.added) {
-    Json entry = {{"id", token.id}};
+  for (const auto& [id, token] : definition.added) {
+    Json entry = {{"id", id}};
     entry.update(flags_of(token));
     list.push_back(entry);
   }
@@ -164,8 +164,8 @@ std::string write_tokenizer_json(const TokenizerDefinition& definition) {
 
 std::string write_tokenizer_config(const TokenizerDefinition& definition) {
   Json added = Json::object();
-  for (const AddedToken& token : definition.added) {
-    added[std::to_string(token.id)] = flags_of(token);
+  for (const auto& [id, token] : definition.added) {
+    added[std::to_string(id)] = flags_of(token);
   }
   Json json = {{"tokenizer_class", "PreTrainedTokenizerFast"},
                {"clean_up_tokenization_spaces", definition.clean_up_spaces},
