@@ -11,6 +11,9 @@
 
 namespace blip2 {
 
+// More values than this are refused: some 50,000 tensors; bounds memory.
+constexpr std::size_t kMaxPickleValues = 1u << 20;
+
 // A storage that a pickle refers to by key; its bytes lie elsewhere in the file.
 struct PickledStorage {
   DType dtype = DType::u8;
