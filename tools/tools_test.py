@@ -1,5 +1,6 @@
 """The tools' own rules, on small cases."""
 
+import base64
 import json
 import pathlib
 import sys
@@ -7,7 +8,11 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import check_layers  # noqa: E402
+import demo  # noqa: E402
+import demo_report  # noqa: E402
 import prepare_demo_data as demo_data  # noqa: E402
+import svg_chart  # noqa: E402
+import thumbnail  # noqa: E402
 
 
 def test_a_room_may_include_only_rooms_above_it():
@@ -57,3 +62,34 @@ def test_lines_are_json(tmp_path):
     records = [{"image": "a.png", "caption": "åland islands flag"}]
     assert demo_data.write_lines(tmp_path / "deep" / "a.jsonl", records) == 1
     assert json.loads((tmp_path / "deep" / "a.jsonl").read_text(encoding="utf-8")) == records[0]
+
+
+def test_terminal_pictures_have_the_files_colours(tmp_path):
+    png = base64.b64decode(  # 2 x 2: red, green, half-transparent blue, transparent
+        "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAYAAABytg0kAAAAFUlEQVR4nGP4z8DwHwyBdAMnJycDAD2o"
+        "BZdoFpWVAAAAAElFTkSuQmCC")
+    (tmp_path / "a.png").write_bytes(png)
+    assert thumbnail.read_png(tmp_path / "a.png") == [[(255, 0, 0), (0, 255, 0)],
+                                                      [(127, 127, 255), (255, 255, 255)]]
+
+
+def test_chart_scales_and_names_its_lines():
+    chart = svg_chart.line_chart({"loss <1>": [(0, 2.0), (10, 1.0), (20, float("nan"))]}, "step")
+    assert "loss &lt;1&gt;" in chart and chart.count("<path") == 1 and "nan" not in chart
+    assert svg_chart.nice_ticks(0, 9.5) == [0, 2, 4, 6, 8, 10]
+    assert "nothing" in svg_chart.line_chart({}, "step")
+
+
+def test_log_lines_become_series(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 1, "lr": 0.1, "loss": 2.5, "itc": 1, "samples_per_second": 9}\n'
+                   '{"step": 1, "validation_loss": 3}\n')
+    assert demo_report.read_log(log) == {"loss": [(1, 2.5)], "itc": [(1, 1)],
+                                         "validation_loss": [(1, 3)]}
+
+
+def test_best_matches_come_first():
+    lines = [{"image": "a", "text": t, "itc": c, "itm": m}
+             for t, c, m in (("x", 0.5, 0.1), ("y", 0.4, 0.9), ("z", 0.1, 0.2))]
+    assert [line["text"] for line in demo.best(lines, "image", "a", 2)] == ["y", "x"]
+    assert demo.best(lines, "image", "b") == []
