@@ -1,0 +1,57 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace blip2 {
+
+// A picture of a report: a file's bytes (JPEG, PNG or WebP) and the lines under it.
+struct ReportPicture {
+  std::string file;
+  std::vector<std::string> lines;
+};
+
+// One line of a chart: points (x, y) in order of x; points that are not finite leave a gap.
+struct ReportSeries {
+  std::string name;
+  std::vector<std::pair<double, double>> points;
+};
+
+// A self-contained HTML page, built from top to bottom: pictures lie in it as data: URIs, charts as
+// inline SVG, and nothing is fetched when it is viewed. All texts are escaped.
+class HtmlReport {
+ public:
+  explicit HtmlReport(const std::string& title);
+
+  void heading(const std::string& text);
+  void paragraph(const std::string& text);
+  void preformatted(const std::string& text);
+  // Cells that are numbers are set flush right. Rows may be shorter than the header.
+  void table(const std::vector<std::string>& header,
+             const std::vector<std::vector<std::string>>& rows);
+  // Throws Error if a file is none of the three formats.
+  void pictures(std::span<const ReportPicture> pictures);
+  void line_chart(const std::string& title, const std::string& x_label, const std::string& y_label,
+                  std::span<const ReportSeries> series);
+
+  // The whole page.
+  std::string html() const;
+
+ private:
+  std::string title_, body_;
+};
+
+// Text as HTML: & < > " ' as entities, control characters and broken UTF-8 as U+FFFD.
+std::string escape_html(std::string_view text);
+
+// "data:image/png;base64,..." of a JPEG, PNG or WebP file; Error for others.
+std::string data_uri(std::string_view file);
+
+// An SVG element: axes with round ticks, one coloured line a series, a legend.
+std::string svg_line_chart(const std::string& x_label, const std::string& y_label,
+                           std::span<const ReportSeries> series);
+
+}  // namespace blip2
