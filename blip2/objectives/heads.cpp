@@ -45,7 +45,7 @@ Stage1Heads::Stage1Heads(const QFormerConfig& config, std::int64_t projection_si
   text_projection = register_module("text_projection", Linear(config.hidden_size, projection_size));
   itm_head = register_module("itm_head", Linear(config.hidden_size, 2));
   cls = register_module("cls", GenerationHead(config));
-  temperature = register_parameter("temperature", at::tensor(0.07f));
+  temperature = register_parameter("temperature", at::full({}, 0.07));
   const at::NoGradGuard no_grad;
   std::uint64_t index = 0;
   for (const auto& parameter : named_parameters()) {

@@ -61,9 +61,11 @@ Tensor bias_gradient(const Tensor& logits_gradient) {
 
 // The gradients are made in the forward pass, chunk by chunk, and scaled in the backward pass.
 struct VocabularyFunction : torch::autograd::Function<VocabularyFunction> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& hidden, const Tensor& words,
-                        const Tensor& bias, const Tensor& compute_words, const Tensor& targets,
-                        double smoothing, bool train_words, bool train, const Tensor& hits) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& hidden, const MaybeTensor& words,
+                        const MaybeTensor& maybe_bias, const Tensor& compute_words,
+                        const Tensor& targets, double smoothing, bool train_words, bool train,
+                        const Tensor& hits) {
+    const Tensor bias = maybe_bias.value_or(Tensor());
     const std::int64_t rows = hidden.size(0);
     Tensor hidden_gradient, words_gradient, bias_sums;
     if (train) hidden_gradient = at::empty_like(hidden);
@@ -157,7 +159,7 @@ TokenLoss vocabulary_loss(const at::Tensor& hidden, const at::Tensor& words,
   const bool train = at::GradMode::is_enabled() && (train_words || hidden.requires_grad());
   const at::Tensor hits = at::zeros({}, at::kLong);
   const at::Tensor loss =
-      VocabularyFunction::apply(rows.contiguous(), words, bias, compute_words, wanted,
+      VocabularyFunction::apply(rows.contiguous(), maybe(words), maybe(bias), compute_words, wanted,
                                 label_smoothing, train_words, train, hits);
   return {loss, wanted.numel(), hits.item<double>() / static_cast<double>(wanted.numel())};
 }

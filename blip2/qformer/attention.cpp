@@ -56,26 +56,18 @@ kernels::Attention<T> arguments(const Sources& from, const Tensor& segments, std
           .log_total = data_of<float>(log_total)};
 }
 
-Tensor f32_zeros(const Tensor& like) {
-  return like.defined() ? at::zeros(like.sizes(), like.options().dtype(at::kFloat)) : Tensor();
-}
-
-// f32 sums in the compute type.
-Tensor lowered(const Tensor& sums, at::ScalarType type) {
-  if (!sums.defined() || type == at::kFloat) return sums;
-  Tensor out = at::empty(sums.sizes(), sums.options().dtype(type));
-  at::parallel_for(0, sums.numel(), 1 << 15, [&](std::int64_t begin, std::int64_t end) {
-    kernels::table<kernels::bf16>().from_float(data_of<float>(sums) + begin,
-                                               data_of<kernels::bf16>(out) + begin, end - begin);
-  });
-  return out;
+// The gradient of an input; only self-attention's external matrix has columns (its queries') that
+// the kernel does not write.
+Tensor room_for(const Tensor& input) {
+  return input.defined() ? at::empty_like(input) : Tensor();
 }
 
 // Inputs: queries [M, >= D], keys [K, ...] (undefined: the queries' own matrix), external.
 struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& queries, const Tensor& keys,
-                        const Tensor& external, const Tensor& segments, std::int64_t out_rows,
+  static Tensor forward(AutogradContext* ctx, const Tensor& queries, const MaybeTensor& own_keys,
+                        const MaybeTensor& outside, const Tensor& segments, std::int64_t out_rows,
                         std::int64_t width, std::int64_t heads, double dropout, std::int64_t seed) {
+    const Tensor keys = own_keys.value_or(Tensor()), external = outside.value_or(Tensor());
     const Sources from = sources(queries, keys, external, width);
     Tensor out = at::empty({out_rows, width}, queries.options());
     const Tensor log_total = at::empty({heads, out_rows}, queries.options().dtype(at::kFloat));
@@ -97,36 +89,35 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
     const Tensor &out = saved[4], gradient = gradients[0].contiguous();
     const std::int64_t heads = ctx->saved_data["heads"].toInt(), width = out.size(1);
     const Sources from = sources(saved[0], saved[1], saved[2], width);
-    const Tensor queries = f32_zeros(saved[0]), external = f32_zeros(saved[2]);
-    const Tensor keys = saved[1].defined() ? f32_zeros(saved[1]) : queries;
+    const Tensor queries = room_for(saved[0]);
+    const Tensor external = saved[2].defined() ? at::zeros_like(saved[2]) : Tensor();
+    const Tensor keys = saved[1].defined() ? room_for(saved[1]) : queries;
     with_kernel_type(out.scalar_type(), [&]<typename T>() {
-      float* k = data_of<float>(keys) + from.key_column;
-      float* outside = external.defined() ? data_of<float>(external) + from.key_column : nullptr;
+      T* k = data_of<T>(keys) + from.key_column;
+      T* outside = external.defined() ? data_of<T>(external) + from.key_column : nullptr;
       const kernels::AttentionGradient<T> args{
           .forward = arguments<T>(from, saved[3], heads, ctx->saved_data["dropout"].toDouble(),
                                   ctx->saved_data["seed"].toInt(), out, saved[5]),
           .out_gradient = data_of<T>(gradient),
-          .q = data_of<float>(queries),
+          .q = data_of<T>(queries),
           .k = k,
           .v = k + width,
           .external_k = outside,
           .external_v = outside ? outside + width : nullptr,
           .q_stride = queries.stride(0),
           .kv_stride = keys.stride(0),
-          .external_stride = external.defined() ? external.stride(0) : 0};
+          .external_stride = external.defined() ? external.stride(0) : 0,
+          .q_rows = queries.size(0),
+          .kv_rows = keys.size(0),
+          .external_rows = external.defined() ? external.size(0) : 0};
       at::parallel_for(0, heads, 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t h = begin; h < end; ++h) kernels::table<T>().attend_backward(args, h);
       });
     });
-    const at::ScalarType type = out.scalar_type();
-    return {lowered(queries, type),
-            saved[1].defined() ? lowered(keys, type) : Tensor(),
-            lowered(external, type),
-            Tensor(),
-            Tensor(),
-            Tensor(),
-            Tensor(),
-            Tensor(),
+    return {queries,  saved[1].defined() ? keys : Tensor(),
+            external, Tensor(),
+            Tensor(), Tensor(),
+            Tensor(), Tensor(),
             Tensor()};
   }
 
@@ -142,7 +133,7 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
 at::Tensor self_attention(const at::Tensor& qkv, const at::Tensor& external,
                           const std::vector<kernels::Segment>& segments, std::int64_t out_rows,
                           std::int64_t heads, const Dropout& dropout) {
-  return AttentionFunction::apply(qkv, at::Tensor(), external, as_bytes(segments), out_rows,
+  return AttentionFunction::apply(qkv, MaybeTensor(), maybe(external), as_bytes(segments), out_rows,
                                   qkv.size(1) / 3, heads, dropout.probability,
                                   static_cast<std::int64_t>(dropout.seed));
 }
@@ -150,8 +141,8 @@ at::Tensor self_attention(const at::Tensor& qkv, const at::Tensor& external,
 at::Tensor cross_attention(const at::Tensor& queries, const at::Tensor& keys_values,
                            const std::vector<kernels::Segment>& segments, std::int64_t out_rows,
                            std::int64_t heads, const Dropout& dropout) {
-  return AttentionFunction::apply(queries, keys_values, at::Tensor(), as_bytes(segments), out_rows,
-                                  queries.size(1), heads, dropout.probability,
+  return AttentionFunction::apply(queries, maybe(keys_values), MaybeTensor(), as_bytes(segments),
+                                  out_rows, queries.size(1), heads, dropout.probability,
                                   static_cast<std::int64_t>(dropout.seed));
 }
 

@@ -27,10 +27,10 @@ Tensor column_sums(const Tensor& matrix) {
 
 struct DenseFunction : torch::autograd::Function<DenseFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
-                        const Tensor& bias, const Tensor& compute_weight,
-                        const Tensor& compute_bias) {
+                        const MaybeTensor& bias, const Tensor& compute_weight,
+                        const MaybeTensor& compute_bias) {
     ctx->save_for_backward({x, compute_weight});
-    ctx->saved_data["bias"] = bias.defined();
+    ctx->saved_data["bias"] = bias.has_value();
     return at::linear(x, compute_weight, compute_bias);
   }
 
@@ -102,32 +102,31 @@ Tensor sum_continuations(const Tensor& gradient, const Tensor& source, std::int6
 
 struct AddNormFunction : torch::autograd::Function<AddNormFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& a, const Tensor& bias, const Tensor& x,
-                        const Tensor& weight, const Tensor& offset, const Tensor& source,
+                        const Tensor& weight, const Tensor& offset, const MaybeTensor& source,
                         double eps, double dropout, std::int64_t seed) {
     const std::int64_t rows = a.size(0), width = a.size(1);
     Tensor y = at::empty_like(a);
     const Tensor statistics = at::empty({2, rows}, weight.options());
     with_kernel_type(a.scalar_type(), [&]<typename T>() {
-      const kernels::AddNorm<T> args{
-          .a = data_of<T>(a),
-          .x = data_of<T>(x),
-          .source = source.defined() ? data_of<std::int32_t>(source) : nullptr,
-          .bias = data_of<float>(bias),
-          .weight = data_of<float>(weight),
-          .offset = data_of<float>(offset),
-          .y = data_of<T>(y),
-          .mean = data_of<float>(statistics),
-          .scale = data_of<float>(statistics) + rows,
-          .width = width,
-          .eps = static_cast<float>(eps),
-          .dropout = static_cast<float>(dropout),
-          .seed = static_cast<std::uint64_t>(seed)};
+      const kernels::AddNorm<T> args{.a = data_of<T>(a),
+                                     .x = data_of<T>(x),
+                                     .source = source ? data_of<std::int32_t>(*source) : nullptr,
+                                     .bias = data_of<float>(bias),
+                                     .weight = data_of<float>(weight),
+                                     .offset = data_of<float>(offset),
+                                     .y = data_of<T>(y),
+                                     .mean = data_of<float>(statistics),
+                                     .scale = data_of<float>(statistics) + rows,
+                                     .width = width,
+                                     .eps = static_cast<float>(eps),
+                                     .dropout = static_cast<float>(dropout),
+                                     .seed = static_cast<std::uint64_t>(seed)};
       for_chunks(rows, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
         kernels::table<T>().add_norm(args, begin, end);
       });
     });
     ctx->saved_data["sum"] = a.detach();  // overwritten above, so not saved as an input
-    ctx->save_for_backward({statistics, weight, source});
+    ctx->save_for_backward({statistics, weight, source.value_or(Tensor())});
     ctx->saved_data["inputs"] = x.size(0);
     ctx->saved_data["dropout"] = dropout;
     ctx->saved_data["seed"] = seed;
@@ -204,8 +203,9 @@ Dense make_dense(const at::Tensor& weight, const at::Tensor& bias, at::ScalarTyp
 
 at::Tensor dense(const at::Tensor& x, const Dense& weights, bool with_bias) {
   const at::Tensor none;
-  return DenseFunction::apply(x, weights.weight, with_bias ? weights.bias : none,
-                              weights.compute_weight, with_bias ? weights.compute_bias : none);
+  return DenseFunction::apply(x, weights.weight, maybe(with_bias ? weights.bias : none),
+                              weights.compute_weight,
+                              maybe(with_bias ? weights.compute_bias : none));
 }
 
 at::Tensor gelu_of(const at::Tensor& u, const at::Tensor& bias) {
@@ -215,7 +215,8 @@ at::Tensor gelu_of(const at::Tensor& u, const at::Tensor& bias) {
 at::Tensor add_norm(const at::Tensor& a, const at::Tensor& bias, const at::Tensor& x,
                     const Continuation& rows, const at::Tensor& weight, const at::Tensor& offset,
                     double eps, const Dropout& dropout) {
-  const at::Tensor source = rows.identity ? at::Tensor() : index_tensor(rows.source);
+  const MaybeTensor source =
+      rows.identity ? std::nullopt : std::optional(index_tensor(rows.source));
   return AddNormFunction::apply(a, bias, x.contiguous(), weight, offset, source, eps,
                                 dropout.probability, static_cast<std::int64_t>(dropout.seed));
 }

@@ -136,17 +136,15 @@ struct LayerRun {
     at::Tensor y = self_attention(qkv, external, plan.self, plan.after_self.outputs(),
                                   config.num_attention_heads, attention(0));
     y = output(y, weights.output, x, plan.after_self, hidden(1));
-    std::vector<at::Tensor> parts;
-    if (plan.query_rows > 0) {
-      at::Tensor queries = y.narrow(0, 0, plan.self_query_rows);
-      if (weights.cross) queries = cross(queries, image_keys);
-      parts.push_back(feed_forward(queries, weights.queries, hidden(4)));
-    }
-    if (plan.text_rows > 0) {
-      const at::Tensor text = y.narrow(0, plan.self_query_rows, plan.text_rows);
-      parts.push_back(feed_forward(text, *weights.text, hidden(5)));
-    }
-    return parts.size() == 1 ? parts[0] : at::cat(parts);
+    if (plan.text_rows == 0) return queries_part(y, image_keys);
+    if (plan.query_rows == 0) return feed_forward(y, *weights.text, hidden(5));
+    const auto parts = y.split_with_sizes({plan.self_query_rows, plan.text_rows});
+    return at::cat(
+        {queries_part(parts[0], image_keys), feed_forward(parts[1], *weights.text, hidden(5))});
+  }
+
+  at::Tensor queries_part(const at::Tensor& y, const at::Tensor& image_keys) const {
+    return feed_forward(weights.cross ? cross(y, image_keys) : y, weights.queries, hidden(4));
   }
 
   at::Tensor cross(const at::Tensor& x, const at::Tensor& image_keys) const {

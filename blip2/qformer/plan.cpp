@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <tuple>
 
 namespace blip2 {
 namespace {
@@ -66,7 +67,17 @@ class Planner {
     inputs_ = plan.query_rows + plan.text_rows;
     settle(plan.after_self);
     settle(plan.after_cross);
+    gather_keys(plan.self);
+    gather_keys(plan.cross);
     return plan;
+  }
+
+  // Segments with the same keys become neighbours.
+  static void gather_keys(std::vector<Segment>& segments) {
+    std::stable_sort(segments.begin(), segments.end(), [](const Segment& a, const Segment& b) {
+      return std::tie(a.external, a.a_begin, a.b_begin, a.b_count) <
+             std::tie(b.external, b.a_begin, b.b_begin, b.b_count);
+    });
   }
 
   static void settle(Continuation& rows) {

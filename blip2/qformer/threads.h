@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <optional>
 
 #include "blip2/qformer/kernels/kernels.h"
 
@@ -16,6 +17,12 @@ auto with_kernel_type(at::ScalarType type, F&& f) {
   TORCH_CHECK(type == at::kFloat, "compute type must be f32 or bf16, got ", type);
   return f.template operator()<float>();
 }
+
+// Autograd functions take tensors that may be undefined as optionals.
+inline std::optional<at::Tensor> maybe(const at::Tensor& tensor) {
+  return tensor.defined() ? std::optional(tensor) : std::nullopt;
+}
+using MaybeTensor = std::optional<at::Tensor>;
 
 template <typename T>
 T* data_of(const at::Tensor& tensor) {

@@ -13,9 +13,15 @@ struct bf16 {
 
 // A block of query rows and the keys that it sees: `a` rows (of the external keys if `external`),
 // then `b` rows. With `causal`, query i sees b rows 0..i. Results go to rows from o_begin.
+// Neighbours with the same keys share the work of loading them.
 struct Segment {
   std::int32_t q_begin, q_count, o_begin, a_begin, a_count, b_begin, b_count;
   bool causal, external;
+
+  bool same_keys(const Segment& other) const {
+    return a_begin == other.a_begin && a_count == other.a_count && b_begin == other.b_begin &&
+           b_count == other.b_count && external == other.external;
+  }
 };
 
 // Row r of a matrix is at data + r * stride; head h's columns begin at h * head_size.
@@ -31,13 +37,15 @@ struct Attention {
   float* log_total;  // [heads, out_rows] log of the softmax's denominator
 };
 
-// Gradients are added to, in f32; strides as the matrices' own.
+// Gradients of one head's columns are written, summed over segments in f32. Rows of the gradients
+// are all rows of the matrices; strides are the gradients' own.
 template <typename T>
 struct AttentionGradient {
   Attention<T> forward;
   const T* out_gradient;
-  float *q, *k, *v, *external_k, *external_v;
+  T *q, *k, *v, *external_k, *external_v;
   std::int64_t q_stride, kv_stride, external_stride;
+  std::int64_t q_rows, kv_rows, external_rows;
 };
 
 // y = LayerNorm(dropout(a + bias) + x[source]); `a` is replaced by the sum.
