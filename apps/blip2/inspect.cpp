@@ -30,7 +30,7 @@ ordered_json metadata_of(const TensorFile& file) {
     for (const auto& [key, value] : safetensors->metadata()) result[key] = value;
   }
   if (const auto* gguf = dynamic_cast<const GgufFile*>(&file)) {
-    for (const auto& [key, value] : gguf->describe_metadata()) result[key] = value;
+    for (const auto& [key, value] : gguf->metadata()) result[key] = blip2::describe(value);
   }
   return result;
 }
@@ -48,7 +48,7 @@ ordered_json describe_tensors(const TensorFile& file) {
   return {{"elements", elements}, {"tensors", std::move(tensors)}};
 }
 
-ordered_json describe(const fs::path& path) {
+ordered_json describe_path(const fs::path& path) {
   ordered_json result{{"path", path.string()}};
   if (fs::is_directory(path)) {
     if (fs::exists(path / "config.json")) {
@@ -92,7 +92,7 @@ void add_inspect(CLI::App& app) {
       ->required();
   add_json_flag(*verb, options->json);
   verb->callback([options] {
-    const ordered_json found = describe(options->path);
+    const ordered_json found = describe_path(options->path);
     if (options->json) {
       print_json(found);
     } else {

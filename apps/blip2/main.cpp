@@ -36,8 +36,10 @@ bool given(const std::vector<std::string>& arguments, const std::string& option)
 // that the command line beats the environment and the environment beats the configuration file.
 std::vector<std::string> with_environment(const CLI::App& app, std::vector<std::string> arguments) {
   if (arguments.empty()) return arguments;
-  const CLI::App* verb = app.get_subcommand_no_throw(arguments[0]);
-  if (verb == nullptr) return arguments;
+  const auto verbs =
+      app.get_subcommands([&](const CLI::App* verb) { return verb->check_name(arguments[0]); });
+  if (verbs.empty()) return arguments;
+  const CLI::App* verb = verbs.front();
   std::vector<std::string> added;
   for (const CLI::Option* option : verb->get_options()) {
     if (option->get_lnames().empty() || option->get_lnames()[0] == "help") continue;

@@ -127,7 +127,8 @@ void write_weight_index(const fs::path& folder) {
   std::int64_t bytes = 0;
   for (const char* name : {kVisionFile, kLanguageFile, kBridgeFile}) {
     if (!fs::exists(folder / name)) continue;
-    for (const TensorView& tensor : open_safetensors(folder / name)->tensors()) {
+    const auto file = open_safetensors(folder / name);
+    for (const TensorView& tensor : file->tensors()) {
       map[tensor.name] = name;
       bytes += static_cast<std::int64_t>(tensor.data.size());
     }

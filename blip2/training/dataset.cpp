@@ -64,8 +64,11 @@ std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe,
   FeatureKey key;
   key.encoder = hash_module(encoder) + " " + encoder.config().to_json().dump();
   key.preprocessing = preprocessing;
-  key.augmentation = augmentation_of(recipe);
-  key.seed = static_cast<std::uint64_t>(recipe.seed);
+  // Plain pictures do not depend on how views would be drawn: all such recipes share them.
+  if (recipe.data.views > 0) {
+    key.augmentation = augmentation_of(recipe);
+    key.seed = static_cast<std::uint64_t>(recipe.seed);
+  }
   key.positions = encoder.positions();
   key.width = encoder.width();
   key.storage = storage_type(recipe);

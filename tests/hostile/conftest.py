@@ -1,0 +1,10 @@
+import importlib.util
+import pathlib
+
+# The program's fixtures are those of the integration tests.
+_path = pathlib.Path(__file__).resolve().parents[1] / "integration" / "conftest.py"
+_spec = importlib.util.spec_from_file_location("integration_fixtures", _path)
+_module = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_module)
+init, pictures, program, run, run_json = (
+    getattr(_module, name) for name in ("init", "pictures", "program", "run", "run_json"))

@@ -1,0 +1,159 @@
+"""Every verb of the program on a model that it has trained itself, by the documented contract."""
+
+import json
+
+import numpy
+import pytest
+from safetensors.numpy import load_file
+
+
+def test_training_leaves_a_log_and_a_model(stage1, stage2):
+    for folder, steps in ((stage1, 6), (stage2, 6)):
+        lines = [json.loads(line) for line in (folder / "log.jsonl").open()]
+        logged = [line for line in lines if "loss" in line]
+        assert [line["step"] for line in logged] == list(range(1, steps + 1))
+        assert {"step", "epoch", "lr", "loss", "samples_per_second"} <= set(logged[0])
+        assert all(numpy.isfinite(line["loss"]) for line in logged)
+        for name in ("config.json", "model.safetensors.index.json", "preprocessor_config.json",
+                     "tokenizer.json", "qformer_tokenizer/tokenizer.json"):
+            assert (folder / name).exists(), name
+    assert {"itc", "itm", "itg"} <= set(logged[0]) or "validation_loss" not in logged[0]
+    first = [json.loads(line) for line in (stage1 / "log.jsonl").open()]
+    assert any("validation_loss" in line for line in first)
+    assert {"itc", "itm", "itg"} <= set(first[0])
+
+
+def test_caption(run_json, stage2, pictures):
+    images = sorted(pictures.glob("*.png"))[:3]
+    lines = run_json("caption", "--model", stage2, "--max-new-tokens", 5, *images)
+    assert [line["image"] for line in lines] == [str(image) for image in images]
+    for line in lines:
+        assert set(line) == {"image", "text", "tokens", "score"}
+        assert 0 < len(line["tokens"]) <= 5
+    listed = pictures / "list.txt"
+    listed.write_text("".join(f"{image}\n" for image in images))
+    again = run_json("caption", "--model", stage2, "--max-new-tokens", 5, "--images-from", listed)
+    assert again == lines
+
+
+def test_a_batch_answers_as_its_pictures_alone(run_json, stage2, pictures):
+    images = sorted(pictures.glob("*.png"))[:5]
+    options = ("--model", stage2, "--beams", 3, "--max-new-tokens", 8)
+    together = run_json("caption", *options, "--batch-size", 5, *images)
+    alone = [run_json("caption", *options, image)[0] for image in images]
+    assert [line["tokens"] for line in together] == [line["tokens"] for line in alone]
+
+
+def test_sampling_follows_the_seed(run_json, stage2, pictures):
+    image = sorted(pictures.glob("*.png"))[0]
+    options = ("caption", "--model", stage2, "--beams", 1, "--sample", "--temperature", 1.5,
+               "--max-new-tokens", 10)
+    first = run_json(*options, "--seed", 1, image)
+    assert run_json(*options, "--seed", 1, image) == first
+    assert run_json(*options, "--seed", 2, image) != first
+
+
+def test_vqa(run_json, stage2, pictures):
+    image = sorted(pictures.glob("*.png"))[0]
+    [line] = run_json("vqa", "--model", stage2, "--question", "what color is it?", image)
+    assert set(line) == {"image", "question", "answer", "tokens", "score"}
+    lines = run_json("vqa", "--model", stage2, "--questions-from", pictures / "vqa.jsonl")
+    records = [json.loads(text) for text in (pictures / "vqa.jsonl").open()]
+    assert [one["question"] for one in lines] == [record["question"] for record in records]
+
+
+def test_chat_keeps_the_dialogue(run, stage2, pictures):
+    image = sorted(pictures.glob("*.png"))[0]
+    done = run("chat", "--model", stage2, "--json", "--max-new-tokens", 3, image,
+               input="what is it?\nwhat color is it?\n\n")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["question"] for line in lines] == ["what is it?", "what color is it?"]
+
+
+@pytest.mark.parametrize("model", ["stage1", "stage2"])
+def test_match_and_embed(run_json, run, model, stage1, pictures, tmp_path, request):
+    folder = request.getfixturevalue(model)  # a stage-2 model keeps its stage-1 model
+    images = sorted(pictures.glob("*.png"))[:2]
+    lines = run_json("match", "--model", folder, "--text", "a red circle", "--text", "a cat", *images)
+    assert [(line["image"], line["text"]) for line in lines] == [
+        (str(image), text) for image in images for text in ("a red circle", "a cat")]
+    assert all(-1 <= line["itc"] <= 1 and 0 <= line["itm"] <= 1 for line in lines)
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a red circle\na cat\n")
+    run("embed", "--model", folder, "--texts", texts, "--output", tmp_path / "e.safetensors", *images)
+    vectors = load_file(tmp_path / "e.safetensors")
+    cosine = numpy.einsum("nqe,me->nmq", vectors["image_embeds"], vectors["text_embeds"]).max(-1)
+    assert numpy.allclose(cosine.ravel(), [line["itc"] for line in lines], atol=1e-5)
+
+
+def test_eval(run_json, stage2, pictures):
+    [result] = run_json("eval", "--model", stage2, "--task", "retrieval", "--data",
+                        pictures / "val.jsonl")
+    for scores in (result, result["itc_only"]):
+        for way in ("image_to_text", "text_to_image"):
+            assert 0 <= scores[way]["r1"] <= scores[way]["r5"] <= scores[way]["r10"] <= 1
+    [result] = run_json("eval", "--model", stage2, "--task", "vqa", "--data", pictures / "vqa.jsonl")
+    answers = run_json("vqa", "--model", stage2, "--beams", 1, "--length-penalty", 1,
+                       "--max-new-tokens", 20, "--questions-from", pictures / "vqa.jsonl")
+    records = [json.loads(text) for text in (pictures / "vqa.jsonl").open()]
+    right = [line["answer"] == record["answer"] for line, record in zip(answers, records)]
+    assert result == {"accuracy": pytest.approx(numpy.mean(right)), "questions": len(records)}
+    [result] = run_json("eval", "--model", stage2, "--task", "caption", "--data",
+                        pictures / "val.jsonl")
+    assert 0 <= result["exact"] <= 1
+
+
+def test_tokenize_equals_transformers(run_json, init):
+    from transformers import AutoTokenizer
+
+    texts = ["Question: what color is it? Short answer:", "Grüße, 東京 123!"]
+    for which, folder in (("llm", init), ("qformer", init / "qformer_tokenizer")):
+        reference = AutoTokenizer.from_pretrained(folder)
+        lines = run_json("tokenize", "--model", init, "--which", which,
+                         *[word for text in texts for word in ("--text", text)])
+        assert [line["ids"] for line in lines] == [reference(text)["input_ids"] for text in texts]
+        assert lines[0]["pieces"] == reference.convert_ids_to_tokens(lines[0]["ids"])
+
+
+def test_preprocess_equals_pillow(run_json, init, pictures, pixels, tmp_path):
+    image = sorted(pictures.glob("*.png"))[0]
+    [line] = run_json("preprocess", "--model", init, image, "--output", tmp_path / "p.safetensors")
+    assert line == {"shape": [1, 3, 224, 224]}
+    values = load_file(tmp_path / "p.safetensors")["pixel_values"]
+    assert numpy.abs(values - pixels(image)).max() <= 1e-6
+
+
+def test_inspect(run_json, init):
+    [model] = run_json("inspect", init)
+    names = {tensor["name"] for tensor in model["tensors"]}
+    assert {"query_tokens", "qformer.encoder.layer.0.crossattention.attention.key.weight",
+            "language_model.model.embed_tokens.weight", "itm_head.weight"} <= names
+    assert model["config"]["model_type"] == "blip-2"
+    [file] = run_json("inspect", init / "model-vision.safetensors")
+    assert file["elements"] > 3e6
+
+
+def test_convert_changes_the_precision(run, run_json, stage2, pictures, tmp_path):
+    run("convert", stage2, tmp_path / "f32", "--weights", "f32")
+    [model] = run_json("inspect", tmp_path / "f32")
+    language = [t for t in model["tensors"] if t["name"].startswith("language_model.")]
+    assert {tensor["dtype"] for tensor in language} == {"F32"}
+    image = sorted(pictures.glob("*.png"))[0]
+    assert run_json("caption", "--model", tmp_path / "f32", "--precision", "bf16", image) == run_json(
+        "caption", "--model", stage2, image)
+
+
+def test_options_beat_variables_beat_the_file(run_json, stage2, pictures, tmp_path):
+    image = sorted(pictures.glob("*.png"))[0]
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[caption]\nmax-new-tokens = 2\nbeams = 1\n")
+
+    def count(*words, env=None):
+        line = ("--config", settings, "caption", "--model", stage2, "--min-new-tokens", 2, *words,
+                image)
+        return len(run_json(*line, env=env)[0]["tokens"])
+
+    assert count() == 2
+    assert count(env={"BLIP2_MAX_NEW_TOKENS": "3", "BLIP2_MIN_NEW_TOKENS": "3"}) <= 3
+    assert count("--max-new-tokens", 4, "--min-new-tokens", 4,
+                 env={"BLIP2_MAX_NEW_TOKENS": "3"}) == 4
