@@ -75,7 +75,6 @@ int main(int argc, char** argv) {
     std::cerr << "language_bench MODEL.gguf [bf16|f32]\n";
     return 2;
   }
-  at::set_num_threads(2);
   const auto dtype = argc > 2 && std::string(argv[2]) == "f32" ? at::kFloat : at::kBFloat16;
   const auto model = load_llama_gguf(open_gguf(argv[1]), dtype);
   const double decode = decode_speed(model, 1), decode8 = decode_speed(model, 8);

@@ -55,7 +55,7 @@ class Chain {
 // 0 leads to 1 (0.5) or 2 (0.4); 1 is unsure of what follows, 2 ends (token 3) surely.
 Chain garden_path() {
   return Chain({{0.05, 0.5, 0.4, 0.05},
-                {0.3, 0.2, 0.2, 0.3},
+                {0.25, 0.2, 0.2, 0.35},
                 {0.02, 0.02, 0.02, 0.94},
                 {0.25, 0.25, 0.25, 0.25}});
 }
@@ -72,8 +72,8 @@ TEST(Generate, GreedyTakesTheMostProbableToken) {
   const auto logits = chain.start({0, 2});
   const auto answers = generate(chain.step(), logits, three_tokens());
   ASSERT_EQ(answers.size(), 2u);
-  EXPECT_THAT(answers[0][0].tokens, ElementsAre(1, 0, 1));
-  EXPECT_NEAR(answers[0][0].score, std::log(0.5 * 0.3 * 0.5) / 3, 1e-5);
+  EXPECT_THAT(answers[0][0].tokens, ElementsAre(1, 3));
+  EXPECT_NEAR(answers[0][0].score, std::log(0.5 * 0.35) / 2, 1e-5);
   EXPECT_THAT(answers[1][0].tokens, ElementsAre(3));
   EXPECT_NEAR(answers[1][0].score, std::log(0.94), 1e-5);
 }
@@ -89,7 +89,7 @@ TEST(Generate, BeamSearchFindsTheMoreProbableSequence) {
   EXPECT_THAT(answers[0][0].tokens, ElementsAre(2, 3));
   EXPECT_NEAR(answers[0][0].score, std::log(0.4 * 0.94), 1e-5);
   EXPECT_THAT(answers[0][1].tokens, ElementsAre(1, 3));
-  EXPECT_NEAR(answers[0][1].score, std::log(0.5 * 0.3), 1e-5);
+  EXPECT_NEAR(answers[0][1].score, std::log(0.5 * 0.35), 1e-5);
 }
 
 TEST(Generate, NoEndBeforeTheMinimum) {

@@ -121,7 +121,6 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    at::set_num_threads(2);
     const std::string command = argv[1];
     const auto model =
         open_model(argv[2], std::string(argv[3]) == "bf16" ? at::kBFloat16 : at::kFloat);

