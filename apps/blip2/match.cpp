@@ -57,7 +57,10 @@ void add_match(CLI::App& app) {
   auto options = std::make_shared<MatchOptions>();
   add_run_options(*verb, options->run);
   add_image_inputs(*verb, options->inputs);
-  verb->add_option("--text", options->texts, "A text (may be repeated)")->required();
+  verb->add_option("--text", options->texts, "A text (may be repeated)")
+      ->required()
+      ->take_all()
+      ->allow_extra_args(false);  // what follows is a picture
   verb->footer(
       "itc: image-text contrast, the cosine in [-1, 1] between the text's vector and the "
       "picture's\n"
