@@ -7,8 +7,8 @@ SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.h' '*.cpp
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-build:  ## the program: build/blip2
-	tools/setup.sh build
+build:  ## the program build/blip2, and build/tiny, an untrained model to start from
+	tools/setup.sh demo
 	tools/build.sh blip2
 
 test:  ## set up, build and run every test (unit, parity, integration, hostile files)

@@ -13,3 +13,8 @@ fi
 [ -f build/build.ninja ] || cmake --preset release "${options[@]}" >&2
 [ "${1:-}" = --configure ] && exit
 cmake --build build --parallel "${JOBS:-$(nproc)}" ${1:+--target "$@"}
+
+# The untrained model that recipes/tiny_stage*.toml start from, once its parts are there.
+if [ -x build/blip2 ] && [ -e .cache/models/all-minilm-l6-v2 ] && [ ! -e build/tiny/config.json ]; then
+    build/blip2 convert recipes/tiny_model.toml build/tiny
+fi

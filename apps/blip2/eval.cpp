@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -9,18 +10,24 @@
 #include "apps/blip2/retrieval_eval.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/base/error.h"
+#include "blip2/base/file.h"
 #include "blip2/base/progress.h"
 #include "blip2/data/records.h"
+#include "blip2/evaluation/caption_metrics.h"
 #include "blip2/evaluation/exact_match.h"
+#include "blip2/evaluation/html_report.h"
+#include "blip2/evaluation/vqa_accuracy.h"
 #include "blip2/model/prompts.h"
 
 namespace blip2 {
 namespace {
 
+using nlohmann::ordered_json;
+
 struct EvalOptions {
   RunOptions run;
   GenerationOptions generation;
-  std::string task, data;
+  std::string task, data, report;
   std::int64_t batch_size = 32, rerank = 128;
 };
 
@@ -34,30 +41,87 @@ const std::vector<std::string>& right_answers(const Record& record, const EvalOp
   return vqa ? record.answers : record.captions;
 }
 
-// The share of records whose generated text equals a right one.
-double exact_share(const EvalOptions& options, const std::vector<Record>& records) {
-  const GenerationModel model = open_generation_model(options.run);
+std::vector<PromptedImage> prompts_of(const std::vector<Record>& records,
+                                      const Blip2Config& config) {
   std::vector<PromptedImage> prompts;
   for (const Record& record : records) {
-    right_answers(record, options);
-    prompts.push_back(
-        {record.image, record.is_question()
-                           ? fill_prompt(model.config().question_prompt, record.question)
-                           : model.config().caption_prompt});
+    prompts.push_back({record.image, record.is_question()
+                                         ? fill_prompt(config.question_prompt, record.question)
+                                         : config.caption_prompt});
   }
-  Progress progress(options.task, std::ssize(records));
-  std::int64_t right = 0;
-  generate_in_batches(model, prompts, options.generation, options.batch_size,
-                      [&](std::size_t i, const std::vector<GeneratedText>& texts) {
-                        right += equals_any(texts[0].text, right_answers(records[i], options));
-                        progress.update(static_cast<std::int64_t>(i) + 1);
-                      });
-  const double share = static_cast<double>(right) / static_cast<double>(records.size());
-  progress.finish(fmt::format("{:.2f} % exact", 100 * share));
-  return share;
+  return prompts;
 }
 
-void print_result(const EvalOptions& options, const nlohmann::ordered_json& result) {
+// The model's text for each record.
+std::vector<std::string> answers_of(const EvalOptions& options,
+                                    const std::vector<Record>& records) {
+  for (const Record& record : records) right_answers(record, options);
+  const GenerationModel model = open_generation_model(options.run);
+  Progress progress(options.task, std::ssize(records));
+  std::vector<std::string> answers;
+  generate_in_batches(model, prompts_of(records, model.config()), options.generation,
+                      options.batch_size,
+                      [&](std::size_t i, const std::vector<GeneratedText>& texts) {
+                        answers.push_back(texts[0].text);
+                        progress.update(static_cast<std::int64_t>(i) + 1);
+                      });
+  progress.finish();
+  return answers;
+}
+
+// The mean over records of score(answer, right answers).
+template <typename Score>
+double mean_score(const EvalOptions& options, const std::vector<Record>& records,
+                  const std::vector<std::string>& answers, const Score& score) {
+  double sum = 0;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    sum += static_cast<double>(score(answers[i], right_answers(records[i], options)));
+  }
+  return sum / static_cast<double>(records.size());
+}
+
+ordered_json score_answers(const EvalOptions& options, const std::vector<Record>& records,
+                           const std::vector<std::string>& answers) {
+  if (options.task == "vqa") {
+    return {{"accuracy", mean_score(options, records, answers, vqa_accuracy)},
+            {"questions", records.size()}};
+  }
+  std::vector<std::string> candidates;
+  std::vector<std::vector<std::string>> references;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    candidates.push_back(tokenise_caption(answers[i]));
+    auto& mine = references.emplace_back();
+    for (const std::string& text : records[i].captions) mine.push_back(tokenise_caption(text));
+  }
+  const CaptionScores scores = score_captions(candidates, references);
+  return {{"exact", mean_score(options, records, answers, equals_any)},
+          {"bleu", scores.bleu},
+          {"rouge_l", scores.rouge_l},
+          {"cider", scores.cider},
+          {"captions", records.size()}};
+}
+
+// The result and the first records as pictures with the right answer and the model's.
+void write_report(const EvalOptions& options, const ordered_json& result,
+                  const std::vector<Record>& records, const std::vector<std::string>& answers) {
+  constexpr std::size_t kShown = 60;
+  HtmlReport report("blip2 eval: " + options.task);
+  report.paragraph(fmt::format("Model {}, data {}.", options.run.model, options.data));
+  report.preformatted(result.dump(2));
+  std::vector<ReportPicture> pictures;
+  for (std::size_t i = 0; i < std::min(kShown, answers.size()); ++i) {
+    const auto& right = right_answers(records[i], options);
+    ReportPicture picture{read_file(records[i].image), {}};
+    if (records[i].is_question()) picture.lines.push_back(records[i].question);
+    picture.lines.push_back(answers[i]);
+    picture.lines.push_back(equals_any(answers[i], right) ? "right" : "it is: " + right.front());
+    pictures.push_back(std::move(picture));
+  }
+  report.pictures(pictures);
+  write_file(options.report, report.html());
+}
+
+void print_result(const EvalOptions& options, const ordered_json& result) {
   if (options.run.json) {
     print_json(result);
   } else {
@@ -67,16 +131,17 @@ void print_result(const EvalOptions& options, const nlohmann::ordered_json& resu
 
 void evaluate(const EvalOptions& options) {
   const auto file = read_records(options.data, RecordUse::train, {.share = 0});
+  ordered_json result;
+  std::vector<std::string> answers;
   if (options.task == "retrieval") {
     apply_threads(options.run.threads);
-    return print_result(options, evaluate_retrieval(options.run.model, file, options.rerank));
-  }
-  const double share = exact_share(options, file.records);
-  if (options.task == "vqa") {
-    print_result(options, {{"accuracy", share}, {"questions", file.records.size()}});
+    result = evaluate_retrieval(options.run.model, file, options.rerank);
   } else {
-    print_result(options, {{"exact", share}, {"captions", file.records.size()}});
+    answers = answers_of(options, file.records);
+    result = score_answers(options, file.records, answers);
   }
+  if (!options.report.empty()) write_report(options, result, file.records, answers);
+  print_result(options, result);
 }
 
 }  // namespace
@@ -91,6 +156,7 @@ void add_eval(CLI::App& app) {
       ->required()
       ->check(CLI::IsMember({"caption", "vqa", "retrieval"}));
   verb->add_option("--data", options->data, "JSONL data file")->required();
+  verb->add_option("--report", options->report, "HTML file to write: the result and some pictures");
   verb->add_option("--batch-size", options->batch_size, "Records at a time")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
