@@ -27,7 +27,7 @@ using nlohmann::ordered_json;
 struct EvalOptions {
   RunOptions run;
   GenerationOptions generation;
-  std::string task, data, report;
+  std::string task, data, report, fusion = "probability";
   std::int64_t batch_size = 32, rerank = 128;
 };
 
@@ -135,7 +135,8 @@ void evaluate(const EvalOptions& options) {
   std::vector<std::string> answers;
   if (options.task == "retrieval") {
     apply_threads(options.run.threads);
-    result = evaluate_retrieval(options.run.model, file, options.rerank);
+    const Fusion fusion = options.fusion == "lavis" ? Fusion::lavis : Fusion::probability;
+    result = evaluate_retrieval(options.run.model, file, options.rerank, fusion);
   } else {
     answers = answers_of(options, file.records);
     result = score_answers(options, file.records, answers);
@@ -162,6 +163,11 @@ void add_eval(CLI::App& app) {
       ->capture_default_str();
   verb->add_option("--rerank", options->rerank, "Candidates that matching re-ranks (retrieval)")
       ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  verb->add_option("--fusion", options->fusion,
+                   "Score of a re-ranked pair: probability (cosine / temperature + log matching "
+                   "probability) or lavis (cosine + matching logit)")
+      ->check(CLI::IsMember({"probability", "lavis"}))
       ->capture_default_str();
   verb->callback([options] { evaluate(*options); });
 }

@@ -72,7 +72,8 @@ at::Tensor embed_all(const RetrievalModel& model, const at::Tensor& features) {
   return at::cat(parts);
 }
 
-// Matching logits of pairs, whose keys and values are computed once for each different picture.
+// Matching logits [R, 2] of pairs, whose keys and values are computed once for each different
+// picture.
 at::Tensor match_pairs(const RetrievalModel& model, const at::Tensor& features,
                        const std::vector<std::string>& texts,
                        const std::vector<std::int64_t>& images,
@@ -89,7 +90,7 @@ at::Tensor match_pairs(const RetrievalModel& model, const at::Tensor& features,
     words.push_back(texts[static_cast<std::size_t>(captions[i])]);
   }
   const auto seen = model.look(features.index_select(0, torch::tensor(rows, at::kLong)));
-  return model.match(seen, model.tokenize(words), pairs).select(1, 1);
+  return model.match(seen, model.tokenize(words), pairs);
 }
 
 ordered_json to_json(const RetrievalScores& scores) {
@@ -102,8 +103,8 @@ ordered_json to_json(const RetrievalScores& scores) {
 
 }  // namespace
 
-ordered_json evaluate_retrieval(const std::string& path, const RecordFile& file,
-                                std::int64_t most) {
+ordered_json evaluate_retrieval(const std::string& path, const RecordFile& file, std::int64_t most,
+                                Fusion fusion) {
   const at::InferenceMode inference;
   const Collection all = collect(file);
   const RetrievalModel model(path);
@@ -112,10 +113,13 @@ ordered_json evaluate_retrieval(const std::string& path, const RecordFile& file,
       contrast_scores(embed_all(model, features), model.embed_texts(model.tokenize(all.texts)));
   Progress progress("matching", std::ssize(all.images) * std::ssize(all.texts));
   std::int64_t matched = 0;
-  const Reranked ranked = rerank(contrast, most, [&](const auto& images, const auto& texts) {
+  const bool nats = fusion == Fusion::probability;
+  const at::Tensor scaled = nats ? contrast / model.temperature() : contrast;
+  const Reranked ranked = rerank(scaled, most, [&](const auto& images, const auto& texts) {
     if (interrupted()) throw Interrupted{};
     progress.update(matched += std::ssize(images));
-    return match_pairs(model, features, all.texts, images, texts);
+    const at::Tensor logits = match_pairs(model, features, all.texts, images, texts);
+    return (nats ? at::log_softmax(logits, 1) : logits).select(1, 1);
   });
   progress.finish();
   ordered_json result =

@@ -8,9 +8,15 @@
 
 namespace blip2 {
 
+// How contrast and matching make one score.
+enum class Fusion {
+  probability,  // cosine / temperature + log of the matching probability: both in nats
+  lavis         // cosine + matching logit, as LAVIS adds them
+};
+
 // Recalls of a data file's captions among its pictures and the other way round: by contrast alone
-// under "itc_only", and with the best `rerank` candidates re-ranked by matching.
+// under "itc_only", and with the best `rerank` candidates re-ranked by contrast and matching.
 nlohmann::ordered_json evaluate_retrieval(const std::string& model, const RecordFile& file,
-                                          std::int64_t rerank);
+                                          std::int64_t rerank, Fusion fusion);
 
 }  // namespace blip2

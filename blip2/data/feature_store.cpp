@@ -133,7 +133,7 @@ std::unique_ptr<FeatureStore::Lock> FeatureStore::lock() {
 
 void FeatureStore::map_rows() {
   const auto path = folder_ / "rows.bin";
-  if (file_size_or_zero(path) > 0) mapped_ = MappedFile::open(path);
+  mapped_ = file_size_or_zero(path) > 0 ? MappedFile::open(path) : nullptr;
 }
 
 void FeatureStore::load_index() {

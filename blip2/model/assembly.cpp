@@ -1,5 +1,6 @@
 #include "blip2/model/assembly.h"
 
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -69,6 +70,16 @@ QFormerConfig qformer_config_of(const Assembly& assembly, const nlohmann::json& 
   return config;
 }
 
+// Soft prompts start with the spread of the language model's own words: hidden queries leave a
+// LayerNorm with unit variance, so the projection's weights get that spread over sqrt(width).
+void scale_projection(const Bridge& bridge, const LlamaWeights& language) {
+  const at::NoGradGuard no_grad;
+  const double spread = language.embeddings.to(at::kFloat).std().item<double>();
+  const auto& config = bridge.config().qformer;
+  const double deviation = spread / std::sqrt(static_cast<double>(config.hidden_size));
+  bridge.language_projection->weight.mul_(deviation / config.initializer_range);
+}
+
 void refuse_used_folder(const fs::path& folder) {
   if (fs::exists(folder / "config.json")) {
     throw Error("the folder already holds a model", folder.string(), "choose another one");
@@ -115,6 +126,7 @@ void assemble(const Assembly& assembly, const fs::path& folder, at::ScalarType w
   }
   const Bridge bridge(config, static_cast<std::uint64_t>(assembly.seed));
   bridge.qformer->init_from_bert(*open_model_weights(bert));
+  if (language.weights) scale_projection(bridge, *language.weights);
 
   write_safetensors(folder / kVisionFile, views_of(*encoder, kVisionPrefix), {{"format", "pt"}});
   save_preprocessing(efficientnet_lite_preprocessing(config.vision),

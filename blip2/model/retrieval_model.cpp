@@ -1,5 +1,7 @@
 #include "blip2/model/retrieval_model.h"
 
+#include <algorithm>
+
 #include "blip2/base/error.h"
 #include "blip2/data/batch.h"
 #include "blip2/model/directory.h"
@@ -33,6 +35,10 @@ RetrievalModel::RetrievalModel(const std::filesystem::path& path) {
   bridge_ = load_bridge(weights, config_, /*trainable=*/false);
   tokenizer_ = load_tokenizer(folder / kQFormerTokenizer);
   pass_ = std::make_unique<QFormerPass>(bridge_->qformer->pass());
+}
+
+double RetrievalModel::temperature() const {
+  return std::max(bridge_->heads->temperature.item<double>(), 0.001);
 }
 
 TextRows RetrievalModel::tokenize(std::span<const std::string> texts) const {

@@ -24,6 +24,9 @@ class RetrievalModel {
   const Blip2Config& config() const { return config_; }
   const ImageSide& images() const { return *images_; }
 
+  // By which contrast divides cosines: cosine / temperature is in nats.
+  double temperature() const;
+
   // Token ids of texts, cut to 32 tokens as in training.
   TextRows tokenize(std::span<const std::string> texts) const;
   // Keys and values of features [I, P, D], for the two below.

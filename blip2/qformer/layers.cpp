@@ -7,11 +7,20 @@ using torch::nn::LayerNorm;
 using torch::nn::LayerNormOptions;
 using torch::nn::Linear;
 
+namespace {
+
+// Without PyTorch's own random start, which QFormer replaces.
+Embedding empty_embedding(std::int64_t rows, std::int64_t width) {
+  return Embedding(torch::nn::EmbeddingOptions(rows, width)._weight(at::empty({rows, width})));
+}
+
+}  // namespace
+
 TextEmbeddingsImpl::TextEmbeddingsImpl(const QFormerConfig& config) {
   word_embeddings =
-      register_module("word_embeddings", Embedding(config.vocab_size, config.hidden_size));
+      register_module("word_embeddings", empty_embedding(config.vocab_size, config.hidden_size));
   position_embeddings = register_module(
-      "position_embeddings", Embedding(config.max_position_embeddings, config.hidden_size));
+      "position_embeddings", empty_embedding(config.max_position_embeddings, config.hidden_size));
 }
 
 AttentionProjectionsImpl::AttentionProjectionsImpl(const QFormerConfig& config, bool cross) {

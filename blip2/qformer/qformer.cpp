@@ -1,5 +1,6 @@
 #include "blip2/qformer/qformer.h"
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <cmath>
@@ -48,13 +49,18 @@ void fill_normal(at::Tensor out, double deviation, std::uint64_t seed) {
   const at::NoGradGuard no_grad;
   at::Tensor values = at::empty(out.sizes(), at::kFloat);
   float* data = values.mutable_data_ptr<float>();
-  Random random(seed);
-  for (std::int64_t i = 0; i < values.numel(); i += 2) {  // Box and Muller 1958
-    const double radius = deviation * std::sqrt(-2 * std::log(1 - random.uniform()));
-    const double angle = 2 * std::numbers::pi * random.uniform();
-    data[i] = static_cast<float>(radius * std::cos(angle));
-    if (i + 1 < values.numel()) data[i + 1] = static_cast<float>(radius * std::sin(angle));
-  }
+  const std::int64_t count = values.numel();
+  // Each pair is a function of its place (Box and Muller 1958), whatever the number of threads.
+  at::parallel_for(0, (count + 1) / 2, 1 << 12, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t pair = begin; pair < end; ++pair) {
+      Random random(derive_seed(seed, pair));
+      const auto uniform = [&random] { return static_cast<float>(random.next() >> 40) * 0x1p-24f; };
+      const float radius = static_cast<float>(deviation) * std::sqrt(-2 * std::log(1 - uniform()));
+      const float angle = 2 * std::numbers::pi_v<float> * uniform();
+      data[2 * pair] = radius * std::cos(angle);
+      if (2 * pair + 1 < count) data[2 * pair + 1] = radius * std::sin(angle);
+    }
+  });
   out.copy_(values);
 }
 

@@ -5,9 +5,9 @@
 namespace blip2 {
 namespace {
 
-constexpr std::int64_t kBlock = 256;       // pictures compared at a time
-constexpr double kAfterAll = -1e4;         // below every re-ranked score
-constexpr std::size_t kPairsAtOnce = 128;  // pairs matched at a time
+constexpr std::int64_t kScoresAtOnce = 1 << 25;  // of pictures' queries and texts: 128 MiB
+constexpr double kAfterAll = -1e4;               // below every re-ranked score
+constexpr std::size_t kPairsAtOnce = 128;        // pairs matched at a time
 
 // How many of `scores` [K] are at least as good as the best right one, itself excluded.
 std::int64_t rank_of(const at::Tensor& scores, const std::vector<std::int64_t>& right) {
@@ -41,8 +41,10 @@ Recall recall_of(const at::Tensor& scores, const std::vector<std::vector<std::in
 
 at::Tensor contrast_scores(const at::Tensor& images, const at::Tensor& texts) {
   const at::Tensor transposed = texts.t();  // [E, M]
+  const std::int64_t scores_a_picture = std::max<std::int64_t>(images.size(1) * texts.size(0), 1);
   std::vector<at::Tensor> blocks;
-  for (const at::Tensor& block : images.split(kBlock)) {
+  for (const at::Tensor& block :
+       images.split(std::max<std::int64_t>(kScoresAtOnce / scores_a_picture, 1))) {
     blocks.push_back(at::amax(at::matmul(block, transposed), 1));  // [b, Q, M] -> [b, M]
   }
   return at::cat(blocks);

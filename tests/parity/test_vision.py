@@ -72,8 +72,9 @@ def test_bf16_is_near(probe, packages, tmp_path):
     assert torch.nn.functional.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.995
 
 
-def test_from_picture_files(probe, packages, tmp_path):
-    """Decode, Pillow's bicubic resize, (x - 127) / 128 and the network, end to end."""
+@pytest.fixture
+def pictures(tmp_path):
+    """Three picture files and what Pillow makes of them: [3, 3, 224, 224]."""
     rng = np.random.default_rng(0)
     paths, pixels = [], []
     for number, (height, width) in enumerate([(64, 64), (300, 200), (97, 333)]):
@@ -83,9 +84,28 @@ def test_from_picture_files(probe, packages, tmp_path):
         picture.save(paths[-1])
         small = np.asarray(picture.resize((224, 224), Image.Resampling.BICUBIC), np.float32)
         pixels.append((small - 127) / 128)
+    return paths, torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+
+
+def test_from_picture_files(probe, packages, tmp_path, pictures):
+    """Decode, Pillow's bicubic resize, (x - 127) / 128 and the network, end to end."""
+    paths, pixels = pictures
     weights = weights_of(packages, "lite0")
     probe("vision", "pictures", weights, "lite0", tmp_path / "out.safetensors", *paths)
     ours = load_file(tmp_path / "out.safetensors")["features"]
-    inputs = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
-    theirs = features_of(reference(weights, "lite0"), inputs)
+    theirs = features_of(reference(weights, "lite0"), pixels)
     assert (ours - theirs).abs().max().item() <= LIMIT
+
+
+def test_through_the_feature_cache(probe, packages, tmp_path, pictures):
+    """bf16 rows are the rounded features; a second run computes nothing."""
+    paths, pixels = pictures
+    weights = weights_of(packages, "lite0")
+    command = ("vision", "cache", weights, "lite0", tmp_path / "cache", 2,
+               tmp_path / "out.safetensors", *paths)
+    assert probe(*command).split()[0] == "6"
+    assert probe(*command).split()[0] == "0"
+    ours = load_file(tmp_path / "out.safetensors")["features"]
+    assert ours.dtype == torch.bfloat16
+    theirs = features_of(reference(weights, "lite0"), pixels)
+    assert torch.allclose(ours.float(), theirs, rtol=2**-8, atol=LIMIT)

@@ -1,1 +1,1 @@
-blip2_probe(vision TORCH DEPS vision)
+blip2_probe(vision TORCH DEPS vision data)

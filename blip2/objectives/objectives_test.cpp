@@ -1,0 +1,193 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "blip2/base/error.h"
+#include "blip2/objectives/lm.h"
+#include "blip2/objectives/stage1.h"
+
+namespace blip2 {
+namespace {
+
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+at::Tensor ids(std::vector<std::int64_t> values) {
+  return at::tensor(values, at::kLong);
+}
+
+TEST(Contrast, TinyCaseByHand) {
+  // Cosines over a temperature of 0.5: rows (2, 0) and (0, 2) both ways; without smoothing each
+  // row's loss is log(1 + e^-2).
+  const at::Tensor cosine = at::eye(2), matches = at::eye(2).to(at::kBool);
+  const ContrastLoss plain =
+      contrast_loss(cosine, at::full({}, 0.5), matches, {.label_smoothing = 0});
+  EXPECT_NEAR(plain.loss.item<double>(), std::log1p(std::exp(-2.0)), 1e-6);
+  EXPECT_EQ(plain.accuracy, 1.0);
+  // Smoothing 0.1 over two: 0.95 on the pair, 0.05 on the other, which costs 2 more.
+  const ContrastLoss smooth = contrast_loss(cosine, at::full({}, 0.5), matches);
+  EXPECT_NEAR(smooth.loss.item<double>(), std::log1p(std::exp(-2.0)) + 0.05 * 2, 1e-6);
+}
+
+TEST(Contrast, ClampsTheTemperatureIfAsked) {
+  const at::Tensor cosine = at::eye(2), matches = at::eye(2).to(at::kBool);
+  const auto top = [&](bool clamp) {
+    return contrast_loss(cosine, at::full({}, 1.0), matches, {.clamp_temperature = clamp})
+        .similarity.max()
+        .item<double>();
+  };
+  EXPECT_EQ(top(true), 2);
+  EXPECT_EQ(top(false), 1);
+}
+
+TEST(Contrast, MatchesOfOnePictureOrCaption) {
+  const at::Tensor matches = matching_pairs(ids({0, 1, 0}), ids({5, 6, 7}));
+  EXPECT_TRUE(
+      matches.equal(at::tensor({1, 0, 1, 0, 1, 0, 1, 0, 1}, at::kLong).view({3, 3}).to(at::kBool)));
+  EXPECT_THROW(contrast_loss(at::eye(2), at::full({}, 0.5), matches), Error);
+}
+
+TEST(Contrast, BestQueryCounts) {
+  const at::Tensor queries = at::tensor({1.0f, 0.0f, 0.0f, 1.0f}).view({1, 2, 2});
+  EXPECT_TRUE(
+      best_cosine(queries, at::tensor({0.6f, 0.8f}).view({1, 2})).allclose(at::full({1, 1}, 0.8)));
+}
+
+TEST(Negatives, NeverMatchAndFollowTheSoftmax) {
+  const at::Tensor similarity = at::tensor({9.0f, 2.0f, 0.0f, 9.0f, 9.0f, 0.0f, 9.0f, 0.0f, 9.0f});
+  const at::Tensor matches = at::eye(3).to(at::kBool);
+  int first = 0;
+  for (std::uint64_t seed = 0; seed < 2000; ++seed) {
+    const Negatives drawn = draw_negatives(similarity.view({3, 3}), matches, seed);
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_NE(drawn.texts[i], i);
+      EXPECT_NE(drawn.images[i], i);
+    }
+    first += drawn.texts[0] == 1;
+  }
+  EXPECT_NEAR(first / 2000.0, 1 / (1 + std::exp(-2.0)), 0.03);
+}
+
+TEST(Negatives, NoneWhereEveryPairMatches) {
+  const Negatives none = draw_negatives(at::zeros({2, 2}), at::ones({2, 2}, at::kBool), 1);
+  EXPECT_THAT(none.images, Each(-1));
+  const Triplets triplets = make_triplets(none);
+  EXPECT_THAT(triplets.pairs.images, ElementsAre(0, 1));
+  EXPECT_TRUE(triplets.labels.equal(ids({1, 1})));
+  EXPECT_EQ(matching_loss(at::zeros({2, 2}), triplets.labels).loss.item<double>(), 0);
+}
+
+TEST(Matching, TripletsAreOneToTwoAndChanceIsKnown) {
+  const Triplets triplets = make_triplets({.images = {1, 0}, .texts = {1, 0}});
+  EXPECT_THAT(triplets.pairs.images, ElementsAre(0, 1, 1, 0, 0, 1));
+  EXPECT_THAT(triplets.pairs.texts, ElementsAre(0, 1, 0, 1, 1, 0));
+  const double odds = std::log(0.5);  // a third of the pairs match
+  const at::Tensor logits = at::tensor({0.0, odds}).to(at::kFloat).repeat({6, 1});
+  EXPECT_NEAR(matching_loss(logits, triplets.labels).loss.item<double>(), 0.6365, 1e-4);
+}
+
+TEST(Generation, ReadsDecAndPredictsTheNextToken) {
+  const GenerationText text = generation_text({ids({1, 7, 8, 2, 1, 1, 2}), {4, 1, 2}}, 99);
+  EXPECT_TRUE(text.inputs.ids.equal(ids({99, 7, 8, 99})));
+  EXPECT_THAT(text.inputs.lengths, ElementsAre(3, 1));
+  EXPECT_TRUE(text.targets.equal(ids({7, 8, 2, 2})));
+  EXPECT_THAT(text.sources, ElementsAre(0, 2));
+}
+
+TEST(VocabularyLoss, EqualsPyTorchsWithGradients) {
+  at::manual_seed(1);
+  const at::Tensor hidden = at::randn({5, 6}).requires_grad_();
+  const at::Tensor words = at::randn({11, 6}).requires_grad_();
+  const at::Tensor bias = at::randn({11}).requires_grad_();
+  const at::Tensor targets = ids({3, kIgnoredLabel, 0, 10, 3});
+  const at::Tensor expected =
+      at::cross_entropy_loss(at::linear(hidden, words, bias), targets, {}, 1, kIgnoredLabel, 0.1);
+  const TokenLoss ours = vocabulary_loss(hidden, words, words.detach(), bias, targets, 0.1);
+  EXPECT_NEAR(ours.loss.item<double>(), expected.item<double>(), 1e-5);
+  EXPECT_EQ(ours.targets, 4);
+  const auto gradients = torch::autograd::grad({expected * 3}, {hidden, words, bias});
+  const auto own = torch::autograd::grad({ours.loss * 3}, {hidden, words, bias});
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(own[i].allclose(gradients[i], 1e-4, 1e-6)) << i;
+}
+
+TEST(VocabularyLoss, RefusesTargetsOutsideAndAcceptsNone) {
+  const at::Tensor hidden = at::zeros({2, 3}), words = at::zeros({5, 3});
+  EXPECT_THAT(
+      [&] {
+        vocabulary_loss(hidden, words, words, {}, ids({0, 5}), 0);
+      },
+      ThrowsMessage<Error>(HasSubstr("0 to 4, got 5")));
+  EXPECT_THROW(vocabulary_loss(hidden, words, words, {}, ids({0}), 0), Error);
+  const TokenLoss none = vocabulary_loss(hidden, words, words, {}, ids({-100, -100}), 0);
+  EXPECT_EQ(none.loss.item<double>(), 0);
+  EXPECT_EQ(none.targets, 0);
+}
+
+TEST(LanguageLoss, ShiftsAndIgnores) {
+  at::manual_seed(2);
+  const at::Tensor hidden = at::randn({2, 4, 3}).requires_grad_(), head = at::randn({7, 3});
+  const at::Tensor labels = ids({-100, -100, 5, 6, -100, 1, -100, -100}).view({2, 4});
+  const TokenLoss ours = language_loss(hidden, head, language_targets(labels));
+  const at::Tensor logits = at::matmul(hidden, head.t());
+  const at::Tensor expected = at::cross_entropy_loss(logits.narrow(1, 0, 3).reshape({6, 7}),
+                                                     labels.narrow(1, 1, 3).reshape({6}));
+  EXPECT_EQ(ours.targets, 3);
+  EXPECT_NEAR(ours.loss.item<double>(), expected.item<double>(), 1e-5);
+  const at::Tensor own = torch::autograd::grad({ours.loss}, {hidden})[0];
+  EXPECT_TRUE(own.allclose(torch::autograd::grad({expected}, {hidden})[0], 1e-4, 1e-6));
+}
+
+struct TinyStage1 {
+  TinyStage1() : qformer(config(), 1), heads(config(), 8, 2) {}
+
+  static QFormerConfig config() {
+    QFormerConfig config;
+    config.vocab_size = 20;
+    config.hidden_size = 12;
+    config.num_hidden_layers = 2;
+    config.num_attention_heads = 2;
+    config.intermediate_size = 16;
+    config.max_position_embeddings = 8;
+    config.encoder_hidden_size = 10;
+    config.use_qformer_text_input = true;
+    return config;
+  }
+  Stage1Loss loss(const Stage1Batch& batch) const {
+    return stage1_loss({qformer, heads, tokens}, batch, {.compute = {}, .decoder_token = 19});
+  }
+
+  QFormer qformer;
+  Stage1Heads heads;
+  at::Tensor tokens = random_query_tokens(2, 12, 3);
+};
+
+TEST(Stage1, BatchOfOneAndBatchOfOnePictureHaveFiniteLosses) {
+  const TinyStage1 model;
+  const Stage1Loss one =
+      model.loss({at::randn({1, 3, 10}), {ids({1, 2}), {2}}, ids({0}), ids({0})});
+  EXPECT_TRUE(std::isfinite(one.total.item<double>()));
+  EXPECT_EQ(one.itm.item<double>(), 0);
+  const Stage1Loss same = model.loss({at::randn({3, 3, 10}),
+                                      {ids({1, 2, 1, 1, 3, 2}), {2, 1, 3}},
+                                      ids({4, 4, 4}),
+                                      ids({0, 1, 2})});
+  EXPECT_TRUE(std::isfinite(same.total.item<double>()));
+  same.total.backward();
+  const Stage1Loss wordless =
+      model.loss({at::randn({2, 3, 10}), {ids({1, 1}), {1, 1}}, ids({0, 1}), ids({0, 1})});
+  EXPECT_EQ(wordless.itg.item<double>(), 0);
+}
+
+TEST(Stage1, RefusesABatchThatDoesNotFit) {
+  const TinyStage1 model;
+  const TextRows text{ids({1, 2}), {2}};
+  EXPECT_THROW(model.loss({at::randn({2, 3, 10}), text, ids({0}), ids({0})}), Error);
+  EXPECT_THROW(model.loss({at::randn({1, 3, 9}), text, ids({0}), ids({0})}), Error);
+  EXPECT_THROW(model.loss({at::randn({1, 3, 10}), {ids({1, 25}), {2}}, ids({0}), ids({0})}), Error);
+}
+
+}  // namespace
+}  // namespace blip2
