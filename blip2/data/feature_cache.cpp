@@ -210,6 +210,7 @@ void FeatureCache::compute(const std::vector<Work>& work, const Encoder& encoder
     add(lock, pixels, encoder, table);
     progress.update(done += pixels.asked);
   }
+  store_.sync(lock);
   progress.finish();
 }
 

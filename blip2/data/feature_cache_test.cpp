@@ -18,6 +18,11 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
+// Without a sync, unlike write_file().
+void put(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+
 std::string message_of(const std::function<void()>& action) {
   try {
     action();
@@ -44,7 +49,7 @@ class FeatureCacheTest : public testing::Test {
   std::string picture(const std::string& name, std::uint8_t value) {
     Image image{6, 6, std::vector<std::uint8_t>(6 * 6 * 3, value)};
     for (std::size_t i = 0; i < 18; ++i) image.rgb[i] = static_cast<std::uint8_t>(i * 10);
-    write_file(folder_ / name, encode_png(image));
+    put(folder_ / name, encode_png(image));
     return (folder_ / name).string();
   }
   Encoder encoder() {
@@ -126,7 +131,7 @@ TEST_F(FeatureCacheTest, TheKeyTellsCachesApart) {
   other = key_;
   other.encoder = "another";
   const auto folder = FeatureCache(folder_, other).folder();
-  write_file(folder / "key.json", "{}");
+  put(folder / "key.json", "{}");
   EXPECT_THAT(message_of([&] { FeatureCache(folder_, other); }), HasSubstr("delete the folder"));
 }
 
@@ -195,7 +200,7 @@ TEST_F(FeatureCacheTest, ADamagedRowIsNotUsed) {
 }
 
 TEST_F(FeatureCacheTest, UnreadablePicturesAreListed) {
-  write_file(folder_ / "bad.png", "not a picture");
+  put(folder_ / "bad.png", "not a picture");
   const std::vector<std::string> pictures{picture("a.png", 1), (folder_ / "bad.png").string(),
                                           (folder_ / "missing.png").string(), picture("b.png", 2)};
   FeatureCache cache(folder_ / "cache", key_);

@@ -30,8 +30,9 @@ struct Entry {
 };
 static_assert(sizeof(Entry) == 40);
 
-// A writer that a power cut stopped may have left so many rows unwritten although they are named.
-constexpr std::int64_t kCheckedTail = 64;
+// Rows between two syncs. A power cut may lose rows that the index names already, among twice as
+// many at the end at most: these are checked when the store is opened.
+constexpr std::int64_t kRowsPerSync = 1024, kCheckedTail = 2 * kRowsPerSync;
 
 std::uint64_t entry_checksum(const Entry& entry, std::int64_t row) {
   const auto bytes = std::as_bytes(std::span(&entry, 1)).first(offsetof(Entry, entry_checksum));
@@ -58,6 +59,8 @@ class Writer {
       bytes = bytes.subspan(static_cast<std::size_t>(count));
       offset += static_cast<std::uint64_t>(count);
     }
+  }
+  void sync() const {
     if (::fdatasync(descriptor_) != 0) fail("sync", errno);
   }
   void truncate(std::uint64_t size) const noexcept {
@@ -78,6 +81,14 @@ void write_key(const std::filesystem::path& path, const std::string& key) {
   if (read_file(path) == key) return;
   throw Error("holds features of another encoder or transform", path.parent_path().string(),
               "delete the folder");
+}
+
+// Takes a part of a mapped file out of this process's memory; it stays in the system's cache.
+void release(std::span<const std::byte> bytes) {
+  static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto first = reinterpret_cast<std::uintptr_t>(bytes.data());
+  const std::uintptr_t start = first / page * page;
+  ::madvise(reinterpret_cast<void*>(start), first + bytes.size() - start, MADV_DONTNEED);
 }
 
 std::uint64_t file_size_or_zero(const std::filesystem::path& path) {
@@ -158,8 +169,11 @@ void FeatureStore::load_index() {
 }
 
 bool FeatureStore::row_is_sound(std::int64_t row) const {
-  const auto bytes = mapped_->bytes().subspan(static_cast<std::size_t>(row) * row_bytes_);
-  return hash_bytes(bytes.first(row_bytes_)) == checksums_[static_cast<std::size_t>(row)];
+  const auto start = static_cast<std::size_t>(row) * row_bytes_;
+  const auto bytes = mapped_->bytes().subspan(start, row_bytes_);
+  const bool sound = hash_bytes(bytes) == checksums_[static_cast<std::size_t>(row)];
+  release(bytes);
+  return sound;
 }
 
 std::optional<std::int64_t> FeatureStore::find(const RowKey& key) const {
@@ -178,7 +192,7 @@ void FeatureStore::require_space(std::int64_t more_rows) const {
               folder_.string(), "free some space, or keep fewer views or another folder");
 }
 
-void FeatureStore::append(const Lock&, std::span<const RowKey> keys,
+void FeatureStore::append(const Lock& lock, std::span<const RowKey> keys,
                           std::span<const std::byte> bytes) {
   if (bytes.size() != keys.size() * row_bytes_)
     throw Error("rows of another size", "feature store");
@@ -204,16 +218,21 @@ void FeatureStore::append(const Lock&, std::span<const RowKey> keys,
     checksums_.push_back(entry.row_checksum);
   }
   map_rows();
+  unsynced_ += static_cast<std::int64_t>(entries.size());
+  if (unsynced_ >= kRowsPerSync) sync(lock);
+}
+
+void FeatureStore::sync(const Lock&) {
+  Writer(folder_ / "rows.bin").sync();
+  Writer(folder_ / "index.bin").sync();
+  unsynced_ = 0;
 }
 
 void FeatureStore::read(std::int64_t row, std::byte* out) const {
   const auto all = mapped_->bytes();
   const auto bytes = all.subspan(static_cast<std::size_t>(row) * row_bytes_, row_bytes_);
   std::memcpy(out, bytes.data(), row_bytes_);
-  static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(bytes.data()) / page * page;
-  const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(bytes.data()) + row_bytes_;
-  ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+  release(bytes);
   if (hash_bytes({out, row_bytes_}) == checksums_[static_cast<std::size_t>(row)]) return;
   throw Error(fmt::format("the features of row {} are damaged", row),
               (folder_ / "rows.bin").string(), "delete the folder; they are computed anew");

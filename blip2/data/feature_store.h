@@ -25,8 +25,8 @@ struct RowKey {
 
 // Rows of equal size in a folder, found by key; rows are only ever added. Three files: key.json
 // says what the rows are, rows.bin holds them one after the other, and index.bin names them in the
-// same order with their checksums. Rows are on the disk before the index names them, so whatever
-// stops a writer costs only the rows that it had not finished.
+// same order with their checksums. Rows are written before the index names them and are synced now
+// and then, so whatever stops a writer costs only its last rows.
 //
 // Several processes may read at any time; one at a time may add, under lock().
 class FeatureStore {
@@ -60,6 +60,9 @@ class FeatureStore {
   // Adds keys.size() rows. On failure (disk full) the store is as it was before.
   void append(const Lock& lock, std::span<const RowKey> keys, std::span<const std::byte> bytes);
 
+  // Makes what was added outlast a power cut.
+  void sync(const Lock& lock);
+
   // Copies a row; Error if its bytes are not those that were added. May be called from several
   // threads, but not beside append() and lock(). The row's pages do not stay in this process's
   // memory, whatever the size of the store.
@@ -75,6 +78,7 @@ class FeatureStore {
   std::map<RowKey, std::int64_t> index_;
   std::vector<std::uint64_t> checksums_;
   std::shared_ptr<const MappedFile> mapped_;
+  std::int64_t unsynced_ = 0;
 };
 
 }  // namespace blip2

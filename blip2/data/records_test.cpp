@@ -4,10 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <functional>
 
 #include "blip2/base/error.h"
-#include "blip2/base/file.h"
 
 namespace blip2 {
 namespace {
@@ -15,6 +15,11 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+
+// Without a sync, unlike write_file().
+void put(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
 
 std::string message_of(const std::function<void()>& action) {
   try {
@@ -30,15 +35,15 @@ class RecordsTest : public testing::Test {
   RecordsTest() {
     char pattern[] = "/tmp/blip2_records_XXXXXX";
     folder_ = ::mkdtemp(pattern);
-    write_file(folder_ / "a.png", "x");
-    write_file(folder_ / "b.png", "y");
-    write_file(folder_ / "empty.png", "");
+    put(folder_ / "a.png", "x");
+    put(folder_ / "b.png", "y");
+    put(folder_ / "empty.png", "");
   }
   ~RecordsTest() override { std::filesystem::remove_all(folder_); }
 
   RecordFile read(const std::string& text, RecordUse use = RecordUse::train,
                   BadRecordPolicy policy = {.share = 1}) {
-    write_file(folder_ / "data.jsonl", text);
+    put(folder_ / "data.jsonl", text);
     return read_records(folder_ / "data.jsonl", use, policy);
   }
   // What is wrong with one line beside a good one.

@@ -22,6 +22,7 @@ constexpr std::uint64_t kMaxLogBytes = std::uint64_t{1} << 32;
 }  // namespace
 
 RunFolder::RunFolder(std::filesystem::path path, bool resume) : path_(std::move(path)) {
+  refuse_used(resume);
   std::error_code error;
   std::filesystem::create_directories(path_, error);
   if (error) throw Error("cannot create folder: " + error.message(), path_.string());
@@ -33,17 +34,19 @@ RunFolder::RunFolder(std::filesystem::path path, bool resume) : path_(std::move(
     ::close(lock_);
     throw Error("another run is using this folder", path_.string());
   }
-  const bool used = std::filesystem::exists(log()) || std::filesystem::exists(checkpoints()) ||
-                    std::filesystem::exists(path_ / "config.json");
-  if (used && !resume) {
-    ::close(lock_);
-    throw Error("the folder already holds a run or a model", path_.string(),
-                "choose another --output, or --resume to go on with this one");
-  }
 }
 
 RunFolder::~RunFolder() {
   ::close(lock_);
+}
+
+void RunFolder::refuse_used(bool resume) const {
+  const bool used = std::filesystem::exists(log()) || std::filesystem::exists(checkpoints()) ||
+                    std::filesystem::exists(path_ / "config.json");
+  if (used && !resume) {
+    throw Error("the folder already holds a run or a model", path_.string(),
+                "choose another --output, or --resume to go on with this one");
+  }
 }
 
 void RunFolder::rewind_log(std::int64_t step) const {

@@ -28,6 +28,7 @@ class RunFolder {
   void append_log(const nlohmann::ordered_json& line) const;
 
  private:
+  void refuse_used(bool resume) const;
   std::filesystem::path path_;
   int lock_ = -1;
 };

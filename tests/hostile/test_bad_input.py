@@ -176,7 +176,7 @@ def test_model_files(refuse, model, pictures, name):
 BAD_RECIPES = {
     "unknown_key": ("did you mean 'steps'?", "stepz = 3"),
     "unknown_nested": ("did you mean 'train'?", "[data]\ntrian = 'x'"),
-    "syntax": ("r.toml:1:", "steps = = 3"),
+    "syntax": ("r.toml:2:9", "steps = = 3"),
     "type": ("steps: expected a whole number", "steps = 'many'"),
     "range": ("batch_size: expected a number in", "batch_size = 0"),
     "negative_lr": ("optimizer.lr", "[optimizer]\nlr = -1"),
