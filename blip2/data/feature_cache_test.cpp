@@ -118,7 +118,8 @@ TEST_F(FeatureCacheTest, MoreViewsKeepTheFirst) {
   EXPECT_FALSE(at::equal(views[1], views[0]));
   EXPECT_FALSE(at::equal(views[1], views[2]));
   FeatureCache other(folder_ / "other", key_);
-  EXPECT_TRUE(at::equal(other.gather(std::span(ensure(other, pictures, 3).rows).first(3)), views));
+  const auto again = ensure(other, pictures, 3);
+  EXPECT_TRUE(at::equal(other.gather(std::span(again.rows).first(3)), views));
 }
 
 TEST_F(FeatureCacheTest, TheKeyTellsCachesApart) {

@@ -54,24 +54,25 @@ GenerationModel::GenerationModel(const std::filesystem::path& folder, const std:
   qformer_tokenizer_ = load_tokenizer(folder / kQFormerTokenizer);
 }
 
-at::Tensor GenerationModel::see(const at::Tensor& features,
-                                std::span<const std::string> prompts) const {
+at::Tensor GenerationModel::see(const at::Tensor& features, const std::string& prompt) const {
   if (!config_.reads_prompt) return soft_prompts(*bridge_, *pass_, features, std::nullopt);
-  std::vector<std::vector<std::int32_t>> texts;
-  for (const std::string& prompt : prompts) {
-    texts.push_back(encode_at_most(*qformer_tokenizer_, prompt, kMaxQFormerTokens));
-  }
-  const PaddedIds padded = pad_ids(texts, 0);
-  const TextRows rows = pack_text(padded.ids, {padded.lengths.const_data_ptr<std::int64_t>(),
-                                               static_cast<std::size_t>(std::ssize(prompts))});
-  return soft_prompts(*bridge_, *pass_, features, rows);
+  const std::vector<std::vector<std::int32_t>> text{
+      encode_at_most(*qformer_tokenizer_, prompt, kMaxQFormerTokens)};
+  const PaddedIds ids = pad_ids(text, 0);
+  return soft_prompts(*bridge_, *pass_, features, pack_text(ids.ids, {std::ssize(text[0])}));
 }
 
 std::vector<std::vector<GeneratedText>> GenerationModel::generate(
     const at::Tensor& features, std::span<const std::string> prompts,
     GenerationOptions options) const {
   TORCH_CHECK(features.size(0) == std::ssize(prompts), "one prompt for each picture");
-  const at::Tensor soft = see(features, prompts);
+  // One picture at a time, for the reason that ImageSide gives; the language model's own kernels
+  // compute each row by itself.
+  std::vector<at::Tensor> seen;
+  for (std::int64_t i = 0; i < features.size(0); ++i) {
+    seen.push_back(see(features.narrow(0, i, 1), prompts[static_cast<std::size_t>(i)]));
+  }
+  const at::Tensor soft = at::cat(seen);
   std::vector<std::vector<std::int64_t>> text;
   for (const std::string& prompt : prompts) {
     const auto ids = tokenizer_->encode(prompt);

@@ -44,7 +44,8 @@ class GenerationModel {
                                                    GenerationOptions options) const;
 
  private:
-  at::Tensor see(const at::Tensor& features, std::span<const std::string> prompts) const;
+  // Soft prompts [1, Q, width] of one picture's features [1, P, D].
+  at::Tensor see(const at::Tensor& features, const std::string& prompt) const;
 
   Blip2Config config_;
   std::unique_ptr<ImageSide> images_;

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "blip2/base/parallel.h"
 #include "blip2/image/image.h"
@@ -24,7 +25,11 @@ at::Tensor ImageSide::encode(std::span<const std::string> images) const {
     std::copy(values.begin(), values.end(),
               out + static_cast<std::int64_t>(i) * 3 * height * width);
   });
-  return encoder_->forward(pixels);
+  // One picture at a time: products over a batch round by its size, and a batch has to answer as
+  // its pictures would alone.
+  std::vector<at::Tensor> features;
+  for (const at::Tensor& picture : pixels.split(1)) features.push_back(encoder_->forward(picture));
+  return at::cat(features);
 }
 
 }  // namespace blip2
