@@ -35,11 +35,14 @@ bool given(const std::vector<std::string>& arguments, const std::string& option)
 // Options that the environment sets and the command line does not, as arguments of the verb: so
 // that the command line beats the environment and the environment beats the configuration file.
 std::vector<std::string> with_environment(const CLI::App& app, std::vector<std::string> arguments) {
-  if (arguments.empty()) return arguments;
-  const auto verbs =
-      app.get_subcommands([&](const CLI::App* verb) { return verb->check_name(arguments[0]); });
-  if (verbs.empty()) return arguments;
-  const CLI::App* verb = verbs.front();
+  const CLI::App* verb = nullptr;
+  const auto place = std::find_if(arguments.begin(), arguments.end(), [&](const std::string& word) {
+    const auto found =
+        app.get_subcommands([&](const CLI::App* one) { return one->check_name(word); });
+    if (!found.empty()) verb = found.front();
+    return verb != nullptr;
+  });
+  if (verb == nullptr) return arguments;
   std::vector<std::string> added;
   for (const CLI::Option* option : verb->get_options()) {
     if (option->get_lnames().empty() || option->get_lnames()[0] == "help") continue;
@@ -49,7 +52,7 @@ std::vector<std::string> with_environment(const CLI::App& app, std::vector<std::
       added.push_back("--" + name + "=" + value);
     }
   }
-  arguments.insert(arguments.begin() + 1, added.begin(), added.end());
+  arguments.insert(place + 1, added.begin(), added.end());
   return arguments;
 }
 
