@@ -133,14 +133,16 @@ TEST(PromptDataTest, MixesCaptionsAndQuestions) {
   EXPECT_THAT(prompt_ids(format(), tokenizer, "what is"), ElementsAre(3, 14, 15, 16, 17));
 }
 
-TEST(PromptDataTest, GivesTheQuestionToTheQFormer) {
+TEST(PromptDataTest, GivesThePromptToTheQFormer) {
   const WordTokenizer tokenizer, instructions;
   const std::vector<Record> records{question_record("b", "what is", {"red"}),
                                     question_record("b", "who", {"red"})};
   const PromptData data(records, tokenizer, format(), &instructions);
   const PromptBatch batch = data.batch(std::vector<std::int64_t>{0, 1}, 1, 0);
-  EXPECT_THAT(values(batch.instructions.ids), ElementsAre(1, 10, 11, 2, 1, 12, 2, 0));
-  EXPECT_THAT(values(batch.instructions.lengths), ElementsAre(4, 3));
+  // question: what is answer: = 10 11 12 13, question: who answer: = 10 14 13
+  EXPECT_THAT(values(batch.instructions.ids),
+              ElementsAre(1, 10, 11, 12, 13, 2, 1, 10, 14, 13, 2, 0));
+  EXPECT_THAT(values(batch.instructions.lengths), ElementsAre(6, 5));
 }
 
 TEST(PromptDataTest, CutsTargetsBeforeTheirEndAndPromptsAtTheirStart) {
