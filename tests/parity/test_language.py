@@ -201,11 +201,12 @@ def theirs_of(model, prompt, options, eos):
 @pytest.mark.parametrize("seed", range(2))
 def test_greedy_and_beam_search(probe, tmp_path, seed):
     """Random models and options; each case's prompts run as one batch here, alone there."""
+    torch.set_num_threads(1)  # threads only get in each other's way in models this small
     model = tiny_model(tmp_path / "model", seed)
     draw = random.Random(seed)
     cases = []
-    for _ in range(24):
-        prompts = [[draw.randrange(60) for _ in range(draw.randint(1, 9))] for _ in range(3)]
+    for _ in range(12):
+        prompts = [[draw.randrange(60) for _ in range(draw.randint(1, 9))] for _ in range(2)]
         eos = draw.choice([[2], [2], [5, 7], list(range(20, 30))])
         cases.append({"prompts": prompts, "options": random_case(draw), "eos": eos})
     for case, ours in zip(cases, generate(probe, tmp_path, tmp_path / "model", cases), strict=True):
