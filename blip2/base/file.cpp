@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -36,6 +37,12 @@ std::uint64_t open_regular(const std::filesystem::path& path, Descriptor& file) 
   if (S_ISDIR(status.st_mode)) throw Error("expected a file, got a directory", path.string());
   if (!S_ISREG(status.st_mode)) throw Error("expected a regular file", path.string());
   return static_cast<std::uint64_t>(status.st_size);
+}
+
+// Another name at each call, so that writers of one file do not disturb each other.
+std::string temporary_name(const std::filesystem::path& path) {
+  static std::atomic<unsigned> calls{0};
+  return fmt::format("{}.tmp{}_{}", path.string(), ::getpid(), calls++);
 }
 
 // Makes a rename in this folder durable; some file systems refuse, which loses nothing.
@@ -83,7 +90,7 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes
 }
 
 AtomicFile::AtomicFile(std::filesystem::path path)
-    : path_(std::move(path)), temporary_(path_.string() + fmt::format(".tmp{}", ::getpid())) {
+    : path_(std::move(path)), temporary_(temporary_name(path_)) {
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail("create", errno);
 }
