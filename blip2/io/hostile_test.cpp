@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "blip2/base/error.h"
 #include "blip2/io/tensor_file.h"
@@ -33,7 +33,7 @@ void expect_refused(const std::string& bytes, const char* expects) {
   const TemporaryFolder folder;
   const auto path = folder.write("bad.file", bytes);
   const long before = peak_kilobytes();
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();  // of this process: other load does not count
   try {
     open_tensor_file(path);
     ADD_FAILURE() << "was accepted";
@@ -42,7 +42,7 @@ void expect_refused(const std::string& bytes, const char* expects) {
     EXPECT_THAT(error.where(), HasSubstr("bad.file"));
     EXPECT_LT(std::strlen(error.what()), 700u);
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));
+  EXPECT_LT(std::clock() - start, 2 * CLOCKS_PER_SEC);
   EXPECT_LT(peak_kilobytes() - before, 100'000);
 }
 
