@@ -182,7 +182,8 @@ def train(folder, specials, config, add_prefix_space=False):
 
 
 def opt_config(add_prefix_space):
-    flags = {"lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
+    flags = {"__type": "AddedToken", "lstrip": False, "normalized": True, "rstrip": False,
+             "single_word": False}
     ends = {f"{role}_token": {"content": "</s>", **flags} for role in ("bos", "eos", "unk")}
     return {
         "tokenizer_class": "GPT2Tokenizer",
