@@ -24,14 +24,14 @@ struct ChatOptions {
 void chat(const ChatOptions& options) {
   const GenerationModel model = open_generation_model(options.run);
   const at::InferenceMode inference;
-  const at::Tensor features = model.images().encode(std::span(&options.image, 1));
+  const auto picture = model.look(std::span(&options.image, 1));
   std::string dialogue;
   log_line("Ask about the picture; an empty line or end of input ends the chat.");
   for (std::string question; !interrupted();) {
     std::cerr << "> " << std::flush;
     if (!std::getline(std::cin, question) || question.empty()) return;
     const std::string prompt = dialogue + fill_prompt(model.config().question_prompt, question);
-    const auto answers = model.generate(features, std::span(&prompt, 1), options.generation);
+    const auto answers = model.generate(picture, std::span(&prompt, 1), options.generation);
     const std::string& answer = answers[0][0].text;
     if (options.run.json) {
       print_json({{"question", question}, {"answer", answer}});

@@ -8,32 +8,26 @@
 namespace blip2 {
 namespace {
 
-// Features of a batch's pictures [B, P, D], each different picture encoded once. `known` keeps the
-// last batch's, since questions about one picture mostly stand together.
-at::Tensor encode_batch(const GenerationModel& model, std::span<const PromptedImage> batch,
-                        std::map<std::string, at::Tensor>& known) {
-  std::map<std::string, at::Tensor> present;
+using Pictures = std::map<std::string, ImageKeysValues>;
+
+// A batch's pictures, each different one looked at once. `known` keeps the last batch's, since
+// questions about one picture mostly stand together.
+std::vector<ImageKeysValues> look_at(const GenerationModel& model,
+                                     std::span<const PromptedImage> batch, Pictures& known) {
+  Pictures present;
   std::vector<std::string> missing;
   for (const PromptedImage& item : batch) {
+    if (present.contains(item.image)) continue;
     const auto found = known.find(item.image);
-    const bool first = present.emplace(item.image, at::Tensor()).second;
-    if (!first) continue;
-    if (found != known.end()) {
-      present[item.image] = found->second;
-    } else {
-      missing.push_back(item.image);
-    }
+    present[item.image] = found == known.end() ? ImageKeysValues{} : found->second;
+    if (found == known.end()) missing.push_back(item.image);
   }
-  if (!missing.empty()) {
-    const at::Tensor features = model.images().encode(missing);
-    for (std::size_t i = 0; i < missing.size(); ++i) {
-      present[missing[i]] = features[static_cast<std::int64_t>(i)];
-    }
-  }
-  std::vector<at::Tensor> rows;
+  const auto pictures = model.look(missing);
+  for (std::size_t i = 0; i < missing.size(); ++i) present[missing[i]] = pictures[i];
+  std::vector<ImageKeysValues> rows;
   for (const PromptedImage& item : batch) rows.push_back(present[item.image]);
   known = std::move(present);
-  return at::stack(rows);
+  return rows;
 }
 
 }  // namespace
@@ -48,15 +42,15 @@ void generate_in_batches(
     const GenerationOptions& options, std::int64_t batch_size,
     const std::function<void(std::size_t, const std::vector<GeneratedText>&)>& show) {
   const at::InferenceMode inference;
-  std::map<std::string, at::Tensor> known;
+  Pictures known;
   for (std::size_t begin = 0; begin < questions.size(); begin += batch_size) {
     if (interrupted()) throw Interrupted{};
     const std::size_t count = std::min<std::size_t>(batch_size, questions.size() - begin);
     const std::span batch(questions.data() + begin, count);
-    const at::Tensor features = encode_batch(model, batch, known);
+    const auto pictures = look_at(model, batch, known);
     std::vector<std::string> prompts;
     for (const PromptedImage& item : batch) prompts.push_back(item.prompt);
-    const auto texts = model.generate(features, prompts, options);
+    const auto texts = model.generate(pictures, prompts, options);
     for (std::size_t i = 0; i < count; ++i) show(begin + i, texts[i]);
   }
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -218,6 +219,16 @@ std::vector<std::int32_t> PromptData::item_lengths() const {
     lengths.push_back(static_cast<std::int32_t>(texts_[item.prompt].size() + longest));
   }
   return lengths;
+}
+
+std::vector<std::int64_t> PromptData::target_tokens() const {
+  std::set<std::int64_t> tokens;
+  for (const Item& item : items_) {
+    for (const std::int64_t text : item.targets) {
+      tokens.insert(texts_[text].begin(), texts_[text].end());
+    }
+  }
+  return {tokens.begin(), tokens.end()};
 }
 
 std::vector<std::int64_t> PromptData::item_pictures() const {

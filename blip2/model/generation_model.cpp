@@ -9,6 +9,7 @@
 #include "blip2/model/directory.h"
 #include "blip2/model/prompts.h"
 #include "blip2/model/soft_prompts.h"
+#include "blip2/nn/each_alone.h"
 
 namespace blip2 {
 namespace {
@@ -54,24 +55,31 @@ GenerationModel::GenerationModel(const std::filesystem::path& folder, const std:
   qformer_tokenizer_ = load_tokenizer(folder / kQFormerTokenizer);
 }
 
-at::Tensor GenerationModel::see(const at::Tensor& features, const std::string& prompt) const {
-  if (!config_.reads_prompt) return soft_prompts(*bridge_, *pass_, features, std::nullopt);
+std::vector<ImageKeysValues> GenerationModel::look(std::span<const std::string> images) const {
+  if (images.empty()) return {};
+  const at::Tensor features = images_->encode(images);
+  std::vector<ImageKeysValues> pictures(images.size());
+  each_alone(images.size(), [&](std::size_t i) {
+    pictures[i] = pass_->project_image(features.narrow(0, static_cast<std::int64_t>(i), 1),
+                                       bridge_->feature_norm());
+  });
+  return pictures;
+}
+
+at::Tensor GenerationModel::see(const ImageKeysValues& picture, const std::string& prompt) const {
+  if (!config_.reads_prompt) return soft_prompts(*bridge_, *pass_, picture, std::nullopt);
   const std::vector<std::vector<std::int32_t>> text{
       encode_at_most(*qformer_tokenizer_, prompt, kMaxQFormerTokens)};
   const PaddedIds ids = pad_ids(text, 0);
-  return soft_prompts(*bridge_, *pass_, features, pack_text(ids.ids, {std::ssize(text[0])}));
+  return soft_prompts(*bridge_, *pass_, picture, pack_text(ids.ids, {std::ssize(text[0])}));
 }
 
 std::vector<std::vector<GeneratedText>> GenerationModel::generate(
-    const at::Tensor& features, std::span<const std::string> prompts,
+    std::span<const ImageKeysValues> pictures, std::span<const std::string> prompts,
     GenerationOptions options) const {
-  TORCH_CHECK(features.size(0) == std::ssize(prompts), "one prompt for each picture");
-  // One picture at a time, for the reason that ImageSide gives; the language model's own kernels
-  // compute each row by itself.
-  std::vector<at::Tensor> seen;
-  for (std::int64_t i = 0; i < features.size(0); ++i) {
-    seen.push_back(see(features.narrow(0, i, 1), prompts[static_cast<std::size_t>(i)]));
-  }
+  TORCH_CHECK(pictures.size() == prompts.size(), "one prompt for each picture");
+  std::vector<at::Tensor> seen(pictures.size());
+  each_alone(pictures.size(), [&](std::size_t i) { seen[i] = see(pictures[i], prompts[i]); });
   const at::Tensor soft = at::cat(seen);
   std::vector<std::vector<std::int64_t>> text;
   for (const std::string& prompt : prompts) {

@@ -36,16 +36,19 @@ class GenerationModel {
   const ImageSide& images() const { return *images_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
 
-  // Texts that follow the prompts given the pictures' features [B, P, D]: for each of the B rows
+  // Pictures read from files, for any number of prompts about them.
+  std::vector<ImageKeysValues> look(std::span<const std::string> images) const;
+
+  // Texts that follow the prompts given a picture for each: for each of the rows
   // options.return_sequences texts, best first. Generation ends at the model's end tokens, whatever
   // options.eos_token_ids says.
-  std::vector<std::vector<GeneratedText>> generate(const at::Tensor& features,
+  std::vector<std::vector<GeneratedText>> generate(std::span<const ImageKeysValues> pictures,
                                                    std::span<const std::string> prompts,
                                                    GenerationOptions options) const;
 
  private:
-  // Soft prompts [1, Q, width] of one picture's features [1, P, D].
-  at::Tensor see(const at::Tensor& features, const std::string& prompt) const;
+  // Soft prompts [1, Q, width] of one picture.
+  at::Tensor see(const ImageKeysValues& picture, const std::string& prompt) const;
 
   Blip2Config config_;
   std::unique_ptr<ImageSide> images_;

@@ -8,6 +8,7 @@
 #include "blip2/base/parallel.h"
 #include "blip2/image/image.h"
 #include "blip2/model/directory.h"
+#include "blip2/nn/each_alone.h"
 
 namespace blip2 {
 
@@ -25,10 +26,10 @@ at::Tensor ImageSide::encode(std::span<const std::string> images) const {
     std::copy(values.begin(), values.end(),
               out + static_cast<std::int64_t>(i) * 3 * height * width);
   });
-  // One picture at a time: products over a batch round by its size, and a batch has to answer as
-  // its pictures would alone.
-  std::vector<at::Tensor> features;
-  for (const at::Tensor& picture : pixels.split(1)) features.push_back(encoder_->forward(picture));
+  std::vector<at::Tensor> features(images.size());
+  each_alone(images.size(), [&](std::size_t i) {
+    features[i] = encoder_->forward(pixels.narrow(0, static_cast<std::int64_t>(i), 1));
+  });
   return at::cat(features);
 }
 

@@ -4,14 +4,14 @@
 
 namespace blip2 {
 
-at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass, const at::Tensor& features,
+at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass,
+                        const ImageKeysValues& images,
                         const std::optional<TextRows>& instructions) {
-  const auto images = pass.project_image(features, bridge.feature_norm());
   if (!instructions) {
     return bridge.soft_prompts(pass.encode_queries(bridge.query_tokens, images).hidden);
   }
   Pairs pairs;
-  pairs.images.resize(static_cast<std::size_t>(features.size(0)));
+  pairs.images.resize(static_cast<std::size_t>(images.images));
   std::iota(pairs.images.begin(), pairs.images.end(), 0);
   pairs.texts = pairs.images;
   const auto states = pass.encode_multimodal(bridge.query_tokens, images, *instructions, pairs);

@@ -11,10 +11,11 @@
 
 namespace blip2 {
 
-// What the queries tell the language model of each picture: [B, Q, width] f32. `pass` computes with
-// the bridge's Q-Former; with `instructions` (B texts) it reads them beside the picture.
-at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass, const at::Tensor& features,
-                        const std::optional<TextRows>& instructions);
+// What the queries tell the language model of each of B pictures, as project_image has them:
+// [B, Q, width] f32. `pass` computes with the bridge's Q-Former; with `instructions` (B texts) it
+// reads them beside the picture.
+at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass,
+                        const ImageKeysValues& images, const std::optional<TextRows>& instructions);
 
 // The language model's input without padding: each row's soft prompts, then its tokens.
 struct LanguageInput {

@@ -67,19 +67,24 @@ Stage1Loss stage1_loss(const Stage1Parts& parts, const Stage1Batch& batch,
       cosine, heads.temperature, matches,
       {.label_smoothing = options.label_smoothing, .clamp_temperature = options.clamp_temperature});
 
-  Negatives negatives = batch.negatives
-                            ? *batch.negatives
-                            : draw_negatives(contrast.similarity, matches,
-                                             derive_seed(options.compute.seed, kNegativesPurpose));
-  check_negatives(negatives, batch.text.texts());
-  const Triplets triplets = make_triplets(negatives);
   const GenerationText generation = generation_text(batch.text, options.decoder_token);
-  const JointStates joint =
-      pass.encode_joint(parts.query_tokens, images, batch.text, triplets.pairs, generation.inputs,
-                        generation.sources, apart.queries);
+  JointStates joint;
+  MatchingLoss matching{at::zeros({}), {}, 0};
+  Negatives negatives;
+  if (options.matching) {
+    negatives = batch.negatives
+                    ? *batch.negatives
+                    : draw_negatives(contrast.similarity, matches,
+                                     derive_seed(options.compute.seed, kNegativesPurpose));
+    check_negatives(negatives, batch.text.texts());
+    const Triplets triplets = make_triplets(negatives);
+    joint = pass.encode_joint(parts.query_tokens, images, batch.text, triplets.pairs,
+                              generation.inputs, generation.sources, apart.queries);
+    matching = matching_loss(matching_logits(joint.queries, heads.itm_head), triplets.labels);
+  } else if (!generation.sources.empty()) {
+    joint.generated = pass.generate_text(generation.inputs, generation.sources, apart.queries);
+  }
 
-  const MatchingLoss matching =
-      matching_loss(matching_logits(joint.queries, heads.itm_head), triplets.labels);
   TokenLoss tokens{at::zeros({}), 0, 0};
   if (joint.generated.defined()) {
     tokens =

@@ -36,6 +36,7 @@ struct Stage1Options {
   std::int64_t decoder_token = -1;  // [DEC]
   double label_smoothing = 0.1;     // of contrast and generation
   bool clamp_temperature = true;
+  bool matching = true;  // without it `itm` is 0, at half the cost of a step
 };
 
 struct Stage1Loss {

@@ -4,32 +4,43 @@
 
 namespace blip2 {
 
-// The weighted mean of several losses and of their meters, which must be the same ones.
+// The weighted mean of several losses; of each meter, over the losses that have it.
 class MeanMeters {
  public:
   void add(const TaskLoss& loss, double weight) {
-    sum_.loss = sum_.loss.defined() ? sum_.loss + weight * loss.loss : weight * loss.loss;
-    if (sum_.meters.empty()) {
-      for (const auto& [name, value] : loss.meters) sum_.meters.emplace_back(name, 0.0);
-    }
-    for (std::size_t i = 0; i < loss.meters.size(); ++i) {
-      sum_.meters[i].second += weight * loss.meters[i].second;
-    }
+    loss_ = loss_.defined() ? loss_ + weight * loss.loss : weight * loss.loss;
     weight_ += weight;
+    for (const auto& [name, value] : loss.meters) {
+      Sum& sum = find(name);
+      sum.value += weight * value;
+      sum.weight += weight;
+    }
   }
 
   // Undefined if nothing was added.
   TaskLoss result() const {
-    TaskLoss mean = sum_;
-    if (weight_ == 0) return mean;
-    mean.loss = mean.loss / weight_;
-    for (auto& [name, value] : mean.meters) value /= weight_;
+    if (weight_ == 0) return {};
+    TaskLoss mean{loss_ / weight_, {}};
+    for (const Sum& sum : sums_) mean.meters.emplace_back(sum.name, sum.value / sum.weight);
     return mean;
   }
 
  private:
-  TaskLoss sum_;
+  struct Sum {
+    std::string name;
+    double value = 0, weight = 0;
+  };
+
+  Sum& find(const std::string& name) {
+    for (Sum& sum : sums_) {
+      if (sum.name == name) return sum;
+    }
+    return sums_.emplace_back(Sum{name});
+  }
+
+  at::Tensor loss_;
   double weight_ = 0;
+  std::vector<Sum> sums_;
 };
 
 }  // namespace blip2

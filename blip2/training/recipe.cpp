@@ -117,9 +117,14 @@ void validate_recipe(const Recipe& recipe, const std::string& where) {
   require_range(recipe.checkpoint.every, 1, 1e9, where, "checkpoint.every");
   require_range(recipe.checkpoint.keep, 1, 1e6, where, "checkpoint.keep");
   require_range(recipe.objectives.label_smoothing, 0, 0.99, where, "objectives.label_smoothing");
-  for (double weight : {recipe.objectives.itc, recipe.objectives.itm, recipe.objectives.itg}) {
+  const ObjectivesRecipe& objectives = recipe.objectives;
+  for (double weight : {objectives.itc, objectives.itm, objectives.itg, objectives.words}) {
     require_range(weight, 0, 1e6, where, "objectives");
   }
+  require_range(objectives.itm_from, 0, 1e9, where, "objectives.itm_from");
+  require_range(objectives.words_share, 0, 1, where, "objectives.words_share");
+  require(objectives.words_share == 0 || objectives.words > 0, where, "objectives.words",
+          "a weight above 0 with words_share", "0");
   const std::string& precision = recipe.precision;
   require(precision == "auto" || precision == "bf16" || precision == "f32", where, "precision",
           "auto, bf16 or f32", precision);

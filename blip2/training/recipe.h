@@ -80,7 +80,9 @@ struct CheckpointRecipe {
 };
 
 struct ObjectivesRecipe {
-  double itc = 1, itm = 1, itg = 1, label_smoothing = 0.1;
+  double itc = 1, itm = 1, itg = 1, words = 0, label_smoothing = 0.1;
+  double words_share = 0;
+  std::int64_t itm_from = 0;
   bool clamp_temperature = true;
 
   template <typename Self, typename Visit>
@@ -88,7 +90,11 @@ struct ObjectivesRecipe {
     visit("itc", self.itc, "weight of image-text contrast (stage 1)");
     visit("itm", self.itm, "weight of image-text matching (stage 1)");
     visit("itg", self.itg, "weight of image-grounded text generation (stage 1)");
-    visit("label_smoothing", self.label_smoothing, "smoothing of the targets of ITC and ITG");
+    visit("itm_from", self.itm_from, "steps without matching at the start (stage 1)");
+    visit("words", self.words, "weight of the words objective on questions (stage 2)");
+    visit("words_share", self.words_share,
+          "share of the questions that learn by words alone, not through the language model");
+    visit("label_smoothing", self.label_smoothing, "smoothing of ITC, ITG and words");
     visit("clamp_temperature", self.clamp_temperature, "keep the temperature in [0.001, 0.5]");
   }
 };

@@ -40,9 +40,12 @@ class Stage1Task : public TrainingTask {
 
   TaskLoss train(std::span<const std::int64_t> items, std::int64_t step) override {
     const auto seed = static_cast<std::uint64_t>(recipe_.seed);
-    const CaptionBatch batch = captions_.batch(items, derive_seed(seed, kDataSeed), step);
-    const at::Tensor features = train_.gather(batch.pictures, derive_seed(seed, kDataSeed), step);
-    return loss(batch, features, {compute_type(recipe_), true, derive_seed(seed, kStepSeed, step)});
+    const std::uint64_t data_seed = derive_seed(seed, kDataSeed);
+    const CaptionBatch batch = captions_.batch(items, data_seed, step);
+    const at::Tensor features = train_.gather(batch.pictures, data_seed, step);
+    const ComputeOptions compute{compute_type(recipe_), true, derive_seed(seed, kStepSeed, step)};
+    const bool matching = step >= recipe_.objectives.itm_from;
+    return loss(batch, features, compute, matching);
   }
 
   TaskLoss validate() override {
@@ -54,14 +57,14 @@ class Stage1Task : public TrainingTask {
       const at::Tensor features = validation_.gather(batch.pictures, 0, std::nullopt);
       const ComputeOptions compute{compute_type(recipe_), false,
                                    derive_seed(kValidationSeed, items[0])};
-      mean.add(loss(batch, features, compute), static_cast<double>(items.size()));
+      mean.add(loss(batch, features, compute, true), static_cast<double>(items.size()));
     }
     return mean.result();
   }
 
  private:
   TaskLoss loss(const CaptionBatch& batch, const at::Tensor& features,
-                const ComputeOptions& compute) const {
+                const ComputeOptions& compute, bool matching) const {
     const ObjectivesRecipe& weights = recipe_.objectives;
     Stage1Batch input;
     input.image_embeds = features;
@@ -70,7 +73,7 @@ class Stage1Task : public TrainingTask {
     input.image_ids = batch.image_ids;
     input.caption_ids = batch.caption_ids;
     const Stage1Options options{compute, decoder_token_, weights.label_smoothing,
-                                weights.clamp_temperature};
+                                weights.clamp_temperature, matching};
     const Stage1Loss losses = stage1_loss(bridge_->stage1_parts(), input, options);
     const at::Tensor total =
         weights.itc * losses.itc + weights.itm * losses.itm + weights.itg * losses.itg;

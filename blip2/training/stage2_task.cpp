@@ -1,5 +1,6 @@
 #include "blip2/training/stage2_task.h"
 
+#include <numeric>
 #include <utility>
 
 #include "blip2/base/random.h"
@@ -7,6 +8,7 @@
 #include "blip2/model/prompts.h"
 #include "blip2/model/soft_prompts.h"
 #include "blip2/training/meters.h"
+#include "blip2/training/words.h"
 
 namespace blip2 {
 namespace {
@@ -16,36 +18,77 @@ enum : std::uint64_t { kDataSeed = 21, kStepSeed };
 
 using Ids = std::vector<std::int64_t>;
 
-// The rows of padded ids, each cut to `lengths` less `less`.
-std::vector<Ids> rows_of(const at::Tensor& ids, const at::Tensor& lengths, std::int64_t less) {
-  const auto rows = ids.accessor<std::int64_t, 2>();
-  const auto* length = lengths.const_data_ptr<std::int64_t>();
+// The tokens of some rows that the language model reads: the last one predicts nothing.
+std::vector<Ids> tokens_read(const PromptBatch& batch, const Ids& rows) {
+  const auto ids = batch.ids.accessor<std::int64_t, 2>();
+  const auto* length = batch.lengths.const_data_ptr<std::int64_t>();
   std::vector<Ids> result;
-  for (std::int64_t i = 0; i < ids.size(0); ++i) {
-    const std::int64_t* row = rows[i].data();
-    result.emplace_back(row, row + length[i] - less);
+  for (const std::int64_t i : rows) {
+    result.emplace_back(ids[i].data(), ids[i].data() + length[i] - 1);
   }
   return result;
 }
 
-// The positions whose next token is a target, and those targets.
+// The positions whose next token is a target, those targets, and the rows that they are of.
 struct Targets {
-  Ids places, ids;
+  Ids places, ids, rows;
 };
 
-Targets find_targets(const PromptBatch& batch, const std::vector<std::int64_t>& offsets,
-                     std::int64_t queries) {
+Targets find_targets(const PromptBatch& batch, const Ids& rows,
+                     const std::vector<std::int64_t>& offsets, std::int64_t queries) {
   Targets targets;
   const auto ids = batch.ids.accessor<std::int64_t, 2>();
   const auto* prompt = batch.prompt_lengths.const_data_ptr<std::int64_t>();
   const auto* length = batch.lengths.const_data_ptr<std::int64_t>();
-  for (std::int64_t i = 0; i < batch.ids.size(0); ++i) {
-    for (std::int64_t t = prompt[i]; t < length[i]; ++t) {
-      targets.places.push_back(offsets[static_cast<std::size_t>(i)] + queries + t - 1);
-      targets.ids.push_back(ids[i][t]);
+  for (std::size_t k = 0; k < rows.size(); ++k) {
+    for (std::int64_t t = prompt[rows[k]]; t < length[rows[k]]; ++t) {
+      targets.places.push_back(offsets[k] + queries + t - 1);
+      targets.ids.push_back(ids[rows[k]][t]);
+      targets.rows.push_back(rows[k]);
     }
   }
   return targets;
+}
+
+// The mean losses of captions' and of answers' tokens, of those that there are.
+Meters meters_of(const at::Tensor& losses, const Targets& targets,
+                 std::span<const std::int64_t> items, const std::vector<Record>& records) {
+  const auto* loss = losses.const_data_ptr<float>();
+  double sums[2] = {0, 0}, counts[2] = {0, 0};
+  for (std::size_t i = 0; i < targets.rows.size(); ++i) {
+    const std::int64_t item = items[static_cast<std::size_t>(targets.rows[i])];
+    const bool answer = records[static_cast<std::size_t>(item)].is_question();
+    sums[answer] += static_cast<double>(loss[i]);
+    counts[answer] += 1;
+  }
+  Meters meters;
+  if (counts[0] > 0) meters.emplace_back("loss_captions", sums[0] / counts[0]);
+  if (counts[1] > 0) meters.emplace_back("loss_answers", sums[1] / counts[1]);
+  return meters;
+}
+
+// Which rows of a batch learn by words, and which through the language model.
+struct Lessons {
+  Ids words, language;
+};
+
+Lessons share_out(std::span<const std::int64_t> items, const std::vector<Record>& records,
+                  const ObjectivesRecipe& recipe) {
+  Lessons lessons;
+  double owed = 0;  // questions that the share would leave out, less those left out
+  for (std::int64_t i = 0; i < std::ssize(items); ++i) {
+    const Record& record = records[static_cast<std::size_t>(items[static_cast<std::size_t>(i)])];
+    if (record.is_question() && recipe.words > 0) {
+      lessons.words.push_back(i);
+      owed += recipe.words_share;
+      if (owed >= 1) {
+        owed -= 1;
+        continue;
+      }
+    }
+    lessons.language.push_back(i);
+  }
+  return lessons;
 }
 
 class Stage2Task : public TrainingTask {
@@ -64,6 +107,7 @@ class Stage2Task : public TrainingTask {
     if (!validation_.empty()) {
       held_out_.emplace(validation_.records, tokenizers.language, format, reads);
     }
+    if (recipe.objectives.words > 0) words_.emplace(*prompts_, *language_, recipe.objectives);
   }
 
   const Dataset& data() const override { return train_; }
@@ -75,7 +119,19 @@ class Stage2Task : public TrainingTask {
     const std::uint64_t data_seed = derive_seed(seed, kDataSeed);
     const PromptBatch batch = prompts_->batch(items, data_seed, step);
     const at::Tensor features = train_.gather(batch.pictures, data_seed, step);
-    return loss(batch, features, {compute_type(recipe_), true, derive_seed(seed, kStepSeed, step)});
+    const ComputeOptions compute{compute_type(recipe_), true, derive_seed(seed, kStepSeed, step)};
+    const at::Tensor soft = look(batch, features, compute);
+    const Lessons lessons = share_out(items, train_.records, recipe_.objectives);
+    TaskLoss total{at::zeros({}), {}};
+    if (!lessons.language.empty()) {
+      total = language_loss(batch, soft, lessons.language, items, train_.records);
+    }
+    if (!lessons.words.empty()) {
+      const TaskLoss words = words_->loss(soft, batch, lessons.words);
+      total.loss = total.loss + words.loss;
+      total.meters.insert(total.meters.end(), words.meters.begin(), words.meters.end());
+    }
+    return total;
   }
 
   TaskLoss validate() override {
@@ -85,15 +141,20 @@ class Stage2Task : public TrainingTask {
     for (const auto& items : sequential_batches(held_out_->size(), recipe_.batch_size)) {
       const PromptBatch batch = held_out_->batch(items, 0, std::nullopt);
       const at::Tensor features = validation_.gather(batch.pictures, 0, std::nullopt);
-      mean.add(loss(batch, features, {compute_type(recipe_), false, 0}),
+      const ComputeOptions compute{compute_type(recipe_), false, 0};
+      const at::Tensor soft = look(batch, features, compute);
+      Ids rows(items.size());
+      std::iota(rows.begin(), rows.end(), 0);
+      mean.add(language_loss(batch, soft, rows, items, validation_.records),
                static_cast<double>(items.size()));
     }
     return mean.result();
   }
 
  private:
-  TaskLoss loss(const PromptBatch& batch, const at::Tensor& features,
-                const ComputeOptions& compute) const {
+  // The soft prompts [B, Q, width] of a batch.
+  at::Tensor look(const PromptBatch& batch, const at::Tensor& features,
+                  const ComputeOptions& compute) const {
     const QFormerPass pass = bridge_->qformer->pass(compute);
     std::optional<TextRows> instructions;
     if (batch.instructions.ids.defined()) {
@@ -101,15 +162,23 @@ class Stage2Task : public TrainingTask {
       instructions = pack_text(batch.instructions.ids, {lengths.const_data_ptr<std::int64_t>(),
                                                         static_cast<std::size_t>(lengths.numel())});
     }
-    const at::Tensor soft = soft_prompts(*bridge_, pass, features, instructions);  // [B, Q, width]
-    // The last token predicts nothing, so it is left out.
-    const auto input = language_input(*language_, soft, rows_of(batch.ids, batch.lengths, 1));
-    const Targets targets = find_targets(batch, input.offsets, soft.size(1));
+    return soft_prompts(*bridge_, pass, pass.project_image(features, bridge_->feature_norm()),
+                        instructions);
+  }
+
+  // Of some rows of a batch with its soft prompts [B, Q, width].
+  TaskLoss language_loss(const PromptBatch& batch, const at::Tensor& soft, const Ids& rows,
+                         std::span<const std::int64_t> items,
+                         const std::vector<Record>& records) const {
+    const bool all = std::ssize(rows) == soft.size(0);
+    const at::Tensor chosen = all ? soft : soft.index_select(0, torch::tensor(rows, at::kLong));
+    const auto input = language_input(*language_, chosen, tokens_read(batch, rows));
+    const Targets targets = find_targets(batch, rows, input.offsets, soft.size(1));
     const at::Tensor hidden = language_->forward_packed(input.embeds, input.offsets);
     const at::Tensor losses =
         language_->token_loss(hidden.index_select(0, torch::tensor(targets.places, at::kLong)),
                               torch::tensor(targets.ids, at::kLong));
-    return {losses.mean(), {}};
+    return {losses.mean(), meters_of(losses, targets, items, records)};
   }
 
   Recipe recipe_;
@@ -117,6 +186,7 @@ class Stage2Task : public TrainingTask {
   std::shared_ptr<Llama> language_;
   Dataset train_, validation_;
   std::optional<PromptData> prompts_, held_out_;
+  std::optional<WordsLesson> words_;
 };
 
 }  // namespace

@@ -16,10 +16,12 @@
 
 namespace blip2 {
 
-// A loss with what the log shows of it, in order.
+// What the log shows of a loss, in order.
+using Meters = std::vector<std::pair<std::string, double>>;
+
 struct TaskLoss {
   at::Tensor loss;  // []
-  std::vector<std::pair<std::string, double>> meters;
+  Meters meters;
 };
 
 // What a stage of pre-training trains, and on what.

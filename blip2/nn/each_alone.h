@@ -1,0 +1,30 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstddef>
+
+#include "blip2/base/parallel.h"
+
+namespace blip2 {
+
+// Calls work(i) for i in [0, count), several at a time, each on one thread and without autograd.
+// Products over a batch round by its size and by the number of threads; an item computed here gives
+// the same bits whatever stands beside it.
+template <typename Work>
+void each_alone(std::size_t count, const Work& work) {
+  const auto threads = at::get_num_threads();
+  try {
+    parallel_for(count, static_cast<std::size_t>(threads), [&](std::size_t i) {
+      at::set_num_threads(1);
+      const at::NoGradGuard no_grad;
+      work(i);
+    });
+  } catch (...) {
+    at::set_num_threads(threads);
+    throw;
+  }
+  at::set_num_threads(threads);
+}
+
+}  // namespace blip2

@@ -1,0 +1,46 @@
+#include "blip2/objectives/words.h"
+
+#include <algorithm>
+
+namespace blip2 {
+
+WordTargets::WordTargets(std::span<const std::int64_t> ids, const at::Tensor& embeddings) {
+  TORCH_CHECK(!ids.empty() && embeddings.dim() == 2 && embeddings.size(0) == std::ssize(ids),
+              "expected embeddings [", ids.size(), ", width], got ", embeddings.sizes());
+  place_of_.assign(static_cast<std::size_t>(*std::max_element(ids.begin(), ids.end())) + 1, -1);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    place_of_[static_cast<std::size_t>(ids[i])] = static_cast<std::int64_t>(i);
+  }
+  table_ = kSharpness * torch::nn::functional::normalize(embeddings);
+}
+
+at::Tensor WordTargets::places(const std::vector<std::vector<std::int64_t>>& texts,
+                               std::int64_t queries) const {
+  at::Tensor places = at::full({std::ssize(texts), queries}, kIgnoredLabel, at::kLong);
+  auto place = places.accessor<std::int64_t, 2>();
+  for (std::int64_t i = 0; i < places.size(0); ++i) {
+    const auto& text = texts[static_cast<std::size_t>(i)];
+    for (std::int64_t q = 0; q < std::min(queries, std::ssize(text)); ++q) {
+      place[i][q] = place_of_.at(static_cast<std::size_t>(text[static_cast<std::size_t>(q)]));
+      TORCH_CHECK(place[i][q] >= 0, "token ", text[static_cast<std::size_t>(q)],
+                  " is not among the words");
+    }
+  }
+  return places;
+}
+
+TokenLoss WordTargets::loss(const at::Tensor& soft, const at::Tensor& places,
+                            double label_smoothing) const {
+  const at::Tensor directions = torch::nn::functional::normalize(soft.flatten(0, 1));
+  const at::Tensor logits = at::linear(directions, table_);  // [B*Q, S]
+  const at::Tensor targets = places.flatten();               // [B*Q]
+  const at::Tensor counted = targets != kIgnoredLabel;
+  const auto count = counted.sum().item<std::int64_t>();
+  if (count == 0) return {logits.sum() * 0, 0, 0};
+  const at::Tensor loss = at::cross_entropy_loss(logits, targets, {}, at::Reduction::Mean,
+                                                 kIgnoredLabel, label_smoothing);
+  const at::Tensor hits = (logits.detach().argmax(1) == targets).logical_and(counted);
+  return {loss, count, hits.sum().item<double>() / static_cast<double>(count)};
+}
+
+}  // namespace blip2

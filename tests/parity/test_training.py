@@ -1,0 +1,139 @@
+"""A stage-2 step of the trainer, from JSONL to gradients, against eager PyTorch and transformers."""
+
+import json
+import pathlib
+import sys
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import blip2_reference as reference  # noqa: E402
+
+RECORDS = [
+    {"image": "0.png", "caption": "a red circle"},
+    {"image": "1.png", "question": "what color is the shape?", "answer": "blue"},
+    {"image": "2.png", "caption": "person in a lotus position: medium skin tone"},
+    {"image": "1.png", "question": "is there a circle?", "answer": "no"},
+    {"image": "0.png", "question": "does the image not contain a triangle in the corner?", "answer": "yes"},
+]
+RECIPE = """
+stage = 2
+init = "{init}"
+steps = 1
+batch_size = {rows}
+precision = "f32"
+dropout = 0.0
+[data]
+train = "records.jsonl"
+cache = "features"
+feature_type = "f32"
+[schedule]
+warmup_steps = 0
+[prompt]
+caption = "{caption}"
+question = "{question}"
+to_qformer = {to_qformer}
+"""
+
+
+def write_records(folder):
+    for index, (colour, box) in enumerate([("red", (9, 9, 40, 40)), ("blue", (20, 4, 60, 30)), ("gold", (2, 2, 20, 60))]):
+        image = Image.new("RGB", (64, 64), "white")
+        ImageDraw.Draw(image).ellipse(box, fill=colour)
+        image.save(folder / f"{index}.png")
+    (folder / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
+
+
+def language_model(init):
+    """transformers' own model with the directory's weights."""
+    config = LlamaConfig(**json.loads((init / "config.json").read_text())["text_config"])
+    model = LlamaForCausalLM(config).to(torch.float32).eval()
+    weights = load_file(init / "model-language.safetensors")
+    state = {name.removeprefix("language_model."): value.float() for name, value in weights.items()}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not unexpected and set(missing) <= {"lm_head.weight"}
+    model.tie_weights()
+    return model
+
+
+def reference_name(name):
+    return name.replace("ln_vision.", "post_layernorm.").replace("qformer.embeddings.", "embeddings.")
+
+
+def reference_model(init):
+    config = json.loads((init / "config.json").read_text())
+    qformer = config["qformer_config"]
+    keys = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
+            "cross_attention_frequency", "encoder_hidden_size", "max_position_embeddings", "layer_norm_eps")
+    model = reference.Stage2(
+        reference.BridgeConfig(num_query_tokens=config["num_query_tokens"], **{key: qformer[key] for key in keys}),
+        language_model(init))
+    weights = load_file(init / "model-bridge.safetensors")
+    state = {reference_name(name): value for name, value in weights.items()}
+    model.post_layernorm.eps = 1e-5  # LAVIS's ln_vision
+    missing, _ = model.load_state_dict(state, strict=False)
+    assert all(name.startswith("language_model.") for name in missing)
+    return model
+
+
+def padded(rows, pad):
+    width = max(map(len, rows))
+    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    return ids, mask
+
+
+def batch_of(init, caption, question):
+    """What the language model and the Q-Former read, by transformers' tokenizers."""
+    language = AutoTokenizer.from_pretrained(init)
+    qformer = AutoTokenizer.from_pretrained(init / "qformer_tokenizer")
+    prompts = [question.format(r["question"]) if "question" in r else caption for r in RECORDS]
+    targets = [r.get("answer", r.get("caption")) for r in RECORDS]
+    rows, labels = [], []
+    for prompt, target in zip(prompts, targets):
+        start = language(prompt, add_special_tokens=False).input_ids if prompt else []
+        end = language((" " if prompt else "") + target, add_special_tokens=False).input_ids + [2]
+        rows.append(start + end)
+        labels.append([-100] * len(start) + end)
+    ids, mask = padded(rows, 2)
+    return ids, mask, padded(labels, -100)[0], *padded([qformer(p).input_ids for p in prompts], 0)
+
+
+@pytest.mark.parametrize(
+    "caption, question, to_qformer",
+    [("a photo of", "Question: {} Short answer:", False), ("", "{}", True)],
+    ids=["queries read the picture", "queries read picture and prompt"],
+)
+def test_stage2_loss_and_gradients(probe, build, tmp_path, caption, question, to_qformer):
+    init = build / "tiny"
+    write_records(tmp_path)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(RECIPE.format(init=init, rows=len(RECORDS), caption=caption, question=question,
+                                    to_qformer=str(to_qformer).lower()))
+    probe("training", recipe, tmp_path / "out.safetensors")
+    ours = load_file(tmp_path / "out.safetensors")
+
+    model = reference_model(init)
+    ids, mask, labels, read_ids, read_mask = batch_of(init, caption, question)
+    order = list(dict.fromkeys(record["image"] for record in RECORDS))
+    features = ours["features"][[order.index(record["image"]) for record in RECORDS]]
+    read = (read_ids, read_mask) if to_qformer else (None, None)
+    loss = model(features, ids, mask, labels, *read)
+    loss.backward()
+
+    assert abs(ours["loss"].item() - loss.item()) <= 1e-4 * loss.item()
+    gradients = {name: value.grad for name, value in model.named_parameters()
+                 if value.grad is not None and value.grad.abs().max() > 0}
+    compared = {reference_name(name.removeprefix("grad.")): value
+                for name, value in ours.items() if name.startswith("grad.")}
+    assert gradients.keys() <= compared.keys()
+    largest = max(value.abs().max() for value in gradients.values())
+    for name, theirs in gradients.items():
+        # A key's bias shifts all of a row's logits alike: its gradient is rounding, and 0 on paper.
+        scale = largest if name.endswith("key.bias") else theirs.abs().max()
+        off = (compared[name] - theirs).abs().max() / scale
+        assert off <= 1e-4, f"{name}: {off:.2e}"

@@ -1,0 +1,1 @@
+blip2_probe(training TORCH DEPS training)

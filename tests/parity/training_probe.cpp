@@ -1,0 +1,55 @@
+// A training step as `blip2 train` takes it, on what test_training.py wrote.
+//
+//   training RECIPE OUT   the loss of step 0 on the first batch_size records, the gradients of the
+//                         trained weights and the pictures' features -> OUT (safetensors)
+
+#include <torch/torch.h>
+
+#include <cstdio>
+#include <numeric>
+#include <vector>
+
+#include "blip2/base/error.h"
+#include "blip2/io/safetensors.h"
+#include "blip2/nn/tensor_bridge.h"
+#include "blip2/training/session.h"
+
+namespace {
+
+using namespace blip2;
+
+void write(const std::string& path, const std::vector<NamedTensor>& tensors) {
+  std::vector<TensorView> views;
+  for (const auto& [name, value] : tensors) views.push_back(view_of(name, value));
+  write_safetensors(path, views);
+}
+
+void run(const std::string& recipe_path, const std::string& out) {
+  const Recipe recipe = load_recipe(recipe_path, {});
+  const Session session = open_session(recipe);
+  std::vector<std::int64_t> items(static_cast<std::size_t>(recipe.batch_size));
+  std::iota(items.begin(), items.end(), 0);
+  const TaskLoss result = session.task->train(items, 0);
+  result.loss.backward();
+  std::vector<NamedTensor> tensors{{"loss", result.loss.detach().reshape({1})}};
+  const Dataset& data = session.task->data();
+  std::vector<std::int64_t> pictures(data.pictures.size());
+  std::iota(pictures.begin(), pictures.end(), 0);
+  tensors.push_back({"features", data.gather(pictures, 0, std::nullopt)});
+  for (const auto& [name, value] : trained_tensors(*session.bridge, recipe)) {
+    if (value.grad().defined()) tensors.push_back({"grad." + name, value.grad().contiguous()});
+  }
+  write(out, tensors);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 3) return 2;
+  try {
+    run(argv[1], argv[2]);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+}
