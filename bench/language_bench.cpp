@@ -1,16 +1,15 @@
-// language_bench MODEL [bf16|f32]: speed of a frozen Llama. MODEL is a GGUF file. One JSON line:
-// decode tokens/s of one row, prefill tokens/s, seconds of a training pass (forward and backward to
-// the embeddings with the loss at a third of the positions) and its share of the matrix peak.
-// bench/language_peer.py measures the same in PyTorch and prints the ratios.
+// language_bench MODEL [bf16|f32]: speed of a frozen decoder. MODEL is a GGUF file or a Hugging
+// Face directory. One JSON line: decode tokens/s of one row, prefill tokens/s, seconds of a
+// training pass (forward and backward to the embeddings with the loss at a third of the positions)
+// and its share of the matrix peak. bench/language_peer.py measures the same in PyTorch and prints
+// the ratios.
 #include <ATen/Parallel.h>
 
 #include <chrono>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "blip2/io/gguf.h"
-#include "blip2/language/llama.h"
-#include "blip2/language/llama_session.h"
+#include "blip2/language/language_model.h"
 #include "blip2/nn/kernels/kernels.h"
 
 namespace {
@@ -34,28 +33,28 @@ double peak_flops(at::ScalarType dtype) {
   return 2.0 * 2048 * 2048 * 2048 / best_of(8, [&] { at::mm(a, b); });
 }
 
-double decode_speed(const std::shared_ptr<Llama>& model, int rows) {
+double decode_speed(const std::shared_ptr<LanguageModel>& model, int rows) {
   constexpr int tokens = 32;
-  LlamaSession session(model, 64);
+  const auto session = model->make_session(64);
   std::vector<std::int64_t> offsets = {0};
   for (int i = 0; i < rows; ++i) offsets.push_back(offsets.back() + 8);
-  session.prompt(model->embed(at::ones({8 * rows}, at::kLong)), offsets);
+  session->prompt(model->embed(at::ones({8 * rows}, at::kLong)), offsets);
   const std::vector<std::int32_t> next(static_cast<std::size_t>(rows), 100);
-  session.advance(next);
+  session->advance(next);
   return tokens * rows / best_of(3, [&] {
-           for (int i = 0; i < tokens; ++i) session.advance(next);
+           for (int i = 0; i < tokens; ++i) session->advance(next);
          });
 }
 
-double prefill_speed(const std::shared_ptr<Llama>& model, int rows, int length) {
+double prefill_speed(const std::shared_ptr<LanguageModel>& model, int rows, int length) {
   const at::Tensor embeds = model->embed(at::ones({rows * length}, at::kLong));
   std::vector<std::int64_t> offsets = {0};
   for (int i = 0; i < rows; ++i) offsets.push_back(offsets.back() + length);
-  return rows * length / best_of(3, [&] { LlamaSession(model, 64).prompt(embeds, offsets); });
+  return rows * length / best_of(3, [&] { model->make_session(64)->prompt(embeds, offsets); });
 }
 
-double training_seconds(const std::shared_ptr<Llama>& model, int rows, int length) {
-  at::Tensor embeds = at::randn({rows * length, model->config().hidden_size}).requires_grad_();
+double training_seconds(const std::shared_ptr<LanguageModel>& model, int rows, int length) {
+  at::Tensor embeds = at::randn({rows * length, model->width()}).requires_grad_();
   std::vector<std::int64_t> offsets = {0}, positions;
   for (int i = 0; i < rows; ++i) {
     offsets.push_back(offsets.back() + length);
@@ -76,11 +75,11 @@ int main(int argc, char** argv) {
     return 2;
   }
   const auto dtype = argc > 2 && std::string(argv[2]) == "f32" ? at::kFloat : at::kBFloat16;
-  const auto model = load_llama_gguf(open_gguf(argv[1]), dtype);
+  const auto [c, weights] = open_language_files(argv[1]);
+  const auto model = load_language_model(weights, c, dtype);
   const double decode = decode_speed(model, 1), decode8 = decode_speed(model, 8);
   const double prefill = prefill_speed(model, 16, 24);
   const double training = training_seconds(model, 40, 24), peak = peak_flops(dtype);
-  const auto& c = model->config();
   const double layer =
       c.hidden_size * (c.qkv_width() + c.query_width() + 3.0 * c.intermediate_size);
   const double flops = 4.0 * 40 * 24 * layer * c.num_hidden_layers +

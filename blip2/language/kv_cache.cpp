@@ -6,7 +6,7 @@
 
 namespace blip2 {
 
-KvCache::KvCache(const LlamaConfig& config, std::size_t element_bytes, std::int64_t capacity)
+KvCache::KvCache(const DecoderConfig& config, std::size_t element_bytes, std::int64_t capacity)
     : matrices_(2 * config.num_hidden_layers),
       heads_(config.num_key_value_heads),
       first_capacity_(std::max<std::int64_t>(capacity, 1)),

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "blip2/language/llama_config.h"
+#include "blip2/language/decoder_config.h"
 
 namespace blip2 {
 
@@ -15,7 +15,7 @@ namespace blip2 {
 class KvCache {
  public:
   // `capacity`: tokens a row to make room for at first; rows grow beyond it by need.
-  KvCache(const LlamaConfig& config, std::size_t element_bytes, std::int64_t capacity);
+  KvCache(const DecoderConfig& config, std::size_t element_bytes, std::int64_t capacity);
 
   std::int64_t rows() const { return static_cast<std::int64_t>(rows_.size()); }
   std::int64_t length(std::int64_t row) const { return at(row).length; }

@@ -1,15 +1,19 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
+
+#include "blip2/language/decoder_config.h"
 
 namespace blip2 {
 
 // Cosines and sines of the rotary angles position / theta^(2 i / head_dim), computed in f32 as
-// transformers does.
+// transformers does; Llama 3.1's scaling makes the slow ones slower.
 class RopeTable {
  public:
-  RopeTable(std::int64_t head_dim, double theta) : half_(head_dim / 2), theta_(theta) {}
+  explicit RopeTable(const DecoderConfig& config)
+      : half_(config.head_dim / 2), theta_(config.rope_theta), scaling_(config.rope_scaling) {}
 
   // Makes positions [0, count) available.
   void reserve(std::int64_t count);
@@ -19,6 +23,7 @@ class RopeTable {
  private:
   std::int64_t half_, count_ = 0;
   double theta_;
+  std::optional<Llama3Rope> scaling_;
   std::vector<float> cos_, sin_;
 };
 

@@ -11,7 +11,7 @@
 #include "blip2/io/json.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/io/toml.h"
-#include "blip2/language/llama_weights.h"
+#include "blip2/language/language_model.h"
 #include "blip2/model/directory.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/text/tokenizer.h"
@@ -22,29 +22,25 @@ namespace {
 namespace fs = std::filesystem;
 
 struct LanguagePart {
-  std::shared_ptr<LlamaWeights> weights;
+  DecoderConfig config;
+  std::shared_ptr<LanguageModel> model;
   std::unique_ptr<Tokenizer> tokenizer;
 };
 
 LanguagePart open_language(const fs::path& path, at::ScalarType type) {
+  auto files = open_language_files(path);
   LanguagePart part;
   part.tokenizer = load_tokenizer(path);
-  if (fs::is_directory(path)) {
-    const auto config =
-        llama_config_from_json(read_json(path / "config.json"), (path / "config.json").string());
-    part.weights = load_llama_weights(open_model_weights(path), config, type);
-    return part;
-  }
-  const auto file = std::make_shared<GgufFile>(path);
-  part.weights = load_llama_weights(file, llama_config_from_gguf(*file), type);
+  part.model = load_language_model(std::move(files.weights), files.config, type);
+  part.config = std::move(files.config);
   return part;
 }
 
-void write_language(LlamaWeights& weights, const fs::path& folder) {
+void write_language(const LanguageModel& model, const fs::path& folder) {
+  const auto tensors = model.tensors();
   std::vector<TensorView> views;
-  for (const auto& [name, tensor, shape] : llama_tensors(weights)) {
-    views.push_back(view_of(kLanguagePrefix + name, *tensor));
-  }
+  for (const auto& [name, tensor] : tensors)
+    views.push_back(view_of(kLanguagePrefix + name, tensor));
   write_safetensors(folder / kLanguageFile, views, {{"format", "pt"}});
 }
 
@@ -72,9 +68,10 @@ QFormerConfig qformer_config_of(const Assembly& assembly, const nlohmann::json& 
 
 // Soft prompts start with the spread of the language model's own words: hidden queries leave a
 // LayerNorm with unit variance, so the projection's weights get that spread over sqrt(width).
-void scale_projection(const Bridge& bridge, const LlamaWeights& language) {
+void scale_projection(const Bridge& bridge, const LanguageModel& language) {
   const at::NoGradGuard no_grad;
-  const double spread = language.embeddings.to(at::kFloat).std().item<double>();
+  const at::Tensor words = language.embed(at::arange(language.vocabulary(), at::kLong));
+  const double spread = words.std().item<double>();
   const auto& config = bridge.config().qformer;
   const double deviation = spread / std::sqrt(static_cast<double>(config.hidden_size));
   bridge.language_projection->weight.mul_(deviation / config.initializer_range);
@@ -122,19 +119,19 @@ void assemble(const Assembly& assembly, const fs::path& folder, at::ScalarType w
   LanguagePart language;
   if (!assembly.language_model.empty()) {
     language = open_language(assembly.language_model, weights);
-    config.language = language.weights->config;
+    config.language = language.config;
   }
   const Bridge bridge(config, static_cast<std::uint64_t>(assembly.seed));
   bridge.qformer->init_from_bert(*open_model_weights(bert));
-  if (language.weights) scale_projection(bridge, *language.weights);
+  if (language.model) scale_projection(bridge, *language.model);
 
   write_safetensors(folder / kVisionFile, views_of(*encoder, kVisionPrefix), {{"format", "pt"}});
   save_preprocessing(efficientnet_lite_preprocessing(config.vision),
                      folder / "preprocessor_config.json");
   fs::create_directories(folder / kQFormerTokenizer);
   words->save(folder / kQFormerTokenizer);
-  if (language.weights) {
-    write_language(*language.weights, folder);
+  if (language.model) {
+    write_language(*language.model, folder);
     language.tokenizer->save(folder);
   }
   save_bridge(bridge, folder);
@@ -147,7 +144,7 @@ void convert_precision(const fs::path& source, const fs::path& folder, at::Scala
   link_frozen_parts(source, folder, /*with_language=*/false);
   if (config.language) {
     const auto language =
-        load_llama_weights(open_model_weights(source), *config.language, weights, kLanguagePrefix);
+        load_language_model(open_model_weights(source), *config.language, weights, kLanguagePrefix);
     write_language(*language, folder);
   }
   const auto bridge = load_bridge(open_model_weights(source), config, /*trainable=*/false);

@@ -20,7 +20,7 @@ struct Assembly {
     visit("image_encoder", self.image_encoder, "EfficientNet-Lite weights (.pth or safetensors)");
     visit("image_variant", self.image_variant, "lite0 to lite4");
     visit("language_model", self.language_model,
-          "Llama-family model: a GGUF file or a Hugging Face directory; empty: none");
+          "decoder-only model: a GGUF file or a Hugging Face directory; empty: none");
     visit("text_encoder", self.text_encoder, "BERT directory whose weights start the Q-Former");
     visit("num_query_tokens", self.num_query_tokens, "learned queries");
     visit("cross_attention_frequency", self.cross_attention_frequency,
@@ -34,8 +34,8 @@ struct Assembly {
 Assembly read_assembly(const std::filesystem::path& path);
 
 // Writes a model directory of the parts with an untrained bridge; the language model's weights in
-// `weights` (kFloat or kBFloat16). Error if a part is missing or does not fit, or if `folder` holds
-// a model already.
+// `weights` (kFloat, kBFloat16 or kHalf). Error if a part is missing or does not fit, or if
+// `folder` holds a model already.
 void assemble(const Assembly& assembly, const std::filesystem::path& folder,
               at::ScalarType weights);
 

@@ -80,7 +80,7 @@ Blip2Config read_blip2_config(const std::filesystem::path& config_json) {
   config.vision = EfficientNetLiteConfig::from_json(vision, where + ": vision_config");
   config.qformer = read_qformer_config(qformer, where + ": qformer_config");
   if (!language.is_null()) {
-    config.language = llama_config_from_json(language, where + ": text_config");
+    config.language = decoder_config_from_json(language, where + ": text_config");
   }
   check(config, where);
   return config;
@@ -97,7 +97,7 @@ nlohmann::json write_blip2_config(const Blip2Config& config) {
   nlohmann::json object = write_value(keys);
   object["vision_config"] = config.vision.to_json();
   object["qformer_config"] = write_qformer_config(config.qformer);
-  if (config.language) object["text_config"] = llama_config_to_json(*config.language);
+  if (config.language) object["text_config"] = decoder_config_to_json(*config.language);
   return object;
 }
 

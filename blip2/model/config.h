@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "blip2/language/llama_config.h"
+#include "blip2/language/decoder_config.h"
 #include "blip2/qformer/config.h"
 #include "blip2/vision/efficientnet_lite.h"
 
@@ -25,7 +25,7 @@ struct Blip2Config {
   std::string question_prompt = "Question: {} Short answer:";
   EfficientNetLiteConfig vision;
   QFormerConfig qformer;
-  std::optional<LlamaConfig> language;
+  std::optional<DecoderConfig> language;
 };
 
 // Error naming file and key for unknown keys, wrong types and sizes that contradict each other.

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "blip2/base/error.h"
 #include "blip2/data/batch.h"
 #include "blip2/decoding/generate.h"
-#include "blip2/language/llama_session.h"
+#include "blip2/language/language_model.h"
 #include "blip2/model/directory.h"
 #include "blip2/model/prompts.h"
 #include "blip2/model/soft_prompts.h"
@@ -19,9 +21,14 @@ constexpr std::int64_t kMaxQFormerTokens = 512;
 at::ScalarType language_type(const TensorFile& weights, const std::string& precision) {
   if (precision == "f32") return at::kFloat;
   if (precision == "bf16") return at::kBFloat16;
-  const TensorView* words =
-      weights.find(std::string(kLanguagePrefix) + "model.embed_tokens.weight");
-  return words && words->dtype == DType::f32 ? at::kFloat : at::kBFloat16;
+  if (precision == "f16") return at::kHalf;
+  const auto& tensors = weights.tensors();
+  const auto first = std::find_if(tensors.begin(), tensors.end(), [](const TensorView& tensor) {
+    return tensor.name.starts_with(kLanguagePrefix);
+  });
+  if (first == tensors.end()) return at::kBFloat16;
+  if (first->dtype == DType::f16) return at::kHalf;
+  return first->dtype == DType::f32 ? at::kFloat : at::kBFloat16;
 }
 
 Blip2Config read_config(const std::filesystem::path& folder) {
@@ -49,8 +56,8 @@ GenerationModel::GenerationModel(const std::filesystem::path& folder, const std:
   images_ = std::make_unique<ImageSide>(folder, *weights, config_);
   bridge_ = load_bridge(weights, config_, /*trainable=*/false);
   pass_ = std::make_unique<QFormerPass>(bridge_->qformer->pass());
-  language_ =
-      load_llama(weights, *config_.language, language_type(*weights, precision), kLanguagePrefix);
+  language_ = load_language_model(weights, *config_.language, language_type(*weights, precision),
+                                  kLanguagePrefix);
   tokenizer_ = load_tokenizer(folder);
   qformer_tokenizer_ = load_tokenizer(folder / kQFormerTokenizer);
 }
@@ -91,12 +98,12 @@ std::vector<std::vector<GeneratedText>> GenerationModel::generate(
   for (std::size_t i = 0; i + 1 < input.offsets.size(); ++i) {
     longest = std::max(longest, input.offsets[i + 1] - input.offsets[i]);
   }
-  LlamaSession session(language_, longest + options.max_new_tokens);
-  const auto logits = session.prompt(input.embeds, input.offsets);
-  options.eos_token_ids = config_.language->eos_token_id;
-  const StepFunction step{session.vocabulary(),
-                          [&](auto tokens) { return session.advance(tokens); },
-                          [&](auto sources) { session.select(sources); }};
+  const auto session = language_->make_session(longest + options.max_new_tokens);
+  const auto logits = session->prompt(input.embeds, input.offsets);
+  options.eos_token_ids = language_->eos_token_ids();
+  const StepFunction step{session->vocabulary(),
+                          [&](auto tokens) { return session->advance(tokens); },
+                          [&](auto sources) { session->select(sources); }};
   std::vector<std::vector<GeneratedText>> answers;
   for (auto& sequences : blip2::generate(step, logits, options)) {
     auto& texts = answers.emplace_back();

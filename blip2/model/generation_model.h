@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "blip2/decoding/options.h"
-#include "blip2/language/llama.h"
+#include "blip2/language/language_model.h"
 #include "blip2/model/bridge.h"
 #include "blip2/model/image_side.h"
 #include "blip2/text/tokenizer.h"
@@ -27,8 +27,9 @@ struct GeneratedText {
 // templates filled in; a Q-Former that reads prompts gets the same text.
 class GenerationModel {
  public:
-  // `precision` of the language model: "f32", "bf16", or "auto": as the directory stores it, mapped
-  // and not copied. The bridge computes in f32. Error if the directory has no language model.
+  // `precision` of the language model: "f32", "bf16", "f16", or "auto": as the directory stores it,
+  // mapped and not copied. The bridge computes in f32. Error if the directory has no language
+  // model.
   explicit GenerationModel(const std::filesystem::path& folder,
                            const std::string& precision = "auto");
 
@@ -54,7 +55,7 @@ class GenerationModel {
   std::unique_ptr<ImageSide> images_;
   std::shared_ptr<Bridge> bridge_;
   std::unique_ptr<QFormerPass> pass_;
-  std::shared_ptr<Llama> language_;
+  std::shared_ptr<LanguageModel> language_;
   std::unique_ptr<Tokenizer> tokenizer_, qformer_tokenizer_;
 };
 

@@ -18,7 +18,7 @@ at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass,
   return bridge.soft_prompts(states.queries);
 }
 
-LanguageInput language_input(const Llama& language, const at::Tensor& soft,
+LanguageInput language_input(const LanguageModel& language, const at::Tensor& soft,
                              const std::vector<std::vector<std::int64_t>>& text) {
   const std::int64_t rows = soft.size(0), queries = soft.size(1);
   std::vector<std::int64_t> ids, order, offsets{0};

@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "blip2/language/llama.h"
+#include "blip2/language/language_model.h"
 #include "blip2/model/bridge.h"
 
 namespace blip2 {
@@ -24,7 +24,7 @@ struct LanguageInput {
 };
 
 // soft [B, Q, width], text: B rows of token ids, which may be empty.
-LanguageInput language_input(const Llama& language, const at::Tensor& soft,
+LanguageInput language_input(const LanguageModel& language, const at::Tensor& soft,
                              const std::vector<std::vector<std::int64_t>>& text);
 
 }  // namespace blip2

@@ -81,7 +81,8 @@ Session open_session(const Recipe& recipe) {
     return session;
   }
   session.language_tokenizer = load_tokenizer(init);
-  auto language = load_llama(weights, *initial.language, compute_type(recipe), kLanguagePrefix);
+  auto language =
+      load_language_model(weights, *initial.language, compute_type(recipe), kLanguagePrefix);
   session.task = make_stage2_task(recipe, session.bridge, std::move(language),
                                   {*session.language_tokenizer, *session.qformer_tokenizer},
                                   std::move(sets.train), std::move(sets.validation));

@@ -93,8 +93,9 @@ Lessons share_out(std::span<const std::int64_t> items, const std::vector<Record>
 
 class Stage2Task : public TrainingTask {
  public:
-  Stage2Task(const Recipe& recipe, std::shared_ptr<Bridge> bridge, std::shared_ptr<Llama> language,
-             const StageTokenizers& tokenizers, Dataset train, Dataset validation)
+  Stage2Task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
+             std::shared_ptr<LanguageModel> language, const StageTokenizers& tokenizers,
+             Dataset train, Dataset validation)
       : recipe_(recipe),
         bridge_(std::move(bridge)),
         language_(std::move(language)),
@@ -183,7 +184,7 @@ class Stage2Task : public TrainingTask {
 
   Recipe recipe_;
   std::shared_ptr<Bridge> bridge_;
-  std::shared_ptr<Llama> language_;
+  std::shared_ptr<LanguageModel> language_;
   Dataset train_, validation_;
   std::optional<PromptData> prompts_, held_out_;
   std::optional<WordsLesson> words_;
@@ -192,7 +193,7 @@ class Stage2Task : public TrainingTask {
 }  // namespace
 
 std::unique_ptr<TrainingTask> make_stage2_task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
-                                               std::shared_ptr<Llama> language,
+                                               std::shared_ptr<LanguageModel> language,
                                                const StageTokenizers& tokenizers, Dataset train,
                                                Dataset validation) {
   return std::make_unique<Stage2Task>(recipe, std::move(bridge), std::move(language), tokenizers,

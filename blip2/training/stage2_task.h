@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "blip2/language/llama.h"
+#include "blip2/language/language_model.h"
 #include "blip2/text/tokenizer.h"
 #include "blip2/training/task.h"
 
@@ -17,7 +17,7 @@ struct StageTokenizers {
 // Stage 2: the queries learn to speak to the frozen language model, with the loss on captions and
 // answers only. `train` must not be empty; `validation` may be.
 std::unique_ptr<TrainingTask> make_stage2_task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
-                                               std::shared_ptr<Llama> language,
+                                               std::shared_ptr<LanguageModel> language,
                                                const StageTokenizers& tokenizers, Dataset train,
                                                Dataset validation);
 

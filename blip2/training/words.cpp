@@ -3,7 +3,7 @@
 namespace blip2 {
 namespace {
 
-WordTargets make_targets(const PromptData& data, const Llama& language) {
+WordTargets make_targets(const PromptData& data, const LanguageModel& language) {
   const std::vector<std::int64_t> tokens = data.target_tokens();
   return {tokens, language.embed(torch::tensor(tokens, at::kLong))};
 }
@@ -23,7 +23,7 @@ std::vector<std::vector<std::int64_t>> target_rows(const PromptBatch& batch,
 
 }  // namespace
 
-WordsLesson::WordsLesson(const PromptData& data, const Llama& language,
+WordsLesson::WordsLesson(const PromptData& data, const LanguageModel& language,
                          const ObjectivesRecipe& recipe)
     : weight_(recipe.words),
       label_smoothing_(recipe.label_smoothing),

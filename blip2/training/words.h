@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "blip2/data/batch.h"
-#include "blip2/language/llama.h"
+#include "blip2/language/language_model.h"
 #include "blip2/objectives/words.h"
 #include "blip2/training/task.h"
 
@@ -16,7 +16,7 @@ namespace blip2 {
 // The words objective over the targets of some training data.
 class WordsLesson {
  public:
-  WordsLesson(const PromptData& data, const Llama& language, const ObjectivesRecipe& recipe);
+  WordsLesson(const PromptData& data, const LanguageModel& language, const ObjectivesRecipe& recipe);
 
   // The weighted loss of some rows of a batch with its soft prompts [B, Q, width], with meters.
   TaskLoss loss(const at::Tensor& soft, const PromptBatch& batch,

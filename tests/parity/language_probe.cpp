@@ -7,6 +7,8 @@
 //   one JSON line each: [[{"tokens", "score"}, ...] a prompt]
 // language greedy MODEL DTYPE SPEC.json
 //   SPEC: a list of lists of ids; one JSON line each: the most probable token after each position
+// language save MODEL DTYPE OUT.safetensors
+//   OUT: the model's tensors; prints its configuration as one JSON line
 // MODEL: a GGUF file or a Hugging Face directory.
 #include <fmt/format.h>
 
@@ -18,8 +20,7 @@
 #include "blip2/io/fields.h"
 #include "blip2/io/json.h"
 #include "blip2/io/safetensors.h"
-#include "blip2/language/llama.h"
-#include "blip2/language/llama_session.h"
+#include "blip2/language/language_model.h"
 #include "blip2/nn/tensor_bridge.h"
 
 namespace {
@@ -27,14 +28,25 @@ namespace {
 using namespace blip2;
 using nlohmann::json;
 
-std::shared_ptr<Llama> open_model(const std::filesystem::path& path, at::ScalarType dtype) {
-  if (!std::filesystem::is_directory(path)) return load_llama_gguf(open_gguf(path), dtype);
-  const auto config = path / "config.json";
-  return load_llama(open_model_weights(path),
-                    llama_config_from_json(read_json(config), config.string()), dtype);
+std::shared_ptr<LanguageModel> open_model(const std::filesystem::path& path, at::ScalarType dtype) {
+  const auto [config, weights] = open_language_files(path);
+  return load_language_model(weights, config, dtype);
 }
 
-void forward(Llama& model, const char* in, const char* out) {
+void save(const LanguageModel& model, const std::filesystem::path& in, const char* out) {
+  const auto tensors = model.tensors();
+  std::vector<TensorView> views;
+  for (const auto& [name, tensor] : tensors) views.push_back(view_of(name, tensor));
+  write_safetensors(out, views);
+  std::cout << decoder_config_to_json(open_language_files(in).config).dump() << "\n";
+}
+
+at::ScalarType type_of(const std::string& name) {
+  if (name == "bf16") return at::kBFloat16;
+  return name == "f16" ? at::kHalf : at::kFloat;
+}
+
+void forward(LanguageModel& model, const char* in, const char* out) {
   const auto file = open_tensor_file(in);
   at::Tensor embeds = to_tensor(file->get("embeds")).requires_grad_();
   const at::Tensor counts = to_tensor(file->get("lengths"), at::kLong);
@@ -49,7 +61,7 @@ void forward(Llama& model, const char* in, const char* out) {
   write_safetensors(out, views);
 }
 
-void loss(Llama& model, const char* in, const char* out) {
+void loss(LanguageModel& model, const char* in, const char* out) {
   const auto file = open_tensor_file(in);
   at::Tensor hidden = to_tensor(file->get("hidden")).requires_grad_();
   const at::Tensor losses = model.token_loss(hidden, to_tensor(file->get("targets"), at::kLong));
@@ -73,7 +85,7 @@ Prompts pack(const std::vector<std::vector<std::int64_t>>& prompts) {
 }
 
 // The most probable next token at every position, in one pass without a cache.
-void greedy(Llama& model, const char* spec) {
+void greedy(LanguageModel& model, const char* spec) {
   const torch::NoGradGuard no_grad;
   for (const json& item : read_json(spec)) {
     const auto ids = item.get<std::vector<std::int64_t>>();
@@ -85,23 +97,23 @@ void greedy(Llama& model, const char* spec) {
   }
 }
 
-std::vector<std::vector<Generated>> run_case(const std::shared_ptr<Llama>& model,
+std::vector<std::vector<Generated>> run_case(const std::shared_ptr<LanguageModel>& model,
                                              const json& item) {
   GenerationOptions options;
   read_fields(options, item.at("options"), "options");
   options.eos_token_ids = item.at("eos").get<std::vector<std::int32_t>>();
   const auto prompts = item.at("prompts").get<std::vector<std::vector<std::int64_t>>>();
-  LlamaSession session(model);
+  const auto session = model->make_session();
   const Prompts packed = pack(prompts);
-  const auto logits = session.prompt(model->embed(at::tensor(packed.ids)), packed.offsets);
+  const auto logits = session->prompt(model->embed(at::tensor(packed.ids)), packed.offsets);
   const StepFunction step{
-      session.vocabulary(),
-      [&](std::span<const std::int32_t> tokens) { return session.advance(tokens); },
-      [&](std::span<const std::int32_t> sources) { session.select(sources); }};
+      session->vocabulary(),
+      [&](std::span<const std::int32_t> tokens) { return session->advance(tokens); },
+      [&](std::span<const std::int32_t> sources) { session->select(sources); }};
   return generate(step, logits, options);
 }
 
-void generate_all(const std::shared_ptr<Llama>& model, const char* spec) {
+void generate_all(const std::shared_ptr<LanguageModel>& model, const char* spec) {
   for (const json& item : read_json(spec)) {
     json answers = json::array();
     for (const auto& prompt : run_case(model, item)) {
@@ -117,16 +129,16 @@ void generate_all(const std::shared_ptr<Llama>& model, const char* spec) {
 
 int main(int argc, char** argv) {
   if (argc < 5) {
-    std::cerr << "language forward|loss|generate|greedy MODEL DTYPE IN [OUT]\n";
+    std::cerr << "language forward|loss|generate|greedy|save MODEL DTYPE IN [OUT]\n";
     return 2;
   }
   try {
     const std::string command = argv[1];
-    const auto model =
-        open_model(argv[2], std::string(argv[3]) == "bf16" ? at::kBFloat16 : at::kFloat);
+    const auto model = open_model(argv[2], type_of(argv[3]));
     if (command == "forward") forward(*model, argv[4], argv[5]);
     if (command == "loss") loss(*model, argv[4], argv[5]);
     if (command == "greedy") greedy(*model, argv[4]);
+    if (command == "save") save(*model, argv[2], argv[4]);
     if (command == "generate") generate_all(model, argv[4]);
     return 0;
   } catch (const std::exception& error) {

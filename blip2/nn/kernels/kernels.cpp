@@ -13,7 +13,8 @@ enum class Level { plain, avx2, avx512 };
 Level machine_level() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                    __builtin_cpu_supports("f16c");
   const bool avx512 = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bf16");
   if (avx2 && avx512) return Level::avx512;
@@ -51,6 +52,15 @@ const Kernels<Bf16>& kernels<Bf16>() {
   if (chosen_level() == Level::avx2) return avx2_bf16();
 #endif
   return plain_bf16();
+}
+
+template <>
+const Kernels<F16>& kernels<F16>() {
+#if defined(__x86_64__)
+  if (chosen_level() == Level::avx512) return avx512_f16();
+  if (chosen_level() == Level::avx2) return avx2_f16();
+#endif
+  return plain_f16();
 }
 
 const char* kernels_name() {

@@ -9,6 +9,11 @@ struct Bf16 {
   std::uint16_t bits;
 };
 
+// An IEEE half-precision number as it lies in memory.
+struct F16 {
+  std::uint16_t bits;
+};
+
 // Where a linear kernel puts its f32 sums.
 enum class Store { value, value_f32, add_f32 };  // y = sum as T; y = sum as f32; y += sum (f32)
 
@@ -21,8 +26,8 @@ struct AttentionShape {
   float scale;
 };
 
-// The inner loops of transformer layers for one element type: T is float or Bf16; sums, norms and
-// exponentials are f32. A row's result depends on that row alone, never on how many rows a call
+// The inner loops of transformer layers for one element type: T is float, Bf16 or F16; sums, norms
+// and exponentials are f32. A row's result depends on that row alone, never on how many rows a call
 // has or on which thread runs it. All matrices are row-major; the caller shares work out by
 // calling them on parts.
 template <typename T>
@@ -33,6 +38,12 @@ struct Kernels {
   // dx += gradient of rms_norm at x for the output's gradient dy
   void (*rms_norm_backward)(const float* x, const float* weight, const T* dy, float* dx,
                             std::int64_t rows, std::int64_t width, float eps);
+  // y[rows, width] = (x - mean) / deviation * weight + bias
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, T* y,
+                     std::int64_t rows, std::int64_t width, float eps);
+  // dx += gradient of layer_norm at x for the output's gradient dy
+  void (*layer_norm_backward)(const float* x, const float* weight, const T* dy, float* dx,
+                              std::int64_t rows, std::int64_t width, float eps);
   // Rotates `heads` adjacent heads of one token in place, halves paired as Hugging Face does it.
   // cos, sin: [head_dim / 2]; negated sin undoes it.
   void (*rope)(T* x, const float* cos, const float* sin, std::int64_t heads, std::int64_t head_dim,
@@ -41,6 +52,13 @@ struct Kernels {
   void (*silu_mul)(const T* gate_up, T* y, std::int64_t rows, std::int64_t width);
   void (*silu_mul_backward)(const T* gate_up, const T* dy, T* dgate_up, std::int64_t rows,
                             std::int64_t width);
+  void (*relu)(const T* x, T* y, std::int64_t count);
+  void (*relu_backward)(const T* x, const T* dy, T* dx, std::int64_t count);
+  // GELU by its tanh approximation ("gelu_new").
+  void (*gelu_tanh)(const T* x, T* y, std::int64_t count);
+  void (*gelu_tanh_backward)(const T* x, const T* dy, T* dx, std::int64_t count);
+  // y[rows, width] += bias[width] in each row
+  void (*add_bias)(T* y, const float* bias, std::int64_t rows, std::int64_t width);
   // y = x + delta; y may be x.
   void (*add)(const float* x, const T* delta, float* y, std::int64_t count);
   void (*narrow)(const float* x, T* y, std::int64_t count);  // y = x as T

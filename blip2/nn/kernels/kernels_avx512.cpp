@@ -23,10 +23,18 @@
 #define BLIP2_LANES 16
 #define BLIP2_TILE_ROWS 6  // 24 sums, 4 weights and 1 activation in 32 registers
 #define BLIP2_OWN_SUM4
+#define BLIP2_OWN_F16
 #include "blip2/nn/kernels/vec.h"
 
 namespace blip2 {
 namespace {
+
+BLIP2_INLINE Vec widen_f16(VecHalf bits) {
+  return reinterpret<Vec>(_mm512_cvtph_ps(reinterpret<__m256i>(bits)));
+}
+BLIP2_INLINE VecHalf round_to_f16(Vec x) {
+  return reinterpret<VecHalf>(_mm512_cvtps_ph(reinterpret<__m512>(x), _MM_FROUND_TO_NEAREST_INT));
+}
 
 template <typename T>
 struct Dot;
@@ -70,6 +78,9 @@ const Kernels<float>& avx512_f32() {
 }
 const Kernels<Bf16>& avx512_bf16() {
   return table<Bf16>;
+}
+const Kernels<F16>& avx512_f16() {
+  return table<F16>;
 }
 }  // namespace blip2
 

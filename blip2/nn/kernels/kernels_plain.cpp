@@ -20,4 +20,7 @@ const Kernels<float>& plain_f32() {
 const Kernels<Bf16>& plain_bf16() {
   return table<Bf16>;
 }
+const Kernels<F16>& plain_f16() {
+  return table<F16>;
+}
 }  // namespace blip2

@@ -46,6 +46,68 @@ TEST(Kernels, RmsNormByHand) {
   EXPECT_THAT(y, ElementsAre(FloatNear(3 / rms, 1e-6), FloatNear(40 / rms, 1e-5)));
 }
 
+TEST(Kernels, LayerNormByHand) {
+  const float x[] = {1, 3}, weight[] = {2, 1}, bias[] = {0, 1};
+  float y[2];
+  kernels<float>().layer_norm(x, weight, bias, y, 1, 2, 0.0f);
+  EXPECT_THAT(y, ElementsAre(FloatNear(-2, 1e-6), FloatNear(2, 1e-6)));
+}
+
+// Against differences.
+TEST(Kernels, LayerNormGradient) {
+  const std::int64_t width = 19;
+  auto x = uniform(width, 1);
+  const auto weight = uniform(width, 2), bias = uniform(width, 3), dy = uniform(width, 4);
+  std::vector<float> y(x.size()), dx(x.size());
+  kernels<float>().layer_norm_backward(x.data(), weight.data(), dy.data(), dx.data(), 1, width,
+                                       1e-5f);
+  const auto loss = [&](std::size_t i, float change) {
+    auto changed = x;
+    changed[i] += change;
+    kernels<float>().layer_norm(changed.data(), weight.data(), bias.data(), y.data(), 1, width,
+                                1e-5f);
+    double sum = 0;
+    for (std::size_t j = 0; j < y.size(); ++j) sum += static_cast<double>(y[j]) * dy[j];
+    return sum;
+  };
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    EXPECT_NEAR(dx[i], (loss(i, 1e-2f) - loss(i, -1e-2f)) / 2e-2, 3e-3);
+  }
+}
+
+TEST(Kernels, GeluGradient) {
+  const std::vector<float> x = {-3.0f, -0.5f, 0.0f, 0.7f, 4.0f}, dy(5, 1.0f);
+  std::vector<float> gradient(5), high(5), low(5), up = x, down = x;
+  for (float& value : up) value += 1e-2f;
+  for (float& value : down) value -= 1e-2f;
+  kernels<float>().gelu_tanh_backward(x.data(), dy.data(), gradient.data(), 5);
+  kernels<float>().gelu_tanh(up.data(), high.data(), 5);
+  kernels<float>().gelu_tanh(down.data(), low.data(), 5);
+  for (std::size_t i = 0; i < 5; ++i) EXPECT_NEAR(gradient[i], (high[i] - low[i]) / 2e-2f, 1e-3);
+}
+
+// Every half widens and narrows to itself; halfway cases go to even, beyond the range to infinity.
+TEST(Kernels, HalvesRoundTrip) {
+  for (const Kernels<F16>* table : {&plain_f16(), &kernels<F16>()}) {
+    std::vector<F16> halves, back(1 << 16);
+    for (std::uint32_t bits = 0; bits < 1u << 16; ++bits) {
+      if ((bits & 0x7c00u) != 0x7c00u || (bits & 0x3ffu) == 0) {
+        halves.push_back({static_cast<std::uint16_t>(bits)});
+      }
+    }
+    const auto count = static_cast<std::int64_t>(halves.size());
+    std::vector<float> values(halves.size(), -0.0f);
+    table->add(values.data(), halves.data(), values.data(), count);
+    table->narrow(values.data(), back.data(), count);
+    for (std::size_t i = 0; i < halves.size(); ++i) EXPECT_EQ(back[i].bits, halves[i].bits);
+    const float edges[] = {65519.0f, 65520.0f, 1.00048828125f, 1.00146484375f, 0x1p-25f, NAN};
+    table->narrow(edges, back.data(), 6);
+    const std::uint16_t expected[] = {0x7bff, 0x7c00, 0x3c00, 0x3c02, 0};
+    for (std::size_t i = 0; i < 5; ++i) EXPECT_EQ(back[i].bits, expected[i]) << edges[i];
+    EXPECT_GT(back[5].bits & 0x7fffu, 0x7c00u);
+  }
+}
+
 TEST(Kernels, RopeTurnsPairsHalfAHeadApart) {
   float x[] = {1, 2, 3, 4};
   const float cos[] = {0, 1}, sin[] = {1, 0};

@@ -43,6 +43,34 @@ BLIP2_INLINE VecHalf round_to_bf16(Vec x) {
   return __builtin_convertvector(bits, VecHalf);
 }
 
+#ifdef BLIP2_OWN_F16
+BLIP2_INLINE Vec widen_f16(VecHalf bits);
+BLIP2_INLINE VecHalf round_to_f16(Vec x);
+#else
+// Exponents are moved by one multiplication, which makes subnormal numbers right too.
+BLIP2_INLINE Vec widen_f16(VecHalf half) {
+  const VecBits bits = __builtin_convertvector(half, VecBits), sign = (bits & 0x8000u) << 16;
+  const VecBits size = (bits & 0x7fffu) << 13;
+  const Vec scaled = reinterpret<Vec>(size) * 0x1p112f;
+  const VecBits finite = reinterpret<VecBits>(scaled), special = size | 0x7f800000u;
+  return reinterpret<Vec>(((bits & 0x7c00u) == 0x7c00u ? special : finite) | sign);
+}
+
+// Rounds to nearest even, to infinity from 65520 on; a NaN stays one.
+BLIP2_INLINE VecHalf round_to_f16(Vec x) {
+  const VecBits bits = reinterpret<VecBits>(x), sign = (bits >> 16) & 0x8000u;
+  const VecBits size = bits & 0x7fffffffu;
+  const Vec magnitude = reinterpret<Vec>(size);
+  // Adding 0.5 leaves a multiple of 2^-24, the smallest half, in the low bits.
+  const VecBits small = reinterpret<VecBits>(magnitude + 0.5f) - 0x3f000000u;
+  const VecBits normal = (size - 0x38000000u + 0xfffu + ((size >> 13) & 1u)) >> 13;
+  VecBits half = magnitude < 0x1p-14f ? small : normal;
+  half = magnitude >= 65520.0f ? VecBits{} + 0x7c00u : half;
+  half = x == x ? half : VecBits{} + 0x7e00u;
+  return __builtin_convertvector(half | sign, VecHalf);
+}
+#endif
+
 BLIP2_INLINE Vec load(const float* p) {
   Vec v;
   std::memcpy(&v, p, sizeof(v));
@@ -53,11 +81,21 @@ BLIP2_INLINE Vec load(const Bf16* p) {
   std::memcpy(&v, p, sizeof(v));
   return widen(v);
 }
+BLIP2_INLINE Vec load(const F16* p) {
+  VecHalf v;
+  std::memcpy(&v, p, sizeof(v));
+  return widen_f16(v);
+}
 BLIP2_INLINE void store(float* p, Vec v) {
   std::memcpy(p, &v, sizeof(v));
 }
 BLIP2_INLINE void store(Bf16* p, Vec v) {
   const VecHalf h = round_to_bf16(v);
+  std::memcpy(p, &h, sizeof(h));
+}
+
+BLIP2_INLINE void store(F16* p, Vec v) {
+  const VecHalf h = round_to_f16(v);
   std::memcpy(p, &h, sizeof(h));
 }
 

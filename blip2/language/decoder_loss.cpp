@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "blip2/language/llama.h"
+#include "blip2/language/decoder.h"
 #include "blip2/nn/kernels/kernels.h"
 
 namespace blip2 {
@@ -39,6 +39,8 @@ std::pair<at::Tensor, at::Tensor> losses_and_gradients(const at::Tensor& hidden,
     float* out = losses.mutable_data_ptr<float>() + begin;
     if (head.scalar_type() == at::kFloat) {
       rows_cross_entropy<float>(logits, chosen, out);
+    } else if (head.scalar_type() == at::kHalf) {
+      rows_cross_entropy<F16>(logits, chosen, out);
     } else {
       rows_cross_entropy<Bf16>(logits, chosen, out);
     }
@@ -64,12 +66,12 @@ struct LossFunction : torch::autograd::Function<LossFunction> {
 
 }  // namespace
 
-at::Tensor Llama::logits(const at::Tensor& hidden) const {
+at::Tensor Decoder::logits(const at::Tensor& hidden) const {
   const at::Tensor& head = weights_->head;
   return at::linear(hidden.to(head.scalar_type()), head).to(at::kFloat);
 }
 
-at::Tensor Llama::token_loss(const at::Tensor& hidden, const at::Tensor& targets) const {
+at::Tensor Decoder::token_loss(const at::Tensor& hidden, const at::Tensor& targets) const {
   TORCH_CHECK(hidden.dim() == 2 && targets.sizes() == at::IntArrayRef({hidden.size(0)}),
               "expected hidden [M, D] and targets [M], got ", hidden.sizes(), " and ",
               targets.sizes());

@@ -5,48 +5,49 @@
 #include <memory>
 #include <vector>
 
-#include "blip2/language/llama_weights.h"
+#include "blip2/language/decoder_weights.h"
 #include "blip2/language/rope_table.h"
 
 namespace blip2 {
 
 // What one forward pass keeps for its backward pass, and its working memory. Lent out again once
 // the pass is over: fresh memory would cost as much as the norms and activations do.
-struct LlamaActivations {
+struct DecoderActivations {
   std::int64_t rows = 0, layers = 0;  // as the memory was made; one layer if nothing is kept
   at::Tensor inputs;                  // [L + 1, N, D] f32: each layer's input, then the last output
   at::Tensor middles;                 // [L, N, D] f32: after attention
   at::Tensor qkv;                     // [L, N, Q + 2 K]: rotated
-  at::Tensor gate_up;                 // [L, N, 2 F]
+  at::Tensor gate_up;                 // [L, N, 2 F], [L, N, F] without a gate
   at::Tensor narrow, wide, delta;     // [N, max(D, Q)], [N, F], [N, max(D, Q)]: working memory
   at::Tensor dqkv, dgate_up;          // working memory of the backward pass
 };
 
-// The layers of a Llama over packed sequences, forward and backward, with the weights frozen: one
+// The layers of a decoder over packed sequences, forward and backward, with the weights frozen: one
 // node of the autograd graph for the whole stack. Products go through ATen, the rest through
 // nn/kernels.
-class LlamaStack {
+class DecoderStack {
  public:
-  explicit LlamaStack(std::shared_ptr<LlamaWeights> weights);
+  explicit DecoderStack(std::shared_ptr<DecoderWeights> weights);
 
   using Offsets = std::vector<std::int64_t>;
   // embeds [N, D] f32 -> [N, D] f32. With `keep`, the activations serve one backward pass.
-  at::Tensor forward(const at::Tensor& embeds, const Offsets& offsets, LlamaActivations& memory,
+  at::Tensor forward(const at::Tensor& embeds, const Offsets& offsets, DecoderActivations& memory,
                      bool keep);
   // The gradient of forward's result -> the gradient of embeds.
-  at::Tensor backward(const at::Tensor& gradient, const Offsets& offsets, LlamaActivations& memory);
+  at::Tensor backward(const at::Tensor& gradient, const Offsets& offsets,
+                      DecoderActivations& memory);
 
   // Memory for `rows` rows, the layers' activations kept or not.
-  std::shared_ptr<LlamaActivations> borrow_memory(std::int64_t rows, bool keep);
+  std::shared_ptr<DecoderActivations> borrow_memory(std::int64_t rows, bool keep);
 
  private:
-  std::shared_ptr<LlamaWeights> weights_;
+  std::shared_ptr<DecoderWeights> weights_;
   RopeTable rope_;
-  std::vector<std::shared_ptr<LlamaActivations>> pool_;
+  std::vector<std::shared_ptr<DecoderActivations>> pool_;
 };
 
 // forward as a differentiable function of embeds.
-at::Tensor run_stack(std::shared_ptr<LlamaStack> stack, const at::Tensor& embeds,
+at::Tensor run_stack(std::shared_ptr<DecoderStack> stack, const at::Tensor& embeds,
                      std::vector<std::int64_t> offsets);
 
 }  // namespace blip2

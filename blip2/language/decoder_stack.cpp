@@ -1,23 +1,24 @@
-#include "blip2/language/llama_stack.h"
+#include "blip2/language/decoder_stack.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "blip2/language/llama_pass.h"
+#include "blip2/language/decoder_pass.h"
 
 namespace blip2 {
 namespace {
 
 // What the autograd node holds between the two directions.
 struct StackNode : torch::CustomClassHolder {
-  std::shared_ptr<LlamaStack> stack;
+  std::shared_ptr<DecoderStack> stack;
   std::vector<std::int64_t> offsets;
-  std::shared_ptr<LlamaActivations> memory;
+  std::shared_ptr<DecoderActivations> memory;
 };
 
 struct StackFunction : torch::autograd::Function<StackFunction> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& embeds,
-                            std::shared_ptr<LlamaStack> stack, std::vector<std::int64_t> offsets) {
+                            std::shared_ptr<DecoderStack> stack,
+                            std::vector<std::int64_t> offsets) {
     auto node = c10::make_intrusive<StackNode>();
     node->memory = stack->borrow_memory(embeds.size(0), true);
     const at::Tensor hidden = stack->forward(embeds, offsets, *node->memory, true);
@@ -40,11 +41,11 @@ struct StackFunction : torch::autograd::Function<StackFunction> {
 
 }  // namespace
 
-LlamaStack::LlamaStack(std::shared_ptr<LlamaWeights> weights)
-    : weights_(std::move(weights)), rope_(weights_->config.head_dim, weights_->config.rope_theta) {}
+DecoderStack::DecoderStack(std::shared_ptr<DecoderWeights> weights)
+    : weights_(std::move(weights)), rope_(weights_->config) {}
 
-std::shared_ptr<LlamaActivations> LlamaStack::borrow_memory(std::int64_t rows, bool keep) {
-  const LlamaConfig& c = weights_->config;
+std::shared_ptr<DecoderActivations> DecoderStack::borrow_memory(std::int64_t rows, bool keep) {
+  const DecoderConfig& c = weights_->config;
   const std::int64_t layers = keep ? c.num_hidden_layers : 1;
   for (const auto& memory : pool_) {
     if (memory.use_count() == 1 && memory->rows >= rows && memory->layers >= layers) return memory;
@@ -55,46 +56,53 @@ std::shared_ptr<LlamaActivations> LlamaStack::borrow_memory(std::int64_t rows, b
     return at::empty(shape, at::TensorOptions(type));
   };
   const std::int64_t widest = std::max(c.hidden_size, c.query_width());
-  auto memory = std::make_shared<LlamaActivations>();
+  auto memory = std::make_shared<DecoderActivations>();
   memory->rows = rows;
   memory->layers = layers;
   memory->inputs = make({layers + 1, rows, c.hidden_size}, at::kFloat);
   memory->middles = make({layers, rows, c.hidden_size}, at::kFloat);
   memory->qkv = make({layers, rows, c.qkv_width()}, weights_->dtype);
-  memory->gate_up = make({layers, rows, 2 * c.intermediate_size}, weights_->dtype);
+  memory->gate_up = make({layers, rows, c.up_width()}, weights_->dtype);
   memory->narrow = make({rows, widest}, weights_->dtype);
   memory->wide = make({rows, c.intermediate_size}, weights_->dtype);
   memory->delta = make({rows, widest}, weights_->dtype);
   memory->dqkv = make({keep ? rows : 0, c.qkv_width()}, weights_->dtype);
-  memory->dgate_up = make({keep ? rows : 0, 2 * c.intermediate_size}, weights_->dtype);
+  memory->dgate_up = make({keep ? rows : 0, c.up_width()}, weights_->dtype);
   pool_.push_back(memory);
   return memory;
 }
 
-at::Tensor LlamaStack::forward(const at::Tensor& embeds, const Offsets& offsets,
-                               LlamaActivations& memory, bool keep) {
+at::Tensor DecoderStack::forward(const at::Tensor& embeds, const Offsets& offsets,
+                                 DecoderActivations& memory, bool keep) {
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
   weights_->fuse();
   for (std::size_t i = 1; i < offsets.size(); ++i) {
     TORCH_CHECK(offsets[i] >= offsets[i - 1], "offsets must not fall");
+    require_length(weights_->config, offsets[i] - offsets[i - 1]);
     rope_.reserve(offsets[i] - offsets[i - 1]);
   }
   if (weights_->dtype == at::kFloat) {
-    return LlamaPass<float>(*weights_, rope_, offsets, memory, keep).forward(embeds);
+    return DecoderPass<float>(*weights_, rope_, offsets, memory, keep).forward(embeds);
   }
-  return LlamaPass<Bf16>(*weights_, rope_, offsets, memory, keep).forward(embeds);
+  if (weights_->dtype == at::kHalf) {
+    return DecoderPass<F16>(*weights_, rope_, offsets, memory, keep).forward(embeds);
+  }
+  return DecoderPass<Bf16>(*weights_, rope_, offsets, memory, keep).forward(embeds);
 }
 
-at::Tensor LlamaStack::backward(const at::Tensor& gradient, const Offsets& offsets,
-                                LlamaActivations& memory) {
+at::Tensor DecoderStack::backward(const at::Tensor& gradient, const Offsets& offsets,
+                                  DecoderActivations& memory) {
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
   if (weights_->dtype == at::kFloat) {
-    return LlamaPass<float>(*weights_, rope_, offsets, memory, true).backward(gradient);
+    return DecoderPass<float>(*weights_, rope_, offsets, memory, true).backward(gradient);
   }
-  return LlamaPass<Bf16>(*weights_, rope_, offsets, memory, true).backward(gradient);
+  if (weights_->dtype == at::kHalf) {
+    return DecoderPass<F16>(*weights_, rope_, offsets, memory, true).backward(gradient);
+  }
+  return DecoderPass<Bf16>(*weights_, rope_, offsets, memory, true).backward(gradient);
 }
 
-at::Tensor run_stack(std::shared_ptr<LlamaStack> stack, const at::Tensor& embeds,
+at::Tensor run_stack(std::shared_ptr<DecoderStack> stack, const at::Tensor& embeds,
                      std::vector<std::int64_t> offsets) {
   if (at::GradMode::is_enabled() && embeds.requires_grad()) {
     return StackFunction::apply(embeds, std::move(stack), std::move(offsets));

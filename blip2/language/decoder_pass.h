@@ -6,18 +6,19 @@
 #include <cmath>
 #include <vector>
 
-#include "blip2/language/llama_stack.h"
+#include "blip2/language/decoder_rows.h"
+#include "blip2/language/decoder_stack.h"
 #include "blip2/nn/kernels/kernels.h"
 
 namespace blip2 {
 
-// One pass over the layers with the products in T (float or Bf16): N packed rows, width D, F
-// feed-forward, Q query and K key width. Included by llama_stack.cpp only.
+// One pass over the layers with the products in T (float, Bf16 or F16): N packed rows, width D, F
+// feed-forward, Q query and K key width. Included by decoder_stack.cpp only.
 template <typename T>
-class LlamaPass {
+class DecoderPass {
  public:
-  LlamaPass(const LlamaWeights& weights, const RopeTable& rope, const LlamaStack::Offsets& offsets,
-            LlamaActivations& memory, bool keep)
+  DecoderPass(const DecoderWeights& weights, const RopeTable& rope,
+              const DecoderStack::Offsets& offsets, DecoderActivations& memory, bool keep)
       : weights_(weights),
         c_(weights.config),
         rope_(rope),
@@ -39,8 +40,8 @@ class LlamaPass {
     }
     at::Tensor hidden = at::empty({n_, d_}, at::kFloat);
     over_rows([&](Int i, Int m) {
-      kernels<float>().rms_norm(input(c_.num_hidden_layers) + i * d_, floats(weights_.norm_f32),
-                                hidden.mutable_data_ptr<float>() + i * d_, m, d_, c_.rms_norm_eps);
+      norm_rows<float>(input(c_.num_hidden_layers) + i * d_, weights_.norm,
+                       hidden.mutable_data_ptr<float>() + i * d_, m, d_, c_.norm_eps);
     });
     return hidden;
   }
@@ -49,9 +50,9 @@ class LlamaPass {
     at::Tensor result = at::zeros({n_, d_}, at::kFloat);
     float* const dx = result.mutable_data_ptr<float>();
     over_rows([&](Int i, Int m) {
-      kernels<float>().rms_norm_backward(input(c_.num_hidden_layers) + i * d_,
-                                         floats(weights_.norm_f32), floats(gradient) + i * d_,
-                                         dx + i * d_, m, d_, c_.rms_norm_eps);
+      norm_rows_backward<float>(input(c_.num_hidden_layers) + i * d_, weights_.norm,
+                                gradient.const_data_ptr<float>() + i * d_, dx + i * d_, m, d_,
+                                c_.norm_eps);
     });
     for (Int l = c_.num_hidden_layers; l-- > 0;) {
       feed_forward_backward(l, dx);
@@ -64,52 +65,51 @@ class LlamaPass {
   using Int = std::int64_t;
 
   void attention(Int l) {
-    const LlamaLayer& layer = layer_at(l);
+    const DecoderLayer& layer = layer_at(l);
     T* const qkv = layer_data(memory_.qkv, l);
-    norm(input(l), layer.input_norm_f32);
-    multiply(memory_.narrow, d_, layer.qkv.t(), qkv);  // [N, Q + 2 K]
-    over_rows([&](Int i, Int m) { rotate(qkv, i, m, 1.0f); });
+    norm(input(l), layer.input_norm);
+    multiply(memory_.narrow, d_, layer.qkv, qkv);  // [N, Q + 2 K]
+    rotate(qkv, 1.0f);
     over_heads([&](Int row, Int head, const AttentionShape& shape, float* scratch) {
       const T* key = qkv + key_at(row, head);
       k_.attention(qkv + query_at(row, head), key, key + c_.key_width(),
                    data(memory_.narrow) + output_at(row, head), shape, scratch);
     });
-    multiply(memory_.narrow, q_, layer.o.t(), data(memory_.delta));  // [N, D]
+    multiply(memory_.narrow, q_, layer.o, data(memory_.delta));  // [N, D]
     add_delta(input(l), middle(l));
   }
 
   void feed_forward(Int l) {
-    const LlamaLayer& layer = layer_at(l);
+    const DecoderLayer& layer = layer_at(l);
     T* const gate_up = layer_data(memory_.gate_up, l);
-    norm(middle(l), layer.post_norm_f32);
-    multiply(memory_.narrow, d_, layer.gate_up.t(), gate_up);  // [N, 2 F]
-    over_rows([&](Int i, Int m) {
-      k_.silu_mul(gate_up + i * 2 * f_, data(memory_.wide) + i * f_, m, f_);
-    });
-    multiply(memory_.wide, f_, layer.down.t(), data(memory_.delta));  // [N, D]
+    norm(middle(l), layer.post_norm);
+    multiply(memory_.narrow, d_, layer.gate_up, gate_up);  // [N, 2 F] or [N, F]
+    over_rows(
+        [&](Int i, Int m) { activate<T>(c_, gate_up + i * up_, data(memory_.wide) + i * f_, m); });
+    multiply(memory_.wide, f_, layer.down, data(memory_.delta));  // [N, D]
     add_delta(middle(l), input(l + 1));
   }
 
   void feed_forward_backward(Int l, float* dx) {
-    const LlamaLayer& layer = layer_at(l);
+    const DecoderLayer& layer = layer_at(l);
     const T* gate_up = layer_data(memory_.gate_up, l);
     T* const dgate_up = data(memory_.dgate_up);
     narrow(dx);
-    multiply(memory_.narrow, d_, layer.down, data(memory_.wide));  // [N, F]
+    multiply_back(memory_.narrow, d_, layer.down, data(memory_.wide));  // [N, F]
     over_rows([&](Int i, Int m) {
-      k_.silu_mul_backward(gate_up + i * 2 * f_, data(memory_.wide) + i * f_, dgate_up + i * 2 * f_,
-                           m, f_);
+      activate_backward<T>(c_, gate_up + i * up_, data(memory_.wide) + i * f_, dgate_up + i * up_,
+                           m);
     });
-    multiply(memory_.dgate_up, 2 * f_, layer.gate_up, data(memory_.delta));  // [N, D]
-    norm_backward(middle(l), layer.post_norm_f32, dx);
+    multiply_back(memory_.dgate_up, up_, layer.gate_up, data(memory_.delta));  // [N, D]
+    norm_backward(middle(l), layer.post_norm, dx);
   }
 
   void attention_backward(Int l, float* dx) {
-    const LlamaLayer& layer = layer_at(l);
+    const DecoderLayer& layer = layer_at(l);
     const T* qkv = layer_data(memory_.qkv, l);
     T* const dqkv = data(memory_.dqkv);
     narrow(dx);
-    multiply(memory_.narrow, d_, layer.o, data(memory_.delta));  // [N, Q]
+    multiply_back(memory_.narrow, d_, layer.o, data(memory_.delta));  // [N, Q]
     over_heads([&](Int row, Int head, const AttentionShape& shape, float* scratch) {
       const T* key = qkv + key_at(row, head);
       T* const dkey = dqkv + key_at(row, head);
@@ -117,22 +117,21 @@ class LlamaPass {
                             data(memory_.delta) + output_at(row, head), dqkv + query_at(row, head),
                             dkey, dkey + c_.key_width(), shape, scratch);
     });
-    over_rows([&](Int i, Int m) { rotate(dqkv, i, m, -1.0f); });
-    multiply(memory_.dqkv, width_, layer.qkv, data(memory_.delta));  // [N, D]
-    norm_backward(input(l), layer.input_norm_f32, dx);
+    rotate(dqkv, -1.0f);
+    multiply_back(memory_.dqkv, width_, layer.qkv, data(memory_.delta));  // [N, D]
+    norm_backward(input(l), layer.input_norm, dx);
   }
 
-  // narrow = rms_norm(x) * weight
-  void norm(const float* x, const at::Tensor& weight) {
+  // narrow = norm(x)
+  void norm(const float* x, const DecoderNorm& norm) {
     over_rows([&](Int i, Int m) {
-      k_.rms_norm(x + i * d_, floats(weight), data(memory_.narrow) + i * d_, m, d_,
-                  c_.rms_norm_eps);
+      norm_rows<T>(x + i * d_, norm, data(memory_.narrow) + i * d_, m, d_, c_.norm_eps);
     });
   }
-  void norm_backward(const float* x, const at::Tensor& weight, float* dx) {
+  void norm_backward(const float* x, const DecoderNorm& norm, float* dx) {
     over_rows([&](Int i, Int m) {
-      k_.rms_norm_backward(x + i * d_, floats(weight), data(memory_.delta) + i * d_, dx + i * d_, m,
-                           d_, c_.rms_norm_eps);
+      norm_rows_backward<T>(x + i * d_, norm, data(memory_.delta) + i * d_, dx + i * d_, m, d_,
+                            c_.norm_eps);
     });
   }
   void narrow(const float* x) {
@@ -143,18 +142,30 @@ class LlamaPass {
       k_.add(x + i * d_, data(memory_.delta) + i * d_, y + i * d_, m * d_);
     });
   }
-  void rotate(T* qkv, Int begin, Int count, float sign) {
-    for (Int row = begin; row < begin + count; ++row) {
-      const Int position = positions_[static_cast<std::size_t>(row)];
-      k_.rope(qkv + row * width_, rope_.cos(position), rope_.sin(position),
-              c_.num_attention_heads + c_.num_key_value_heads, c_.head_dim, sign);
+  void rotate(T* qkv, float sign) {
+    if (c_.classic()) return;
+    over_rows([&](Int begin, Int count) {
+      for (Int row = begin; row < begin + count; ++row) {
+        const Int position = positions_[static_cast<std::size_t>(row)];
+        k_.rope(qkv + row * width_, rope_.cos(position), rope_.sin(position),
+                c_.num_attention_heads + c_.num_key_value_heads, c_.head_dim, sign);
+      }
+    });
+  }
+  // y[N, outs] = x[N, width] weight^T + bias
+  void multiply(const at::Tensor& x, Int width, const DecoderLinear& linear, T* y) {
+    at::Tensor out = at::from_blob(y, {n_, linear.weight.size(0)}, x.options());
+    const at::Tensor rows = at::from_blob(x.mutable_data_ptr(), {n_, width}, x.options());
+    if (linear.bias.defined()) {
+      at::addmm_out(out, linear.bias, rows, linear.weight.t());
+    } else {
+      at::mm_out(out, rows, linear.weight.t());
     }
   }
-  // y[N, outs] = x[N, width] matrix[width, outs]
-  void multiply(const at::Tensor& x, Int width, const at::Tensor& matrix, T* y) {
-    const auto options = x.options();
-    at::Tensor out = at::from_blob(y, {n_, matrix.size(1)}, options);
-    at::mm_out(out, at::from_blob(x.mutable_data_ptr(), {n_, width}, options), matrix);
+  // dx[N, ins] = dy[N, width] weight
+  void multiply_back(const at::Tensor& dy, Int width, const DecoderLinear& linear, T* dx) {
+    at::Tensor out = at::from_blob(dx, {n_, linear.weight.size(1)}, dy.options());
+    at::mm_out(out, at::from_blob(dy.mutable_data_ptr(), {n_, width}, dy.options()), linear.weight);
   }
 
   // body(first row, rows) on all threads
@@ -191,8 +202,7 @@ class LlamaPass {
   Int key_at(Int row, Int head) const { return row * width_ + q_ + head * c_.head_dim; }
   Int output_at(Int row, Int head) const { return row * q_ + head * (q_ / c_.num_key_value_heads); }
 
-  const LlamaLayer& layer_at(Int l) const { return weights_.layers[static_cast<std::size_t>(l)]; }
-  static const float* floats(const at::Tensor& tensor) { return tensor.const_data_ptr<float>(); }
+  const DecoderLayer& layer_at(Int l) const { return weights_.layers[static_cast<std::size_t>(l)]; }
   static T* data(const at::Tensor& tensor) { return static_cast<T*>(tensor.mutable_data_ptr()); }
   T* layer_data(const at::Tensor& memory, Int l) const {
     return data(memory) + (keep_ ? l : 0) * memory.stride(0);
@@ -204,16 +214,16 @@ class LlamaPass {
     return memory_.middles.mutable_data_ptr<float>() + (keep_ ? l : 0) * memory_.middles.stride(0);
   }
 
-  const LlamaWeights& weights_;
-  const LlamaConfig& c_;
+  const DecoderWeights& weights_;
+  const DecoderConfig& c_;
   const RopeTable& rope_;
-  const LlamaStack::Offsets& offsets_;
-  LlamaActivations& memory_;
+  const DecoderStack::Offsets& offsets_;
+  DecoderActivations& memory_;
   bool keep_;
   Int n_, longest_ = 0;
   std::vector<Int> positions_;
   const Int d_ = c_.hidden_size, f_ = c_.intermediate_size, q_ = c_.query_width();
-  const Int width_ = c_.qkv_width();
+  const Int width_ = c_.qkv_width(), up_ = c_.up_width();
   const Kernels<T>& k_ = kernels<T>();
 };
 

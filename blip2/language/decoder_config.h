@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blip2/io/gguf.h"
+
+namespace blip2 {
+
+// The decoder-only architectures, by Hugging Face's model_type.
+enum class DecoderFamily { llama, mistral, qwen2, opt, gpt2 };
+std::string_view family_name(DecoderFamily family);
+
+// How Llama 3.1 stretches the rotary frequencies (rope_type "llama3").
+struct Llama3Rope {
+  double factor = 8.0, low_freq_factor = 1.0, high_freq_factor = 4.0;
+  double original_max_position_embeddings = 8192.0;
+};
+
+// A decoder-only language model: the sizes in Hugging Face's terms, and what its family and its
+// configuration make of the layers.
+struct DecoderConfig {
+  DecoderFamily family = DecoderFamily::llama;
+  std::int64_t hidden_size = 0, intermediate_size = 0;
+  std::int64_t num_hidden_layers = 0, num_attention_heads = 0, num_key_value_heads = 0;
+  std::int64_t head_dim = 0, vocab_size = 0, max_position_embeddings = 2048;
+  float norm_eps = 1e-6f;
+  double rope_theta = 10000.0;
+  std::optional<Llama3Rope> rope_scaling;
+  std::int64_t sliding_window = 0;  // tokens that attention looks back on; 0: all
+  // Biases of the q, k, v products, of attention's output, and of the feed-forward.
+  bool qkv_bias = false, output_bias = false, mlp_bias = false;
+  bool tie_word_embeddings = false;
+  std::int32_t bos_token_id = 1, pad_token_id = -1;  // pad: -1 if it has none
+  std::vector<std::int32_t> eos_token_id = {2};
+
+  // OPT and GPT-2: LayerNorm, learned positions, one feed-forward matrix before the activation.
+  // The others: RMSNorm, rotary positions, gated SiLU.
+  bool classic() const { return family == DecoderFamily::opt || family == DecoderFamily::gpt2; }
+  // The row of the table of learned positions that a sequence's first token has.
+  std::int64_t position_offset() const { return family == DecoderFamily::opt ? 2 : 0; }
+  // Outs of the feed-forward's first product: gate and up, or up alone.
+  std::int64_t up_width() const { return (classic() ? 1 : 2) * intermediate_size; }
+  std::int64_t query_width() const { return num_attention_heads * head_dim; }
+  std::int64_t key_width() const { return num_key_value_heads * head_dim; }
+  std::int64_t qkv_width() const { return query_width() + 2 * key_width(); }
+};
+
+// From Hugging Face's config.json (or its text_config), by its model_type; what the file leaves out
+// is what transformers assumes. Keys that change nothing here are passed over; what this model
+// does not do (another activation, norms after the layers as in OPT-350m, scaled rope of another
+// kind) is an Error, and so are negative or mismatched sizes and other architectures.
+DecoderConfig decoder_config_from_json(const nlohmann::json& json, const std::string& where);
+
+// From a GGUF file of architecture "llama", "qwen2" or "gpt2".
+DecoderConfig decoder_config_from_gguf(const GgufFile& file);
+
+// As transformers' configuration of that model_type reads it.
+nlohmann::json decoder_config_to_json(const DecoderConfig& config);
+
+// Error if sizes are not positive or contradict each other.
+void validate(const DecoderConfig& config, const std::string& where);
+
+// Throws Error unless a sequence of that many tokens is within the learned positions and the
+// sliding window.
+void require_length(const DecoderConfig& config, std::int64_t tokens);
+
+}  // namespace blip2

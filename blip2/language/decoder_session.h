@@ -1,0 +1,48 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "blip2/language/decoder_weights.h"
+#include "blip2/language/kv_cache.h"
+#include "blip2/language/language_model.h"
+#include "blip2/language/rope_table.h"
+
+namespace blip2 {
+
+// A decoder's session, with the rows' keys and values cached. No tensor operation within a token;
+// the products are nn/kernels' own, in which every row is computed by itself in one fixed order.
+class DecoderSession : public LanguageSession {
+ public:
+  explicit DecoderSession(std::shared_ptr<const DecoderWeights> weights,
+                          std::int64_t capacity = 64);
+
+  std::int64_t rows() const override { return cache_.rows(); }
+  std::int64_t vocabulary() const override { return weights_->config.vocab_size; }
+  std::int64_t length(std::int64_t row) const override { return cache_.length(row); }
+  std::span<const float> prompt(const at::Tensor& embeds,
+                                std::span<const std::int64_t> offsets) override;
+  std::span<const float> advance(std::span<const std::int32_t> tokens) override;
+  void select(std::span<const std::int32_t> sources) override { cache_.select(sources); }
+
+ private:
+  template <typename T>
+  std::span<const float> run(std::span<const std::int64_t> offsets);
+  std::span<const float> run(std::span<const std::int64_t> offsets);
+
+  // Adds the learned positions of the tokens that come now.
+  template <typename T>
+  void add_positions(std::span<const std::int64_t> offsets);
+
+  std::shared_ptr<const DecoderWeights> weights_;
+  RopeTable rope_;
+  KvCache cache_;
+  std::vector<float> x_, logits_;      // [N, D], [rows, V]
+  std::vector<std::uint8_t> scratch_;  // activations of one layer
+};
+
+}  // namespace blip2

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "blip2/io/tensor_file.h"
+#include "blip2/language/decoder_config.h"
+
+namespace blip2 {
+
+// A LayerNorm's or RMSNorm's weights as the checkpoint has them and in f32 for the kernels; an
+// RMSNorm has no bias.
+struct DecoderNorm {
+  at::Tensor weight, bias, weight_f32, bias_f32;
+};
+
+// A matrix as [out, in], with its bias if the model has one, as stored and in f32.
+struct DecoderLinear {
+  at::Tensor weight, bias, bias_f32;
+};
+
+// One layer. GPT-2 stores q, k, v as one matrix; elsewhere qkv is undefined until fuse().
+// `gate` is undefined in a feed-forward without one.
+struct DecoderLayer {
+  DecoderNorm input_norm, post_norm;
+  DecoderLinear q, k, v, o, gate, up, down;
+  DecoderLinear qkv, gate_up;  // after fuse(): q, k, v and gate, up are slices of these
+};
+
+// All frozen weights; every tensor f32, every one bf16 or every one f16.
+struct DecoderWeights {
+  DecoderConfig config;
+  at::ScalarType dtype = at::kFloat;
+  at::Tensor embeddings, positions, head;  // head is embeddings if they are tied
+  DecoderNorm norm;
+  std::vector<DecoderLayer> layers;
+
+  // Lays q, k, v and gate, up of each layer together, for one product instead of several. Mapped
+  // weights become memory of their own.
+  void fuse();
+};
+
+// Hugging Face's name of each weight ("model.layers.0.self_attn.q_proj.weight"), its place and its
+// shape in Hugging Face's file, in the order in which they are saved.
+struct DecoderTensor {
+  std::string name;
+  at::Tensor* tensor;
+  std::vector<std::int64_t> shape;
+  bool transposed = false;  // the file has [in, out], as GPT-2's Conv1D
+};
+std::vector<DecoderTensor> decoder_tensors(DecoderWeights& weights);
+
+// GGUF's name of Hugging Face's tensor.
+std::string gguf_name(DecoderFamily family, const std::string& name);
+
+// Names, shapes and values exactly as transformers saves the model; contiguous.
+std::vector<std::pair<std::string, at::Tensor>> tensors_to_save(DecoderWeights& weights);
+
+// Reads the weights that the file has under `prefix`, by Hugging Face's names (those of a model
+// without its head too: "h.0…" for "transformer.h.0…") or, for a GGUF file, by GGUF's. Those that
+// already are of `dtype` (f32, bf16 or f16) stay in the mapped file. One Error lists everything
+// missing, unexpected (under the prefix) and mis-shaped.
+std::shared_ptr<DecoderWeights> load_decoder_weights(std::shared_ptr<const TensorFile> file,
+                                                     const DecoderConfig& config,
+                                                     at::ScalarType dtype,
+                                                     const std::string& prefix = {});
+
+}  // namespace blip2
