@@ -1,13 +1,16 @@
-// The input as a tokenizer.json and, behind a zero byte, a text: the file is refused with Error, or
-// its tokenizer encodes and decodes the text, and reads what it writes.
+// The input as a tokenizer.json and, behind a zero byte, a text, or (if it begins with a piece's
+// tag) as a SentencePiece model: the file is refused with Error, or its tokenizer encodes and
+// decodes the text, and reads what it writes.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <span>
 #include <string_view>
 
 #include "blip2/base/error.h"
 #include "blip2/io/json.h"
 #include "blip2/text/pipeline_tokenizer.h"
+#include "blip2/text/sentencepiece.h"
 #include "blip2/text/tokenizer_json.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -18,7 +21,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto read = [](std::string_view json) {
       return blip2::read_tokenizer_json(blip2::parse_json(json, "fuzz"), "fuzz");
     };
-    const blip2::TokenizerDefinition definition = read(input.substr(0, end));
+    const bool is_model = input.starts_with('\n');
+    const blip2::TokenizerDefinition definition =
+        is_model ? blip2::sentencepiece_tokenizer(
+                       blip2::read_sentencepiece(std::as_bytes(std::span(data, size)), "fuzz"),
+                       nlohmann::json::object(), "fuzz")
+                 : read(input.substr(0, end));
     const auto tokenizer = blip2::make_tokenizer(definition);
     const auto ids = tokenizer->encode(text);
     tokenizer->decode(ids, true);

@@ -42,7 +42,8 @@ std::string token_bytes(std::string_view token, bool* in_alphabet) {
 }
 
 BytePairEncoder::BytePairEncoder(const BytePairModel& model, std::span<const std::string> pieces)
-    : digits_(model.digits),
+    : pattern_(model.pattern),
+      digits_(model.digits),
       add_prefix_space_(model.add_prefix_space),
       split_words_(model.split_words),
       ignore_merges_(model.ignore_merges),
@@ -66,6 +67,15 @@ BytePairEncoder::BytePairEncoder(const BytePairModel& model, std::span<const std
 }
 
 void BytePairEncoder::encode(std::string_view text, std::vector<std::int32_t>& ids) const {
+  if (pattern_ == SplitPattern::none) return encode_digits(text, ids);
+  while (!text.empty()) {
+    const std::size_t length = first_split(text, pattern_);
+    encode_digits(text.substr(0, length), ids);
+    text.remove_prefix(length);
+  }
+}
+
+void BytePairEncoder::encode_digits(std::string_view text, std::vector<std::int32_t>& ids) const {
   while (!text.empty()) {
     const std::size_t length = first_digit_split(text, digits_);
     encode_part(text.substr(0, length), ids);

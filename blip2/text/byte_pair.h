@@ -32,10 +32,12 @@ class BytePairEncoder {
   // Whether merging the bytes of a token gives the token back: asked once, then remembered.
   enum class Whole : std::uint8_t { unasked, yes, no };
 
+  void encode_digits(std::string_view text, std::vector<std::int32_t>& ids) const;
   void encode_part(std::string_view text, std::vector<std::int32_t>& ids) const;
   void encode_word(std::string_view word, std::vector<std::int32_t>& ids) const;
   void merge_word(std::string_view word, std::vector<std::int32_t>& ids) const;
 
+  SplitPattern pattern_;
   DigitSplit digits_;
   bool add_prefix_space_, split_words_, ignore_merges_, fuse_unknown_;
   std::int32_t unknown_ = -1;

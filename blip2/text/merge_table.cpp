@@ -108,7 +108,7 @@ class Word {
 
 }  // namespace
 
-MergeTable::MergeTable(std::span<const BytePairModel::Merge> merges)
+MergeTable::MergeTable(std::span<const PairMerge> merges)
     : slots_(std::bit_ceil(merges.size() * 2 + 2), Merge{kFree, 0, 0}) {
   for (std::size_t rank = 0; rank < merges.size(); ++rank) {
     const auto& [left, right, merged] = merges[rank];

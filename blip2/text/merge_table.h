@@ -17,7 +17,7 @@ class MergeTable {
   };
 
   // `merges` by rank; of two with the same symbols the later counts, as in `tokenizers`.
-  explicit MergeTable(std::span<const BytePairModel::Merge> merges);
+  explicit MergeTable(std::span<const PairMerge> merges);
 
   // Merges neighbouring symbols until no merge applies: the lowest rank first, the leftmost of
   // equals. O(n log n).

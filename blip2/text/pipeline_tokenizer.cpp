@@ -8,9 +8,11 @@
 #include "blip2/base/file.h"
 #include "blip2/text/added_tokens.h"
 #include "blip2/text/byte_pair.h"
+#include "blip2/text/character_pair.h"
 #include "blip2/text/tokenizer_config.h"
 #include "blip2/text/tokenizer_json.h"
 #include "blip2/text/unicode.h"
+#include "blip2/text/unigram.h"
 #include "blip2/text/word_piece.h"
 
 namespace blip2 {
@@ -18,14 +20,26 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::variant<WordPieceEncoder, BytePairEncoder> make_encoder(const TokenizerDefinition& d) {
-  const auto model_pieces = std::span(d.pieces).first(static_cast<std::size_t>(d.model_size));
+using Encoder =
+    std::variant<WordPieceEncoder, BytePairEncoder, CharacterPairEncoder, UnigramEncoder>;
+
+template <typename Chosen, typename Model>
+Encoder encoder_of(const Model& model, std::span<const std::string> pieces) {
+  return Encoder(std::in_place_type<Chosen>, model, pieces);
+}
+
+Encoder make_encoder(const TokenizerDefinition& d) {
+  const auto pieces = std::span(d.pieces).first(static_cast<std::size_t>(d.model_size));
   if (const auto* model = std::get_if<BytePairModel>(&d.model)) {
-    return std::variant<WordPieceEncoder, BytePairEncoder>(std::in_place_type<BytePairEncoder>,
-                                                           *model, model_pieces);
+    return encoder_of<BytePairEncoder>(*model, pieces);
   }
-  return std::variant<WordPieceEncoder, BytePairEncoder>(
-      std::in_place_type<WordPieceEncoder>, std::get<WordPieceModel>(d.model), model_pieces);
+  if (const auto* model = std::get_if<CharacterPairModel>(&d.model)) {
+    return encoder_of<CharacterPairEncoder>(*model, pieces);
+  }
+  if (const auto* model = std::get_if<UnigramModel>(&d.model)) {
+    return encoder_of<UnigramEncoder>(*model, pieces);
+  }
+  return encoder_of<WordPieceEncoder>(std::get<WordPieceModel>(d.model), pieces);
 }
 
 // Added tokens cut out of the text, the rest through the model: what tokenizer.json describes.
@@ -45,11 +59,12 @@ class PipelineTokenizer : public Tokenizer {
  private:
   const std::vector<std::string>& pieces() const { return definition_.pieces; }
   void find_added_tokens();
-  void encode_text(std::string_view text, std::vector<std::int32_t>& ids) const;
+  void encode_text(std::string_view text, bool at_start, std::vector<std::int32_t>& ids) const;
+  std::string join(std::vector<std::string> tokens) const;
   std::string normalize(std::string_view text) const;
 
   TokenizerDefinition definition_;
-  std::variant<WordPieceEncoder, BytePairEncoder> encoder_;
+  Encoder encoder_;
   AddedTokenFinder plain_, normalized_;
   // Tokens that decode to other text than their piece: added ones found after normalising.
   std::map<std::int32_t, std::string> decoded_;
@@ -77,16 +92,26 @@ void PipelineTokenizer::find_added_tokens() {
 
 std::string PipelineTokenizer::normalize(std::string_view text) const {
   const auto* encoder = std::get_if<WordPieceEncoder>(&encoder_);
-  return encoder ? encoder->normalize(text) : std::string(text);
+  return encoder ? encoder->normalize(text) : blip2::normalize(definition_.normalizer, text);
 }
 
-void PipelineTokenizer::encode_text(std::string_view text, std::vector<std::int32_t>& ids) const {
+void PipelineTokenizer::encode_text(std::string_view text, bool at_start,
+                                    std::vector<std::int32_t>& ids) const {
   for (const TextPart& part : normalized_.split(text)) {
     if (part.id >= 0) {
       ids.push_back(part.id);
-    } else {
-      std::visit([&](const auto& encoder) { encoder.encode(part.text, ids); }, encoder_);
+      continue;
     }
+    const bool first = at_start && part.text.data() == text.data();
+    std::visit(
+        [&](const auto& encoder) {
+          if constexpr (requires { encoder.encode(part.text, first, ids); }) {
+            encoder.encode(part.text, first, ids);
+          } else {
+            encoder.encode(part.text, ids);
+          }
+        },
+        encoder_);
   }
 }
 
@@ -98,10 +123,8 @@ std::vector<std::int32_t> PipelineTokenizer::encode(std::string_view text,
   for (const TextPart& part : plain_.split(valid)) {
     if (part.id >= 0) {
       ids.push_back(part.id);
-    } else if (std::holds_alternative<WordPieceEncoder>(encoder_)) {
-      encode_text(normalize(part.text), ids);
     } else {
-      encode_text(part.text, ids);
+      encode_text(normalize(part.text), part.text.data() == valid.data(), ids);
     }
   }
   if (add_special_tokens) {
@@ -120,17 +143,26 @@ std::string PipelineTokenizer::decode(std::span<const std::int32_t> ids,
         other == decoded_.end() ? pieces()[static_cast<std::size_t>(id)] : other->second;
     if (!skip_special_tokens || !special_.contains(token)) tokens.push_back(token);
   }
+  std::string text = join(std::move(tokens));
   const bool word_piece = std::holds_alternative<WordPieceEncoder>(encoder_);
-  std::string text;
-  if (!definition_.decoder.joins) {
-    for (const std::string& token : tokens) text += (text.empty() ? "" : " ") + token;
-  } else if (word_piece) {
-    text = join_word_pieces(tokens, definition_.decoder);
-  } else {
-    for (const std::string& token : tokens) text += token_bytes(token);
-    text = to_valid_utf8(text);
-  }
   return word_piece && definition_.clean_up_spaces ? clean_up_tokenization(text) : text;
+}
+
+std::string PipelineTokenizer::join(std::vector<std::string> tokens) const {
+  if (!definition_.decoder.joins) {
+    std::string text;
+    for (const std::string& token : tokens) text += (text.empty() ? "" : " ") + token;
+    return text;
+  }
+  if (std::holds_alternative<WordPieceEncoder>(encoder_)) {
+    return join_word_pieces(tokens, definition_.decoder);
+  }
+  if (!std::holds_alternative<BytePairEncoder>(encoder_)) {
+    return decode_steps(definition_.decoder.steps, std::move(tokens));
+  }
+  std::string text;
+  for (const std::string& token : tokens) text += token_bytes(token);
+  return to_valid_utf8(text);
 }
 
 std::string PipelineTokenizer::piece(std::int32_t id) const {

@@ -1,5 +1,7 @@
 #include "blip2/text/split.h"
 
+#include <string>
+
 #include "blip2/text/unicode.h"
 
 namespace blip2 {
@@ -42,7 +44,77 @@ std::size_t white_space(std::string_view text) {
   return end == text.size() || last == 0 ? end : last;
 }
 
+bool is_line_end(char c) {
+  return c == '\r' || c == '\n';
+}
+
+// A contraction in any case; U+017F is an s in another case.
+std::size_t contraction_of_any_case(std::string_view text) {
+  std::string lower;
+  std::size_t bytes[3] = {0, 0, 0};
+  for (std::size_t count = 0, at = 0; count < 3 && at < text.size(); ++count) {
+    const CodePoint c = decode_utf8(text.substr(at));
+    append_lower(lower, c.value == 0x17f ? U's' : c.value);
+    bytes[count] = at += c.bytes;
+  }
+  const std::size_t length = contraction(lower);
+  return length == 0 ? 0 : bytes[length - 1];
+}
+
+// \s*[\r\n]+: a run of white space up to its last line end, or nothing if it has none.
+std::size_t line_ends(std::string_view text) {
+  std::size_t found = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const CodePoint c = decode_utf8(text.substr(at));
+    if (!is_whitespace(c.value)) break;
+    at += c.bytes;
+    if (is_line_end(text[at - 1])) found = at;
+  }
+  return found;
+}
+
+std::size_t numbers(std::string_view text, int limit) {
+  std::size_t at = 0;
+  for (; at < text.size() && limit > 0; --limit) {
+    const CodePoint c = decode_utf8(text.substr(at));
+    if (!is_number(c.value)) break;
+    at += c.bytes;
+  }
+  return at;
+}
+
 }  // namespace
+
+std::string_view split_regex(SplitPattern pattern) {
+  if (pattern == SplitPattern::llama3) {
+    return R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
+           R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+  }
+  if (pattern == SplitPattern::qwen2) {
+    return R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|)"
+           R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+  }
+  return {};
+}
+
+std::size_t first_split(std::string_view text, SplitPattern pattern) {
+  if (text[0] == '\'') {
+    if (const std::size_t length = contraction_of_any_case(text)) return length;
+  }
+  const CodePoint first = decode_utf8(text);
+  const Kind kind = kind_of(first.value);
+  if (kind == Kind::number) return numbers(text, pattern == SplitPattern::llama3 ? 3 : 1);
+  const std::size_t letters = kind == Kind::letter || is_line_end(text[0]) ? 0 : first.bytes;
+  const std::size_t end = end_of_run(text, letters, Kind::letter);
+  if (end > letters) return end;
+  const std::size_t start = text[0] == ' ' ? 1 : 0;
+  if (std::size_t at = end_of_run(text, start, Kind::other); at > start) {
+    while (at < text.size() && is_line_end(text[at])) ++at;
+    return at;
+  }
+  const std::size_t lines = line_ends(text);
+  return lines > 0 ? lines : white_space(text);
+}
 
 std::size_t first_digit_split(std::string_view text, DigitSplit split) {
   if (split == DigitSplit::none) return text.size();

@@ -12,6 +12,18 @@ enum class DigitSplit { none, runs, single };
 // number: a run of other characters, or (runs) a run of numbers, or (single) one number.
 std::size_t first_digit_split(std::string_view text, DigitSplit split);
 
+// The split that a tokenizer.json asks for by a regular expression before the bytes are looked at.
+enum class SplitPattern { none, llama3, qwen2 };
+
+// The regular expression, as tokenizer.json has it.
+std::string_view split_regex(SplitPattern pattern);
+
+// The bytes of the first match of the pattern in a non-empty valid UTF-8 `text`: as GPT-2's below,
+// but contractions in any case, any one character but a line's end before letters, numbers alone
+// or (llama3) by up to three, and line ends with what stands before them. Sources: Llama 3's and
+// Qwen2's tokenizer.json.
+std::size_t first_split(std::string_view text, SplitPattern pattern);
+
 // The bytes of the first match of GPT-2's pattern in a non-empty valid UTF-8 `text`:
 //   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 // Successive matches cover any text. Source: openai/gpt-2, src/encoder.py.

@@ -118,7 +118,7 @@ TEST(Split, CutsDigitsOff) {
 
 TEST(MergeTable, MergesLowestRankFirstAndLeftmost) {
   // 0 0 -> 10 before 0 1 -> 11: "0 0 0 1" is 10 11, not 10 0 1.
-  const std::vector<BytePairModel::Merge> merges{{0, 0, 10}, {0, 1, 11}, {10, 11, 12}};
+  const std::vector<PairMerge> merges{{0, 0, 10}, {0, 1, 11}, {10, 11, 12}};
   Ids symbols{0, 0, 0, 1};
   MergeTable(std::span(merges).first(2)).apply(symbols);
   EXPECT_THAT(symbols, ElementsAre(10, 11));
@@ -130,7 +130,7 @@ TEST(MergeTable, MergesLowestRankFirstAndLeftmost) {
 }
 
 TEST(MergeTable, IsFastOnLongRuns) {
-  const std::vector<BytePairModel::Merge> merges{{0, 0, 1}, {1, 1, 2}, {2, 2, 3}};
+  const std::vector<PairMerge> merges{{0, 0, 1}, {1, 1, 2}, {2, 2, 3}};
   Ids symbols(1 << 17, 0);
   MergeTable(merges).apply(symbols);
   EXPECT_EQ(symbols, Ids(1 << 14, 3));
@@ -224,7 +224,7 @@ TEST_F(TokenizerTest, RefusesBrokenFiles) {
       {"{}", "expected an object as \"model\""},
       {R"({"model":{"type":"BPE","vocab":{},"merges":[]}})", "vocabulary is empty"},
       {R"({"model":{"type":"BPE","vocab":[],"merges":[]}})", "expected an object as \"vocab\""},
-      {R"({"model":{"type":"Unigram","vocab":{"a":0}}})", "supported: WordPiece, BPE"},
+      {R"({"model":{"type":"WordLevel","vocab":{"a":0}}})", "supported: WordPiece, BPE, Unigram"},
       {byte_pair_json(",\"x\":3"), "have the same id 3"},
       {byte_pair_json(",\"x\":-1"), "expected an id below"},
       {byte_pair_json(",\"x\":4000000000"), "expected an id below"},
@@ -255,10 +255,12 @@ TEST_F(TokenizerTest, RefusesWhatItDoesNotSupport) {
   };
   const std::string json = byte_pair_json();
   const std::pair<std::string, const char*> cases[] = {
-      {replaced(json, R"("normalizer":null)", R"("normalizer":{"type":"NFC"})"), "NFC"},
+      {replaced(json, R"("normalizer":null)", R"("normalizer":{"type":"NFD"})"), "NFD"},
       {replaced(json, R"({"type":"ByteLevel","add_prefix_space":false})", R"({"type":"Split"})"),
        "pre_tokenizer"},
-      {replaced(json, R"({"type":"ByteLevel","add_prefix_space":false})", "null"), "pre_tokenizer"},
+      {replaced(json, R"({"type":"ByteLevel","add_prefix_space":false})", R"({"type":"Digits"})"),
+       "pre_tokenizer"},
+      {replaced(json, R"({"type":"ByteLevel","add_prefix_space":false})", "null"), "decoder"},
       {replaced(json, R"("post_processor":null)", R"("post_processor":{"type":"Odd"})"), "Odd"},
       {replaced(json, R"({"type":"ByteLevel"})", R"({"type":"CTC"})"), "decoder"},
       {replaced(json, R"("type":"BPE")", R"("type":"BPE","byte_fallback":true)"), "byte_fallback"},

@@ -7,6 +7,7 @@
 #include "blip2/base/file.h"
 #include "blip2/io/json.h"
 #include "blip2/text/pipeline_tokenizer.h"
+#include "blip2/text/sentencepiece.h"
 #include "blip2/text/tokenizer_config.h"
 #include "blip2/text/tokenizer_json.h"
 
@@ -45,9 +46,14 @@ TokenizerDefinition read_folder(const fs::path& folder) {
     definition = read_vocab_txt(folder / "vocab.txt", config);
   } else if (is_there(folder / "vocab.json") && is_there(folder / "merges.txt")) {
     definition = read_vocab_and_merges(folder / "vocab.json", folder / "merges.txt", config);
+  } else if (is_there(folder / "spiece.model")) {
+    definition = read_sentencepiece_tokenizer(folder / "spiece.model", config);
+  } else if (is_there(folder / "tokenizer.model")) {
+    definition = read_sentencepiece_tokenizer(folder / "tokenizer.model", config);
   } else {
     throw Error("no tokenizer", folder.string(),
-                "expected tokenizer.json, vocab.txt, or vocab.json and merges.txt in the folder");
+                "expected tokenizer.json, vocab.txt, vocab.json and merges.txt, spiece.model or "
+                "tokenizer.model in the folder");
   }
   if (const fs::path jinja = folder / "chat_template.jinja"; is_there(jinja)) {
     definition.chat_template = read_file(jinja);

@@ -44,8 +44,9 @@ class Tokenizer {
   virtual void save(const std::filesystem::path& folder) const = 0;
 };
 
-// From a folder (tokenizer.json, else vocab.txt, else vocab.json and merges.txt), from one of those
-// files, or from a GGUF file. Throws Error naming the file and the place in it.
+// From a folder (tokenizer.json, else vocab.txt, else vocab.json and merges.txt, else spiece.model
+// or tokenizer.model), from one of those files, or from a GGUF file. Throws Error naming the file
+// and the place in it.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
 
 }  // namespace blip2

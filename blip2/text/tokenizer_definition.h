@@ -7,6 +7,9 @@
 #include <variant>
 #include <vector>
 
+#include "blip2/text/decoder.h"
+#include "blip2/text/normalizer.h"
+#include "blip2/text/space_split.h"
 #include "blip2/text/split.h"
 #include "blip2/text/vocabulary.h"
 
@@ -35,18 +38,39 @@ struct WordPieceModel {
   std::int32_t max_characters = 100;  // a longer word is unknown
 };
 
+// Two tokens that become one, by id; the order in a list of merges is the rank.
+struct PairMerge {
+  std::int32_t left, right, merged;
+};
+
 // Byte-level BPE as GPT-2 has it.
 struct BytePairModel {
-  struct Merge {
-    std::int32_t left, right, merged;  // ids; the order in the list is the rank
-  };
-  std::vector<Merge> merges;
+  std::vector<PairMerge> merges = {};
+  SplitPattern pattern = SplitPattern::none;  // first, then the digits, then the words
   DigitSplit digits = DigitSplit::none;
   bool add_prefix_space = false;
   bool split_words = true;     // by GPT-2's pattern
   bool ignore_merges = false;  // a word that is a token is not merged up
+  std::optional<std::string> unknown = {};
+  bool fuse_unknown = false;
+};
+
+// BPE over characters as SentencePiece has it (Llama, Mistral).
+struct CharacterPairModel {
+  std::vector<PairMerge> merges;
+  SpaceSplit spaces;
+  bool byte_fallback = false;  // a character without a token is its bytes' tokens, "<0x0A>"
+  bool ignore_merges = false;
   std::optional<std::string> unknown;
   bool fuse_unknown = false;
+};
+
+// SentencePiece's unigram model (T5): the most likely segmentation.
+struct UnigramModel {
+  std::vector<double> scores;           // log probabilities by id
+  std::optional<std::int32_t> unknown;  // neighbouring unknown characters are one token
+  SpaceSplit spaces;
+  bool byte_fallback = false;
 };
 
 // How a list of token strings becomes text.
@@ -54,14 +78,16 @@ struct DecoderOptions {
   bool joins = true;     // by the model's rule; otherwise the tokens with spaces between
   bool clean_up = true;  // WordPiece: no space before punctuation and contractions
   std::string prefix = "##";
+  std::vector<DecoderStep> steps;  // the rule of CharacterPairModel and UnigramModel
 };
 
 // Everything that a tokenizer's files say, whichever files they were.
 struct TokenizerDefinition {
-  std::vector<std::string> pieces;  // by id, added ones too; "" where no token has the id
-  TokenIds ids;                     // the same, by piece
-  std::int32_t model_size = 0;      // ids below this are the model's, the rest added
-  std::variant<WordPieceModel, BytePairModel> model;
+  std::vector<std::string> pieces;         // by id, added ones too; "" where no token has the id
+  TokenIds ids;                            // the same, by piece
+  std::int32_t model_size = 0;             // ids below this are the model's, the rest added
+  std::vector<NormalizerStep> normalizer;  // empty for WordPiece, which has its own
+  std::variant<WordPieceModel, BytePairModel, CharacterPairModel, UnigramModel> model;
   std::map<std::int32_t, AddedToken> added;  // by id
   std::vector<std::int32_t> prefix, suffix;  // put around a text by add_special_tokens
   std::map<std::string, std::string> roles;  // "bos_token" -> "<s>"

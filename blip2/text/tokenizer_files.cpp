@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "blip2/base/error.h"
@@ -6,6 +7,7 @@
 #include "blip2/io/gguf.h"
 #include "blip2/io/json.h"
 #include "blip2/text/json_fields.h"
+#include "blip2/text/sentencepiece.h"
 #include "blip2/text/tokenizer_config.h"
 #include "blip2/text/tokenizer_json.h"
 #include "blip2/text/unicode.h"
@@ -71,12 +73,24 @@ std::string gguf_token(const GgufFile& file, const std::string& key,
   return pieces[*id];
 }
 
-DigitSplit gguf_digits(const GgufFile& file) {
+// How the text is cut before the words, as `pre` names it.
+void set_gguf_split(const GgufFile& file, BytePairModel& model) {
   const std::string pre = file.string("tokenizer.ggml.pre").value_or("default");
-  if (pre == "smollm") return DigitSplit::single;
-  if (pre == "gpt-2" || pre == "gpt2" || pre == "default") return DigitSplit::none;
-  throw Error("tokenizer.ggml.pre is \"" + pre + "\"", file.path().string(),
-              "supported: smollm, gpt-2");
+  const auto is = [&](std::initializer_list<const char*> names) {
+    return std::find(names.begin(), names.end(), pre) != names.end();
+  };
+  if (is({"smollm"})) {
+    model.digits = DigitSplit::single;
+  } else if (is({"llama3", "llama-v3", "llama-bpe"})) {
+    model.pattern = SplitPattern::llama3;
+    model.split_words = false;
+  } else if (is({"qwen2", "deepseek-r1-qwen"})) {
+    model.pattern = SplitPattern::qwen2;
+    model.split_words = false;
+  } else if (!is({"gpt-2", "gpt2", "default"})) {
+    throw Error("tokenizer.ggml.pre is \"" + pre + "\"", file.path().string(),
+                "supported: gpt-2, smollm, llama-bpe, qwen2");
+  }
 }
 
 // Control tokens are special, user-defined ones are only added.
@@ -166,25 +180,60 @@ TokenizerDefinition read_vocab_and_merges(const fs::path& vocab, const fs::path&
   return definition;
 }
 
+// Byte-level BPE.
+void read_gguf_bytes(const GgufFile& file, TokenizerDefinition& definition) {
+  const std::string merges = "tokenizer.ggml.merges";
+  BytePairModel model;
+  model.merges = read_merges(gguf_strings(file, merges.c_str()), definition.ids,
+                             definition.where + ": " + merges);
+  set_gguf_split(file, model);
+  model.add_prefix_space = model.pattern == SplitPattern::none &&
+                           file.boolean("tokenizer.ggml.add_space_prefix").value_or(false);
+  definition.model = std::move(model);
+}
+
+// SentencePiece's BPE: merges from the file or, as usual, from the tokens' scores.
+void read_gguf_characters(const GgufFile& file, TokenizerDefinition& definition) {
+  std::vector<PairMerge> merges;
+  if (const auto* list = file.strings("tokenizer.ggml.merges")) {
+    merges = read_merges(*list, definition.ids, definition.where + ": tokenizer.ggml.merges");
+  } else {
+    const auto* scores = file.numbers("tokenizer.ggml.scores");
+    if (!scores || scores->size() != definition.pieces.size()) {
+      throw Error("expected " + std::to_string(definition.pieces.size()) +
+                      " numbers as tokenizer.ggml.scores, got " +
+                      std::to_string(scores ? scores->size() : 0),
+                  definition.where);
+    }
+    std::vector<float> values(scores->begin(), scores->end());
+    if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) {
+      throw Error("tokenizer.ggml.scores: a score is not a number", definition.where);
+    }
+    merges = merges_of_vocabulary(definition, values);
+  }
+  set_llama_pipeline(definition, std::move(merges), true);
+}
+
 TokenizerDefinition read_gguf_tokenizer(const fs::path& path) {
   const auto file = open_gguf(path);
   const std::string kind = file->string("tokenizer.ggml.model").value_or("none");
-  if (kind != "gpt2") {
-    throw Error("tokenizer.ggml.model is \"" + kind + "\"", path.string(),
-                "supported: gpt2 (byte-level BPE)");
-  }
   TokenizerDefinition definition;
   definition.where = path.string();
-  definition.set_pieces(gguf_strings(*file, "tokenizer.ggml.tokens"));
-  const std::string merges = "tokenizer.ggml.merges";
-  BytePairModel model;
-  model.merges = read_merges(gguf_strings(*file, merges.c_str()), definition.ids,
-                             path.string() + ": " + merges);
-  model.digits = gguf_digits(*file);
-  model.add_prefix_space = file->boolean("tokenizer.ggml.add_space_prefix").value_or(false);
-  definition.model = std::move(model);
+  const auto& tokens = gguf_strings(*file, "tokenizer.ggml.tokens");
+  json config;
+  if (kind == "gpt2") {
+    definition.set_pieces(tokens);
+    read_gguf_bytes(*file, definition);
+    config = gguf_config(*file, definition.pieces);
+  } else if (kind == "llama") {
+    definition.set_pieces(tokens);
+    read_gguf_characters(*file, definition);
+    config = with_defaults({{"add_bos_token", true}}, gguf_config(*file, definition.pieces));
+  } else {
+    throw Error("tokenizer.ggml.model is \"" + kind + "\"", path.string(),
+                "supported: gpt2 (byte-level BPE), llama (SentencePiece BPE)");
+  }
   add_gguf_tokens(*file, definition);
-  const json config = gguf_config(*file, definition.pieces);
   apply_tokenizer_config(config, definition, definition.where);
   apply_added_ends(config, definition, definition.where);
   return definition;

@@ -4,6 +4,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/text/json_fields.h"
+#include "blip2/text/tokenizer_parts.h"
 #include "blip2/text/vocabulary.h"
 
 namespace blip2 {
@@ -11,18 +12,8 @@ namespace {
 
 using nlohmann::json;
 
-[[noreturn]] void refuse(const std::string& what, const json& value, const std::string& where,
-                         const std::string& supported) {
-  throw Error(what + " " + value.dump().substr(0, 200) + " is not supported", where,
-              "supported: " + supported);
-}
-
-std::string type_of(const json& value, const std::string& where) {
-  return value.is_null() ? "" : string_field(value, "type", where);
-}
-
 void read_normalizer(const json& value, WordPieceModel& model, const std::string& where) {
-  const std::string type = type_of(value, where);
+  const std::string type = type_of_part(value, where);
   if (type.empty()) {
     model.clean_text = model.handle_chinese = model.lowercase = false;
   } else if (type == "BertNormalizer") {
@@ -33,33 +24,8 @@ void read_normalizer(const json& value, WordPieceModel& model, const std::string
       model.strip_accents = bool_field(value, "strip_accents", true, where);
     }
   } else {
-    refuse("normalizer", value, where, "BertNormalizer for WordPiece, none for BPE");
+    refuse_part("normalizer", value, where, "BertNormalizer for WordPiece");
   }
-}
-
-void read_byte_level(const json& value, BytePairModel& model, const std::string& where) {
-  const std::string type = type_of(value, where);
-  if (type == "Sequence") {
-    for (const json& step : array_field(value, "pretokenizers", where)) {
-      read_byte_level(step, model, where);
-    }
-  } else if (type == "Digits") {
-    model.digits = bool_field(value, "individual_digits", false, where) ? DigitSplit::single
-                                                                        : DigitSplit::runs;
-  } else if (type == "ByteLevel") {
-    model.add_prefix_space = bool_field(value, "add_prefix_space", true, where);
-    model.split_words = bool_field(value, "use_regex", true, where);
-  } else {
-    refuse("pre_tokenizer", value, where, "ByteLevel, or Digits and ByteLevel in a Sequence");
-  }
-}
-
-bool ends_with_byte_level(const json& value, const std::string& where) {
-  if (type_of(value, where) != "Sequence") return type_of(value, where) == "ByteLevel";
-  const json& steps = array_field(value, "pretokenizers", where);
-  const auto is_byte_level = [&](const json& step) { return type_of(step, where) == "ByteLevel"; };
-  const auto first = std::find_if(steps.begin(), steps.end(), is_byte_level);
-  return first != steps.end() && std::next(first) == steps.end() && steps.size() <= 2;
 }
 
 WordPieceModel read_word_piece(const json& root, const std::string& where) {
@@ -67,8 +33,8 @@ WordPieceModel read_word_piece(const json& root, const std::string& where) {
   WordPieceModel result;
   read_normalizer(root.value("normalizer", json()), result, where + ": normalizer");
   const json split = root.value("pre_tokenizer", json());
-  if (type_of(split, where + ": pre_tokenizer") != "BertPreTokenizer") {
-    refuse("pre_tokenizer", split, where, "BertPreTokenizer for WordPiece");
+  if (type_of_part(split, where + ": pre_tokenizer") != "BertPreTokenizer") {
+    refuse_part("pre_tokenizer", split, where, "BertPreTokenizer for WordPiece");
   }
   const std::string place = where + ": model";
   result.unknown = string_field(model, "unk_token", place);
@@ -80,48 +46,105 @@ WordPieceModel read_word_piece(const json& root, const std::string& where) {
 void refuse_bpe_options(const json& model, const std::string& where) {
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const json value = model.value(key, json());
-    if (!value.is_null() && value != "") refuse(key, value, where, "none");
+    if (!value.is_null() && value != "") refuse_part(key, value, where, "none");
   }
   const json dropout = model.value("dropout", json());
-  if (!dropout.is_null() && dropout != 0) refuse("dropout", dropout, where, "null");
-  if (bool_field(model, "byte_fallback", false, where)) {
-    refuse("byte_fallback", true, where, "false");
+  if (!dropout.is_null() && dropout != 0) refuse_part("dropout", dropout, where, "null");
+}
+
+// What byte-level BPE and BPE over characters have in common.
+template <typename Model>
+void read_bpe_options(const json& model, const TokenIds& ids, const std::string& where,
+                      Model& result) {
+  refuse_bpe_options(model, where);
+  result.merges = read_merges(array_field(model, "merges", where), ids, where + ".merges");
+  result.ignore_merges = bool_field(model, "ignore_merges", false, where);
+  result.fuse_unknown = bool_field(model, "fuse_unk", false, where);
+  if (const json unknown = model.value("unk_token", json()); !unknown.is_null()) {
+    result.unknown = string_field(model, "unk_token", where);
   }
 }
 
-BytePairModel read_byte_pair(const json& root, const TokenIds& ids, const std::string& where) {
+void read_bpe(const json& root, TokenizerDefinition& definition, const std::string& where) {
+  const json& model = root["model"];
+  const json split = root.value("pre_tokenizer", json());
+  const std::string place = where + ": pre_tokenizer";
+  if (!is_byte_level(split, place)) {
+    CharacterPairModel result;
+    read_bpe_options(model, definition.ids, where + ": model", result);
+    result.byte_fallback = bool_field(model, "byte_fallback", false, where + ": model");
+    result.spaces = read_space_split(split, place);
+    definition.model = std::move(result);
+    return;
+  }
+  BytePairModel result;
+  read_bpe_options(model, definition.ids, where + ": model", result);
+  if (bool_field(model, "byte_fallback", false, where + ": model")) {
+    refuse_part("byte_fallback", true, where, "false with ByteLevel");
+  }
+  read_byte_level(split, result, place);
+  definition.model = std::move(result);
+}
+
+// The list of [token, score] of a unigram model.
+std::vector<std::string> read_scored_vocabulary(const json& list, UnigramModel& model,
+                                                const std::string& where) {
+  std::vector<std::string> pieces;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const json& entry = list[i];
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number()) {
+      throw Error("expected [token, score], got " + entry.dump().substr(0, 80),
+                  where + "[" + std::to_string(i) + "]");
+    }
+    pieces.push_back(entry[0]);
+    model.scores.push_back(entry[1]);
+  }
+  return pieces;
+}
+
+void read_unigram(const json& root, TokenizerDefinition& definition, const std::string& where) {
   const json& model = root["model"];
   const std::string place = where + ": model";
-  if (const json normalizer = root.value("normalizer", json()); !normalizer.is_null()) {
-    refuse("normalizer", normalizer, where, "BertNormalizer for WordPiece, none for BPE");
-  }
-  refuse_bpe_options(model, place);
-  BytePairModel result;
-  const json split = root.value("pre_tokenizer", json());
-  if (!ends_with_byte_level(split, where + ": pre_tokenizer")) {
-    refuse("pre_tokenizer", split, where, "ByteLevel, or Digits and ByteLevel in a Sequence");
-  }
-  read_byte_level(split, result, where + ": pre_tokenizer");
-  result.merges = read_merges(array_field(model, "merges", place), ids, place + ".merges");
-  result.ignore_merges = bool_field(model, "ignore_merges", false, place);
-  result.fuse_unknown = bool_field(model, "fuse_unk", false, place);
-  if (const json unknown = model.value("unk_token", json()); !unknown.is_null()) {
-    result.unknown = string_field(model, "unk_token", place);
-  }
-  return result;
+  UnigramModel result;
+  definition.set_pieces(
+      read_scored_vocabulary(array_field(model, "vocab", place), result, place + ".vocab"));
+  const std::int32_t unknown = integer_field(model, "unk_id", -1, place);
+  if (unknown >= 0) result.unknown = unknown;
+  result.byte_fallback = bool_field(model, "byte_fallback", false, place);
+  result.spaces = read_space_split(root.value("pre_tokenizer", json()), where + ": pre_tokenizer");
+  definition.model = std::move(result);
 }
 
-DecoderOptions read_decoder(const json& value, bool word_piece, const std::string& where) {
-  const std::string type = type_of(value, where);
-  DecoderOptions options;
+void read_decoder(const json& value, TokenizerDefinition& definition, const std::string& where) {
+  const std::string type = type_of_part(value, where);
+  DecoderOptions& options = definition.decoder;
   options.joins = !type.empty();
-  if (type == "WordPiece" && word_piece) {
+  if (type.empty()) return;
+  if (std::holds_alternative<WordPieceModel>(definition.model)) {
+    if (type != "WordPiece") refuse_part("decoder", value, where, "WordPiece for WordPiece, null");
     options.prefix = string_field(value, "prefix", where, "##");
     options.clean_up = bool_field(value, "cleanup", true, where);
-  } else if (!type.empty() && (type != "ByteLevel" || word_piece)) {
-    refuse("decoder", value, where, "WordPiece for WordPiece, ByteLevel for BPE, null");
+  } else if (std::holds_alternative<BytePairModel>(definition.model)) {
+    if (type != "ByteLevel") refuse_part("decoder", value, where, "ByteLevel for ByteLevel, null");
+  } else {
+    options.steps = read_decoder_steps(value, where);
   }
-  return options;
+}
+
+// `tokenizers` goes by where a part began in the text as it was given.
+void refuse_first_after_strip(const TokenizerDefinition& definition, const json& split,
+                              const std::string& where) {
+  const SpaceSplit* spaces = nullptr;
+  if (const auto* model = std::get_if<UnigramModel>(&definition.model)) spaces = &model->spaces;
+  if (const auto* model = std::get_if<CharacterPairModel>(&definition.model)) {
+    spaces = &model->spaces;
+  }
+  if (!spaces || spaces->prepend != SpaceSplit::Prepend::first) return;
+  for (const NormalizerStep& step : definition.normalizer) {
+    if (step.kind == NormalizerStep::Kind::strip && step.left) {
+      refuse_part("pre_tokenizer", split, where, "prepend_scheme first without Strip on the left");
+    }
+  }
 }
 
 std::int32_t checked_id(const json& value, const TokenizerDefinition& definition,
@@ -164,7 +187,7 @@ void read_pair_template(const json& value, TokenizerDefinition& definition,
 
 void read_post_processor(const json& value, TokenizerDefinition& definition,
                          const std::string& where) {
-  const std::string type = type_of(value, where);
+  const std::string type = type_of_part(value, where);
   if (type == "Sequence") {
     for (const json& step : array_field(value, "processors", where)) {
       read_post_processor(step, definition, where);
@@ -174,7 +197,7 @@ void read_post_processor(const json& value, TokenizerDefinition& definition,
   } else if (type == "BertProcessing" || type == "RobertaProcessing") {
     read_pair_template(value, definition, where);
   } else if (!type.empty() && type != "ByteLevel") {
-    refuse("post_processor", value, where, "TemplateProcessing, BertProcessing, ByteLevel");
+    refuse_part("post_processor", value, where, "TemplateProcessing, BertProcessing, ByteLevel");
   }
 }
 
@@ -236,9 +259,9 @@ std::vector<std::string> read_vocabulary(const json& object, const std::string& 
   return pieces;
 }
 
-std::vector<BytePairModel::Merge> read_merges(const json& list, const TokenIds& ids,
-                                              const std::string& where) {
-  std::vector<BytePairModel::Merge> merges;
+std::vector<PairMerge> read_merges(const json& list, const TokenIds& ids,
+                                   const std::string& where) {
+  std::vector<PairMerge> merges;
   merges.reserve(list.size());
   for (std::size_t i = 0; i < list.size(); ++i) {
     const std::string place = where + "[" + std::to_string(i) + "]";
@@ -272,21 +295,30 @@ TokenizerDefinition read_tokenizer_json(const json& root, const std::string& whe
   const json& model = object_field(root, "model", where);
   TokenizerDefinition definition;
   definition.where = where;
-  definition.set_pieces(
-      read_vocabulary(object_field(model, "vocab", where + ": model"), where + ": model.vocab"));
   // Old files leave the model's type out.
   const std::string type = string_field(model, "type", where + ": model",
                                         model.contains("merges") ? "BPE" : "WordPiece");
-  if (type == "WordPiece") {
-    definition.model = read_word_piece(root, where);
-  } else if (type == "BPE") {
-    definition.model = read_byte_pair(root, definition.ids, where);
+  if (type == "Unigram") {
+    read_unigram(root, definition, where);
+  } else if (type == "WordPiece" || type == "BPE") {
+    definition.set_pieces(
+        read_vocabulary(object_field(model, "vocab", where + ": model"), where + ": model.vocab"));
+    if (type == "BPE") {
+      read_bpe(root, definition, where);
+    } else {
+      definition.model = read_word_piece(root, where);
+    }
   } else {
-    refuse("model.type", type, where, "WordPiece, BPE");
+    refuse_part("model.type", type, where, "WordPiece, BPE, Unigram");
+  }
+  if (type != "WordPiece") {
+    definition.normalizer =
+        read_normalizer_steps(root.value("normalizer", json()), where + ": normalizer");
+    refuse_first_after_strip(definition, root.value("pre_tokenizer", json()),
+                             where + ": pre_tokenizer");
   }
   read_added_tokens(root.value("added_tokens", json()), definition, where + ": added_tokens");
-  definition.decoder =
-      read_decoder(root.value("decoder", json()), type == "WordPiece", where + ": decoder");
+  read_decoder(root.value("decoder", json()), definition, where + ": decoder");
   read_post_processor(root.value("post_processor", json()), definition, where + ": post_processor");
   return definition;
 }

@@ -19,8 +19,8 @@ std::string write_tokenizer_json(const TokenizerDefinition& definition);
 std::vector<std::string> read_vocabulary(const nlohmann::json& json, const std::string& where);
 
 // Merges as "a b" lines or ["a", "b"] pairs; "#version" lines are skipped.
-std::vector<BytePairModel::Merge> read_merges(const nlohmann::json& list, const TokenIds& ids,
-                                              const std::string& where);
+std::vector<PairMerge> read_merges(const nlohmann::json& list, const TokenIds& ids,
+                                   const std::string& where);
 
 // The flags of an added token as JSON has them ("content", "lstrip", …).
 AddedToken read_added_token(const nlohmann::json& json, const std::string& where);

@@ -2,6 +2,7 @@
 
 #include "blip2/text/tokenizer_config.h"
 #include "blip2/text/tokenizer_json.h"
+#include "blip2/text/tokenizer_parts.h"
 
 namespace blip2 {
 namespace {
@@ -54,23 +55,13 @@ Json template_of(const TokenizerDefinition& definition) {
           {"special_tokens", specials}};
 }
 
-Json byte_level(bool add_prefix_space, bool use_regex) {
-  return {{"type", "ByteLevel"},
-          {"add_prefix_space", add_prefix_space},
-          {"trim_offsets", true},
-          {"use_regex", use_regex}};
-}
-
-Json pre_tokenizer(const BytePairModel& model) {
-  const Json bytes = byte_level(model.add_prefix_space, model.split_words);
-  if (model.digits == DigitSplit::none) return bytes;
-  const bool single = model.digits == DigitSplit::single;
-  const Json digits = {{"type", "Digits"}, {"individual_digits", single}};
-  return {{"type", "Sequence"}, {"pretokenizers", {digits, bytes}}};
-}
-
 Json optional_string(const std::optional<std::string>& text) {
   return text ? Json(*text) : Json(nullptr);
+}
+
+const SpaceSplit& spaces_of(const TokenizerDefinition& definition) {
+  const auto* characters = std::get_if<CharacterPairModel>(&definition.model);
+  return characters ? characters->spaces : std::get<UnigramModel>(definition.model).spaces;
 }
 
 // The parts of the file before "model", which is long and written piece by piece.
@@ -91,13 +82,30 @@ Json head(const TokenizerDefinition& definition) {
                        {"prefix", definition.decoder.prefix},
                        {"cleanup", definition.decoder.clean_up}};
   } else {
-    json["normalizer"] = nullptr;
-    json["pre_tokenizer"] = pre_tokenizer(std::get<BytePairModel>(definition.model));
-    json["decoder"] = byte_level(true, true);
+    json["normalizer"] = write_normalizer_steps(definition.normalizer);
+    if (const auto* bytes = std::get_if<BytePairModel>(&definition.model)) {
+      json["pre_tokenizer"] = write_byte_level(*bytes);
+      json["decoder"] = write_byte_level({.add_prefix_space = true});
+    } else {
+      json["pre_tokenizer"] = write_space_split(spaces_of(definition));
+      json["decoder"] = write_decoder_steps(definition.decoder.steps);
+    }
   }
   if (!definition.decoder.joins) json["decoder"] = nullptr;
   json["post_processor"] = template_of(definition);
   return json;
+}
+
+template <typename Model>
+Json bpe_options(const Model& model, bool byte_fallback) {
+  return {{"type", "BPE"},
+          {"dropout", nullptr},
+          {"unk_token", optional_string(model.unknown)},
+          {"continuing_subword_prefix", nullptr},
+          {"end_of_word_suffix", nullptr},
+          {"fuse_unk", model.fuse_unknown},
+          {"byte_fallback", byte_fallback},
+          {"ignore_merges", model.ignore_merges}};
 }
 
 Json model_options(const TokenizerDefinition& definition) {
@@ -107,15 +115,15 @@ Json model_options(const TokenizerDefinition& definition) {
             {"continuing_subword_prefix", model->prefix},
             {"max_input_chars_per_word", model->max_characters}};
   }
-  const auto& model = std::get<BytePairModel>(definition.model);
-  return {{"type", "BPE"},
-          {"dropout", nullptr},
-          {"unk_token", optional_string(model.unknown)},
-          {"continuing_subword_prefix", nullptr},
-          {"end_of_word_suffix", nullptr},
-          {"fuse_unk", model.fuse_unknown},
-          {"byte_fallback", false},
-          {"ignore_merges", model.ignore_merges}};
+  if (const auto* model = std::get_if<UnigramModel>(&definition.model)) {
+    return {{"type", "Unigram"},
+            {"unk_id", model->unknown ? Json(*model->unknown) : Json(nullptr)},
+            {"byte_fallback", model->byte_fallback}};
+  }
+  if (const auto* model = std::get_if<CharacterPairModel>(&definition.model)) {
+    return bpe_options(*model, model->byte_fallback);
+  }
+  return bpe_options(std::get<BytePairModel>(definition.model), false);
 }
 
 std::string vocabulary(const TokenizerDefinition& definition) {
@@ -128,9 +136,24 @@ std::string vocabulary(const TokenizerDefinition& definition) {
   return "{" + text + "\n    }";
 }
 
+std::string scored_vocabulary(const TokenizerDefinition& definition) {
+  const auto& scores = std::get<UnigramModel>(definition.model).scores;
+  std::string text;
+  for (std::size_t id = 0; id < scores.size(); ++id) {
+    text += (id == 0 ? "\n      " : ",\n      ") + Json{definition.pieces[id], scores[id]}.dump();
+  }
+  return "[" + text + "\n    ]";
+}
+
+const std::vector<PairMerge>* merges_of(const TokenizerDefinition& definition) {
+  if (const auto* model = std::get_if<BytePairModel>(&definition.model)) return &model->merges;
+  const auto* model = std::get_if<CharacterPairModel>(&definition.model);
+  return model ? &model->merges : nullptr;
+}
+
 std::string merges(const TokenizerDefinition& definition) {
   std::string text;
-  for (const auto& merge : std::get<BytePairModel>(definition.model).merges) {
+  for (const auto& merge : *merges_of(definition)) {
     const std::string& left = definition.pieces[static_cast<std::size_t>(merge.left)];
     const std::string& right = definition.pieces[static_cast<std::size_t>(merge.right)];
     text += (text.empty() ? "\n      [" : ",\n      [") + quoted(left) + ", " + quoted(right) + "]";
@@ -155,10 +178,9 @@ std::string open_object(const Json& object, int depth) {
 std::string write_tokenizer_json(const TokenizerDefinition& definition) {
   std::string text = open_object(head(definition), 0);
   text += ",\n  \"model\": " + open_object(model_options(definition), 2);
-  text += ",\n    \"vocab\": " + vocabulary(definition);
-  if (std::holds_alternative<BytePairModel>(definition.model)) {
-    text += ",\n    \"merges\": " + merges(definition);
-  }
+  const bool scored = std::holds_alternative<UnigramModel>(definition.model);
+  text += ",\n    \"vocab\": " + (scored ? scored_vocabulary(definition) : vocabulary(definition));
+  if (merges_of(definition)) text += ",\n    \"merges\": " + merges(definition);
   return text + "\n  }\n}\n";
 }
 

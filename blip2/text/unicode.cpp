@@ -110,6 +110,19 @@ void append_decomposed(std::u32string& out, char32_t c) {
   }
 }
 
+// The character that the two compose to, or 0.
+char32_t composed(char32_t first, char32_t second) {
+  utf8proc_int32_t pair[] = {static_cast<utf8proc_int32_t>(first),
+                             static_cast<utf8proc_int32_t>(second)};
+  const auto length = utf8proc_normalize_utf32(
+      pair, 2, static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+  return length == 1 ? static_cast<char32_t>(pair[0]) : 0;
+}
+
+bool is_ascii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return (c & 0x80) == 0; });
+}
+
 }  // namespace
 
 bool is_whitespace(char32_t c) {
@@ -199,6 +212,51 @@ std::u32string decompose(std::u32string_view text) {
     start = std::prev(end);
   }
   return out;
+}
+
+std::string compose(std::string_view text) {
+  if (is_ascii(text)) return std::string(text);
+  std::u32string points;
+  for (; !text.empty(); text.remove_prefix(decode_utf8(text).bytes)) {
+    points += decode_utf8(text).value;
+  }
+  std::u32string out;
+  constexpr std::size_t kNone = std::u32string::npos;
+  std::size_t starter = kNone;  // the last character that others may compose with
+  int last = 0;                 // the class of the last mark that was kept behind it
+  for (const char32_t c : decompose(points)) {
+    const int rank = combining_class(c);
+    const bool adjacent = starter != kNone && starter + 1 == out.size();
+    if (starter != kNone && (adjacent || last < rank)) {
+      if (const char32_t both = composed(out[starter], c)) {
+        out[starter] = both;
+        continue;
+      }
+    }
+    if (rank == 0) starter = out.size();
+    last = rank;
+    out += c;
+  }
+  std::string result;
+  for (const char32_t c : out) append_utf8(result, c);
+  return result;
+}
+
+std::size_t first_grapheme(std::string_view text) {
+  CodePoint before = decode_utf8(text);
+  std::size_t at = before.bytes;
+  utf8proc_int32_t state = 0;
+  while (at < text.size()) {
+    const CodePoint next = decode_utf8(text.substr(at));
+    if (before.value < 0x80 && next.value < 0x80 && before.value != '\r') break;
+    if (utf8proc_grapheme_break_stateful(static_cast<utf8proc_int32_t>(before.value),
+                                         static_cast<utf8proc_int32_t>(next.value), &state)) {
+      break;
+    }
+    at += next.bytes;
+    before = next;
+  }
+  return at;
 }
 
 }  // namespace blip2

@@ -43,5 +43,10 @@ bool is_chinese(char32_t c);
 void append_lower(std::string& text, char32_t c);
 // Canonical decomposition (NFD) of valid UTF-8.
 std::u32string decompose(std::u32string_view text);
+// Canonical composition (NFC) of valid UTF-8.
+std::string compose(std::string_view text);
+// The bytes of the first extended grapheme cluster of non-empty valid UTF-8; exact for those of
+// less than six bytes.
+std::size_t first_grapheme(std::string_view text);
 
 }  // namespace blip2

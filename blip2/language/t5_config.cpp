@@ -1,0 +1,125 @@
+#include "blip2/language/t5_config.h"
+
+#include <fmt/format.h>
+
+#include "blip2/base/error.h"
+#include "blip2/io/fields.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::int64_t largest_size = 1 << 24;  // keeps every product of two sizes within 63 bits
+
+template <typename T>
+void read_key(const json& object, const char* key, T& value, const std::string& where) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return;
+  read_value(value, *found, fmt::format("{}: {}", where, key));
+}
+
+void need(bool condition, const std::string& message, const std::string& where) {
+  if (!condition) throw Error(message, where);
+}
+
+void validate_tokens(const T5Config& c, const std::string& where) {
+  const auto check = [&](const char* name, std::int32_t id) {
+    need(id >= 0 && id < c.vocab_size, fmt::format("{} {} is not in the vocabulary", name, id),
+         where);
+  };
+  check("pad_token_id", c.pad_token_id);
+  check("decoder_start_token_id", c.decoder_start_token_id);
+  for (const std::int32_t id : c.eos_token_id) check("eos_token_id", id);
+}
+
+void validate(const T5Config& c, const std::string& where) {
+  const std::pair<const char*, std::int64_t> sizes[] = {
+      {"vocab_size", c.vocab_size},
+      {"d_model", c.d_model},
+      {"d_kv", c.d_kv},
+      {"d_ff", c.d_ff},
+      {"num_layers", c.num_layers},
+      {"num_decoder_layers", c.num_decoder_layers},
+      {"num_heads", c.num_heads},
+      {"relative_attention_num_buckets", c.relative_attention_num_buckets},
+      {"relative_attention_max_distance", c.relative_attention_max_distance},
+  };
+  for (const auto& [name, size] : sizes) {
+    need(size > 0 && size <= largest_size,
+         fmt::format("{}: expected 1 to {}, got {}", name, largest_size, size), where);
+  }
+  need(c.relative_attention_num_buckets % 4 == 0 &&
+           c.relative_attention_max_distance > c.relative_attention_num_buckets / 2,
+       "expected relative_attention_num_buckets to be a multiple of 4 and "
+       "relative_attention_max_distance more than half of it",
+       where);
+  need(c.layer_norm_epsilon >= 0, "expected layer_norm_epsilon >= 0", where);
+  validate_tokens(c, where);
+}
+
+void read_activation(const json& object, T5Config& config, const std::string& where) {
+  std::string activation = "relu", type = "t5";
+  read_key(object, "feed_forward_proj", activation, where);
+  need(activation == "gated-gelu" || activation == "relu",
+       fmt::format("feed_forward_proj: expected 'gated-gelu' or 'relu', got '{}'", activation),
+       where);
+  config.gated_gelu = activation == "gated-gelu";
+  read_key(object, "model_type", type, where);
+  need(type == "t5", fmt::format("model_type: expected 't5', got '{}'", type), where);
+}
+
+}  // namespace
+
+T5Config t5_config_from_json(const json& object, const std::string& where) {
+  need(object.is_object(), "expected a table of keys", where);
+  T5Config c;
+  read_activation(object, c, where);
+  read_key(object, "vocab_size", c.vocab_size, where);
+  read_key(object, "d_model", c.d_model, where);
+  read_key(object, "d_kv", c.d_kv, where);
+  read_key(object, "d_ff", c.d_ff, where);
+  read_key(object, "num_layers", c.num_layers, where);
+  c.num_decoder_layers = c.num_layers;
+  read_key(object, "num_decoder_layers", c.num_decoder_layers, where);
+  read_key(object, "num_heads", c.num_heads, where);
+  read_key(object, "relative_attention_num_buckets", c.relative_attention_num_buckets, where);
+  read_key(object, "relative_attention_max_distance", c.relative_attention_max_distance, where);
+  read_key(object, "layer_norm_epsilon", c.layer_norm_epsilon, where);
+  read_key(object, "pad_token_id", c.pad_token_id, where);
+  c.decoder_start_token_id = c.pad_token_id;
+  read_key(object, "decoder_start_token_id", c.decoder_start_token_id, where);
+  read_key(object, "eos_token_id", c.eos_token_id, where);
+  // transformers takes an untied head as the sign of T5 v1.1, which does not scale.
+  c.scale_decoder_outputs = true;
+  read_key(object, "tie_word_embeddings", c.scale_decoder_outputs, where);
+  read_key(object, "scale_decoder_outputs", c.scale_decoder_outputs, where);
+  validate(c, where);
+  return c;
+}
+
+json t5_config_to_json(const T5Config& c) {
+  json object = {
+      {"model_type", "t5"},
+      {"is_encoder_decoder", true},
+      {"feed_forward_proj", c.gated_gelu ? "gated-gelu" : "relu"},
+      {"vocab_size", c.vocab_size},
+      {"d_model", c.d_model},
+      {"d_kv", c.d_kv},
+      {"d_ff", c.d_ff},
+      {"num_layers", c.num_layers},
+      {"num_decoder_layers", c.num_decoder_layers},
+      {"num_heads", c.num_heads},
+      {"relative_attention_num_buckets", c.relative_attention_num_buckets},
+      {"relative_attention_max_distance", c.relative_attention_max_distance},
+      {"layer_norm_epsilon", c.layer_norm_epsilon},
+      {"pad_token_id", c.pad_token_id},
+      {"decoder_start_token_id", c.decoder_start_token_id},
+      {"tie_word_embeddings", c.scale_decoder_outputs},
+  };
+  object["eos_token_id"] =
+      c.eos_token_id.size() == 1 ? json(c.eos_token_id[0]) : json(c.eos_token_id);
+  return object;
+}
+
+}  // namespace blip2

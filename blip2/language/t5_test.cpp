@@ -1,0 +1,184 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <functional>
+#include <map>
+
+#include "blip2/base/error.h"
+#include "blip2/language/t5.h"
+#include "blip2/language/t5_layers.h"
+#include "blip2/language/t5_session.h"
+#include "blip2/nn/tensor_bridge.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using Offsets = std::vector<std::int64_t>;
+
+json tiny_json() {
+  return {{"model_type", "t5"},
+          {"feed_forward_proj", "gated-gelu"},
+          {"vocab_size", 11},
+          {"d_model", 6},
+          {"d_kv", 3},
+          {"d_ff", 5},
+          {"num_layers", 2},
+          {"num_heads", 2},
+          {"tie_word_embeddings", false}};
+}
+
+// Weights in memory, as a file.
+class TensorsFile : public TensorFile {
+ public:
+  explicit TensorsFile(std::map<std::string, at::Tensor> tensors)
+      : TensorFile("memory"), tensors_(std::move(tensors)) {
+    for (const auto& [name, tensor] : tensors_) add(view_of(name, tensor));
+  }
+  std::string_view format() const override { return "memory"; }
+
+ private:
+  std::map<std::string, at::Tensor> tensors_;
+};
+
+std::map<std::string, at::Tensor> random_tensors(const T5Config& config) {
+  torch::manual_seed(7);
+  T5Weights weights;
+  weights.config = config;
+  std::map<std::string, at::Tensor> tensors;
+  for (const T5Tensor& tensor : t5_tensors(weights)) {
+    tensors[tensor.name] = torch::randn(tensor.shape) * 0.5;
+  }
+  return tensors;
+}
+
+std::shared_ptr<T5> tiny_model(at::ScalarType dtype = at::kFloat) {
+  const T5Config config = t5_config_from_json(tiny_json(), "test");
+  return load_t5(std::make_shared<TensorsFile>(random_tensors(config)), config, dtype);
+}
+
+std::string message(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(T5Config, ReadsAndRefuses) {
+  const T5Config c = t5_config_from_json(tiny_json(), "config.json");
+  EXPECT_EQ(c.num_decoder_layers, 2);
+  EXPECT_TRUE(c.gated_gelu);
+  EXPECT_FALSE(c.scale_decoder_outputs);
+  EXPECT_EQ(t5_config_to_json(t5_config_from_json(t5_config_to_json(c), "again")),
+            t5_config_to_json(c));
+  const auto failure = [](const char* key, const json& value) {
+    json changed = tiny_json();
+    changed[key] = value;
+    return message([&] { t5_config_from_json(changed, "config.json"); });
+  };
+  EXPECT_THAT(failure("d_model", 0), HasSubstr("config.json: d_model: expected 1 to"));
+  EXPECT_THAT(failure("d_kv", "x"), HasSubstr("d_kv"));
+  EXPECT_THAT(failure("num_heads", nullptr), HasSubstr("num_heads"));
+  EXPECT_THAT(failure("feed_forward_proj", "gated-silu"), HasSubstr("gated-silu"));
+  EXPECT_THAT(failure("model_type", "opt"), HasSubstr("expected 't5', got 'opt'"));
+  EXPECT_THAT(failure("eos_token_id", 11), HasSubstr("eos_token_id 11"));
+  EXPECT_THAT(failure("relative_attention_max_distance", 16), HasSubstr("max_distance"));
+  json plain = tiny_json();
+  plain.erase("tie_word_embeddings");
+  EXPECT_TRUE(t5_config_from_json(plain, "config.json").scale_decoder_outputs);
+}
+
+TEST(T5Layers, CountsDistancesInBuckets) {
+  T5Config config;  // 32 buckets up to 128
+  const at::Tensor distance = torch::tensor({-200L, -16L, -8L, -1L, 0L, 1L, 7L, 8L, 300L});
+  EXPECT_TRUE(at::equal(t5_buckets(distance, true, config),
+                        torch::tensor({15L, 10L, 8L, 1L, 0L, 17L, 23L, 24L, 31L})));
+  EXPECT_TRUE(at::equal(t5_buckets(distance, false, config),
+                        torch::tensor({31L, 16L, 8L, 1L, 0L, 0L, 0L, 0L, 0L})));
+}
+
+TEST(T5Layers, NormsByHand) {
+  T5Norm norm;
+  norm.weight = norm.weight_f32 = torch::tensor({1.0f, 2.0f});
+  const at::Tensor x = torch::tensor({{3.0f, 4.0f}});  // rms 3.5355
+  const at::Tensor expected = torch::tensor({{0.848528f, 2.262742f}});
+  EXPECT_TRUE(at::allclose(t5_norm(x, norm, 0, at::kFloat), expected, 1e-5));
+  EXPECT_TRUE(
+      at::allclose(t5_norm(x.clone().requires_grad_(), norm, 0, at::kFloat), expected, 1e-5));
+}
+
+TEST(T5Layers, AttendsByHand) {
+  // Two keys, the second biased by ln 3: shares 1/4 and 3/4 of the values 4 and 8.
+  const at::Tensor q = torch::tensor({{0.0f}}), k = torch::tensor({{1.0f}, {2.0f}}),
+                   v = torch::tensor({{4.0f}, {8.0f}});
+  const at::Tensor bias = torch::tensor({0.0f, std::log(3.0f)}).view({1, 1, 2});
+  EXPECT_NEAR(t5_attention(q, k, v, 1, bias).item<float>(), 7.0f, 1e-5);
+}
+
+TEST(T5, SessionContinuesAsTheWholeSequenceDoes) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const auto model = tiny_model(dtype);
+    const torch::NoGradGuard no_grad;
+    const at::Tensor embeds = model->embed(torch::tensor({3L, 4L, 5L, 6L, 7L}));
+    const Offsets offsets{0, 2, 5};
+    T5Session session(model, 1);
+    session.prompt(embeds, offsets);
+    session.advance(std::vector<std::int32_t>{8, 9});
+    session.select(std::vector<std::int32_t>{1, 1, 0});
+    const auto logits = session.advance(std::vector<std::int32_t>{2, 3, 4});
+    const at::Tensor inputs = torch::tensor({0L, 9L, 2L, 0L, 9L, 3L, 0L, 8L, 4L});
+    const at::Tensor states = model->encode(
+        model->embed(torch::tensor({5L, 6L, 7L, 5L, 6L, 7L, 3L, 4L})), Offsets{0, 3, 6, 8});
+    const at::Tensor all = model->decode(states, Offsets{0, 3, 6, 8}, inputs, Offsets{0, 3, 6, 9});
+    const double tolerance = dtype == at::kFloat ? 1e-4 : 5e-2;
+    for (std::int64_t row = 0; row < 3; ++row) {
+      for (std::int64_t i = 0; i < 11; ++i) {
+        EXPECT_NEAR(logits[static_cast<std::size_t>(row * 11 + i)],
+                    all[row * 3 + 2][i].item<float>(), tolerance);
+      }
+    }
+  }
+}
+
+TEST(T5, LossReachesTheEmbeddings) {
+  const auto model = tiny_model();
+  at::Tensor embeds = torch::randn({4, 6}).requires_grad_();
+  const at::Tensor targets = torch::tensor({5L, 1L, 2L, 1L});
+  const at::Tensor losses = model->token_loss(embeds, Offsets{0, 3, 4}, targets, Offsets{0, 1, 4});
+  EXPECT_EQ(losses.sizes(), at::IntArrayRef({4}));
+  losses[1].backward();  // of the second sequence alone
+  EXPECT_EQ(embeds.grad().narrow(0, 0, 3).abs().max().item<float>(), 0.0f);
+  EXPECT_GT(embeds.grad()[3].abs().max().item<float>(), 0.0f);
+  EXPECT_THROW(model->token_loss(embeds, Offsets{0, 4}, torch::tensor({11L}), Offsets{0, 1}),
+               c10::Error);
+}
+
+TEST(T5, LoadsStrictly) {
+  const T5Config config = t5_config_from_json(tiny_json(), "test");
+  const auto failure = [&](const std::function<void(std::map<std::string, at::Tensor>&)>& change,
+                           at::ScalarType dtype = at::kFloat) {
+    auto tensors = random_tensors(config);
+    change(tensors);
+    return message([&] { load_t5(std::make_shared<TensorsFile>(tensors), config, dtype); });
+  };
+  const std::string name = "decoder.block.1.layer.1.EncDecAttention.k.weight";
+  EXPECT_THAT(failure([&](auto& t) { t.erase(name); }),
+              HasSubstr(name + ": expected shape [6, 6]"));
+  EXPECT_THAT(failure([&](auto& t) { t[name] = at::zeros({6, 5}); }), HasSubstr("got [6, 5]"));
+  EXPECT_THAT(failure([](auto& t) { t["extra"] = at::zeros({1}); }),
+              HasSubstr("extra: not a tensor of this model"));
+  EXPECT_THAT(failure([](auto&) {}, at::kHalf), HasSubstr("overflow"));
+  EXPECT_EQ(failure([](auto& t) {
+              t["encoder.embed_tokens.weight"] = t["shared.weight"];
+              t.erase("lm_head.weight");
+            }),
+            "no error");
+}
+
+}  // namespace
+}  // namespace blip2

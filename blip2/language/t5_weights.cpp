@@ -1,0 +1,156 @@
+#include "blip2/language/t5_weights.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+#include "blip2/base/error.h"
+#include "blip2/nn/tensor_bridge.h"
+
+namespace blip2 {
+namespace {
+
+constexpr const char* head_name = "lm_head.weight";
+
+// What a file may hold beside the weights: copies of the embeddings, and a bias that old files of
+// the original T5 have and no code uses.
+constexpr const char* passed_over[] = {
+    "encoder.embed_tokens.weight",
+    "decoder.embed_tokens.weight",
+    "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",
+};
+
+// Collects the weights of one stack.
+class Names {
+ public:
+  Names(const T5Config& config, std::vector<T5Tensor>& list) : c_(config), list_(list) {}
+
+  void add_stack(const char* name, bool decoder, T5Stack& stack) {
+    const auto count = decoder ? c_.num_decoder_layers : c_.num_layers;
+    stack.layers.resize(static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < stack.layers.size(); ++i) {
+      T5Layer& layer = stack.layers[i];
+      const std::string block = fmt::format("{}.block.{}.layer.", name, i);
+      add_attention(block + "0", ".SelfAttention.", layer.self);
+      if (i == 0) {
+        add(block + "0.SelfAttention.relative_attention_bias", stack.bias,
+            {c_.relative_attention_num_buckets, c_.num_heads});
+      }
+      if (decoder) add_attention(block + "1", ".EncDecAttention.", layer.cross);
+      add_feed_forward(block + (decoder ? "2" : "1"), layer.feed_forward);
+    }
+    add(fmt::format("{}.final_layer_norm", name), stack.norm.weight, {c_.d_model});
+  }
+
+  void add(const std::string& name, at::Tensor& tensor, std::vector<std::int64_t> shape) {
+    list_.push_back({name + ".weight", &tensor, std::move(shape)});
+  }
+
+ private:
+  void add_attention(const std::string& layer, const char* kind, T5Attention& weights) {
+    const std::int64_t inner = c_.inner_width(), d = c_.d_model;
+    add(layer + kind + "q", weights.q, {inner, d});
+    add(layer + kind + "k", weights.k, {inner, d});
+    add(layer + kind + "v", weights.v, {inner, d});
+    add(layer + kind + "o", weights.o, {d, inner});
+    add(layer + ".layer_norm", weights.norm.weight, {d});
+  }
+
+  void add_feed_forward(const std::string& layer, T5FeedForward& weights) {
+    const std::int64_t f = c_.d_ff, d = c_.d_model;
+    if (c_.gated_gelu) {
+      add(layer + ".DenseReluDense.wi_0", weights.gate, {f, d});
+      add(layer + ".DenseReluDense.wi_1", weights.up, {f, d});
+    } else {
+      add(layer + ".DenseReluDense.wi", weights.up, {f, d});
+    }
+    add(layer + ".DenseReluDense.wo", weights.down, {d, f});
+    add(layer + ".layer_norm", weights.norm.weight, {d});
+  }
+
+  const T5Config& c_;
+  std::vector<T5Tensor>& list_;
+};
+
+void check(const TensorFile& file, const std::vector<T5Tensor>& tensors,
+           const std::string& prefix) {
+  std::vector<std::string> faults;
+  std::set<std::string> known;
+  for (const char* name : passed_over) known.insert(prefix + name);
+  for (const T5Tensor& tensor : tensors) {
+    const std::string name = prefix + tensor.name;
+    known.insert(name);
+    const TensorView* view = file.find(name);
+    if (!view && tensor.name == head_name) continue;
+    if (!view || view->shape != tensor.shape) {
+      faults.push_back(fmt::format("{}: expected shape {}, got {}", name, shape_text(tensor.shape),
+                                   view ? shape_text(view->shape) : "none (missing)"));
+    }
+  }
+  for (const TensorView& view : file.tensors()) {
+    if (!view.name.starts_with(prefix) || known.contains(view.name)) continue;
+    faults.push_back(fmt::format("{}: not a tensor of this model", view.name));
+  }
+  if (faults.empty()) return;
+  const std::size_t shown = std::min<std::size_t>(faults.size(), 8);
+  throw Error(fmt::format("{} tensor(s) do not fit the language model: {}{}", faults.size(),
+                          fmt::join(faults.begin(), faults.begin() + shown, "; "),
+                          shown < faults.size() ? "; …" : ""),
+              file.path().string(), "check that its config and its weights belong together");
+}
+
+void widen_norms(T5Stack& stack) {
+  const auto widen = [](T5Norm& norm) {
+    if (norm.weight.defined()) norm.weight_f32 = norm.weight.to(at::kFloat).contiguous();
+  };
+  widen(stack.norm);
+  for (T5Layer& layer : stack.layers) {
+    widen(layer.self.norm);
+    widen(layer.cross.norm);
+    widen(layer.feed_forward.norm);
+  }
+}
+
+}  // namespace
+
+std::vector<T5Tensor> t5_tensors(T5Weights& weights) {
+  const T5Config& c = weights.config;
+  std::vector<T5Tensor> list;
+  Names names(c, list);
+  names.add("shared", weights.embeddings, {c.vocab_size, c.d_model});
+  names.add_stack("encoder", false, weights.encoder);
+  names.add_stack("decoder", true, weights.decoder);
+  names.add("lm_head", weights.head, {c.vocab_size, c.d_model});
+  return list;
+}
+
+std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> file,
+                                           const T5Config& config, at::ScalarType dtype,
+                                           const std::string& prefix) {
+  if (dtype == at::kHalf) {
+    throw Error("T5 is not run in f16: its activations overflow that type and become NaN",
+                file->path().string(), "ask for bf16 or f32");
+  }
+  TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, "T5 weights are f32 or bf16");
+  const c10::InferenceMode no_inference(false);
+  const torch::NoGradGuard no_grad;
+  auto weights = std::make_shared<T5Weights>();
+  weights->config = config;
+  weights->dtype = dtype;
+  const auto tensors = t5_tensors(*weights);
+  check(*file, tensors, prefix);
+  for (const T5Tensor& tensor : tensors) {
+    const TensorView* view = file->find(prefix + tensor.name);
+    if (!view) continue;
+    const bool as_it_is = scalar_type_of(view->dtype) == dtype;
+    *tensor.tensor = as_it_is ? borrow(*view, file) : to_tensor(*view, dtype);
+  }
+  if (!weights->head.defined()) weights->head = weights->embeddings;
+  widen_norms(weights->encoder);
+  widen_norms(weights->decoder);
+  return weights;
+}
+
+}  // namespace blip2

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "blip2/io/tensor_file.h"
+#include "blip2/language/t5_config.h"
+
+namespace blip2 {
+
+// Matrices are [out, in]; norms are as the checkpoint has them and in f32 for the computation.
+struct T5Norm {
+  at::Tensor weight, weight_f32;  // [D]
+};
+struct T5Attention {
+  T5Norm norm;
+  at::Tensor q, k, v, o;  // [H K, D] three times, [D, H K]
+};
+struct T5FeedForward {
+  T5Norm norm;
+  at::Tensor gate, up, down;  // [F, D] (no gate with ReLU), [F, D], [D, F]
+};
+struct T5Layer {
+  T5Attention self;
+  T5Attention cross;  // of the decoder only
+  T5FeedForward feed_forward;
+};
+struct T5Stack {
+  std::vector<T5Layer> layers;
+  at::Tensor bias;  // relative attention, [buckets, H]: in the first layer, for all of them
+  T5Norm norm;
+};
+
+// All frozen weights; every tensor f32 or every tensor bf16.
+struct T5Weights {
+  T5Config config;
+  at::ScalarType dtype = at::kFloat;
+  at::Tensor embeddings, head;  // [V, D]; head is embeddings if the file has no other
+  T5Stack encoder, decoder;
+};
+
+// Hugging Face's name of each weight ("encoder.block.0.layer.0.SelfAttention.q.weight"), its place
+// and its shape, in the order in which they are saved.
+struct T5Tensor {
+  std::string name;
+  at::Tensor* tensor;
+  std::vector<std::int64_t> shape;
+};
+std::vector<T5Tensor> t5_tensors(T5Weights& weights);
+
+// Reads the weights that the file has under `prefix`. Those that already are of `dtype` stay in the
+// mapped file. One Error lists everything missing, unexpected (under the prefix) and mis-shaped;
+// copies of the embeddings ("encoder.embed_tokens.weight") are passed over. Error for f16.
+std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> file,
+                                           const T5Config& config, at::ScalarType dtype,
+                                           const std::string& prefix = {});
+
+}  // namespace blip2

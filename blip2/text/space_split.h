@@ -1,0 +1,24 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace blip2 {
+
+// How a text is cut before a SentencePiece-like model sees it: tokenizer.json's WhitespaceSplit and
+// Metaspace.
+struct SpaceSplit {
+  enum class Prepend { never, first, always };
+  bool white_space = false;  // cut at white space, which is dropped
+  bool metaspace = false;    // spaces become the replacement
+  std::string replacement = "▁";
+  Prepend prepend = Prepend::always;  // put before each part, or only the text's first
+  bool split = true;                  // cut before each replacement
+};
+
+// The parts of valid UTF-8. at_start: the text is the beginning of what was to be encoded.
+std::vector<std::string> split_spaces(const SpaceSplit& options, std::string_view text,
+                                      bool at_start);
+
+}  // namespace blip2

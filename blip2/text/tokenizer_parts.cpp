@@ -1,0 +1,199 @@
+#include "blip2/text/tokenizer_parts.h"
+
+#include "blip2/base/error.h"
+#include "blip2/text/base64.h"
+#include "blip2/text/json_fields.h"
+#include "blip2/text/unicode.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kNormalizers =
+    "NFC, Lowercase, Prepend, Replace of a string or of \" {2,}\", Strip, Precompiled, Sequence";
+constexpr const char* kByteLevel =
+    "ByteLevel, with Llama 3's or Qwen2's Split or with Digits before it in a Sequence";
+
+// The pattern of a Replace or Split: {"String": …} or {"Regex": …}.
+std::string pattern_of(const json& value, const char* kind, const std::string& where) {
+  return string_field(object_field(value, "pattern", where), kind, where, "");
+}
+
+NormalizerStep read_replace(const json& value, const std::string& where) {
+  NormalizerStep step{NormalizerStep::Kind::replace, pattern_of(value, "String", where),
+                      string_field(value, "content", where)};
+  if (!step.pattern.empty()) return step;
+  if (pattern_of(value, "Regex", where) != " {2,}") {
+    refuse_part("normalizer", value, where, kNormalizers);
+  }
+  step.kind = NormalizerStep::Kind::replace_spaces;
+  return step;
+}
+
+NormalizerStep read_normalizer_step(const json& value, const std::string& where) {
+  using Kind = NormalizerStep::Kind;
+  const std::string type = type_of_part(value, where);
+  if (type == "NFC") return {Kind::nfc};
+  if (type == "Lowercase") return {Kind::lower_case};
+  if (type == "Prepend") return {Kind::prepend, "", string_field(value, "prepend", where)};
+  if (type == "Replace") return read_replace(value, where);
+  if (type == "Strip") {
+    return {Kind::strip, "", "", bool_field(value, "strip_left", true, where),
+            bool_field(value, "strip_right", true, where)};
+  }
+  if (type != "Precompiled") refuse_part("normalizer", value, where, kNormalizers);
+  std::string blob = from_base64(string_field(value, "precompiled_charsmap", where), where);
+  NormalizerStep step{Kind::charsmap};
+  step.charsmap = std::make_shared<const Charsmap>(std::move(blob), where);
+  return step;
+}
+
+SpaceSplit::Prepend read_prepend(const json& value, const std::string& where) {
+  // Old files say only whether a space is put before the text.
+  const std::string missing =
+      bool_field(value, "add_prefix_space", true, where) ? "always" : "never";
+  const std::string scheme = string_field(value, "prepend_scheme", where, missing);
+  if (scheme == "never") return SpaceSplit::Prepend::never;
+  if (scheme == "first") return SpaceSplit::Prepend::first;
+  if (scheme == "always") return SpaceSplit::Prepend::always;
+  refuse_part("prepend_scheme", scheme, where, "never, first, always");
+}
+
+// One character.
+std::string read_replacement(const json& value, const std::string& where) {
+  std::string mark = string_field(value, "replacement", where, "▁");
+  if (mark.empty() || decode_utf8(mark).bytes != mark.size()) {
+    throw Error("expected one character as \"replacement\", got \"" + mark.substr(0, 80) + "\"",
+                where);
+  }
+  return mark;
+}
+
+SplitPattern read_split(const json& value, const std::string& where) {
+  const std::string regex = pattern_of(value, "Regex", where);
+  for (const SplitPattern pattern : {SplitPattern::llama3, SplitPattern::qwen2}) {
+    if (regex == split_regex(pattern) && string_field(value, "behavior", where) == "Isolated" &&
+        !bool_field(value, "invert", false, where)) {
+      return pattern;
+    }
+  }
+  refuse_part("pre_tokenizer", value, where, kByteLevel);
+}
+
+DecoderStep read_decoder_step(const json& value, const std::string& where) {
+  using Kind = DecoderStep::Kind;
+  const std::string type = type_of_part(value, where);
+  if (type == "ByteFallback") return {Kind::byte_fallback};
+  if (type == "Fuse") return {Kind::fuse};
+  if (type == "Metaspace") {
+    DecoderStep step{Kind::metaspace, read_replacement(value, where), " "};
+    step.drops_first = read_prepend(value, where) != SpaceSplit::Prepend::never;
+    return step;
+  }
+  if (type == "Replace" && !pattern_of(value, "String", where).empty()) {
+    return {Kind::replace, pattern_of(value, "String", where),
+            string_field(value, "content", where)};
+  }
+  if (type == "Strip") {
+    DecoderStep step{Kind::strip, "", string_field(value, "content", where)};
+    if (step.content.empty()) throw Error("expected one character as \"content\"", where);
+    step.start = integer_field(value, "start", 0, where);
+    step.stop = integer_field(value, "stop", 0, where);
+    return step;
+  }
+  refuse_part("decoder", value, where,
+              "Replace of a string, ByteFallback, Fuse, Strip, Metaspace, and Sequence of them");
+}
+
+// Calls visit on the value, or on each of its steps if it is a Sequence.
+template <typename Visit>
+void for_each_step(const json& value, const char* key, const std::string& where,
+                   const Visit& visit) {
+  if (type_of_part(value, where) != "Sequence") return visit(value, where);
+  const json& steps = array_field(value, key, where);
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    visit(steps[i], where + "[" + std::to_string(i) + "]");
+  }
+}
+
+}  // namespace
+
+void refuse_part(const std::string& what, const json& value, const std::string& where,
+                 const std::string& supported) {
+  throw Error(what + " " + value.dump().substr(0, 200) + " is not supported", where,
+              "supported: " + supported);
+}
+
+std::string type_of_part(const json& value, const std::string& where) {
+  return value.is_null() ? "" : string_field(value, "type", where);
+}
+
+std::vector<NormalizerStep> read_normalizer_steps(const json& value, const std::string& where) {
+  std::vector<NormalizerStep> steps;
+  if (value.is_null()) return steps;
+  for_each_step(value, "normalizers", where, [&](const json& step, const std::string& place) {
+    steps.push_back(read_normalizer_step(step, place));
+  });
+  return steps;
+}
+
+SpaceSplit read_space_split(const json& value, const std::string& where) {
+  SpaceSplit split;
+  if (value.is_null()) return split;
+  for_each_step(value, "pretokenizers", where, [&](const json& step, const std::string& place) {
+    const std::string type = type_of_part(step, place);
+    if (type == "WhitespaceSplit" && !split.metaspace) {
+      split.white_space = true;
+    } else if (type == "Metaspace" && !split.metaspace) {
+      split.metaspace = true;
+      split.replacement = read_replacement(step, place);
+      split.prepend = read_prepend(step, place);
+      split.split = bool_field(step, "split", true, place);
+    } else {
+      refuse_part("pre_tokenizer", step, place,
+                  "WhitespaceSplit, Metaspace, or both in a Sequence");
+    }
+  });
+  return split;
+}
+
+bool is_byte_level(const json& value, const std::string& where) {
+  if (value.is_null()) return false;
+  bool found = false;
+  for_each_step(value, "pretokenizers", where, [&](const json& step, const std::string& place) {
+    const std::string type = type_of_part(step, place);
+    found = found || type == "ByteLevel" || type == "Split" || type == "Digits";
+  });
+  return found;
+}
+
+void read_byte_level(const json& value, BytePairModel& model, const std::string& where) {
+  int place_in_order = 0;  // Split, Digits, ByteLevel, each at most once
+  for_each_step(value, "pretokenizers", where, [&](const json& step, const std::string& place) {
+    const std::string type = type_of_part(step, place);
+    const int order = type == "Split" ? 1 : type == "Digits" ? 2 : type == "ByteLevel" ? 3 : 0;
+    if (order <= place_in_order) refuse_part("pre_tokenizer", value, place, kByteLevel);
+    place_in_order = order;
+    if (order == 1) {
+      model.pattern = read_split(step, place);
+    } else if (order == 2) {
+      model.digits = bool_field(step, "individual_digits", false, place) ? DigitSplit::single
+                                                                         : DigitSplit::runs;
+    } else {
+      model.add_prefix_space = bool_field(step, "add_prefix_space", true, place);
+      model.split_words = bool_field(step, "use_regex", true, place);
+    }
+  });
+  if (place_in_order != 3) refuse_part("pre_tokenizer", value, where, kByteLevel);
+}
+
+std::vector<DecoderStep> read_decoder_steps(const json& value, const std::string& where) {
+  std::vector<DecoderStep> steps;
+  for_each_step(value, "decoders", where, [&](const json& step, const std::string& place) {
+    steps.push_back(read_decoder_step(step, place));
+  });
+  return steps;
+}
+
+}  // namespace blip2

@@ -1,0 +1,1 @@
+blip2_probe(t5 TORCH DEPS language decoding)
