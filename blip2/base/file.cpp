@@ -56,6 +56,14 @@ void sync_folder(const std::filesystem::path& folder) {
 MappedFile::MappedFile(std::filesystem::path path, const std::byte* data, std::size_t size)
     : path_(std::move(path)), data_(data), size_(size) {}
 
+void MappedFile::release(std::span<const std::byte> bytes) const {
+  if (bytes.empty() || bytes.data() < data_ || bytes.data() + bytes.size() > data_ + size_) return;
+  static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t start = static_cast<std::size_t>(bytes.data() - data_) / page * page;
+  const std::size_t end = static_cast<std::size_t>(bytes.data() - data_) + bytes.size();
+  ::madvise(const_cast<std::byte*>(data_) + start, end - start, MADV_DONTNEED);
+}
+
 MappedFile::~MappedFile() {
   if (size_ > 0) ::munmap(const_cast<std::byte*>(data_), size_);
 }

@@ -20,6 +20,9 @@ class MappedFile {
   MappedFile& operator=(const MappedFile&) = delete;
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // Takes the pages of `bytes` out of this process's memory; they stay in the system's cache and
+  // come back when read. Nothing happens for bytes that are not of this file.
+  void release(std::span<const std::byte> bytes) const;
   const std::filesystem::path& path() const { return path_; }
 
  private:

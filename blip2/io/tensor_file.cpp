@@ -41,8 +41,13 @@ void TensorFile::add(TensorView tensor) {
 
 std::span<const std::byte> TensorFile::keep(std::vector<std::byte> bytes) {
   const auto owner = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
-  owners_.push_back(owner);
+  copies_.push_back(owner);
   return *owner;
+}
+
+void TensorFile::release(const TensorView& tensor) const {
+  for (const auto& map : maps_) map->release(tensor.data);
+  for (const auto& file : files_) file->release(tensor);
 }
 
 }  // namespace blip2

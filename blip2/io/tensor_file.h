@@ -29,6 +29,9 @@ class TensorFile {
   // The tensor of that name; Error names the file and the nearest name.
   const TensorView& get(std::string_view name) const;
   const std::filesystem::path& path() const { return path_; }
+  // Takes a tensor that has been read out of this process's memory where it lies in a mapped file:
+  // a large model that is converted on loading is not held twice. It may be read again.
+  void release(const TensorView& tensor) const;
   // "safetensors", "GGUF", "PyTorch archive".
   virtual std::string_view format() const = 0;
 
@@ -39,13 +42,17 @@ class TensorFile {
   void add(TensorView tensor);
   // A copy that lives as long as this file.
   std::span<const std::byte> keep(std::vector<std::byte> bytes);
-  void keep(std::shared_ptr<const void> owner) { owners_.push_back(std::move(owner)); }
+  // Owners of tensors' data.
+  void keep(std::shared_ptr<const MappedFile> map) { maps_.push_back(std::move(map)); }
+  void keep(std::shared_ptr<const TensorFile> file) { files_.push_back(std::move(file)); }
 
  private:
   std::filesystem::path path_;
   std::vector<TensorView> tensors_;
   std::map<std::string, std::size_t, std::less<>> index_;
-  std::vector<std::shared_ptr<const void>> owners_;
+  std::vector<std::shared_ptr<const MappedFile>> maps_;
+  std::vector<std::shared_ptr<const TensorFile>> files_;
+  std::vector<std::shared_ptr<const std::vector<std::byte>>> copies_;
 };
 
 // Opens a safetensors, GGUF or PyTorch file, told apart by content. Error if it is none of them.

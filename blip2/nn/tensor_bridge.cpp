@@ -139,6 +139,24 @@ void load_parameters(torch::nn::Module& module, const TensorFile& file,
   }
 }
 
+void adopt_parameters(torch::nn::Module& module, std::shared_ptr<const TensorFile> file,
+                      at::ScalarType type, bool own, const LoadOptions& options) {
+  const Plan plan = plan_load(module, *file, options);
+  if (!plan.faults.empty()) refuse(*file, plan.faults);
+  const c10::InferenceMode no_inference(false);
+  const torch::NoGradGuard no_grad;
+  for (const auto& [view, tensor] : plan.copies) {
+    const at::ScalarType wanted = tensor.is_floating_point() ? type : tensor.scalar_type();
+    at::Tensor target = tensor;
+    if (!own && scalar_type_of(view->dtype) == wanted) {
+      target.set_data(borrow(*view, file));
+    } else {
+      target.set_data(to_tensor(*view, wanted));
+      file->release(*view);
+    }
+  }
+}
+
 std::string shape_text(at::IntArrayRef shape) {
   return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", "));
 }

@@ -45,6 +45,14 @@ struct LoadOptions {
 void load_parameters(torch::nn::Module& module, const TensorFile& file,
                      const LoadOptions& options = {});
 
+// Gives the module's parameters and buffers the file's tensors of the same name, with
+// load_parameters' checks, without reading their present values: they may be without memory
+// (at::Tensor::expand of one element). Floating-point ones become `type`; those that the file has
+// in that type stay in the mapped file, which then lives as long as they do and must not be written
+// to, unless `own` asks for memory of their own. One tensor at a time is held twice.
+void adopt_parameters(torch::nn::Module& module, std::shared_ptr<const TensorFile> file,
+                      at::ScalarType type, bool own = false, const LoadOptions& options = {});
+
 // "[30522, 384]"
 std::string shape_text(at::IntArrayRef shape);
 

@@ -49,6 +49,11 @@ const Variant& find_variant(const std::string& name, const std::string& where) {
               near.empty() ? "expected lite0 to lite4" : fmt::format("did you mean '{}'?", near));
 }
 
+void check_image_size(std::int64_t size, const std::string& where) {
+  if (size >= 32 && size <= 1024) return;
+  throw Error(fmt::format("expected an image_size from 32 to 1024, got {}", size), where);
+}
+
 // Channels to a multiple of 8, not more than a tenth below `filters` x `multiplier`.
 std::int64_t round_width(std::int64_t filters, double multiplier) {
   constexpr std::int64_t kDivisor = 8;
@@ -97,10 +102,7 @@ EfficientNetLiteConfig EfficientNetLiteConfig::from_json(const nlohmann::json& j
   }
   const Variant& variant = find_variant(config.variant, where);
   if (!json.contains("image_size")) config.image_size = variant.image_size;
-  if (config.image_size < 32 || config.image_size > 1024) {
-    throw Error(fmt::format("expected an image_size from 32 to 1024, got {}", config.image_size),
-                where);
-  }
+  check_image_size(config.image_size, where);
   return config;
 }
 
@@ -179,6 +181,12 @@ void EfficientNetLite::prepare(at::ScalarType compute) {
   head_ = FoldedConvolution(*conv_head_, *bn1_, size, compute);
 }
 
+void EfficientNetLite::set_image_size(std::int64_t image_size, bool /*align_corners*/) {
+  check_image_size(image_size, "image size");
+  config_.image_size = image_size;
+  if (head_.output_size() > 0) prepare(compute_);
+}
+
 std::int64_t EfficientNetLite::positions() const {
   const std::int64_t side = (config_.image_size + 31) / 32;
   return side * side;
@@ -198,12 +206,8 @@ at::Tensor EfficientNetLite::features(const at::Tensor& pixel_values) const {
 }
 
 at::Tensor EfficientNetLite::forward(const at::Tensor& pixel_values) const {
-  const std::int64_t size = config_.image_size;
   TORCH_CHECK(head_.output_size() > 0, "EfficientNetLite: call prepare() before forward()");
-  TORCH_CHECK(pixel_values.dim() == 4 && pixel_values.size(1) == 3 &&
-                  pixel_values.size(2) == size && pixel_values.size(3) == size,
-              "EfficientNetLite: expected [B, 3, ", size, ", ", size, "], got ",
-              shape_text(pixel_values.sizes()));
+  check_input(pixel_values);
   // Made outside of inference mode: training may save it for its backward pass.
   const at::Tensor out = at::empty({pixel_values.size(0), positions(), width()}, at::kFloat);
   const c10::InferenceMode guard;

@@ -11,6 +11,7 @@
 #include "blip2/image/transform.h"
 #include "blip2/io/tensor_file.h"
 #include "blip2/vision/folded_convolution.h"
+#include "blip2/vision/image_encoder.h"
 
 namespace blip2 {
 
@@ -59,7 +60,7 @@ class InvertedResidual : public torch::nn::Module {
 // EfficientNet-Lite (ReLU6, no squeeze-and-excitation; stem and head not scaled) as a frozen image
 // encoder. Member names are those of the PyPI package efficientnet-lite-pytorch without the leading
 // underscores; the unfolded weights are the parameters, so they are what is saved.
-class EfficientNetLite : public torch::nn::Module {
+class EfficientNetLite : public ImageEncoder {
  public:
   explicit EfficientNetLite(const EfficientNetLiteConfig& config);
 
@@ -70,11 +71,14 @@ class EfficientNetLite : public torch::nn::Module {
 
   // The last 1x1 convolution's output after its activation, without autograd; positions row-major.
   // [B, 3, S, S] f32 -> [B, P, D] f32
-  at::Tensor forward(const at::Tensor& pixel_values) const;
+  at::Tensor forward(const at::Tensor& pixel_values) const override;
 
   const EfficientNetLiteConfig& config() const { return config_; }
-  std::int64_t positions() const;  // P = ceil(S / 32)^2
-  std::int64_t width() const;      // D = 1280
+  nlohmann::json config_json() const override { return config_.to_json(); }
+  std::int64_t positions() const override;  // P = ceil(S / 32)^2
+  std::int64_t width() const override;      // D = 1280
+  std::int64_t image_size() const override { return config_.image_size; }
+  void set_image_size(std::int64_t image_size, bool align_corners = false) override;
 
  private:
   at::Tensor features(const at::Tensor& pixel_values) const;

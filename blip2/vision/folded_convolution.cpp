@@ -48,7 +48,8 @@ void require_bf16() {
 
 FoldedConvolution::FoldedConvolution(const torch::nn::Conv2dImpl& conv,
                                      const torch::nn::BatchNorm2dImpl& norm,
-                                     std::int64_t input_size, at::ScalarType compute)
+                                     std::int64_t input_size, at::ScalarType compute,
+                                     Padding padding)
     : stride_(conv.options.stride()->at(0)), groups_(conv.options.groups()) {
   if (compute == at::kBFloat16) require_bf16();
   const at::NoGradGuard no_grad;
@@ -56,21 +57,33 @@ FoldedConvolution::FoldedConvolution(const torch::nn::Conv2dImpl& conv,
   at::Tensor weight = conv.weight * scale.view({-1, 1, 1, 1});
   bias_ = (norm.bias - norm.running_mean * scale).to(compute);
 
-  const std::int64_t kernel = weight.size(2);
-  output_size_ = (input_size + stride_ - 1) / stride_;
-  const std::int64_t total =
-      std::max<std::int64_t>((output_size_ - 1) * stride_ + kernel - input_size, 0);
-  // "Same" puts the odd pixel after the image and oneDNN's op pads both sides alike: leading zeros
-  // in the kernel make up the difference without copying the image.
-  padding_ = total - total / 2;
-  const std::int64_t extra = padding_ - total / 2;
-  if (extra > 0) weight = at::constant_pad_nd(weight, {extra, 0, extra, 0});
+  if (padding == Padding::same) {
+    weight = pad_as_same(weight, input_size);
+  } else {
+    padding_ = weight.size(2) / 2;
+    output_size_ = (input_size + 2 * padding_ - weight.size(2)) / stride_ + 1;
+  }
 
   static const auto reorder = find_operator<Reorder>("mkldnn::_reorder_convolution_weight", "");
   const std::int64_t channels = weight.size(1) * groups_;
   weight_ = reorder.call(weight.to(compute).contiguous(at::MemoryFormat::ChannelsLast),
                          {padding_, padding_}, {stride_, stride_}, {1, 1}, groups_,
                          at::IntArrayRef{1, channels, input_size, input_size});
+}
+
+at::Tensor FoldedConvolution::pad_as_same(const at::Tensor& weight, std::int64_t input_size) {
+  output_size_ = (input_size + stride_ - 1) / stride_;
+  const std::int64_t total =
+      std::max<std::int64_t>((output_size_ - 1) * stride_ + weight.size(2) - input_size, 0);
+  // "Same" puts the odd pixel after the image and oneDNN's op pads both sides alike: leading zeros
+  // in the kernel make up the difference without copying the image.
+  padding_ = total - total / 2;
+  const std::int64_t extra = padding_ - total / 2;
+  return extra > 0 ? at::constant_pad_nd(weight, {extra, 0, extra, 0}) : weight;
+}
+
+at::Tensor FoldedConvolution::relu(const at::Tensor& input) const {
+  return pointwise(input, weight_, bias_, padding_, stride_, groups_, "relu", Scalars());
 }
 
 at::Tensor FoldedConvolution::relu6(const at::Tensor& input) const {
@@ -83,9 +96,20 @@ at::Tensor FoldedConvolution::linear(const at::Tensor& input) const {
 }
 
 at::Tensor FoldedConvolution::plus(const at::Tensor& input, const at::Tensor& residual) const {
+  return add(input, residual, nullptr);
+}
+
+at::Tensor FoldedConvolution::relu_of_plus(const at::Tensor& input,
+                                           const at::Tensor& residual) const {
+  return add(input, residual, "relu");
+}
+
+at::Tensor FoldedConvolution::add(const at::Tensor& input, const at::Tensor& residual,
+                                  const char* activation) const {
   static const auto op = find_operator<PointwiseBinary>("mkldnn::_convolution_pointwise", "binary");
   return op.call(input, residual, weight_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1},
-                 groups_, "add", at::Scalar(1.0), std::nullopt, Scalars(), std::nullopt);
+                 groups_, "add", at::Scalar(1.0), activation ? Text(activation) : std::nullopt,
+                 Scalars(), std::nullopt);
 }
 
 }  // namespace blip2

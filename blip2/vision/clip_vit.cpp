@@ -1,0 +1,43 @@
+// CLIP's vision transformer (Radford et al. 2021; transformers' CLIPVisionModel): a norm before the
+// blocks and none after them, since post_layernorm serves the pooled output alone. BLIP-2 takes the
+// second to last block's output: feature_layers = 23 of ViT-L/14's 24.
+#include "blip2/vision/vit.h"
+
+namespace blip2 {
+namespace {
+
+constexpr VitBlockNames kNames{.norm1 = "layer_norm1",
+                               .norm2 = "layer_norm2",
+                               .fused_qkv = nullptr,
+                               .query = "self_attn.q_proj",
+                               .key = "self_attn.k_proj",
+                               .value = "self_attn.v_proj",
+                               .output = "self_attn.out_proj",
+                               .scale1 = nullptr,
+                               .scale2 = nullptr};
+
+VitWeights build(torch::nn::Module& root, const VitConfig& c) {
+  VitWeights w;
+  w.class_embedding = add_parameter(root, "embeddings.class_embedding", {c.hidden_size});
+  w.patches = PatchEmbedding(root, "embeddings.patch_embedding", c, /*with_bias=*/false);
+  w.position_embedding =
+      add_parameter(root, "embeddings.position_embedding.weight", {c.positions(), c.hidden_size});
+  w.first_norm = VitNorm(root, "pre_layrnorm", c.hidden_size, c.layer_norm_eps);
+  w.blocks = vit_blocks(root, "encoder.layers.", kNames, c);
+  return w;
+}
+
+at::Tensor features(const VitWeights& w, const at::Tensor& pixel_values) {
+  at::Tensor x = w.patches(pixel_values);  // [B, N, D]
+  const at::Tensor first = w.class_embedding.expand({x.size(0), 1, -1});
+  x = at::cat({first, x}, 1) + w.position_embedding;    // [B, P, D]
+  x = w.first_norm(x);                                  // [B, P, D]
+  for (const VitBlock& block : w.blocks) x = block(x);  // [B, P, D]
+  return x;
+}
+
+}  // namespace
+
+const VitArchitecture kClipVit{build, features};
+
+}  // namespace blip2

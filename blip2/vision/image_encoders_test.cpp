@@ -1,0 +1,291 @@
+#include "blip2/vision/image_encoders.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <functional>
+
+#include "blip2/base/error.h"
+#include "blip2/io/safetensors.h"
+#include "blip2/nn/tensor_bridge.h"
+#include "blip2/vision/foreign_names.h"
+#include "blip2/vision/vit.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::json;
+using testing::AllOf;
+using testing::HasSubstr;
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+VisionConfig read(const char* text, const std::string& fallback = {}) {
+  return read_vision_config(json::parse(text), "config.json", fallback);
+}
+
+std::string refusal(const char* text) {
+  return message_of([&] { read(text); });
+}
+
+TEST(VisionConfigTest, ReadsEveryKindAndWritesItBack) {
+  for (const std::string& type : image_encoder_types()) {
+    const json written = write_vision_config(read_vision_config({{"model_type", type}}, "c"));
+    EXPECT_EQ(written["model_type"], type);
+    EXPECT_EQ(write_vision_config(read_vision_config(written, "c")), written) << type;
+    EXPECT_EQ(default_preprocessing(read_vision_config(written, "c")).width, 224);
+  }
+  const auto vit = std::get<VitConfig>(read(R"({"model_type": "blip_2_vision_model"})"));
+  EXPECT_EQ(vit.positions(), 257);
+  EXPECT_EQ(vit.feed_forward_width(), 6144);
+}
+
+TEST(VisionConfigTest, ReadsWhatHuggingFaceWrites) {
+  // The first BLIP-2 directories: no model_type of their own, CLIP's keys left over.
+  const auto old = read(R"({"dropout": 0.0, "initializer_factor": 1.0, "num_channels": 3,
+      "projection_dim": 512, "top_k": 50, "torch_dtype": null})",
+                        "blip_2_vision_model");
+  EXPECT_EQ(std::get<VitConfig>(old).num_hidden_layers, 39);
+  // A whole CLIP's config.json, and sides as pairs.
+  const auto clip = read(R"({"model_type": "clip", "text_config": {}, "vision_config": {
+      "model_type": "clip_vision_model", "image_size": [64, 64], "patch_size": 16}})");
+  EXPECT_EQ(std::get<VitConfig>(clip).positions(), 17);
+  const auto giant = read(R"({"model_type": "dinov2", "hidden_size": 1536, "mlp_ratio": 4.0,
+      "num_attention_heads": 24, "use_swiglu_ffn": true, "image_size": 518})");
+  EXPECT_EQ(std::get<VitConfig>(giant).feed_forward_width(), 4096);
+}
+
+TEST(VisionConfigTest, RefusesWithWhatWouldDo) {
+  EXPECT_THAT(refusal(R"({"model_type": "vit_mae"})"),
+              AllOf(HasSubstr("unknown image encoder 'vit_mae'"), HasSubstr("clip_vision_model"),
+                    HasSubstr("siglip_vision_model"), HasSubstr("dinov2"), HasSubstr("resnet")));
+  EXPECT_THAT(refusal(R"({"model_type": "dinov3"})"), HasSubstr("did you mean 'dinov2'"));
+  EXPECT_THAT(refusal(R"({"hidden_size": 4})"), HasSubstr("unknown image encoder ''"));
+  EXPECT_THAT(refusal(R"([])"), HasSubstr("expected a table"));
+  EXPECT_THAT(refusal(R"({"model_type": "clip_vision_model", "patch_sice": 8})"),
+              HasSubstr("did you mean 'patch_size'"));
+  EXPECT_THAT(refusal(R"({"model_type": "blip_2_vision_model", "image_size": 230})"),
+              AllOf(HasSubstr("patch_size 14 divides, got 230"), HasSubstr("224 or 238")));
+  EXPECT_THAT(refusal(R"({"model_type": "dinov2", "num_attention_heads": 7})"),
+              HasSubstr("multiple of num_attention_heads"));
+  EXPECT_THAT(refusal(R"({"model_type": "dinov2", "num_hidden_layers": 0})"),
+              HasSubstr("num_hidden_layers: expected 1 to"));
+  EXPECT_THAT(refusal(R"({"model_type": "clip_vision_model", "image_size": [224, 336]})"),
+              HasSubstr("two equal ones"));
+  EXPECT_THAT(refusal(R"({"model_type": "clip_vision_model", "num_channels": 1})"),
+              HasSubstr("expected 3, got 1"));
+  EXPECT_THAT(refusal(R"({"model_type": "clip_vision_model", "hidden_act": "relu"})"),
+              HasSubstr("got 'relu'"));
+  EXPECT_THAT(refusal(R"({"model_type": "clip_vision_model", "feature_layers": 13})"),
+              HasSubstr("at most num_hidden_layers 12, got 13"));
+  EXPECT_THAT(refusal(R"({"model_type": "resnet", "depths": [1]})"),
+              HasSubstr("as many depths as hidden_sizes"));
+  EXPECT_THAT(refusal(R"({"model_type": "resnet", "hidden_act": "gelu"})"),
+              HasSubstr("hidden_act"));
+  EXPECT_THAT(message_of([] { ResNetConfig::of(51); }), HasSubstr("50, 101 or 152"));
+}
+
+VitConfig small(const std::string& type) {
+  VitConfig c = VitConfig::of(type);
+  c.hidden_size = 32;
+  c.intermediate_size = 48;
+  c.num_hidden_layers = 2;
+  c.num_attention_heads = 2;
+  c.image_size = 16;
+  c.patch_size = 8;
+  return c;
+}
+
+ResNetConfig small_resnet() {
+  ResNetConfig c;
+  c.embedding_size = 8;
+  c.hidden_sizes = {8, 16};
+  c.depths = {1, 2};
+  c.image_size = 32;
+  return c;
+}
+
+class EncoderFileTest : public testing::Test {
+ protected:
+  std::filesystem::path path_ =
+      std::filesystem::path(testing::TempDir()) /
+      (std::string("encoder_") + testing::UnitTest::GetInstance()->current_test_info()->name());
+  void TearDown() override { std::filesystem::remove(path_); }
+
+  std::shared_ptr<const TensorFile> write(const std::vector<TensorView>& views) {
+    write_safetensors(path_, views);
+    return open_tensor_file(path_);
+  }
+  std::shared_ptr<const TensorFile> write(const torch::nn::Module& module,
+                                          const std::string& prefix = {}) {
+    return write(views_of(module, prefix));
+  }
+};
+
+at::Tensor pictures(const ImageEncoder& encoder) {
+  return torch::randn({2, 3, encoder.image_size(), encoder.image_size()});
+}
+
+TEST_F(EncoderFileTest, LoadsWhatWasSaved) {
+  std::vector<VisionConfig> configs{small_resnet()};
+  for (const std::string& type : vit_model_types()) configs.emplace_back(small(type));
+  for (const VisionConfig& config : configs) {
+    const auto encoder = make_image_encoder(config, 1);
+    const auto file = write(*encoder, "vision_model.");
+    EXPECT_EQ(find_encoder_prefix(*file, config), "vision_model.");
+    const auto loaded = load_image_encoder(file, config, "vision_model.");
+    EXPECT_EQ(write_vision_config(read_vision_config(loaded->config_json(), "c")),
+              write_vision_config(config));
+    const at::Tensor pixels = pictures(*encoder);
+    EXPECT_TRUE(at::equal(loaded->forward(pixels), encoder->forward(pixels)));
+    for (const auto& parameter : loaded->parameters()) EXPECT_FALSE(parameter.requires_grad());
+  }
+}
+
+TEST_F(EncoderFileTest, KeepsEqualTypesInTheMappedFile) {
+  const VitConfig config = small("siglip_vision_model");
+  const auto file = write(*make_image_encoder(config));
+  const TensorView& view = file->get("encoder.layers.0.mlp.fc1.weight");
+  const auto weight = [&](at::ScalarType type, bool trainable) {
+    return load_image_encoder(file, config, "", type, trainable)
+        ->named_parameters()["encoder.layers.0.mlp.fc1.weight"];
+  };
+  EXPECT_EQ(weight(at::kFloat, false).const_data_ptr(), view.data.data());
+  EXPECT_NE(weight(at::kFloat, true).const_data_ptr(), view.data.data());
+  EXPECT_TRUE(weight(at::kFloat, true).requires_grad());
+  EXPECT_EQ(weight(at::kHalf, false).scalar_type(), at::kHalf);
+  EXPECT_EQ(load_image_encoder(file, config, "", at::kBFloat16)
+                ->forward(torch::zeros({1, 3, 16, 16}))
+                .scalar_type(),
+            at::kFloat);
+}
+
+TEST_F(EncoderFileTest, ListsWhatDoesNotFit) {
+  const VitConfig config = small("clip_vision_model");
+  const auto file = write(*make_image_encoder(config));
+  VitConfig other = config;
+  other.num_hidden_layers = 1;
+  EXPECT_THAT(message_of([&] { load_image_encoder(file, other, ""); }),
+              HasSubstr("encoder.layers.1.layer_norm1.weight: not a tensor of this model"));
+  other.num_hidden_layers = 3;
+  EXPECT_THAT(message_of([&] { load_image_encoder(file, other, ""); }),
+              HasSubstr("encoder.layers.2.layer_norm1.weight: missing, expected shape [32]"));
+  other = config;
+  other.image_size = 24;
+  EXPECT_THAT(message_of([&] { load_image_encoder(file, other, ""); }),
+              HasSubstr("position_embedding.weight: expected shape [10, 32], got [5, 32]"));
+  EXPECT_THAT(message_of([&] { find_encoder_prefix(*file, small("dinov2")); }),
+              HasSubstr("embeddings.patch_embeddings.projection.weight"));
+}
+
+TEST_F(EncoderFileTest, LeavesOutTheBlocksAfterTheFeatures) {
+  VitConfig config = small("clip_vision_model");
+  const auto whole = make_image_encoder(config);
+  const auto file = write(*whole);
+  config.feature_layers = 1;
+  const auto cut = load_image_encoder(file, config, "");
+  EXPECT_EQ(cut->config_json()["num_hidden_layers"], 1);
+  EXPECT_FALSE(cut->config_json().contains("feature_layers"));
+  EXPECT_LT(cut->parameters().size(), whole->parameters().size());
+}
+
+// Tensors as a file has them.
+std::vector<TensorView> foreign(const std::map<std::string, at::Tensor>& tensors,
+                                const std::string& prefix) {
+  std::vector<TensorView> views;
+  for (const auto& [name, tensor] : tensors) views.push_back(view_of(prefix + name, tensor));
+  return views;
+}
+
+TEST_F(EncoderFileTest, JoinsLavisBiases) {
+  const VitConfig config = small("blip_2_vision_model");
+  std::map<std::string, at::Tensor> tensors;
+  for (const TensorRecipe& recipe : lavis_recipes(config)) {
+    const at::Tensor shape_of =
+        make_image_encoder(config)->named_parameters()[recipe.name].detach();
+    for (const TensorPart& part : recipe.parts) {
+      if (!part.source.empty()) {
+        auto shape = shape_of.sizes().vec();
+        shape[0] /= std::ssize(recipe.parts);
+        tensors[part.source] = torch::randn(shape);
+      }
+    }
+  }
+  EXPECT_TRUE(tensors.contains("blocks.1.attn.q_bias"));
+  EXPECT_TRUE(tensors.contains("patch_embed.proj.weight"));
+  const auto file = write(foreign(tensors, "visual_encoder."));
+  EXPECT_EQ(find_encoder_prefix(*file, config), "visual_encoder.");
+  const auto encoder = load_image_encoder(file, config, "visual_encoder.");
+  const at::Tensor bias = encoder->named_parameters()["encoder.layers.1.self_attn.qkv.bias"];
+  EXPECT_TRUE(at::equal(bias, at::cat({tensors["blocks.1.attn.q_bias"], at::zeros({32}),
+                                       tensors["blocks.1.attn.v_bias"]})));
+
+  tensors.erase("blocks.1.attn.v_bias");
+  tensors["blocks.7.attn.proj.bias"] = torch::zeros({32});
+  const auto broken = write(foreign(tensors, "visual_encoder."));
+  EXPECT_THAT(message_of([&] { load_image_encoder(broken, config, "visual_encoder."); }),
+              AllOf(HasSubstr("visual_encoder.blocks.1.attn.v_bias: missing"),
+                    HasSubstr("visual_encoder.blocks.7.attn.proj.bias: not a tensor")));
+}
+
+TEST(ForeignNamesTest, SplitsClipAndNamesResNet) {
+  const auto part_of = [](const std::vector<TensorRecipe>& recipes, const std::string& name) {
+    for (const TensorRecipe& recipe : recipes) {
+      if (recipe.name == name) return recipe.parts.front();
+    }
+    return TensorPart{};
+  };
+  const auto clip = lavis_recipes(small("clip_vision_model"));
+  const TensorPart value = part_of(clip, "encoder.layers.1.self_attn.v_proj.weight");
+  EXPECT_EQ(value.source, "transformer.resblocks.1.attn.in_proj_weight");
+  EXPECT_EQ(value.index, 2);
+  EXPECT_EQ(value.of, 3);
+  EXPECT_THAT(message_of([] { lavis_recipes(small("dinov2")); }), HasSubstr("EVA and CLIP"));
+  const auto resnet = torchvision_recipes(small_resnet());
+  EXPECT_EQ(part_of(resnet, "encoder.stages.1.layers.0.layer.2.normalization.running_var").source,
+            "layer2.0.bn3.running_var");
+  EXPECT_EQ(part_of(resnet, "encoder.stages.0.layers.0.shortcut.convolution.weight").source,
+            "layer1.0.downsample.0.weight");
+  EXPECT_EQ(part_of(resnet, "embedder.embedder.convolution.weight").source, "conv1.weight");
+}
+
+TEST(ResNetTest, AnImagesFeaturesDoNotDependOnItsBatch) {
+  const auto network = make_image_encoder(small_resnet());
+  const at::Tensor pixels = torch::randn({6, 3, 32, 32});
+  const at::Tensor all = network->forward(pixels);
+  ASSERT_THAT(all.sizes().vec(), testing::ElementsAre(6, network->positions(), 16));
+  for (std::int64_t i = 0; i < 6; ++i) {
+    EXPECT_TRUE(at::equal(network->forward(pixels.slice(0, i, i + 1))[0], all[i]));
+  }
+  network->set_image_size(100);
+  EXPECT_EQ(network->forward(torch::randn({1, 3, 100, 100})).size(1), network->positions());
+  EXPECT_THROW(network->forward(pixels), c10::Error);
+  EXPECT_THROW(network->set_image_size(0), Error);
+}
+
+// Padding of kernel / 2 on both sides: sums of the windows at (-1, -1), (-1, 1), (1, -1), (1, 1).
+TEST(FoldedConvolutionTest, PadsBothSidesByHand) {
+  torch::nn::Conv2d conv(torch::nn::Conv2dOptions(1, 1, 3).stride(2).padding(1).bias(false));
+  torch::nn::BatchNorm2d norm(torch::nn::BatchNorm2dOptions(1).eps(0));
+  const torch::NoGradGuard no_grad;
+  conv->weight.fill_(1);
+  norm->bias.fill_(-20);
+  const FoldedConvolution folded(*conv, *norm, 4, at::kFloat, Padding::symmetric);
+  const at::Tensor picture = torch::arange(16, at::kFloat).view({1, 1, 4, 4});
+  const at::Tensor sums = torch::tensor({10.0, 24.0, 51.0, 90.0}).view({1, 1, 2, 2}) - 20;
+  EXPECT_TRUE(at::equal(folded.linear(picture), sums)) << folded.linear(picture);
+  EXPECT_TRUE(at::equal(folded.relu(picture), sums.relu()));
+  EXPECT_TRUE(at::equal(folded.relu_of_plus(picture, -sums - 1), at::zeros({1, 1, 2, 2})));
+  EXPECT_EQ(folded.output_size(), 2);
+}
+
+}  // namespace
+}  // namespace blip2

@@ -1,0 +1,38 @@
+// SigLIP's vision transformer (Zhai et al. 2023; transformers' SiglipVisionModel): no class token,
+// a norm after the blocks. Its pooling head is not used.
+#include "blip2/vision/vit.h"
+
+namespace blip2 {
+namespace {
+
+constexpr VitBlockNames kNames{.norm1 = "layer_norm1",
+                               .norm2 = "layer_norm2",
+                               .fused_qkv = nullptr,
+                               .query = "self_attn.q_proj",
+                               .key = "self_attn.k_proj",
+                               .value = "self_attn.v_proj",
+                               .output = "self_attn.out_proj",
+                               .scale1 = nullptr,
+                               .scale2 = nullptr};
+
+VitWeights build(torch::nn::Module& root, const VitConfig& c) {
+  VitWeights w;
+  w.patches = PatchEmbedding(root, "embeddings.patch_embedding", c);
+  w.position_embedding =
+      add_parameter(root, "embeddings.position_embedding.weight", {c.positions(), c.hidden_size});
+  w.blocks = vit_blocks(root, "encoder.layers.", kNames, c);
+  w.last_norm = VitNorm(root, "post_layernorm", c.hidden_size, c.layer_norm_eps);
+  return w;
+}
+
+at::Tensor features(const VitWeights& w, const at::Tensor& pixel_values) {
+  at::Tensor x = w.patches(pixel_values) + w.position_embedding;  // [B, P, D]
+  for (const VitBlock& block : w.blocks) x = block(x);            // [B, P, D]
+  return w.last_norm(x);                                          // [B, P, D]
+}
+
+}  // namespace
+
+const VitArchitecture kSiglipVit{build, features};
+
+}  // namespace blip2

@@ -1,0 +1,45 @@
+#include "blip2/vision/vit.h"
+
+namespace blip2 {
+namespace {
+
+const VitArchitecture& architecture_of(const VitConfig& config) {
+  check_vit_config(config, "vision_config");
+  if (config.is_eva()) return kEvaVit;
+  if (config.model_type == "clip_vision_model") return kClipVit;
+  if (config.model_type == "siglip_vision_model") return kSiglipVit;
+  return kDinov2;
+}
+
+}  // namespace
+
+Vit::Vit(const VitConfig& config)
+    : config_(config),
+      architecture_(architecture_of(config)),
+      weights_(architecture_.build(*this, config)) {}
+
+at::Tensor Vit::forward(const at::Tensor& pixel_values) const {
+  check_input(pixel_values);
+  return architecture_.features(weights_, pixel_values).to(at::kFloat);  // [B, P, D]
+}
+
+nlohmann::json Vit::config_json() const {
+  VitConfig built = config_;
+  built.num_hidden_layers = built.layers();
+  built.feature_layers = 0;
+  return write_vit_config(built);
+}
+
+void Vit::set_image_size(std::int64_t image_size, bool align_corners) {
+  VitConfig resized = config_;
+  resized.image_size = image_size;
+  check_vit_config(resized, "image size");
+  if (resized.grid() != config_.grid()) {
+    const torch::NoGradGuard no_grad;
+    weights_.position_embedding.set_data(resize_positions(
+        weights_.position_embedding, config_.grid(), resized.grid(), align_corners));
+  }
+  config_ = resized;
+}
+
+}  // namespace blip2

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "blip2/vision/image_encoder.h"
+#include "blip2/vision/vit_config.h"
+#include "blip2/vision/vit_layers.h"
+
+namespace blip2 {
+
+// The weights of any of the vision transformers; what one lacks is empty.
+struct VitWeights {
+  PatchEmbedding patches;
+  at::Tensor class_embedding;     // [D] or [1, 1, D]
+  at::Tensor position_embedding;  // [P, D] or [1, P, D]
+  VitNorm first_norm, last_norm;
+  std::vector<VitBlock> blocks;
+};
+
+// One architecture: its members registered in `root`, and its features [B, P, D] of pictures
+// [B, 3, S, S], in the weights' type. Each is a file: eva_vit, clip_vit, siglip_vit, dinov2.
+struct VitArchitecture {
+  VitWeights (*build)(torch::nn::Module& root, const VitConfig& config);
+  at::Tensor (*features)(const VitWeights& weights, const at::Tensor& pixel_values);
+};
+extern const VitArchitecture kEvaVit, kClipVit, kSiglipVit, kDinov2;
+
+// A vision transformer as an image encoder. It computes in its weights' type (f32, bf16, f16) and
+// gives f32; gradients flow to parameters that require them. In training nothing is dropped.
+//
+// Its parameters have no memory before they are loaded or initialised (see image_encoders.h).
+class Vit : public ImageEncoder {
+ public:
+  // Error of check_vit_config.
+  explicit Vit(const VitConfig& config);
+
+  at::Tensor forward(const at::Tensor& pixel_values) const override;
+  std::int64_t positions() const override { return config_.positions(); }
+  std::int64_t width() const override { return config_.hidden_size; }
+  std::int64_t image_size() const override { return config_.image_size; }
+  nlohmann::json config_json() const override;
+  void set_image_size(std::int64_t image_size, bool align_corners = false) override;
+
+  const VitConfig& config() const { return config_; }
+
+ private:
+  VitConfig config_;
+  const VitArchitecture& architecture_;
+  VitWeights weights_;
+};
+
+}  // namespace blip2

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "blip2/vision/vit_config.h"
+
+namespace blip2 {
+
+// The parts that vision transformers are made of. Each keeps handles of parameters that are
+// registered in the encoder under the checkpoint's names.
+
+// Registers a parameter at a dotted path of `root`, making the modules on the way. It has a shape
+// and no memory: loading or initialising gives it its values (set_data).
+at::Tensor add_parameter(torch::nn::Module& root, const std::string& path, at::IntArrayRef shape);
+
+struct VitLinear {
+  at::Tensor weight, bias;  // [out, in], [out] or undefined
+  VitLinear() = default;
+  VitLinear(torch::nn::Module& root, const std::string& path, std::int64_t in, std::int64_t out,
+            bool with_bias = true);
+  at::Tensor operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+};
+
+struct VitNorm {
+  at::Tensor weight, bias;  // [D]
+  double epsilon = 0;
+  VitNorm() = default;
+  VitNorm(torch::nn::Module& root, const std::string& path, std::int64_t width, double epsilon);
+  at::Tensor operator()(const at::Tensor& x) const {
+    return at::layer_norm(x, weight.sizes(), weight, bias, epsilon);
+  }
+};
+
+// The convolution whose stride is its kernel, as a product over patches.
+struct PatchEmbedding {
+  at::Tensor weight, bias;  // [D, 3, p, p], [D] or undefined
+  PatchEmbedding() = default;
+  PatchEmbedding(torch::nn::Module& root, const std::string& path, const VitConfig& config,
+                 bool with_bias = true);
+  // [B, 3, S, S] -> [B, N, D] in the weights' type, patches row-major
+  at::Tensor operator()(const at::Tensor& pixel_values) const;
+};
+
+// What the members of one block are called, below "encoder.layers.0." or the like. Without
+// `fused_qkv` there are query, key and value; without `scale1` there is no layer scale.
+struct VitBlockNames {
+  const char *norm1, *norm2, *fused_qkv, *query, *key, *value, *output, *scale1, *scale2;
+};
+
+// One pre-norm transformer block (Dosovitskiy et al. 2021), with DINOv2's layer scale and gated
+// feed-forward where the configuration has them.
+class VitBlock {
+ public:
+  VitBlock(torch::nn::Module& root, const std::string& path, const VitBlockNames& names,
+           const VitConfig& config);
+  at::Tensor operator()(const at::Tensor& x) const;  // [B, P, D] -> [B, P, D]
+
+ private:
+  at::Tensor attend(const at::Tensor& x) const;
+  at::Tensor feed_forward(const at::Tensor& x) const;
+  at::Tensor activate(const at::Tensor& x) const;
+
+  enum class Activation { gelu, gelu_tanh, quick_gelu };
+  Activation activation_;
+  std::int64_t heads_;
+  VitNorm norm1_, norm2_;
+  VitLinear qkv_, query_, key_, value_, output_;
+  VitLinear in_, out_;
+  at::Tensor scale1_, scale2_;  // [D] or undefined
+  bool gated_;                  // in_ gives gate and value side by side
+};
+
+// The blocks "PREFIX0", "PREFIX1", …: config.layers() of them.
+std::vector<VitBlock> vit_blocks(torch::nn::Module& root, const std::string& prefix,
+                                 const VitBlockNames& names, const VitConfig& config);
+
+// The table of one embedding a position, resized from a grid of `from` x `from` patches to `to` x
+// `to` by bicubic interpolation in f32. An embedding before the patches (the class token's) stays.
+// [.., P, D] -> [.., P', D]
+at::Tensor resize_positions(const at::Tensor& table, std::int64_t from, std::int64_t to,
+                            bool align_corners);
+
+}  // namespace blip2

@@ -1,0 +1,1 @@
+blip2_probe(vision_encoders TORCH DEPS vision)
