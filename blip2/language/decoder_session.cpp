@@ -188,7 +188,9 @@ class Run {
 DecoderSession::DecoderSession(std::shared_ptr<const DecoderWeights> weights, std::int64_t capacity)
     : weights_(std::move(weights)),
       rope_(weights_->config),
-      cache_(weights_->config, at::elementSize(weights_->dtype), capacity) {}
+      cache_({weights_->config.num_hidden_layers, weights_->config.num_key_value_heads,
+              weights_->config.head_dim, at::elementSize(weights_->dtype)},
+             capacity) {}
 
 std::span<const float> DecoderSession::prompt(const at::Tensor& embeds,
                                               std::span<const std::int64_t> offsets) {

@@ -6,11 +6,11 @@
 
 namespace blip2 {
 
-KvCache::KvCache(const DecoderConfig& config, std::size_t element_bytes, std::int64_t capacity)
-    : matrices_(2 * config.num_hidden_layers),
-      heads_(config.num_key_value_heads),
+KvCache::KvCache(const KvShape& shape, std::int64_t capacity)
+    : matrices_(2 * shape.layers),
+      heads_(shape.heads),
       first_capacity_(std::max<std::int64_t>(capacity, 1)),
-      token_bytes_(static_cast<std::size_t>(config.head_dim) * element_bytes) {}
+      token_bytes_(static_cast<std::size_t>(shape.head_dim) * shape.element_bytes) {}
 
 std::byte* KvCache::block(std::int64_t row, std::int64_t matrix, std::int64_t head) {
   Row& r = at(row);

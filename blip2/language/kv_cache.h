@@ -6,16 +6,20 @@
 #include <span>
 #include <vector>
 
-#include "blip2/language/decoder_config.h"
-
 namespace blip2 {
+
+// What a cache keeps of each token: keys and values [heads, head_dim] in every layer.
+struct KvShape {
+  std::int64_t layers, heads, head_dim;
+  std::size_t element_bytes;
+};
 
 // The keys and values of a decoder's sequences ("rows"), one block of memory a row, so that rows
 // can be reordered, repeated and dropped without touching those that stay.
 class KvCache {
  public:
   // `capacity`: tokens a row to make room for at first; rows grow beyond it by need.
-  KvCache(const DecoderConfig& config, std::size_t element_bytes, std::int64_t capacity);
+  KvCache(const KvShape& shape, std::int64_t capacity);
 
   std::int64_t rows() const { return static_cast<std::int64_t>(rows_.size()); }
   std::int64_t length(std::int64_t row) const { return at(row).length; }

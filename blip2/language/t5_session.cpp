@@ -13,13 +13,9 @@ namespace {
 
 using Int = std::int64_t;
 
-// What the cache has to know of the decoder.
-LlamaConfig cache_shape(const T5Config& c) {
-  LlamaConfig shape;
-  shape.num_hidden_layers = c.num_decoder_layers;
-  shape.num_attention_heads = shape.num_key_value_heads = c.num_heads;
-  shape.head_dim = c.d_kv;
-  return shape;
+// The decoder's own keys and values, in f32.
+KvShape cache_shape(const T5Config& config) {
+  return {config.num_decoder_layers, config.num_heads, config.d_kv, sizeof(float)};
 }
 
 // Sixteen sums side by side, for the compiler to keep in vector registers.
@@ -63,7 +59,7 @@ struct T5Session::Keys {
 };
 
 T5Session::T5Session(std::shared_ptr<const T5> model, std::int64_t capacity)
-    : model_(std::move(model)), cache_(cache_shape(model_->config()), sizeof(float), capacity) {}
+    : model_(std::move(model)), cache_(cache_shape(model_->config()), capacity) {}
 
 std::span<const float> T5Session::prompt(const at::Tensor& embeds,
                                          std::span<const std::int64_t> offsets) {

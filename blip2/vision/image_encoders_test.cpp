@@ -252,8 +252,8 @@ TEST(ForeignNamesTest, SplitsClipAndNamesResNet) {
   const auto resnet = torchvision_recipes(small_resnet());
   EXPECT_EQ(part_of(resnet, "encoder.stages.1.layers.0.layer.2.normalization.running_var").source,
             "layer2.0.bn3.running_var");
-  EXPECT_EQ(part_of(resnet, "encoder.stages.0.layers.0.shortcut.convolution.weight").source,
-            "layer1.0.downsample.0.weight");
+  EXPECT_EQ(part_of(resnet, "encoder.stages.1.layers.0.shortcut.convolution.weight").source,
+            "layer2.0.downsample.0.weight");
   EXPECT_EQ(part_of(resnet, "embedder.embedder.convolution.weight").source, "conv1.weight");
 }
 
