@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "blip2/base/error.h"
-#include "blip2/objectives/lm.h"
 #include "blip2/objectives/stage1.h"
+#include "blip2/objectives/words.h"
 
 namespace blip2 {
 namespace {
@@ -126,18 +126,20 @@ TEST(VocabularyLoss, RefusesTargetsOutsideAndAcceptsNone) {
   EXPECT_EQ(none.targets, 0);
 }
 
-TEST(LanguageLoss, ShiftsAndIgnores) {
-  at::manual_seed(2);
-  const at::Tensor hidden = at::randn({2, 4, 3}).requires_grad_(), head = at::randn({7, 3});
-  const at::Tensor labels = ids({-100, -100, 5, 6, -100, 1, -100, -100}).view({2, 4});
-  const TokenLoss ours = language_loss(hidden, head, language_targets(labels));
-  const at::Tensor logits = at::matmul(hidden, head.t());
-  const at::Tensor expected = at::cross_entropy_loss(logits.narrow(1, 0, 3).reshape({6, 7}),
-                                                     labels.narrow(1, 1, 3).reshape({6}));
-  EXPECT_EQ(ours.targets, 3);
-  EXPECT_NEAR(ours.loss.item<double>(), expected.item<double>(), 1e-5);
-  const at::Tensor own = torch::autograd::grad({ours.loss}, {hidden})[0];
-  EXPECT_TRUE(own.allclose(torch::autograd::grad({expected}, {hidden})[0], 1e-4, 1e-6));
+// Two words along the axes: logits are kSharpness times the cosines.
+TEST(WordsTest, PointsPromptsToTheirWords) {
+  const std::vector<std::int64_t> tokens{5, 9};
+  const WordTargets words(tokens, at::eye(2) * 3);
+  const at::Tensor places = words.places({{9}, {5, 9, 5}}, 2);
+  EXPECT_TRUE(places.equal(ids({1, kIgnoredLabel, 0, 1}).view({2, 2})));
+  const at::Tensor soft = at::tensor({0.0f, 2.0f, 1.0f, 1.0f, 3.0f, 4.0f, 4.0f, 3.0f});
+  const TokenLoss loss = words.loss(soft.view({2, 2, 2}), places, 0);
+  // Cosines of right and wrong word: 1 and 0; 0.6 and 0.8; 0.6 and 0.8.
+  const double expected = (std::log1p(std::exp(-16)) + 2 * std::log1p(std::exp(3.2))) / 3;
+  EXPECT_EQ(loss.targets, 3);
+  EXPECT_NEAR(loss.loss.item<double>(), expected, 1e-5);
+  EXPECT_NEAR(loss.accuracy, 1.0 / 3, 1e-9);
+  EXPECT_THROW(words.places({{7}}, 1), c10::Error);
 }
 
 struct TinyStage1 {

@@ -16,7 +16,8 @@ namespace blip2 {
 // The words objective over the targets of some training data.
 class WordsLesson {
  public:
-  WordsLesson(const PromptData& data, const LanguageModel& language, const ObjectivesRecipe& recipe);
+  WordsLesson(const PromptData& data, const LanguageModel& language,
+              const ObjectivesRecipe& recipe);
 
   // The weighted loss of some rows of a batch with its soft prompts [B, Q, width], with meters.
   TaskLoss loss(const at::Tensor& soft, const PromptBatch& batch,
