@@ -1,12 +1,12 @@
 #include "blip2/language/t5_weights.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <set>
 
 #include "blip2/base/error.h"
+#include "blip2/language/tensor_faults.h"
 #include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
@@ -93,12 +93,7 @@ void check(const TensorFile& file, const std::vector<T5Tensor>& tensors,
     if (!view.name.starts_with(prefix) || known.contains(view.name)) continue;
     faults.push_back(fmt::format("{}: not a tensor of this model", view.name));
   }
-  if (faults.empty()) return;
-  const std::size_t shown = std::min<std::size_t>(faults.size(), 8);
-  throw Error(fmt::format("{} tensor(s) do not fit the language model: {}{}", faults.size(),
-                          fmt::join(faults.begin(), faults.begin() + shown, "; "),
-                          shown < faults.size() ? "; …" : ""),
-              file.path().string(), "check that its config and its weights belong together");
+  refuse_faults(faults, file);
 }
 
 void widen_norms(T5Stack& stack) {

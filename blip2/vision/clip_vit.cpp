@@ -6,16 +6,6 @@
 namespace blip2 {
 namespace {
 
-constexpr VitBlockNames kNames{.norm1 = "layer_norm1",
-                               .norm2 = "layer_norm2",
-                               .fused_qkv = nullptr,
-                               .query = "self_attn.q_proj",
-                               .key = "self_attn.k_proj",
-                               .value = "self_attn.v_proj",
-                               .output = "self_attn.out_proj",
-                               .scale1 = nullptr,
-                               .scale2 = nullptr};
-
 VitWeights build(torch::nn::Module& root, const VitConfig& c) {
   VitWeights w;
   w.class_embedding = add_parameter(root, "embeddings.class_embedding", {c.hidden_size});
@@ -23,7 +13,7 @@ VitWeights build(torch::nn::Module& root, const VitConfig& c) {
   w.position_embedding =
       add_parameter(root, "embeddings.position_embedding.weight", {c.positions(), c.hidden_size});
   w.first_norm = VitNorm(root, "pre_layrnorm", c.hidden_size, c.layer_norm_eps);
-  w.blocks = vit_blocks(root, "encoder.layers.", kNames, c);
+  w.blocks = vit_blocks(root, "encoder.layers.", kClipBlockNames, c);
   return w;
 }
 

@@ -51,6 +51,17 @@ struct VitBlockNames {
   const char *norm1, *norm2, *fused_qkv, *query, *key, *value, *output, *scale1, *scale2;
 };
 
+// CLIP's, which SigLIP took over.
+inline constexpr VitBlockNames kClipBlockNames{.norm1 = "layer_norm1",
+                                               .norm2 = "layer_norm2",
+                                               .fused_qkv = nullptr,
+                                               .query = "self_attn.q_proj",
+                                               .key = "self_attn.k_proj",
+                                               .value = "self_attn.v_proj",
+                                               .output = "self_attn.out_proj",
+                                               .scale1 = nullptr,
+                                               .scale2 = nullptr};
+
 // One pre-norm transformer block (Dosovitskiy et al. 2021), with DINOv2's layer scale and gated
 // feed-forward where the configuration has them.
 class VitBlock {
