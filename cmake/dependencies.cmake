@@ -28,3 +28,9 @@ list(GET TORCH_INCLUDE_DIRS 0 _torch_include)
 add_library(blip2_fmt INTERFACE)
 target_include_directories(blip2_fmt SYSTEM INTERFACE ${_torch_include})
 target_compile_definitions(blip2_fmt INTERFACE FMT_HEADER_ONLY=1)
+
+# LibTorch with its own OpenMP runtime: without -fopenmp at::parallel_for runs on one thread.
+get_filename_component(_torch_root ${_torch_include} DIRECTORY)
+add_library(blip2_torch INTERFACE)
+target_compile_options(blip2_torch INTERFACE -fopenmp)
+target_link_libraries(blip2_torch INTERFACE ${TORCH_LIBRARIES} ${_torch_root}/lib/libgomp.so.1)

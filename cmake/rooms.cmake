@@ -9,11 +9,14 @@ target_include_directories(blip2_options INTERFACE ${CMAKE_SOURCE_DIR})
 target_link_libraries(blip2_options INTERFACE blip2_fmt Threads::Threads)
 
 add_library(blip2_torch_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/torch_pch.cpp)
-target_link_libraries(blip2_torch_pch PUBLIC blip2_options ${TORCH_LIBRARIES})
+target_link_libraries(blip2_torch_pch PUBLIC blip2_options blip2_torch)
 target_precompile_headers(blip2_torch_pch PRIVATE <torch/torch.h>)
 
+# Sources that see LibTorch's headers are compiled a few at a time (BLIP2_UNITY): reading the
+# precompiled header and instantiating its templates is most of what each costs.
 function(blip2_use_torch target)
-  target_link_libraries(${target} PUBLIC ${TORCH_LIBRARIES})
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${BLIP2_UNITY} UNITY_BUILD_BATCH_SIZE 5)
+  target_link_libraries(${target} PUBLIC blip2_torch)
   target_precompile_headers(${target} REUSE_FROM blip2_torch_pch)
 endfunction()
 

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-options=()
+options=(-DBLIP2_UNITY=ON)
 if command -v ccache >/dev/null; then
     # Lets ccache keep objects that use the precompiled header, from any checkout's path.
     export CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1

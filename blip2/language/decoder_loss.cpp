@@ -5,6 +5,7 @@
 
 #include "blip2/language/decoder.h"
 #include "blip2/nn/kernels/kernels.h"
+#include "blip2/nn/padded_rows.h"
 
 namespace blip2 {
 namespace {
@@ -26,15 +27,16 @@ void rows_cross_entropy(const at::Tensor& logits, const std::int64_t* targets, f
 std::pair<at::Tensor, at::Tensor> losses_and_gradients(const at::Tensor& hidden,
                                                        const at::Tensor& targets,
                                                        const at::Tensor& head, bool gradients) {
-  const std::int64_t rows = hidden.size(0);
-  const at::Tensor narrow = hidden.to(head.scalar_type());
+  const at::Tensor narrow = pad_rows(hidden.to(head.scalar_type()));
+  const std::int64_t rows = hidden.size(0), padded = narrow.size(0);
   at::Tensor losses = at::empty({rows}, at::kFloat);
   at::Tensor dhidden = at::empty({gradients ? rows : 0, hidden.size(1)}, at::kFloat);
-  at::Tensor memory = at::empty({std::min(rows, loss_chunk), head.size(0)}, head.options());
+  at::Tensor memory = at::empty({std::min(padded, loss_chunk), head.size(0)}, head.options());
   for (std::int64_t begin = 0; begin < rows; begin += loss_chunk) {
     const std::int64_t count = std::min(loss_chunk, rows - begin);
-    at::Tensor logits = memory.narrow(0, 0, count);
-    at::mm_out(logits, narrow.narrow(0, begin, count), head.t());  // [m, V]
+    at::Tensor products = memory.narrow(0, 0, std::min(loss_chunk, padded - begin));
+    at::mm_out(products, narrow.narrow(0, begin, products.size(0)), head.t());  // [m, V]
+    at::Tensor logits = products.narrow(0, 0, count);
     const std::int64_t* chosen = targets.const_data_ptr<std::int64_t>() + begin;
     float* out = losses.mutable_data_ptr<float>() + begin;
     if (head.scalar_type() == at::kFloat) {
@@ -44,7 +46,10 @@ std::pair<at::Tensor, at::Tensor> losses_and_gradients(const at::Tensor& hidden,
     } else {
       rows_cross_entropy<Bf16>(logits, chosen, out);
     }
-    if (gradients) dhidden.narrow(0, begin, count).copy_(at::mm(logits, head));  // [m, D]
+    if (gradients) {
+      products.narrow(0, count, products.size(0) - count).zero_();
+      dhidden.narrow(0, begin, count).copy_(at::mm(products, head).narrow(0, 0, count));  // [m, D]
+    }
   }
   return {losses, dhidden};
 }

@@ -9,6 +9,7 @@
 #include "blip2/language/decoder_rows.h"
 #include "blip2/language/decoder_stack.h"
 #include "blip2/nn/kernels/kernels.h"
+#include "blip2/nn/padded_rows.h"
 
 namespace blip2 {
 
@@ -154,8 +155,8 @@ class DecoderPass {
   }
   // y[N, outs] = x[N, width] weight^T + bias
   void multiply(const at::Tensor& x, Int width, const DecoderLinear& linear, T* y) {
-    at::Tensor out = at::from_blob(y, {n_, linear.weight.size(0)}, x.options());
-    const at::Tensor rows = at::from_blob(x.mutable_data_ptr(), {n_, width}, x.options());
+    at::Tensor out = at::from_blob(y, {padded_, linear.weight.size(0)}, x.options());
+    const at::Tensor rows = at::from_blob(x.mutable_data_ptr(), {padded_, width}, x.options());
     if (linear.bias.defined()) {
       at::addmm_out(out, linear.bias, rows, linear.weight.t());
     } else {
@@ -164,8 +165,9 @@ class DecoderPass {
   }
   // dx[N, ins] = dy[N, width] weight
   void multiply_back(const at::Tensor& dy, Int width, const DecoderLinear& linear, T* dx) {
-    at::Tensor out = at::from_blob(dx, {n_, linear.weight.size(1)}, dy.options());
-    at::mm_out(out, at::from_blob(dy.mutable_data_ptr(), {n_, width}, dy.options()), linear.weight);
+    at::Tensor out = at::from_blob(dx, {padded_, linear.weight.size(1)}, dy.options());
+    at::mm_out(out, at::from_blob(dy.mutable_data_ptr(), {padded_, width}, dy.options()),
+               linear.weight);
   }
 
   // body(first row, rows) on all threads
@@ -221,6 +223,7 @@ class DecoderPass {
   DecoderActivations& memory_;
   bool keep_;
   Int n_, longest_ = 0;
+  const Int padded_ = padded_rows(n_);  // of products; what stands beyond n_ is never read
   std::vector<Int> positions_;
   const Int d_ = c_.hidden_size, f_ = c_.intermediate_size, q_ = c_.query_width();
   const Int width_ = c_.qkv_width(), up_ = c_.up_width();

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "blip2/language/decoder_pass.h"
+#include "blip2/nn/padded_rows.h"
 
 namespace blip2 {
 namespace {
@@ -47,11 +48,12 @@ DecoderStack::DecoderStack(std::shared_ptr<DecoderWeights> weights)
 std::shared_ptr<DecoderActivations> DecoderStack::borrow_memory(std::int64_t rows, bool keep) {
   const DecoderConfig& c = weights_->config;
   const std::int64_t layers = keep ? c.num_hidden_layers : 1;
+  rows = padded_rows(rows);
   for (const auto& memory : pool_) {
     if (memory.use_count() == 1 && memory->rows >= rows && memory->layers >= layers) return memory;
   }
   std::erase_if(pool_, [](const auto& memory) { return memory.use_count() == 1; });
-  rows += rows / 8;  // the next batch may be a little larger
+  rows = padded_rows(rows + rows / 8);  // the next batch may be a little larger
   const auto make = [&](std::initializer_list<std::int64_t> shape, at::ScalarType type) {
     return at::empty(shape, at::TensorOptions(type));
   };

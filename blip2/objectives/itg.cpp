@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "blip2/base/error.h"
+#include "blip2/nn/padded_rows.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/qformer/kernels/kernels.h"
 #include "blip2/qformer/threads.h"
@@ -68,18 +69,21 @@ struct VocabularyFunction : torch::autograd::Function<VocabularyFunction> {
     const Tensor bias = maybe_bias.value_or(Tensor());
     const std::int64_t rows = hidden.size(0);
     Tensor hidden_gradient, words_gradient, bias_sums;
-    if (train) hidden_gradient = at::empty_like(hidden);
+    const Tensor padded = pad_rows(hidden);
+    if (train) hidden_gradient = at::empty_like(padded);
     Sums total;
     for (std::int64_t begin = 0; begin < rows; begin += kRows) {
       const std::int64_t count = std::min(kRows, rows - begin);
-      const Tensor part = hidden.narrow(0, begin, count);
-      const Tensor logits = at::mm(part, compute_words.t());  // [count,V]
-      const Sums sums = row_losses(logits, bias, targets.narrow(0, begin, count), smoothing,
-                                   train ? 1.0 / static_cast<double>(rows) : 0.0);
+      const Tensor part = padded.narrow(0, begin, std::min(kRows, padded.size(0) - begin));
+      const Tensor logits = at::mm(part, compute_words.t());  // [count and padding,V]
+      logits.narrow(0, count, logits.size(0) - count).zero_();
+      const Sums sums =
+          row_losses(logits.narrow(0, 0, count), bias, targets.narrow(0, begin, count), smoothing,
+                     train ? 1.0 / static_cast<double>(rows) : 0.0);
       total.loss += sums.loss;
       total.hits += sums.hits;
       if (!train) continue;
-      Tensor hidden_part = hidden_gradient.narrow(0, begin, count);
+      Tensor hidden_part = hidden_gradient.narrow(0, begin, part.size(0));
       at::mm_out(hidden_part, logits, compute_words);
       if (!train_words) continue;
       const Tensor words_part = at::mm(logits.t(), part).to(at::kFloat);
@@ -89,7 +93,7 @@ struct VocabularyFunction : torch::autograd::Function<VocabularyFunction> {
       bias_sums = begin == 0 ? bias_part : bias_sums.add_(bias_part);
     }
     hits.fill_(total.hits);
-    ctx->saved_data["hidden"] = hidden_gradient;
+    ctx->saved_data["hidden"] = train ? hidden_gradient.narrow(0, 0, rows) : hidden_gradient;
     ctx->saved_data["words"] = words_gradient;
     ctx->saved_data["bias"] = bias_sums;
     return at::scalar_tensor(total.loss / static_cast<double>(rows), at::kFloat);

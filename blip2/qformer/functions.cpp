@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "blip2/nn/padded_rows.h"
 #include "blip2/qformer/threads.h"
 
 namespace blip2 {
@@ -29,17 +30,19 @@ struct DenseFunction : torch::autograd::Function<DenseFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
                         const MaybeTensor& bias, const Tensor& compute_weight,
                         const MaybeTensor& compute_bias) {
-    ctx->save_for_backward({x, compute_weight});
+    const at::AutoDispatchBelowADInplaceOrView below_autograd;  // a slice is no view for autograd
+    const Tensor rows = pad_rows(x);
+    ctx->save_for_backward({rows, compute_weight});
     ctx->saved_data["bias"] = bias.has_value();
-    return at::linear(x, compute_weight, compute_bias);
+    return at::linear(rows, compute_weight, compute_bias).narrow(0, 0, x.size(0));
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
     const variable_list saved = ctx->get_saved_variables();
-    const Tensor gradient = gradients[0].contiguous();
+    const Tensor gradient = gradients[0].contiguous(), rows = pad_rows(gradient);
     Tensor x, weight, bias;
-    if (ctx->needs_input_grad(0)) x = at::mm(gradient, saved[1]);
-    if (ctx->needs_input_grad(1)) weight = at::mm(gradient.t(), saved[0]).to(at::kFloat);
+    if (ctx->needs_input_grad(0)) x = at::mm(rows, saved[1]).narrow(0, 0, gradient.size(0));
+    if (ctx->needs_input_grad(1)) weight = at::mm(rows.t(), saved[0]).to(at::kFloat);
     if (ctx->saved_data["bias"].toBool()) bias = column_sums(gradient);
     return {x, weight, bias, Tensor(), Tensor()};
   }

@@ -1,5 +1,6 @@
 #include "blip2/nn/kernels/kernels.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string_view>
 
@@ -8,7 +9,7 @@
 namespace blip2 {
 namespace {
 
-enum class Level { plain, avx2, avx512 };
+enum class Level { plain, avx2, avx512, amx };
 
 Level machine_level() {
 #if defined(__x86_64__)
@@ -17,7 +18,7 @@ Level machine_level() {
                     __builtin_cpu_supports("f16c");
   const bool avx512 = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bf16");
-  if (avx2 && avx512) return Level::avx512;
+  if (avx2 && avx512) return has_amx() ? Level::amx : Level::avx512;
   if (avx2) return Level::avx2;
 #endif
   return Level::plain;
@@ -29,7 +30,8 @@ Level chosen_level() {
     const std::string_view name = wish ? wish : "";
     const Level most = machine_level();
     if (name == "plain") return Level::plain;
-    return name == "avx2" && most == Level::avx512 ? Level::avx2 : most;
+    if (name == "avx2") return std::min(most, Level::avx2);
+    return name == "avx512" ? std::min(most, Level::avx512) : most;
   }();
   return level;
 }
@@ -39,7 +41,7 @@ Level chosen_level() {
 template <>
 const Kernels<float>& kernels<float>() {
 #if defined(__x86_64__)
-  if (chosen_level() == Level::avx512) return avx512_f32();
+  if (chosen_level() >= Level::avx512) return avx512_f32();
   if (chosen_level() == Level::avx2) return avx2_f32();
 #endif
   return plain_f32();
@@ -48,6 +50,7 @@ const Kernels<float>& kernels<float>() {
 template <>
 const Kernels<Bf16>& kernels<Bf16>() {
 #if defined(__x86_64__)
+  if (chosen_level() == Level::amx) return amx_bf16();
   if (chosen_level() == Level::avx512) return avx512_bf16();
   if (chosen_level() == Level::avx2) return avx2_bf16();
 #endif
@@ -57,14 +60,14 @@ const Kernels<Bf16>& kernels<Bf16>() {
 template <>
 const Kernels<F16>& kernels<F16>() {
 #if defined(__x86_64__)
-  if (chosen_level() == Level::avx512) return avx512_f16();
+  if (chosen_level() >= Level::avx512) return avx512_f16();
   if (chosen_level() == Level::avx2) return avx2_f16();
 #endif
   return plain_f16();
 }
 
 const char* kernels_name() {
-  constexpr const char* names[] = {"plain", "avx2", "avx512-bf16"};
+  constexpr const char* names[] = {"plain", "avx2", "avx512-bf16", "amx-bf16"};
   return names[static_cast<int>(chosen_level())];
 }
 

@@ -77,8 +77,8 @@ struct Kernels {
                  std::int64_t begin, std::int64_t end, Store store, void* y, std::int64_t y_stride);
 };
 
-// The kernels for this machine, chosen once: AVX-512 with BF16, AVX2 with FMA, or plain.
-// BLIP2_KERNELS=avx2 or plain asks for less than the machine has.
+// The kernels for this machine, chosen once: AVX-512 with BF16 (with AMX's tiles if it has them),
+// AVX2 with FMA, or plain. BLIP2_KERNELS=avx512, avx2 or plain asks for less than the machine has.
 template <typename T>
 const Kernels<T>& kernels();
 const char* kernels_name();

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <string_view>
 #include <vector>
 
 #include "blip2/base/random.h"
@@ -136,8 +137,11 @@ TEST(Kernels, NarrowRoundsToEvenAndKeepsNan) {
 
 // Every row alone equals the row in the batch, bit for bit, and the sums are right.
 TEST(Kernels, LinearRowsDoNotDependOnEachOther) {
-  for (const std::int64_t width : {1, 31, 45, 576}) {
-    const std::int64_t rows = 17, outs = 11;
+  struct Shape {
+    std::int64_t rows, outs, width;
+  };
+  for (const auto& [rows, outs, width] :
+       {Shape{17, 11, 1}, {17, 11, 31}, {33, 75, 45}, {50, 32, 64}, {17, 40, 576}}) {
     const auto xf = uniform(rows * width, 1), wf = uniform(outs * width, 2);
     const auto x = narrow(xf), w = narrow(wf);
     std::vector<float> y(static_cast<std::size_t>(rows * outs), 0.0f), alone(outs);
@@ -216,7 +220,8 @@ TEST(Kernels, SiluGradient) {
 TEST(Kernels, InstructionSetsAgree) {
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) GTEST_SKIP();
   std::vector<const Kernels<float>*> tables = {&avx2_f32()};
-  if (std::strcmp(kernels_name(), "avx512-bf16") == 0) tables.push_back(&avx512_f32());
+  const std::string_view name = kernels_name();
+  if (name == "avx512-bf16" || name == "amx-bf16") tables.push_back(&avx512_f32());
   const std::int64_t tokens = 23, dim = 20;
   const AttentionShape shape{7, tokens - 7, 3, dim, 3 * dim, dim, 3 * dim, 0.3f};
   const auto q = uniform(tokens * 3 * dim, 1), k = uniform(tokens * dim, 2);

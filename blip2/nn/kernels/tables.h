@@ -6,6 +6,8 @@
 namespace blip2 {
 
 #if defined(__x86_64__)
+bool has_amx();  // with bf16, and allowed to this process
+const Kernels<Bf16>& amx_bf16();
 const Kernels<float>& avx512_f32();
 const Kernels<Bf16>& avx512_bf16();
 const Kernels<F16>& avx512_f16();
