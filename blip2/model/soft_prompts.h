@@ -8,6 +8,7 @@
 
 #include "blip2/language/language_model.h"
 #include "blip2/model/bridge.h"
+#include "blip2/objectives/lm.h"
 
 namespace blip2 {
 
@@ -17,14 +18,11 @@ namespace blip2 {
 at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass,
                         const ImageKeysValues& images, const std::optional<TextRows>& instructions);
 
-// The language model's input without padding: each row's soft prompts, then its tokens.
-struct LanguageInput {
-  at::Tensor embeds;                  // [N, width] f32
-  std::vector<std::int64_t> offsets;  // row i is [offsets[i], offsets[i + 1])
-};
-
-// soft [B, Q, width], text: B rows of token ids, which may be empty.
-LanguageInput language_input(const LanguageModel& language, const at::Tensor& soft,
-                             const std::vector<std::vector<std::int64_t>>& text);
+// join_input with the embeddings of a language model of any kind.
+template <typename Language>
+LanguageInput language_input(const Language& language, const at::Tensor& soft,
+                             const std::vector<std::vector<std::int64_t>>& text) {
+  return join_input([&](const at::Tensor& ids) { return language.embed(ids); }, soft, text);
+}
 
 }  // namespace blip2

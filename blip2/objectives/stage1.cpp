@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <numeric>
+
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
 #include "blip2/nn/tensor_bridge.h"
@@ -9,8 +11,8 @@
 namespace blip2 {
 namespace {
 
-// The purpose of a seed: dropout's is 0.
-constexpr std::uint64_t kNegativesPurpose = 7;
+// The purposes of a step's seed beside the dropout of the passes.
+enum : std::uint64_t { kNegativesPurpose = 7, kWordsPurpose, kRegionsPurpose };
 
 at::Tensor unit_vectors(const at::Tensor& hidden, const torch::nn::Linear& projection) {
   namespace F = torch::nn::functional;
@@ -49,56 +51,171 @@ void check_negatives(const Negatives& negatives, std::int64_t rows) {
               "stage-1 batch");
 }
 
+// One step; the pictures' keys and values are computed once for all its objectives.
+class Step {
+ public:
+  Step(const Stage1Parts& parts, const Stage1Batch& batch, const Stage1Options& options)
+      : parts_(parts),
+        batch_(batch),
+        options_(options),
+        pass_(parts.qformer.pass(options.compute)),
+        images_(project(parts, pass_, batch.image_embeds)) {}
+
+  Stage1Loss run() const {
+    const Stage1Objectives& wanted = options_.objectives;
+    Stage1Loss losses;
+    losses.itc = losses.itm = losses.itg = losses.mlm = losses.mrm = at::zeros({});
+    if (wanted.itc || wanted.itm || wanted.itg) represent(losses);
+    if (wanted.mlm) mask_words(losses);
+    if (wanted.mrm) mask_regions(losses);
+    losses.total = losses.itc + losses.itm + losses.itg;
+    if (wanted.mlm) losses.total = losses.total + losses.mlm;
+    if (wanted.mrm) losses.total = losses.total + losses.mrm;
+    return losses;
+  }
+
+ private:
+  // Contrast, matching and generation, which share passes.
+  void represent(Stage1Loss& losses) const {
+    const Stage1Objectives& wanted = options_.objectives;
+    const QFormerPass::ApartStates apart = see_apart();
+    const at::Tensor matches = matching_pairs(batch_.image_ids, batch_.caption_ids);
+    at::Tensor similarity;
+    if (apart.first_tokens.defined()) {
+      const ContrastLoss contrast = compare(apart, matches);
+      similarity = contrast.similarity;
+      if (wanted.itc) {
+        losses.itc = contrast.loss;
+        losses.itc_accuracy = contrast.accuracy;
+      }
+    }
+    GenerationText text;
+    if (wanted.itg) text = generation_text(batch_.text, options_.decoder_token);
+    at::Tensor generated;
+    if (wanted.itm) {
+      generated = match_pairs(losses, apart, text, similarity, matches);
+    } else if (!text.sources.empty()) {
+      generated = pass_.generate_text(text.inputs, text.sources, apart.queries);
+    }
+    if (generated.defined()) {
+      generate(losses, generated, text);
+    } else if (wanted.itg) {
+      losses.itg = nothing();
+    }
+  }
+
+  // Queries alone, and text alone where somebody asks for it.
+  QFormerPass::ApartStates see_apart() const {
+    const Stage1Objectives& wanted = options_.objectives;
+    // Matching alone only draws its negatives by what is seen here.
+    const at::AutoGradMode gradients(at::GradMode::is_enabled() && (wanted.itc || wanted.itg));
+    const bool contrast = wanted.itc || (wanted.itm && !batch_.negatives);
+    if (contrast) return pass_.encode_apart(parts_.query_tokens, images_, batch_.text);
+    if (wanted.itg) return {pass_.encode_queries(parts_.query_tokens, images_), {}};
+    return {};
+  }
+
+  ContrastLoss compare(const QFormerPass::ApartStates& apart, const at::Tensor& matches) const {
+    const at::Tensor cosine =
+        best_cosine(unit_vectors(apart.queries.hidden, parts_.heads.vision_projection),
+                    unit_vectors(apart.first_tokens, parts_.heads.text_projection));  // [B,B]
+    return contrast_loss(cosine, parts_.heads.temperature, matches,
+                         {.label_smoothing = options_.label_smoothing,
+                          .clamp_temperature = options_.clamp_temperature});
+  }
+
+  // Matching, in one set of matrix products with the generated texts: their hidden states.
+  at::Tensor match_pairs(Stage1Loss& losses, const QFormerPass::ApartStates& apart,
+                         const GenerationText& text, const at::Tensor& similarity,
+                         const at::Tensor& matches) const {
+    losses.negatives = batch_.negatives
+                           ? *batch_.negatives
+                           : draw_negatives(similarity, matches, purpose_seed(kNegativesPurpose));
+    check_negatives(losses.negatives, batch_.text.texts());
+    const Triplets triplets = make_triplets(losses.negatives);
+    const JointStates joint =
+        options_.objectives.itg
+            ? pass_.encode_joint(parts_.query_tokens, images_, batch_.text, triplets.pairs,
+                                 text.inputs, text.sources, apart.queries)
+            : pass_.encode_multimodal(parts_.query_tokens, images_, batch_.text, triplets.pairs);
+    const MatchingLoss matching =
+        matching_loss(matching_logits(joint.queries, parts_.heads.itm_head), triplets.labels);
+    losses.itm = matching.loss;
+    losses.itm_accuracy = matching.accuracy;
+    return joint.generated;
+  }
+
+  void generate(Stage1Loss& losses, const at::Tensor& hidden, const GenerationText& text) const {
+    const TokenLoss tokens = name_words(pass_, hidden, text.targets, options_.label_smoothing);
+    losses.itg = tokens.loss;
+    losses.itg_accuracy = tokens.accuracy;
+  }
+
+  void mask_words(Stage1Loss& losses) const {
+    losses.masked = mask_text(batch_.text, options_.words, purpose_seed(kWordsPurpose));
+    if (losses.masked.targets.numel() == 0) {
+      losses.mlm = nothing();
+      return;
+    }
+    const QFormerPass pass = pass_.reseeded(kWordsPurpose);
+    const JointStates joint =
+        pass.encode_multimodal(parts_.query_tokens, images_, losses.masked.inputs, own_pairs(),
+                               /*with_text=*/true);
+    const TokenLoss words = name_words(pass, joint.text.index_select(0, losses.masked.places),
+                                       losses.masked.targets, /*label_smoothing=*/0);
+    losses.mlm = words.loss;
+    losses.mlm_accuracy = words.accuracy;
+  }
+
+  void mask_regions(Stage1Loss& losses) const {
+    losses.regions = hide_regions(images_.images, images_.positions, parts_.query_tokens.size(1),
+                                  options_.region_share, purpose_seed(kRegionsPurpose));
+    const JointStates joint =
+        pass_.reseeded(kRegionsPurpose)
+            .encode_multimodal(parts_.query_tokens, visible_part(images_, losses.regions),
+                               batch_.text, own_pairs());
+    const TokenLoss regions = region_loss(joint.queries, images_, losses.regions);
+    losses.mrm = regions.loss;
+    losses.mrm_accuracy = regions.accuracy;
+  }
+
+  // The head of generation on hidden states [N,D] against words [N].
+  TokenLoss name_words(const QFormerPass& pass, const at::Tensor& hidden, const at::Tensor& words,
+                       double label_smoothing) const {
+    const GenerationHead& head = parts_.heads.cls;
+    return vocabulary_loss(head->transform(hidden), pass.words(), pass.compute_words(),
+                           head->predictions->bias, words, label_smoothing);
+  }
+
+  // The loss of an objective that finds nothing to predict in this batch.
+  at::Tensor nothing() const { return parts_.query_tokens.sum() * 0; }
+
+  // Each picture with its own text.
+  Pairs own_pairs() const {
+    Pairs pairs;
+    pairs.images.resize(static_cast<std::size_t>(images_.images));
+    std::iota(pairs.images.begin(), pairs.images.end(), 0);
+    pairs.texts = pairs.images;
+    return pairs;
+  }
+
+  std::uint64_t purpose_seed(std::uint64_t purpose) const {
+    return derive_seed(options_.compute.seed, purpose);
+  }
+
+  const Stage1Parts& parts_;
+  const Stage1Batch& batch_;
+  const Stage1Options& options_;
+  QFormerPass pass_;
+  ImageKeysValues images_;
+};
+
 }  // namespace
 
 Stage1Loss stage1_loss(const Stage1Parts& parts, const Stage1Batch& batch,
                        const Stage1Options& options) {
   check_batch(batch);
-  const Stage1Heads& heads = parts.heads;
-  const QFormerPass pass = parts.qformer.pass(options.compute);
-  const ImageKeysValues images = project(parts, pass, batch.image_embeds);
-
-  const auto apart = pass.encode_apart(parts.query_tokens, images, batch.text);
-  const at::Tensor cosine =
-      best_cosine(unit_vectors(apart.queries.hidden, heads.vision_projection),
-                  unit_vectors(apart.first_tokens, heads.text_projection));  // [B,B]
-  const at::Tensor matches = matching_pairs(batch.image_ids, batch.caption_ids);
-  const ContrastLoss contrast = contrast_loss(
-      cosine, heads.temperature, matches,
-      {.label_smoothing = options.label_smoothing, .clamp_temperature = options.clamp_temperature});
-
-  const GenerationText generation = generation_text(batch.text, options.decoder_token);
-  JointStates joint;
-  MatchingLoss matching{at::zeros({}), {}, 0};
-  Negatives negatives;
-  if (options.matching) {
-    negatives = batch.negatives
-                    ? *batch.negatives
-                    : draw_negatives(contrast.similarity, matches,
-                                     derive_seed(options.compute.seed, kNegativesPurpose));
-    check_negatives(negatives, batch.text.texts());
-    const Triplets triplets = make_triplets(negatives);
-    joint = pass.encode_joint(parts.query_tokens, images, batch.text, triplets.pairs,
-                              generation.inputs, generation.sources, apart.queries);
-    matching = matching_loss(matching_logits(joint.queries, heads.itm_head), triplets.labels);
-  } else if (!generation.sources.empty()) {
-    joint.generated = pass.generate_text(generation.inputs, generation.sources, apart.queries);
-  }
-
-  TokenLoss tokens{at::zeros({}), 0, 0};
-  if (joint.generated.defined()) {
-    tokens =
-        vocabulary_loss(heads.cls->transform(joint.generated), pass.words(), pass.compute_words(),
-                        heads.cls->predictions->bias, generation.targets, options.label_smoothing);
-  }
-  return {.itc = contrast.loss,
-          .itm = matching.loss,
-          .itg = tokens.loss,
-          .total = contrast.loss + matching.loss + tokens.loss,
-          .itc_accuracy = contrast.accuracy,
-          .itm_accuracy = matching.accuracy,
-          .itg_accuracy = tokens.accuracy,
-          .negatives = std::move(negatives)};
+  return Step(parts, batch, options).run();
 }
 
 at::Tensor embed_images(const Stage1Parts& parts, const QFormerPass& pass,

@@ -10,6 +10,8 @@
 #include "blip2/objectives/itc.h"
 #include "blip2/objectives/itg.h"
 #include "blip2/objectives/itm.h"
+#include "blip2/objectives/mlm.h"
+#include "blip2/objectives/mrm.h"
 #include "blip2/qformer/qformer.h"
 
 namespace blip2 {
@@ -31,22 +33,34 @@ struct Stage1Parts {
   std::optional<FeatureNorm> norm = std::nullopt;  // LayerNorm on the features
 };
 
+// The objectives that a step computes: the paper's three (arXiv 2301.12597, section 3.2), and those
+// that hide words or parts of the picture.
+struct Stage1Objectives {
+  bool itc = true, itm = true, itg = true, mlm = false, mrm = false;
+};
+
 struct Stage1Options {
   ComputeOptions compute;
   std::int64_t decoder_token = -1;  // [DEC]
   double label_smoothing = 0.1;     // of contrast and generation
   bool clamp_temperature = true;
-  bool matching = true;  // without it `itm` is 0, at half the cost of a step
+  Stage1Objectives objectives = {};
+  WordMasking words = {};      // of MLM
+  double region_share = 0.15;  // of the picture's positions that MRM hides
 };
 
+// The losses of objectives that were not computed are 0 without a gradient, their accuracies 0.
 struct Stage1Loss {
-  at::Tensor itc, itm, itg, total;  // []; total is the plain sum
-  double itc_accuracy, itm_accuracy, itg_accuracy;
+  at::Tensor itc, itm, itg, mlm, mrm, total;  // []; total is the plain sum
+  double itc_accuracy = 0, itm_accuracy = 0, itg_accuracy = 0, mlm_accuracy = 0, mrm_accuracy = 0;
+  // What was drawn for the objectives computed.
   Negatives negatives;
+  MaskedText masked;
+  HiddenRegions regions;
 };
 
-// One step's three losses (arXiv 2301.12597, section 3.2). Hard negatives and dropout are functions
-// of options.compute.seed. Throws Error if widths, counts or ids do not fit.
+// One step's losses. What is drawn and dropout are functions of options.compute.seed. Throws Error
+// if widths, counts or ids do not fit.
 Stage1Loss stage1_loss(const Stage1Parts& parts, const Stage1Batch& batch,
                        const Stage1Options& options);
 

@@ -171,6 +171,12 @@ QFormerPass::QFormerPass(const QFormer& model, const ComputeOptions& options)
   weights_ = std::make_shared<const PassWeights>(model, options.type);
 }
 
+QFormerPass QFormerPass::reseeded(std::uint64_t purpose) const {
+  QFormerPass other = *this;
+  other.options_.seed = derive_seed(options_.seed, purpose);
+  return other;
+}
+
 const at::Tensor& QFormerPass::words() const {
   return weights_->words;
 }

@@ -62,6 +62,8 @@ class QFormerPass {
   QFormerPass(const QFormer& model, const ComputeOptions& options);
 
   const ComputeOptions& options() const { return options_; }
+  // The same weights with dropout of its own, for another look at the same batch.
+  QFormerPass reseeded(std::uint64_t purpose) const;
 
   // Features [I,P,De] -> keys and values, once a step. With `norm`, the features go through that
   // LayerNorm first; its gradient costs little (it is folded into the projections).

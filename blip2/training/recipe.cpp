@@ -101,6 +101,32 @@ void validate_optimizer(const Recipe& recipe, const std::string& where) {
   require_range(recipe.schedule.min_lr, 0, optimizer.lr, where, "schedule.min_lr");
 }
 
+// The objectives' own numbers, and whether a stage is left with none.
+void validate_objectives(const Recipe& recipe, const std::string& where) {
+  const ObjectivesRecipe& o = recipe.objectives;
+  for (double weight : {o.itc, o.itm, o.itg, o.mlm, o.mrm, o.lm, o.prefix_lm, o.cmlm, o.words}) {
+    require_range(weight, 0, 1e6, where, "objectives");
+  }
+  require_range(o.label_smoothing, 0, 0.99, where, "objectives.label_smoothing");
+  require_range(o.itm_from, 0, 1e9, where, "objectives.itm_from");
+  require_range(o.mlm_share, 0.001, 1, where, "objectives.mlm_share");
+  require_range(o.mrm_share, 0.001, 0.99, where, "objectives.mrm_share");
+  require_range(o.words_share, 0, 1, where, "objectives.words_share");
+  require(o.words_share == 0 || o.words > 0, where, "objectives.words",
+          "a weight above 0 with words_share", "0");
+  const bool matching = o.itm > 0 && o.itm_from == 0;
+  const double stage1 = o.itc + o.itg + o.mlm + o.mrm, stage2 = o.lm + o.prefix_lm + o.cmlm;
+  require(recipe.stage == 2 || stage1 > 0 || matching, where, "objectives",
+          "an objective of stage 1 with a weight above 0 from the first step on", "none");
+  require(recipe.stage == 1 || stage2 > 0, where, "objectives",
+          "a weight above 0 of lm, prefix_lm or cmlm", "none");
+  if (recipe.stage == 1) return;
+  require(o.cmlm == 0 || recipe.prompt.to_qformer, where, "prompt.to_qformer",
+          "true with objectives.cmlm, whose instruction the Q-Former reads", "false");
+  require(!o.alternate || o.words == 0, where, "objectives.alternate",
+          "no objectives.words beside it, which words_share mixes", "both");
+}
+
 }  // namespace
 
 void validate_recipe(const Recipe& recipe, const std::string& where) {
@@ -116,20 +142,12 @@ void validate_recipe(const Recipe& recipe, const std::string& where) {
   require_range(recipe.augmentation.flip, 0, 1, where, "augmentation.flip");
   require_range(recipe.checkpoint.every, 1, 1e9, where, "checkpoint.every");
   require_range(recipe.checkpoint.keep, 1, 1e6, where, "checkpoint.keep");
-  require_range(recipe.objectives.label_smoothing, 0, 0.99, where, "objectives.label_smoothing");
-  const ObjectivesRecipe& objectives = recipe.objectives;
-  for (double weight : {objectives.itc, objectives.itm, objectives.itg, objectives.words}) {
-    require_range(weight, 0, 1e6, where, "objectives");
-  }
-  require_range(objectives.itm_from, 0, 1e9, where, "objectives.itm_from");
-  require_range(objectives.words_share, 0, 1, where, "objectives.words_share");
-  require(objectives.words_share == 0 || objectives.words > 0, where, "objectives.words",
-          "a weight above 0 with words_share", "0");
   const std::string& precision = recipe.precision;
   require(precision == "auto" || precision == "bf16" || precision == "f32", where, "precision",
           "auto, bf16 or f32", precision);
   require(recipe.prompt.question.find("{}") != std::string::npos, where, "prompt.question",
           "a template that holds {} for the question", recipe.prompt.question);
+  validate_objectives(recipe, where);
   validate_data(recipe, where);
   validate_optimizer(recipe, where);
 }

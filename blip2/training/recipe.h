@@ -80,20 +80,33 @@ struct CheckpointRecipe {
 };
 
 struct ObjectivesRecipe {
-  double itc = 1, itm = 1, itg = 1, words = 0, label_smoothing = 0.1;
+  double itc = 1, itm = 1, itg = 1, mlm = 0, mrm = 0;
+  double mlm_share = 0.15, mrm_share = 0.15;
+  double lm = 1, prefix_lm = 0, cmlm = 0, words = 0, label_smoothing = 0.1;
   double words_share = 0;
   std::int64_t itm_from = 0;
-  bool clamp_temperature = true;
+  bool clamp_temperature = true, alternate = false;
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit("itc", self.itc, "weight of image-text contrast (stage 1)");
     visit("itm", self.itm, "weight of image-text matching (stage 1)");
     visit("itg", self.itg, "weight of image-grounded text generation (stage 1)");
+    visit("mlm", self.mlm, "weight of masked language modelling (stage 1)");
+    visit("mrm", self.mrm, "weight of masked region modelling (stage 1)");
+    visit("mlm_share", self.mlm_share, "share of a text's tokens that MLM takes away");
+    visit("mrm_share", self.mrm_share, "share of a picture's positions that MRM hides");
     visit("itm_from", self.itm_from, "steps without matching at the start (stage 1)");
+    visit("lm", self.lm, "weight of language modelling (stage 2)");
+    visit("prefix_lm", self.prefix_lm,
+          "weight of prefix language modelling (stage 2 with an encoder-decoder)");
+    visit("cmlm", self.cmlm,
+          "weight of conditional masked language modelling (stage 2 with prompt.to_qformer)");
     visit("words", self.words, "weight of the words objective on questions (stage 2)");
     visit("words_share", self.words_share,
           "share of the questions that learn by words alone, not through the language model");
+    visit("alternate", self.alternate,
+          "one objective a step, the weights being their shares of the steps");
     visit("label_smoothing", self.label_smoothing, "smoothing of ITC, ITG and words");
     visit("clamp_temperature", self.clamp_temperature, "keep the temperature in [0.001, 0.5]");
   }

@@ -73,7 +73,22 @@ TEST_F(RecipeTest, BadRecipesAreNamed) {
   EXPECT_NE(error_of(kGood, {"steps.x=1"}).find("steps: expected a whole number"),
             std::string::npos);
   EXPECT_NE(error_of("init = 'm'").find("data.train"), std::string::npos);
+  EXPECT_NE(error_of(kGood, {"objectives.mlm=-1"}).find("objectives"), std::string::npos);
+  EXPECT_NE(error_of(kGood, {"objectives.mrm_share=1"}).find("mrm_share"), std::string::npos);
   EXPECT_NE(error_of(kGood, {"prompt.question=What"}).find("holds {}"), std::string::npos);
+}
+
+TEST_F(RecipeTest, AStageNeedsObjectivesThatFitTogether) {
+  const std::vector<std::string> none{"objectives.itc=0", "objectives.itg=0",
+                                      "objectives.itm_from=9"};
+  EXPECT_NE(error_of(kGood, none).find("from the first step on, got none"), std::string::npos);
+  EXPECT_NE(error_of(kGood, {"stage=2", "objectives.lm=0"}).find("lm, prefix_lm or cmlm"),
+            std::string::npos);
+  EXPECT_NE(error_of(kGood, {"stage=2", "objectives.cmlm=1"}).find("prompt.to_qformer"),
+            std::string::npos);
+  EXPECT_NE(error_of(kGood, {"stage=2", "objectives.words=1", "objectives.alternate=true"})
+                .find("objectives.alternate"),
+            std::string::npos);
 }
 
 }  // namespace

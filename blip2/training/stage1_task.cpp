@@ -1,10 +1,13 @@
 #include "blip2/training/stage1_task.h"
 
+#include <array>
+#include <string>
 #include <utility>
 
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
 #include "blip2/data/batch.h"
+#include "blip2/training/alternation.h"
 #include "blip2/training/meters.h"
 
 namespace blip2 {
@@ -21,13 +24,15 @@ class Stage1Task : public TrainingTask {
         bridge_(std::move(bridge)),
         train_(std::move(train)),
         validation_(std::move(validation)),
-        captions_(train_.records, tokenizer, recipe.data.max_text_tokens) {
+        captions_(train_.records, tokenizer, recipe.data.max_text_tokens),
+        weights_(weights_of(recipe.objectives)) {
     if (!validation_.empty()) {
       held_out_.emplace(validation_.records, tokenizer, recipe.data.max_text_tokens);
     }
     const auto decoder = tokenizer.special().dec;
     if (!decoder) throw Error("expected a [DEC] token", "the Q-Former's tokenizer");
     decoder_token_ = *decoder;
+    if (weights_[kMlm] > 0) masking_ = word_masking(tokenizer);
   }
 
   const Dataset& data() const override { return train_; }
@@ -44,8 +49,7 @@ class Stage1Task : public TrainingTask {
     const CaptionBatch batch = captions_.batch(items, data_seed, step);
     const at::Tensor features = train_.gather(batch.pictures, data_seed, step);
     const ComputeOptions compute{compute_type(recipe_), true, derive_seed(seed, kStepSeed, step)};
-    const bool matching = step >= recipe_.objectives.itm_from;
-    return loss(batch, features, compute, matching);
+    return loss(batch, features, compute, weights_at(step));
   }
 
   TaskLoss validate() override {
@@ -57,33 +61,85 @@ class Stage1Task : public TrainingTask {
       const at::Tensor features = validation_.gather(batch.pictures, 0, std::nullopt);
       const ComputeOptions compute{compute_type(recipe_), false,
                                    derive_seed(kValidationSeed, items[0])};
-      mean.add(loss(batch, features, compute, true), static_cast<double>(items.size()));
+      mean.add(loss(batch, features, compute, weights_), static_cast<double>(items.size()));
     }
     return mean.result();
   }
 
  private:
+  enum Place { kItc, kItm, kItg, kMlm, kMrm, kObjectives };
+  using Weights = std::array<double, kObjectives>;
+
+  static Weights weights_of(const ObjectivesRecipe& recipe) {
+    return {recipe.itc, recipe.itm, recipe.itg, recipe.mlm, recipe.mrm};
+  }
+
+  WordMasking word_masking(const Tokenizer& tokenizer) const {
+    const SpecialTokens special = tokenizer.special();
+    if (!special.mask) throw Error("expected a [MASK] token for MLM", "the Q-Former's tokenizer");
+    WordMasking masking{*special.mask, bridge_->config().qformer.vocab_size, {}, 0};
+    masking.share = recipe_.objectives.mlm_share;
+    for (const auto& id : {special.bos, special.eos, special.pad, special.unk, special.cls,
+                           special.sep, special.mask, special.dec}) {
+      if (id) masking.special.push_back(*id);
+    }
+    return masking;
+  }
+
+  Weights weights_at(std::int64_t step) const {
+    Weights weights = weights_;
+    if (step < recipe_.objectives.itm_from) weights[kItm] = 0;
+    return step_weights(weights, recipe_.objectives.alternate, step);
+  }
+
+  Stage1Options options(const ComputeOptions& compute, const Weights& weights) const {
+    const ObjectivesRecipe& recipe = recipe_.objectives;
+    return {compute,
+            decoder_token_,
+            recipe.label_smoothing,
+            recipe.clamp_temperature,
+            {weights[kItc] > 0, weights[kItm] > 0, weights[kItg] > 0, weights[kMlm] > 0,
+             weights[kMrm] > 0},
+            masking_,
+            recipe.mrm_share};
+  }
+
   TaskLoss loss(const CaptionBatch& batch, const at::Tensor& features,
-                const ComputeOptions& compute, bool matching) const {
-    const ObjectivesRecipe& weights = recipe_.objectives;
+                const ComputeOptions& compute, const Weights& weights) const {
     Stage1Batch input;
     input.image_embeds = features;
     input.text = pack_text(batch.ids, {batch.lengths.data_ptr<std::int64_t>(),
                                        static_cast<std::size_t>(batch.lengths.numel())});
     input.image_ids = batch.image_ids;
     input.caption_ids = batch.caption_ids;
-    const Stage1Options options{compute, decoder_token_, weights.label_smoothing,
-                                weights.clamp_temperature, matching};
-    const Stage1Loss losses = stage1_loss(bridge_->stage1_parts(), input, options);
-    const at::Tensor total =
-        weights.itc * losses.itc + weights.itm * losses.itm + weights.itg * losses.itg;
-    return {total,
-            {{"itc", losses.itc.item<double>()},
-             {"itm", losses.itm.item<double>()},
-             {"itg", losses.itg.item<double>()},
-             {"itc_accuracy", losses.itc_accuracy},
-             {"itm_accuracy", losses.itm_accuracy},
-             {"itg_accuracy", losses.itg_accuracy}}};
+    const Stage1Loss losses =
+        stage1_loss(bridge_->stage1_parts(), input, options(compute, weights));
+    const std::array<Part, kObjectives> parts{{{"itc", losses.itc, losses.itc_accuracy},
+                                               {"itm", losses.itm, losses.itm_accuracy},
+                                               {"itg", losses.itg, losses.itg_accuracy},
+                                               {"mlm", losses.mlm, losses.mlm_accuracy},
+                                               {"mrm", losses.mrm, losses.mrm_accuracy}}};
+    return weigh(parts, weights);
+  }
+
+  struct Part {
+    std::string name;
+    at::Tensor loss;
+    double accuracy;
+  };
+
+  static TaskLoss weigh(const std::array<Part, kObjectives>& parts, const Weights& weights) {
+    TaskLoss total;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      if (weights[i] == 0) continue;
+      const at::Tensor weighted = weights[i] * parts[i].loss;
+      total.loss = total.loss.defined() ? total.loss + weighted : weighted;
+      total.meters.emplace_back(parts[i].name, parts[i].loss.item<double>());
+    }
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      if (weights[i] > 0) total.meters.emplace_back(parts[i].name + "_accuracy", parts[i].accuracy);
+    }
+    return total;
   }
 
   Recipe recipe_;
@@ -92,6 +148,8 @@ class Stage1Task : public TrainingTask {
   CaptionData captions_;
   std::optional<CaptionData> held_out_;
   std::int64_t decoder_token_ = 0;
+  Weights weights_;
+  WordMasking masking_;
 };
 
 }  // namespace

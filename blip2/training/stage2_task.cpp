@@ -1,12 +1,16 @@
 #include "blip2/training/stage2_task.h"
 
+#include <array>
 #include <numeric>
 #include <utility>
 
+#include "blip2/base/error.h"
 #include "blip2/base/random.h"
 #include "blip2/data/batch.h"
 #include "blip2/model/prompts.h"
 #include "blip2/model/soft_prompts.h"
+#include "blip2/training/alternation.h"
+#include "blip2/training/lessons.h"
 #include "blip2/training/meters.h"
 #include "blip2/training/words.h"
 
@@ -14,7 +18,7 @@ namespace blip2 {
 namespace {
 
 // Streams of a step's randomness.
-enum : std::uint64_t { kDataSeed = 21, kStepSeed };
+enum : std::uint64_t { kDataSeed = 21, kStepSeed, kMaskSeed };
 
 using Ids = std::vector<std::int64_t>;
 
@@ -108,7 +112,13 @@ class Stage2Task : public TrainingTask {
     if (!validation_.empty()) {
       held_out_.emplace(validation_.records, tokenizers.language, format, reads);
     }
-    if (recipe.objectives.words > 0) words_.emplace(*prompts_, *language_, recipe.objectives);
+    const ObjectivesRecipe& objectives = recipe.objectives;
+    if (objectives.words > 0) words_.emplace(*prompts_, *language_, objectives);
+    if (objectives.cmlm > 0) mask_token_ = answer_mask(tokenizers.language);
+    if (objectives.prefix_lm > 0) {
+      throw Error("prefix language modelling needs an encoder-decoder, got a decoder-only model",
+                  "objectives.prefix_lm", "set it to 0; objectives.lm reads and says captions");
+    }
   }
 
   const Dataset& data() const override { return train_; }
@@ -121,12 +131,15 @@ class Stage2Task : public TrainingTask {
     const PromptBatch batch = prompts_->batch(items, data_seed, step);
     const at::Tensor features = train_.gather(batch.pictures, data_seed, step);
     const ComputeOptions compute{compute_type(recipe_), true, derive_seed(seed, kStepSeed, step)};
-    const at::Tensor soft = look(batch, features, compute);
+    const at::Tensor soft = see(*bridge_, batch, features, compute);
     const Lessons lessons = share_out(items, train_.records, recipe_.objectives);
+    const auto [lm, cmlm] = weights_at(step);
     TaskLoss total{at::zeros({}), {}};
-    if (!lessons.language.empty()) {
+    if (lm > 0 && !lessons.language.empty()) {
       total = language_loss(batch, soft, lessons.language, items, train_.records);
+      if (lm != 1) total.loss = lm * total.loss;
     }
+    if (cmlm > 0) add_masked(total, cmlm, batch, soft, step);
     if (!lessons.words.empty()) {
       const TaskLoss words = words_->loss(soft, batch, lessons.words);
       total.loss = total.loss + words.loss;
@@ -143,7 +156,7 @@ class Stage2Task : public TrainingTask {
       const PromptBatch batch = held_out_->batch(items, 0, std::nullopt);
       const at::Tensor features = validation_.gather(batch.pictures, 0, std::nullopt);
       const ComputeOptions compute{compute_type(recipe_), false, 0};
-      const at::Tensor soft = look(batch, features, compute);
+      const at::Tensor soft = see(*bridge_, batch, features, compute);
       Ids rows(items.size());
       std::iota(rows.begin(), rows.end(), 0);
       mean.add(language_loss(batch, soft, rows, items, validation_.records),
@@ -153,18 +166,19 @@ class Stage2Task : public TrainingTask {
   }
 
  private:
-  // The soft prompts [B, Q, width] of a batch.
-  at::Tensor look(const PromptBatch& batch, const at::Tensor& features,
-                  const ComputeOptions& compute) const {
-    const QFormerPass pass = bridge_->qformer->pass(compute);
-    std::optional<TextRows> instructions;
-    if (batch.instructions.ids.defined()) {
-      const at::Tensor& lengths = batch.instructions.lengths;
-      instructions = pack_text(batch.instructions.ids, {lengths.const_data_ptr<std::int64_t>(),
-                                                        static_cast<std::size_t>(lengths.numel())});
-    }
-    return soft_prompts(*bridge_, pass, pass.project_image(features, bridge_->feature_norm()),
-                        instructions);
+  std::array<double, 2> weights_at(std::int64_t step) const {
+    const ObjectivesRecipe& recipe = recipe_.objectives;
+    return step_weights(std::array{recipe.lm, recipe.cmlm}, recipe.alternate, step);
+  }
+
+  // Adds conditional masked language modelling of all rows.
+  void add_masked(TaskLoss& total, double weight, const PromptBatch& batch, const at::Tensor& soft,
+                  std::int64_t step) const {
+    const auto seed = derive_seed(static_cast<std::uint64_t>(recipe_.seed), kMaskSeed, step);
+    const auto rows = masked_rows(batch, mask_token_, seed);
+    const at::Tensor loss = spoken_losses(*language_, soft, rows).mean();
+    total.loss = total.loss + weight * loss;
+    total.meters.emplace_back("cmlm", loss.item<double>());
   }
 
   // Of some rows of a batch with its soft prompts [B, Q, width].
@@ -188,6 +202,7 @@ class Stage2Task : public TrainingTask {
   Dataset train_, validation_;
   std::optional<PromptData> prompts_, held_out_;
   std::optional<WordsLesson> words_;
+  std::int64_t mask_token_ = -1;
 };
 
 }  // namespace

@@ -21,6 +21,7 @@ from transformers.models.blip_2.modeling_blip_2 import Blip2QFormerModel, Blip2T
 IGNORED = -100
 LABEL_SMOOTHING = 0.1
 NEVER = -10000.0
+REGION_TEMPERATURE = 0.07
 
 
 @dataclasses.dataclass
@@ -92,8 +93,10 @@ class Bridge(nn.Module):
             query_embeds=self.embeddings(input_ids=ids), query_length=0, attention_mask=mask
         ).last_hidden_state
 
-    def both(self, images: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Queries and text see each other: -> [B,Q+T,D]."""
+    def both(
+        self, images: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, image_mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Queries and text see each other: -> [B,Q+T,D]; image_mask [B,1,Q,P] is added to the scores."""
         queries = self.query_tokens.expand(ids.shape[0], -1, -1)
         seen = torch.ones(queries.shape[:2], dtype=mask.dtype)
         return self.qformer(
@@ -101,6 +104,7 @@ class Bridge(nn.Module):
             query_length=queries.shape[1],
             attention_mask=torch.cat([seen, mask], dim=1),
             encoder_hidden_states=images,
+            encoder_attention_mask=image_mask,
         ).last_hidden_state
 
     def causal(self, images: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -228,6 +232,34 @@ class Stage1(Bridge):
         hidden = self.both(images, ids, mask)[:, : self.config.num_query_tokens]
         return self.itm_head(hidden).float().mean(dim=1)
 
+    def masked_words(
+        self, images: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
+        """Masked language modelling: [B,T] ids with words replaced, [B,T] labels, -100 elsewhere."""
+        hidden = self.both(images, ids, mask)[:, self.config.num_query_tokens :]
+        logits = self.cls(hidden, self.embeddings.word_embeddings.weight)
+        return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+
+    def masked_regions(
+        self, images: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, hidden: torch.Tensor
+    ) -> torch.Tensor:
+        """Masked region modelling: [B,H] hidden positions, which the queries of their stretch of the
+        picture must tell among all of its positions, by the cosine with the last cross-attention's
+        values."""
+        positions, queries = images.shape[1], self.config.num_query_tokens
+        # [B,1,Q,P] additive: transformers would make a mask of [B,P] for queries and text together.
+        closed = torch.zeros(images.shape[:2]).scatter(1, hidden, torch.finfo(torch.float32).min)
+        closed = closed[:, None, None].expand(-1, -1, queries, -1)
+        states = self.both(images, ids, mask, closed)[:, :queries]
+        layers = [layer for layer in self.qformer.encoder.layer if layer.has_cross_attention]
+        values = F.normalize(layers[-1].crossattention.attention.value(images), dim=-1)
+        losses = []
+        for row, places in enumerate(hidden):
+            for place in places:
+                state = F.normalize(states[row, int(place) * queries // positions], dim=-1)
+                losses.append(F.cross_entropy(values[row] @ state / REGION_TEMPERATURE, place))
+        return torch.stack(losses).mean()
+
     def matching(
         self,
         images: torch.Tensor,
@@ -307,6 +339,41 @@ class Stage2(Bridge):
             labels=torch.cat([unseen, labels], dim=1),
             use_cache=False,
         ).loss
+
+
+def spoken_losses(model: nn.Module, soft: torch.Tensor, rows: list[dict]) -> torch.Tensor:
+    """What a frozen language model says of soft prompts [B,Q,L]: the losses of the rows' targets that
+    count, row after row. A row has the ids `prompt`, and of one length `read` and `targets`, -100
+    where nothing is asked. Everything is padded on the right."""
+    encoder = model.config.is_encoder_decoder
+    start = [model.config.decoder_start_token_id] if encoder else []
+    prompts = [row["prompt"] + ([model.config.eos_token_id] if encoder else []) for row in rows]
+    answers = [start + row["read"][:-1] for row in rows]
+    targets = pad([row["targets"] for row in rows], IGNORED)[0]
+    texts, mask = pad(prompts if encoder else [p + a for p, a in zip(prompts, answers)], 0)
+    seen = torch.ones(soft.shape[:2], dtype=mask.dtype)
+    inputs = dict(
+        inputs_embeds=torch.cat([soft, model.get_input_embeddings()(texts)], dim=1),
+        attention_mask=torch.cat([seen, mask], dim=1),
+        use_cache=False,
+    )
+    if encoder:
+        logits = model(**inputs, decoder_input_ids=pad(answers, 0)[0]).logits
+    else:
+        whole = model(**inputs).logits
+        first = [soft.shape[1] + len(prompt) - 1 for prompt in prompts]
+        length = targets.shape[1]
+        whole = F.pad(whole, (0, 0, 0, length))
+        logits = torch.stack([row[at : at + length] for row, at in zip(whole, first)])
+    losses = F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=IGNORED, reduction="none")
+    return losses[targets != IGNORED]
+
+
+def pad(rows: list[list[int]], filler: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lists of ids as [B,T], padded on the right, and their mask."""
+    width = max(map(len, rows))
+    ids = torch.tensor([row + [filler] * (width - len(row)) for row in rows])
+    return ids, torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
 
 
 def start_from_bert(bridge: Bridge, bert: dict[str, torch.Tensor]) -> None:

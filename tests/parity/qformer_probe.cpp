@@ -1,7 +1,10 @@
 // The Q-Former and the stage-1 objectives on weights and a batch written by test_qformer.py.
 //
 //   qformer passes FOLDER              hidden states of every pass -> FOLDER/out.safetensors
-//   qformer stage1 FOLDER STEPS TYPE   losses of STEPS AdamW steps; gradients of the first
+//   qformer stage1 FOLDER STEPS TYPE [OBJECTIVES]   losses of STEPS AdamW steps; of the first the
+//                                      gradients and what was drawn. OBJECTIVES: "itc,mlm", …; the
+//                                      paper's three without it
+//   qformer mask FOLDER VOCABULARY     what masking draws for the batch's texts
 //   qformer bert FOLDER FILE           the weights after starting from a BERT checkpoint
 //   qformer bench B Q T P STEPS TYPE   seconds of a training step of the demo's Q-Former, as JSON
 //
@@ -132,6 +135,9 @@ struct Case {
     batch.negatives =
         Negatives{list_of(integers("negative_images")), list_of(integers("negative_texts"))};
     decoder_token = integers("decoder_token").item<std::int64_t>();
+    words.mask_token = integers("mask_token").item<std::int64_t>();
+    words.special = list_of(integers("special"));
+    words.vocabulary = config.vocab_size;
   }
 
   at::Tensor tensor(const char* name) const { return to_tensor(file->get(name)); }
@@ -143,6 +149,7 @@ struct Case {
   Stage1Model model;
   Stage1Batch batch;
   std::int64_t decoder_token = 0;
+  WordMasking words;
 };
 
 void run_passes(const std::filesystem::path& folder) {
@@ -172,18 +179,41 @@ at::ScalarType type_of(const std::string& name) {
   return name == "bf16" ? at::kBFloat16 : at::kFloat;
 }
 
-void run_stage1(const std::filesystem::path& folder, int steps, at::ScalarType type) {
+Stage1Objectives objectives_of(const std::string& list) {
+  const auto named = [&](const char* name) { return list.find(name) != std::string::npos; };
+  return {named("itc"), named("itm"), named("itg"), named("mlm"), named("mrm")};
+}
+
+// What the objectives that hide something drew.
+void add_drawn(Named& out, const Stage1Loss& loss) {
+  if (loss.masked.places.defined()) {
+    out.emplace_back("mlm_ids", loss.masked.inputs.ids);
+    out.emplace_back("mlm_places", loss.masked.places);
+    out.emplace_back("mlm_targets", loss.masked.targets);
+  }
+  if (loss.regions.hidden.defined()) {
+    out.emplace_back("mrm_hidden", loss.regions.hidden);
+    out.emplace_back("mrm_queries", loss.regions.queries);
+  }
+}
+
+void run_stage1(const std::filesystem::path& folder, int steps, at::ScalarType type,
+                const Stage1Objectives& objectives) {
   Case c(folder);
   Optimiser optimiser(c.model.parameters());
   Named out;
   std::vector<at::Tensor> losses;
+  const Stage1Options options{.compute = {.type = type, .training = true, .seed = 5},
+                              .decoder_token = c.decoder_token,
+                              .objectives = objectives,
+                              .words = c.words,
+                              .region_share = 0.4};
   for (int step = 0; step < steps; ++step) {
-    const Stage1Loss loss = stage1_loss(
-        c.model.parts(), c.batch,
-        {.compute = {.type = type, .training = true, .seed = 5}, .decoder_token = c.decoder_token});
-    losses.push_back(at::stack({loss.itc, loss.itm, loss.itg}).detach());
+    const Stage1Loss loss = stage1_loss(c.model.parts(), c.batch, options);
+    losses.push_back(at::stack({loss.itc, loss.itm, loss.itg, loss.mlm, loss.mrm}).detach());
     loss.total.backward();
     if (step == 0) {
+      add_drawn(out, loss);
       for (const auto& [name, value] : c.model.parameters()) {
         out.emplace_back("grad." + name,
                          value.grad().defined() ? value.grad().clone() : at::zeros_like(value));
@@ -192,6 +222,20 @@ void run_stage1(const std::filesystem::path& folder, int steps, at::ScalarType t
     optimiser.step(1e-4, 0);
   }
   out.emplace_back("losses", at::stack(losses));
+  write(folder / "out.safetensors", out);
+}
+
+void run_mask(const std::filesystem::path& folder, std::int64_t vocabulary) {
+  const auto file = open_safetensors(folder / "batch.safetensors");
+  const auto integers = [&](const char* name) { return to_tensor(file->get(name), at::kLong); };
+  Stage1Loss loss;
+  loss.masked = mask_text(pack_text(integers("ids"), list_of(integers("lengths"))),
+                          {.mask_token = integers("mask_token").item<std::int64_t>(),
+                           .vocabulary = vocabulary,
+                           .special = list_of(integers("special"))},
+                          1);
+  Named out;
+  add_drawn(out, loss);
   write(folder / "out.safetensors", out);
 }
 
@@ -250,8 +294,11 @@ int run(const std::vector<std::string>& args) {
   at::set_num_threads(std::getenv("THREADS") ? std::atoi(std::getenv("THREADS")) : 2);
   if (args.size() == 2 && args[0] == "passes") {
     run_passes(args[1]);
-  } else if (args.size() == 4 && args[0] == "stage1") {
-    run_stage1(args[1], std::stoi(args[2]), type_of(args[3]));
+  } else if (args.size() >= 4 && args[0] == "stage1") {
+    run_stage1(args[1], std::stoi(args[2]), type_of(args[3]),
+               args.size() > 4 ? objectives_of(args[4]) : Stage1Objectives{});
+  } else if (args.size() == 3 && args[0] == "mask") {
+    run_mask(args[1], std::stoll(args[2]));
   } else if (args.size() == 3 && args[0] == "bert") {
     run_bert(args[1], args[2]);
   } else if (args.size() == 7 && args[0] == "bench") {

@@ -52,6 +52,8 @@ def make_case(folder, shape, *, steps=1):
         negative_images=torch.tensor([1, 3, 0, 5, 2, 1]),
         negative_texts=torch.tensor([2, 0, 1, 4, 5, 0]),
         decoder_token=torch.tensor(config.vocab_size - 1),
+        mask_token=torch.tensor(config.vocab_size - 2),
+        special=torch.tensor([0, 1, config.vocab_size - 2, config.vocab_size - 1]),
         queries=torch.zeros(config.num_query_tokens),
     )
     ours = dict(
@@ -156,7 +158,11 @@ def test_losses_and_gradients(probe, case):
     losses = forward(model, batch, mask)
     losses.total.backward()
     expected = torch.stack([losses.itc, losses.itm, losses.itg]).detach()
-    assert off(out["losses"][0], expected) <= 1e-4
+    assert off(out["losses"][0][:3], expected) <= 1e-4
+    assert_gradients(out, model)
+
+
+def assert_gradients(out, model):
     for name, value in model.named_parameters():
         gradient = torch.zeros_like(value) if value.grad is None else value.grad
         if gradient.abs().max() < 1e-7:
@@ -166,10 +172,66 @@ def test_losses_and_gradients(probe, case):
             assert off(out["grad." + name], gradient) <= 1e-4, name
 
 
+def words_as_drawn(out, batch, mask):
+    """The masked texts [B,T] and labels that the program drew."""
+    ids, labels = batch["ids"].clone(), torch.full_like(batch["ids"], -100)
+    ids[mask.bool()] = out["mlm_ids"]
+    packed = torch.full_like(out["mlm_ids"], -100)
+    packed[out["mlm_places"]] = out["mlm_targets"]
+    labels[mask.bool()] = packed
+    return ids, labels
+
+
+@pytest.mark.parametrize("objectives", ["mlm", "mrm", "itm", "itg", "itc,itm,itg,mlm,mrm"])
+def test_each_objective_alone_and_all_together(probe, case, objectives):
+    folder, model, batch, mask = case
+    probe("qformer", "stage1", folder, 1, "f32", objectives)
+    out = load_file(folder / "out.safetensors")
+    losses = forward(model, batch, mask)
+    expected = dict.fromkeys(("itc", "itm", "itg", "mlm", "mrm"), torch.zeros(()))
+    expected |= {name: getattr(losses, name) for name in ("itc", "itm", "itg") if name in objectives}
+    images = model.see(batch["features"])
+    if "mlm" in objectives:
+        ids, labels = words_as_drawn(out, batch, mask)
+        assert torch.equal(ids[labels == -100], batch["ids"][labels == -100])
+        expected["mlm"] = model.masked_words(images, ids, mask, labels)
+    if "mrm" in objectives:
+        hidden, queries = out["mrm_hidden"], model.config.num_query_tokens
+        assert hidden.shape == (len(LENGTHS), 4)  # 40 % of 9
+        assert all(len(set(row.tolist())) == 4 for row in hidden)
+        assert torch.equal(out["mrm_queries"], hidden * queries // 9)
+        expected["mrm"] = model.masked_regions(images, batch["ids"], mask, hidden)
+    sum(expected.values()).backward()
+    assert off(out["losses"][0], torch.stack(list(expected.values())).detach()) <= 1e-4
+    assert_gradients(out, model)
+
+
+def test_masking_is_berts(probe, tmp_path):
+    """Over many texts: the share, and what words become."""
+    torch.manual_seed(0)
+    rows, longest, special = 2000, 30, [0, 1, 209, 210]
+    folder, config = tmp_path, reference.BridgeConfig(vocab_size=211)
+    lengths = torch.randint(2, longest + 1, (rows,))
+    ids = torch.randint(2, 209, (rows, longest))
+    ids[:, 0] = 1
+    save_file(dict(ids=ids, lengths=lengths, special=torch.tensor(special), mask_token=torch.tensor(209)),
+              folder / "batch.safetensors")
+    probe("qformer", "mask", folder, config.vocab_size)
+    out = load_file(folder / "out.safetensors")
+    _, labels = words_as_drawn(out, dict(ids=ids), (torch.arange(longest)[None] < lengths[:, None]).long())
+    counts = (labels != -100).sum(1)
+    assert torch.equal(counts, (lengths * 0.15 + 0.5).floor().long().clamp(min=1))
+    assert torch.equal(ids[labels != -100], labels[labels != -100]) and (labels[:, 0] == -100).all()
+    given = out["mlm_ids"][out["mlm_places"]]
+    kept, masked = given == out["mlm_targets"], given == 209
+    assert abs(masked.float().mean() - 0.8) < 0.02 and abs(kept.float().mean() - 0.1) < 0.02
+    assert not torch.isin(given[~masked], torch.tensor(special)).any()
+
+
 def test_fifty_steps(probe, tmp_path):
     model, batch, mask = make_case(tmp_path, SHAPES["demo"])
     probe("qformer", "stage1", tmp_path, 50, "f32")
-    ours = load_file(tmp_path / "out.safetensors")["losses"]
+    ours = load_file(tmp_path / "out.safetensors")["losses"][:, :3]
     optimizer = torch.optim.AdamW(reference.parameter_groups(model, 0.05), lr=1e-4, betas=(0.9, 0.98))
     theirs = []
     for _ in range(50):

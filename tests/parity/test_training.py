@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import blip2_reference as reference  # noqa: E402
+from random_streams import Random, derive_seed  # noqa: E402
 
 RECORDS = [
     {"image": "0.png", "caption": "a red circle"},
@@ -37,7 +38,12 @@ warmup_steps = 0
 caption = "{caption}"
 question = "{question}"
 to_qformer = {to_qformer}
+[objectives]
+lm = {lm}
+cmlm = {cmlm}
+prefix_lm = {prefix_lm}
 """
+MASK_STREAM = 23  # of a step's randomness, in stage2_task.cpp
 
 
 def write_records(folder):
@@ -64,14 +70,14 @@ def reference_name(name):
     return name.replace("ln_vision.", "post_layernorm.").replace("qformer.embeddings.", "embeddings.")
 
 
-def reference_model(init):
+def reference_model(init, language):
     config = json.loads((init / "config.json").read_text())
     qformer = config["qformer_config"]
     keys = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
             "cross_attention_frequency", "encoder_hidden_size", "max_position_embeddings", "layer_norm_eps")
     model = reference.Stage2(
         reference.BridgeConfig(num_query_tokens=config["num_query_tokens"], **{key: qformer[key] for key in keys}),
-        language_model(init))
+        language)
     weights = load_file(init / "model-bridge.safetensors")
     state = {reference_name(name): value for name, value in weights.items()}
     model.post_layernorm.eps = 1e-5  # LAVIS's ln_vision
@@ -103,28 +109,30 @@ def batch_of(init, caption, question):
     return ids, mask, padded(labels, -100)[0], *padded([qformer(p).input_ids for p in prompts], 0)
 
 
-@pytest.mark.parametrize(
-    "caption, question, to_qformer",
-    [("a photo of", "Question: {} Short answer:", False), ("", "{}", True)],
-    ids=["queries read the picture", "queries read picture and prompt"],
-)
-def test_stage2_loss_and_gradients(probe, build, tmp_path, caption, question, to_qformer):
-    init = build / "tiny"
-    write_records(tmp_path)
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text(RECIPE.format(init=init, rows=len(RECORDS), caption=caption, question=question,
-                                    to_qformer=str(to_qformer).lower()))
-    probe("training", recipe, tmp_path / "out.safetensors")
-    ours = load_file(tmp_path / "out.safetensors")
+def hide_answers(init, ids, labels):
+    """Step 0 of conditional masked language modelling with seed 0: ids and labels of a batch."""
+    mask = AutoTokenizer.from_pretrained(init).unk_token_id
+    assert mask is not None
+    ids, hidden = ids.clone(), torch.full_like(labels, -100)
+    for i, row in enumerate(labels):
+        places = (row != -100).nonzero().flatten().tolist()
+        random = Random(derive_seed(0, MASK_STREAM, 0, i))
+        count = 1 + random.below(len(places))
+        random.shuffle(places)
+        hidden[i, places[:count]] = row[places[:count]]
+        ids[i, places[:count]] = mask
+    return ids, hidden
 
-    model = reference_model(init)
-    ids, mask, labels, read_ids, read_mask = batch_of(init, caption, question)
+
+def features_of(ours):
+    """The records' picture features [B,P,E] as the program has them."""
     order = list(dict.fromkeys(record["image"] for record in RECORDS))
-    features = ours["features"][[order.index(record["image"]) for record in RECORDS]]
-    read = (read_ids, read_mask) if to_qformer else (None, None)
-    loss = model(features, ids, mask, labels, *read)
-    loss.backward()
+    return ours["features"][[order.index(record["image"]) for record in RECORDS]]
 
+
+def assert_step(ours, loss, model):
+    """The program's loss and gradients of a step equal the reference's."""
+    loss.backward()
     assert abs(ours["loss"].item() - loss.item()) <= 1e-4 * loss.item()
     gradients = {name: value.grad for name, value in model.named_parameters()
                  if value.grad is not None and value.grad.abs().max() > 0}
@@ -137,3 +145,29 @@ def test_stage2_loss_and_gradients(probe, build, tmp_path, caption, question, to
         scale = largest if name.endswith("key.bias") else theirs.abs().max()
         off = (compared[name] - theirs).abs().max() / scale
         assert off <= 1e-4, f"{name}: {off:.2e}"
+
+
+@pytest.mark.parametrize(
+    "caption, question, to_qformer, lm, cmlm",
+    [("a photo of", "Question: {} Short answer:", False, 1, 0), ("", "{}", True, 1, 0),
+     ("a photo of", "{}", True, 0.5, 2)],
+    ids=["queries read the picture", "queries read picture and prompt", "answers are masked too"],
+)
+def test_stage2_loss_and_gradients(probe, build, tmp_path, caption, question, to_qformer, lm, cmlm):
+    init = build / "tiny"
+    write_records(tmp_path)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(RECIPE.format(init=init, rows=len(RECORDS), caption=caption, question=question,
+                                    to_qformer=str(to_qformer).lower(), lm=lm, cmlm=cmlm, prefix_lm=0))
+    probe("training", recipe, tmp_path / "out.safetensors")
+    ours = load_file(tmp_path / "out.safetensors")
+
+    model = reference_model(init, language_model(init))
+    ids, mask, labels, read_ids, read_mask = batch_of(init, caption, question)
+    features = features_of(ours)
+    read = (read_ids, read_mask) if to_qformer else (None, None)
+    loss = lm * model(features, ids, mask, labels, *read)
+    if cmlm:
+        hidden_ids, hidden_labels = hide_answers(init, ids, labels)
+        loss = loss + cmlm * model(features, hidden_ids, mask, hidden_labels, *read)
+    assert_step(ours, loss, model)

@@ -1,0 +1,136 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "blip2/base/error.h"
+#include "blip2/objectives/cmlm.h"
+#include "blip2/objectives/mlm.h"
+#include "blip2/objectives/mrm.h"
+#include "blip2/objectives/prefix_lm.h"
+
+namespace blip2 {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+at::Tensor ids(std::vector<std::int64_t> values) {
+  return at::tensor(values, at::kLong);
+}
+
+// [CLS] 1, [SEP] 2, [MASK] 3.
+WordMasking masking(double share = 0.15) {
+  return {.mask_token = 3, .vocabulary = 50, .special = {1, 2, 3}, .share = share};
+}
+
+TEST(MaskText, EveryTextLosesAWordAndNoSpecialOne) {
+  const TextRows text{ids({1, 7, 8, 2, 1, 9, 2, 1, 2}), {4, 3, 2}};
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    const MaskedText masked = mask_text(text, masking(), seed);
+    ASSERT_EQ(masked.places.numel(), 2);  // the last text has no word
+    const auto first = masked.places[0].item<std::int64_t>();
+    EXPECT_TRUE(first == 1 || first == 2);
+    EXPECT_EQ(masked.places[1].item<std::int64_t>(), 5);
+    EXPECT_TRUE(masked.targets.equal(text.ids.index_select(0, masked.places)));
+    EXPECT_EQ((masked.inputs.ids != text.ids).sum().item<std::int64_t>(),
+              (masked.inputs.ids.index_select(0, masked.places) != masked.targets)
+                  .sum()
+                  .item<std::int64_t>());
+  }
+}
+
+TEST(MaskText, TakesTheShareAndRepeatsItself) {
+  const TextRows text{at::arange(10, 40), {30}};
+  const MaskedText some = mask_text(text, masking(0.2), 1), same = mask_text(text, masking(0.2), 1);
+  EXPECT_EQ(some.places.numel(), 6);
+  EXPECT_TRUE(some.places.equal(same.places) && some.inputs.ids.equal(same.inputs.ids));
+  EXPECT_FALSE(some.places.equal(mask_text(text, masking(0.2), 2).places));
+  EXPECT_EQ(mask_text(text, masking(1), 1).places.numel(), 30);
+}
+
+TEST(MaskText, RefusesWhatCannotBe) {
+  const TextRows text{ids({7, 8}), {2}};
+  WordMasking none = masking();
+  none.mask_token = -1;
+  EXPECT_THAT([&] { mask_text(text, none, 0); },
+              ThrowsMessage<Error>(HasSubstr("[MASK] token of 0 to 49, got -1")));
+  EXPECT_THROW(mask_text(text, masking(0), 0), Error);
+  WordMasking small = masking();
+  small.vocabulary = 4;
+  small.special = {0, 1, 2, 3};
+  EXPECT_THROW(mask_text(text, small, 0), Error);
+}
+
+TEST(HideRegions, SpreadsThemOverTheQueries) {
+  const HiddenRegions regions = hide_regions(20, 9, 4, 0.4, 1);  // 3.6 of 9
+  EXPECT_EQ(regions.hidden.sizes(), at::IntArrayRef({20, 4}));
+  EXPECT_EQ(regions.visible.numel(), 20 * 5);
+  for (int i = 0; i < 20; ++i) {
+    const at::Tensor hidden = regions.hidden[i], queries = regions.queries[i];
+    EXPECT_TRUE(queries.equal(at::floor_divide(hidden * 4, 9)));
+    EXPECT_TRUE(queries.equal(ids({0, 1, 2, 3})));  // one each
+    const at::Tensor all =
+        std::get<0>(at::cat({hidden, regions.visible.narrow(0, i * 5, 5) - i * 9}).sort());
+    EXPECT_TRUE(all.equal(at::arange(9)));
+  }
+  EXPECT_TRUE(hide_regions(20, 9, 4, 0.4, 1).hidden.equal(regions.hidden));
+  EXPECT_FALSE(hide_regions(20, 9, 4, 0.4, 2).hidden.equal(regions.hidden));
+}
+
+TEST(HideRegions, OneAtLeastAndNeverAll) {
+  EXPECT_EQ(hide_regions(1, 5, 32, 0.01, 0).hidden.size(1), 1);
+  EXPECT_EQ(hide_regions(1, 5, 2, 0.99, 0).hidden.size(1), 4);
+  EXPECT_THAT([] { hide_regions(1, 1, 4, 0.5, 0); },
+              ThrowsMessage<Error>(HasSubstr("at least two positions")));
+  EXPECT_THROW(hide_regions(1, 5, 4, 1, 0), Error);
+}
+
+// One picture of two positions with values along the axes; the query of position 1 points at 0.6 to
+// the first, 0.8 to the second.
+TEST(RegionLoss, IsTheCosinesCrossEntropy) {
+  const at::Tensor keys_values =
+      at::tensor({9.0f, 9.0f, 2.0f, 0.0f, 9.0f, 9.0f, 0.0f, 5.0f}).view({2, 4});
+  const ImageKeysValues images{{keys_values, at::Tensor()}, 1, 2};
+  const HiddenRegions regions{ids({1}).view({1, 1}), ids({1}).view({1, 1}), ids({0})};
+  const at::Tensor queries = at::tensor({1.0f, 0.0f, 3.0f, 4.0f}).view({1, 2, 2});
+  const TokenLoss loss = region_loss(queries, images, regions);
+  EXPECT_NEAR(loss.loss.item<double>(), std::log1p(std::exp(-0.2 / 0.07)), 1e-5);
+  EXPECT_EQ(loss.targets, 1);
+  EXPECT_EQ(loss.accuracy, 1);
+  const ImageKeysValues seen = visible_part(images, regions);
+  EXPECT_EQ(seen.positions, 1);
+  EXPECT_TRUE(seen.layers[0].equal(keys_values.narrow(0, 0, 1)));
+  EXPECT_FALSE(seen.layers[1].defined());
+}
+
+TEST(SplitAnswer, KeepsOrderAndLeavesSomethingToSay) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const SpokenRow row = split_answer({{5}, {6, 7, 2}, {6, 7, 2}}, seed);
+    EXPECT_TRUE(row.read == std::vector<std::int64_t>({6, 7, 2}) ||
+                row.read == std::vector<std::int64_t>({7, 2}));
+    EXPECT_EQ(row.read, row.targets);
+    EXPECT_EQ(row.prompt.size() + row.read.size(), 4U);
+  }
+  EXPECT_THAT(split_answer({{5}, {2}, {2}}, 1).read, ElementsAre(2));
+}
+
+TEST(MaskAnswer, AsksForWhatItHides) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const SpokenRow row = mask_answer({{5}, {6, 7, 2}, {6, 7, 2}}, 0, seed);
+    int hidden = 0;
+    for (std::size_t t = 0; t < 3; ++t) {
+      const std::int64_t truth = std::vector<std::int64_t>{6, 7, 2}[t];
+      const bool masked = row.read[t] == 0;
+      hidden += masked;
+      EXPECT_EQ(row.targets[t], masked ? truth : kIgnoredLabel);
+      EXPECT_EQ(row.read[t], masked ? 0 : truth);
+    }
+    EXPECT_GE(hidden, 1);
+    EXPECT_THAT(row.prompt, ElementsAre(5));
+  }
+}
+
+}  // namespace
+}  // namespace blip2

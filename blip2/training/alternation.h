@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace blip2 {
+
+// Which of some objectives a step trains when they alternate: the place of a weight above 0, in
+// proportion to the weights and spread evenly over any stretch of steps. A function of the step
+// alone, so a resumed run goes on with it: steps go round a circle by the golden ratio, of which
+// each objective has its arc. One weight at least must be above 0.
+inline std::size_t scheduled(std::span<const double> weights, std::int64_t step) {
+  constexpr double kGolden = 0.61803398874989485;
+  double total = 0, whole = 0;
+  for (const double weight : weights) total += weight;
+  double left = std::modf(0.5 + static_cast<double>(step) * kGolden, &whole) * total;
+  std::size_t chosen = weights.size();
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] <= 0) continue;
+    chosen = i;
+    left -= weights[i];
+    if (left < 0) break;
+  }
+  return chosen;
+}
+
+// The weights of a step: those given, or with `alternate` 1 for the step's objective and 0 for the
+// others.
+template <typename Weights>
+Weights step_weights(const Weights& weights, bool alternate, std::int64_t step) {
+  if (!alternate) return weights;
+  Weights one{};
+  one[scheduled(weights, step)] = 1;
+  return one;
+}
+
+}  // namespace blip2

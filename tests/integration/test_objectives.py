@@ -1,0 +1,73 @@
+"""Each objective trains by a toy recipe: what it logs, and that its loss falls."""
+
+import json
+
+import numpy
+import pytest
+
+
+def logged(folder):
+    lines = [json.loads(line) for line in (folder / "log.jsonl").open()]
+    return [line for line in lines if "loss" in line]
+
+
+def falls(losses, share):
+    assert numpy.isfinite(losses).all()
+    return numpy.mean(losses[-4:]) < share * numpy.mean(losses[:4])
+
+
+def only(*names):
+    return [f"objectives.{name}={int(name in names)}" for name in ("itc", "itm", "itg", "mlm", "mrm")]
+
+
+FAST = ("dropout=0", "data.views=0", "optimizer.lr=5e-4", "checkpoint.every=1000")
+
+
+@pytest.mark.parametrize("name, share", [("mlm", 0.8), ("mrm", 0.98)])
+def test_stage1_by_one_objective(train, tmp_path, name, share):
+    train(1, tmp_path / "run", *only(name), "steps=40", *FAST)
+    lines = logged(tmp_path / "run")
+    assert all(line["loss"] == line[name] for line in lines)
+    assert not {"itc", "itm", "itg"} & set(lines[0])
+    assert falls([line["loss"] for line in lines], share)
+
+
+def test_stage1_by_all_with_weights(train, pictures, tmp_path):
+    weights = ("objectives.mlm=0.5", "objectives.mrm=0.25")
+    train(1, tmp_path / "run", *weights, "steps=12", f"data.validation={pictures / 'val.jsonl'}", *FAST)
+    lines = logged(tmp_path / "run")
+    for line in lines:
+        total = line["itc"] + line["itm"] + line["itg"] + 0.5 * line["mlm"] + 0.25 * line["mrm"]
+        assert line["loss"] == pytest.approx(total, rel=1e-5)
+    assert falls([line["loss"] for line in lines], 0.97)
+    validated = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open()][-1]
+    assert {"validation_mlm", "validation_mrm", "validation_itc"} <= set(validated)
+
+
+def test_stage1_alternates(train, tmp_path):
+    weights = ("objectives.itm=0", "objectives.itg=2", "objectives.mlm=1", "objectives.alternate=true")
+    train(1, tmp_path / "run", *weights, "steps=16", *FAST)
+    trained = []
+    for line in logged(tmp_path / "run"):
+        [name] = {"itc", "itm", "itg", "mlm", "mrm"} & set(line)
+        assert line["loss"] == line[name]
+        trained.append(name)
+    assert trained.count("itg") == 8 and trained.count("itc") == trained.count("mlm") == 4
+
+
+def test_stage2_by_masked_answers(train, pictures, tmp_path):
+    data = f'data.train=["{pictures}/my.jsonl", "{pictures}/vqa.jsonl"]'
+    train(2, tmp_path / "run", data, "objectives.lm=0", "objectives.cmlm=1", "steps=12",
+          "optimizer.lr=2e-3", *FAST[:2])
+    lines = logged(tmp_path / "run")
+    assert all(line["loss"] == line["cmlm"] for line in lines)
+    assert falls([line["loss"] for line in lines], 0.8)
+
+
+def test_objectives_that_do_not_fit_are_refused(train, tmp_path):
+    def error(stage, *settings):
+        return train(stage, tmp_path / "run", "steps=1", *settings, code=1).stderr
+
+    assert "prompt.to_qformer" in error(2, "objectives.cmlm=1", "prompt.to_qformer=false")
+    assert "encoder-decoder" in error(2, "objectives.prefix_lm=1")
+    assert "objectives" in error(1, *only())

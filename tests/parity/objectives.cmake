@@ -1,0 +1,1 @@
+blip2_probe(objectives TORCH DEPS objectives)
