@@ -17,6 +17,7 @@
 #include "blip2/evaluation/exact_match.h"
 #include "blip2/evaluation/html_report.h"
 #include "blip2/evaluation/vqa_accuracy.h"
+#include "blip2/io/tar_place.h"
 #include "blip2/model/prompts.h"
 
 namespace blip2 {
@@ -111,7 +112,7 @@ void write_report(const EvalOptions& options, const ordered_json& result,
   std::vector<ReportPicture> pictures;
   for (std::size_t i = 0; i < std::min(kShown, answers.size()); ++i) {
     const auto& right = right_answers(records[i], options);
-    ReportPicture picture{read_file(records[i].image), {}};
+    ReportPicture picture{read_source(records[i].image), {}};
     if (records[i].is_question()) picture.lines.push_back(records[i].question);
     picture.lines.push_back(answers[i]);
     picture.lines.push_back(equals_any(answers[i], right) ? "right" : "it is: " + right.front());
@@ -156,7 +157,9 @@ void add_eval(CLI::App& app) {
   verb->add_option("--task", options->task, "What to measure")
       ->required()
       ->check(CLI::IsMember({"caption", "vqa", "retrieval"}));
-  verb->add_option("--data", options->data, "JSONL data file")->required();
+  verb->add_option("--data", options->data,
+                   "Data file, list, folder or tar shards; see docs/data.md")
+      ->required();
   verb->add_option("--report", options->report, "HTML file to write: the result and some pictures");
   verb->add_option("--batch-size", options->batch_size, "Records at a time")
       ->check(CLI::Range(1, 4096))

@@ -24,7 +24,7 @@ Augmentation augmentation_of(const Recipe& recipe) {
 }
 
 void report_bad_records(const RecordFile& file) {
-  if (!file.bad.empty()) log_warning("{}", describe_bad_records(file));
+  if (const std::string bad = describe_bad_records(file); !bad.empty()) log_warning("{}", bad);
 }
 
 std::vector<RecordFile> read_files(const std::vector<std::string>& paths, double bad_share) {

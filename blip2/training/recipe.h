@@ -23,9 +23,9 @@ struct DataRecipe {
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
-    visit("train", self.train, "JSONL files of image-text records to train on");
-    visit("validation", self.validation, "JSONL files to validate on; none: no validation");
-    visit("weights", self.weights, "share of each train file in a batch; empty: by its size");
+    visit("train", self.train, "data to train on: files, lists, folders or shards");
+    visit("validation", self.validation, "data to validate on; none: no validation");
+    visit("weights", self.weights, "share of each train source in a batch; empty: by its size");
     visit("views", self.views, "augmented views of each picture; 0: the plain picture alone");
     visit("max_text_tokens", self.max_text_tokens, "longest text, in tokens; longer ones are cut");
     visit("bad_share", self.bad_share, "largest share of bad records before the run stops");
