@@ -11,6 +11,7 @@
 #include "apps/blip2/verbs.h"
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
+#include "blip2/base/log.h"
 #include "blip2/base/progress.h"
 #include "blip2/data/records.h"
 #include "blip2/evaluation/caption_metrics.h"
@@ -132,6 +133,7 @@ void print_result(const EvalOptions& options, const ordered_json& result) {
 
 void evaluate(const EvalOptions& options) {
   const auto file = read_records(options.data, RecordUse::train, {.share = 0});
+  if (!file.damage.empty()) log_warning("{}", describe_bad_records(file));
   ordered_json result;
   std::vector<std::string> answers;
   if (options.task == "retrieval") {

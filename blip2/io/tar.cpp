@@ -53,6 +53,17 @@ bool has_body(char type) {
   return std::string_view("123456").find(type) == std::string_view::npos;
 }
 
+// The name in pax records or in a GNU long name that is damaged somewhere; all of the text if it
+// cannot be told where the name is.
+std::string name_hint(std::string_view text) {
+  constexpr std::string_view kPath = " path=";
+  text = text.substr(0, std::min(text.find('\0'), kMaxName));
+  const std::size_t path = text.find(kPath);
+  if (path == text.npos) return std::string(text);
+  text.remove_prefix(path + kPath.size());
+  return std::string(text.substr(0, text.find('\n')));
+}
+
 bool is_pax_key(const std::string& key) {
   static constexpr std::string_view kKnown[] = {"atime", "charset",    "comment",  "ctime", "gid",
                                                 "gname", "hdrcharset", "linkpath", "mtime", "path",
@@ -152,7 +163,8 @@ void TarReader::read_extension(const TarHeader& header, std::uint64_t body) {
   }
   at_ = body + padded(size);
   if (header.type == 'g' || header.type == 'K') return;  // of all members; a link's target
-  std::string text = file_.read(body, size);
+  const std::string text = file_.read(body, size);
+  extension_.hint = name_hint(text);
   if (header.type == 'x') return apply_pax(text);
   const std::size_t end = text.find('\0');
   extension_.broken = extension_.broken || end == std::string::npos || end == 0 ||
@@ -195,14 +207,10 @@ void TarReader::add_member(const TarHeader& header, std::uint64_t body) {
                            (header.is_file() && entry.name.ends_with('/'));
   if (!entry.what.empty()) entry.kind = TarEntry::Kind::refused;
   if (extension_.broken) {
-    entry = {TarEntry::Kind::damage,
-             "",
-             entry.header,
-             entry.offset,
-             entry.size,
-             true,
-             "the header that names a member is damaged",
-             {""}};
+    entry.kind = TarEntry::Kind::damage;
+    entry.what = "the header that names a member is damaged";
+    entry.name.clear();
+    entry.lost = {extension_.hint.empty() ? header.name : extension_.hint};
   }
   if (body > file_.size() || entry.size > file_.size() - body) return add_overlong(entry);
   at_ = body + padded(entry.size);
@@ -251,7 +259,7 @@ void TarReader::recover() {
   TarEntry damage{TarEntry::Kind::damage, "", gap_from_, gap_from_, end - gap_from_, true, "", {}};
   damage.what = fmt::format("bytes {} to {} hold no readable header", gap_from_, end);
   collect_remains(at_, end, damage);
-  if (!next && damage.lost.empty()) damage.lost.push_back("");
+  if (!next && damage.lost.empty()) damage.lost.push_back(extension_.hint);
   ready_.push_back(std::move(damage));
   at_ = gap_from_ = end;
 }
@@ -268,6 +276,10 @@ void TarReader::collect_remains(std::uint64_t from, std::uint64_t to, TarEntry& 
     if (!expected && !has_tar_magic(block)) continue;
     const TarHeaderRemains remains = read_remains(block);
     extension_.broken = remains.is_extension;
+    if (remains.is_extension) {
+      const auto body = file_.peek(block_at + kTarBlock, kTarBlock, kScanWindow);
+      extension_.hint = name_hint({reinterpret_cast<const char*>(body.data()), body.size()});
+    }
     if (remains.is_extension || (expected && named)) continue;
     const bool legible = (partial || has_tar_magic(block)) && is_utf8(remains.name);
     damage.lost.push_back(legible ? remains.name : "");

@@ -27,7 +27,8 @@ struct TarEntry {
   std::uint64_t size = 0;    // of the body or of the damage
   bool checked_name = true;  // false: the name is not covered by a checksum (pax, GNU long name)
   std::string what;          // what is wrong
-  std::vector<std::string> lost;  // of damage: names of the headers in it, "" where illegible
+  // Of damage: names of the headers in it, "" where illegible, pax records where they are damaged.
+  std::vector<std::string> lost;
 };
 
 // Goes through a tar archive (V7, ustar, pax, GNU) without extracting anything, and tells where its
@@ -53,7 +54,8 @@ class TarReader {
     std::optional<std::string> name;
     std::optional<std::uint64_t> size;
     std::string refusal;  // why the member that follows cannot be read
-    bool broken = false;  // damaged: the name of the member that follows is unknown
+    bool broken = false;  // damaged: the name of the member that follows is unknown,
+    std::string hint;     // or what can be read of it
     int headers = 0;
   };
 
@@ -61,7 +63,7 @@ class TarReader {
   void pass_blank();
   void accept(const TarHeader& header);
   void read_extension(const TarHeader& header, std::uint64_t body);
-  void apply_pax(const std::string& records);
+  void apply_pax(const std::string& text);
   void add_member(const TarHeader& header, std::uint64_t body);
   void add_overlong(TarEntry entry);
   void recover();

@@ -10,13 +10,26 @@
 namespace blip2 {
 namespace {
 
-bool differ_in_one_bit(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
+// In how many bits two texts of one length differ.
+int bits_between(std::string_view a, std::string_view b) {
   int bits = 0;
-  for (std::size_t i = 0; i < a.size() && bits < 2; ++i) {
+  for (std::size_t i = 0; i < a.size(); ++i) {
     bits += std::popcount(static_cast<std::uint8_t>(a[i] ^ b[i]));
   }
-  return bits == 1;
+  return bits;
+}
+
+// Whether a header that was lost belongs to the sample `key`, as far as its name can be read.
+enum class Kinship { none, near, same };
+
+Kinship kinship(std::string_view name, const std::string& key) {
+  const std::string start = key + ".";
+  if (key.empty()) return Kinship::none;
+  const bool is_raw = name.find('\n') != name.npos;  // pax records in which something is damaged
+  if (is_raw) return name.find(start) != name.npos ? Kinship::same : Kinship::none;
+  if (name.size() < start.size()) return Kinship::none;
+  const int bits = bits_between(start, name.substr(0, start.size()));
+  return bits == 0 ? Kinship::same : bits == 1 ? Kinship::near : Kinship::none;
 }
 
 bool is_relevant(std::string_view extension) {
@@ -29,35 +42,45 @@ struct Neighbour {
   bool is_broken = false;  // lacks a member that the gap may have held
 };
 
-// How many samples vanished with all their headers. What the names say comes first; a single
-// header without its fellows is taken for the missing member of a broken neighbour.
-std::size_t count_vanished(const std::vector<std::string>& keys, Neighbour before,
+// How many samples vanished with all their headers, of which `names` are left. What the names say
+// comes first; a single header without its fellows is taken for the missing member of a broken
+// neighbour.
+std::size_t count_vanished(const std::vector<std::string>& names, Neighbour before,
                            Neighbour after) {
-  std::vector<std::pair<std::string, int>> runs;
-  for (const std::string& key : keys) {
-    if (!key.empty() && key == before.key) {
+  struct Run {
+    std::string name, key;
+    int headers;
+  };
+  std::vector<Run> runs;
+  for (const std::string& name : names) {
+    const std::string key = split_member_name(name).first;
+    if (kinship(name, before.key) == Kinship::same) {
       before.is_broken = false;
-    } else if (!key.empty() && key == after.key) {
+    } else if (kinship(name, after.key) == Kinship::same) {
       after.is_broken = false;
-    } else if (!runs.empty() && !key.empty() && runs.back().first == key) {
-      ++runs.back().second;
+    } else if (!runs.empty() && !key.empty() && runs.back().key == key) {
+      ++runs.back().headers;
     } else {
-      runs.emplace_back(key, 1);
+      runs.push_back({name, key, 1});
     }
   }
-  if (before.is_broken && !runs.empty() && runs.front().second == 1) runs.erase(runs.begin());
-  if (after.is_broken && !runs.empty() && runs.back().second == 1) runs.pop_back();
+  if (before.is_broken && !runs.empty() && runs.front().headers == 1) runs.erase(runs.begin());
+  if (after.is_broken && !runs.empty() && runs.back().headers == 1) runs.pop_back();
   std::size_t samples = 0;
   bool half = false;  // a single header that the next single one may complete
-  for (const auto& [key, headers] : runs) {
-    const bool extra =
-        headers == 1 && (differ_in_one_bit(key, before.key) || differ_in_one_bit(key, after.key));
+  for (const auto& [name, key, headers] : runs) {
+    const bool extra = headers == 1 && (kinship(name, before.key) == Kinship::near ||
+                                        kinship(name, after.key) == Kinship::near);
     if (extra) continue;
     const bool completes = headers == 1 && half;
     samples += completes ? 0 : 1;
     half = headers == 1 && !completes;
   }
   return samples;
+}
+
+unsigned parts_of(const TarSample& sample) {
+  return (sample.picture ? 1u : 0u) | (sample.text ? 2u : 0u) | (sample.json ? 4u : 0u);
 }
 
 }  // namespace
@@ -90,6 +113,7 @@ std::optional<TarSample> TarSampleReader::next() {
     close();
     start_group("", 0);  // none: what was lost lies before the end
     report_gap("", false);
+    if (held_) ready_.push_back(std::move(*held_));
     done_ = true;
   }
   if (ready_.empty()) return {};
@@ -117,7 +141,8 @@ void TarSampleReader::note_damage(const TarEntry& damage) {
     after_.what = damage.what;
   }
   for (const std::string& name : damage.lost) {
-    after_.keys.push_back(split_member_name(name).first);
+    const std::string extension = split_member_name(name).second;
+    if (extension.empty() || is_relevant(extension)) after_.names.push_back(name);
   }
 }
 
@@ -129,7 +154,7 @@ void TarSampleReader::start_group(const std::string& key, std::uint64_t at) {
   if (before_.what.empty()) {
     before_ = std::move(after_);
   } else {
-    before_.keys.insert(before_.keys.end(), after_.keys.begin(), after_.keys.end());
+    before_.names.insert(before_.names.end(), after_.names.begin(), after_.names.end());
   }
   after_ = {};
 }
@@ -170,24 +195,35 @@ std::string TarSampleReader::fault_of(const Group& group) const {
   return fault;
 }
 
-// Whether the group is the rest of the broken one before it, under a name with a flipped bit.
-bool TarSampleReader::is_other_half() const {
-  const bool possible = last_is_broken_ && before_.what.empty() &&
-                        !(last_has_checked_names_ && group_->checked_names);
-  return possible && (group_->key == last_key_ || differ_in_one_bit(group_->key, last_key_));
+// Whether the group and the one before it may be one, in which a bit of an unchecked name flipped:
+// neither has a member like the other's.
+bool TarSampleReader::is_beside_last() const {
+  const bool possible = before_.what.empty() && !last_key_.empty() &&
+                        !(last_has_checked_names_ && group_->checked_names) &&
+                        (last_parts_ & parts_of(*group_)) == 0;
+  return possible && group_->key.size() == last_key_.size() &&
+         bits_between(group_->key, last_key_) <= 1;
+}
+
+void TarSampleReader::hold(TarSample sample) {
+  if (held_) ready_.push_back(std::move(*held_));
+  held_ = std::move(sample);
 }
 
 void TarSampleReader::close() {
   if (!group_) return;
   group_->fault = fault_of(*group_);
   const bool broken = !group_->fault.empty();
-  if (group_->relevant && !(broken && is_other_half())) {
-    report_gap(group_->key, broken);
-    last_key_ = group_->key;
-    last_is_broken_ = broken;
-    last_has_checked_names_ = group_->checked_names;
-    ready_.push_back(std::move(*group_));
-  }
+  const bool beside = group_->relevant && is_beside_last();
+  if (beside && broken) last_parts_ |= parts_of(*group_);  // counted already
+  if (!group_->relevant || (beside && broken)) return group_.reset();
+  if (beside && last_is_broken_) held_.reset();  // this is the rest of it, and whole
+  report_gap(group_->key, broken);
+  last_key_ = group_->key;
+  last_is_broken_ = broken;
+  last_has_checked_names_ = group_->checked_names;
+  last_parts_ = parts_of(*group_);
+  hold(std::move(*group_));
   group_.reset();
 }
 
@@ -195,13 +231,13 @@ void TarSampleReader::close() {
 void TarSampleReader::report_gap(const std::string& key, bool is_broken) {
   const Gap gap = std::exchange(before_, {});
   const std::size_t vanished =
-      count_vanished(gap.keys, {last_key_, last_is_broken_}, {key, is_broken});
+      count_vanished(gap.names, {last_key_, last_is_broken_}, {key, is_broken});
   for (std::size_t i = 0; i < vanished; ++i) {
     TarSample lost;
-    lost.key = i < gap.keys.size() ? printable(gap.keys[i]) : "";
+    lost.key = i < gap.names.size() ? printable(split_member_name(gap.names[i]).first) : "";
     lost.at = gap.at;
     lost.fault = gap.what;
-    ready_.push_back(std::move(lost));
+    hold(std::move(lost));
   }
 }
 

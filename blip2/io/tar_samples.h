@@ -50,7 +50,7 @@ class TarSampleReader {
   };
   // Headers lost between two groups.
   struct Gap {
-    std::vector<std::string> keys;
+    std::vector<std::string> names;
     std::uint64_t at = 0;
     std::string what;
   };
@@ -61,15 +61,19 @@ class TarSampleReader {
   void add(TarEntry entry, const std::string& extension);
   void close();
   void report_gap(const std::string& key, bool is_broken);
-  bool is_other_half() const;
+  bool is_beside_last() const;
+  void hold(TarSample sample);
   std::string fault_of(const Group& group) const;
 
   TarReader reader_;
   bool needs_text_, done_ = false;
   std::optional<Group> group_;
-  Gap before_, after_;    // the group
-  std::string last_key_;  // of the group before it
+  Gap before_, after_;  // the group
+  // The group before it: given when the next one shows that it is no part of that.
+  std::optional<TarSample> held_;
+  std::string last_key_;
   bool last_is_broken_ = false, last_has_checked_names_ = true;
+  unsigned last_parts_ = 0;
   std::deque<TarSample> ready_;
 };
 

@@ -93,6 +93,8 @@ void validate_data(const Recipe& recipe, const std::string& where) {
   require_range(data.bad_share, 0, 1, where, "data.bad_share");
   require(data.feature_type == "bf16" || data.feature_type == "f32", where, "data.feature_type",
           "bf16 or f32", data.feature_type);
+  require(data.features == "cached" || data.features == "live", where, "data.features",
+          "cached or live", data.features);
 }
 
 void validate_optimizer(const Recipe& recipe, const std::string& where) {

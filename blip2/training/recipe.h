@@ -19,7 +19,7 @@ struct DataRecipe {
   std::int64_t max_text_tokens = 32;
   double bad_share = 0.01;
   std::string cache;
-  std::string feature_type = "bf16";
+  std::string feature_type = "bf16", features = "cached";
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -31,6 +31,8 @@ struct DataRecipe {
     visit("bad_share", self.bad_share, "largest share of bad records before the run stops");
     visit("cache", self.cache, "folder of the feature cache; empty: beside the output folder");
     visit("feature_type", self.feature_type, "number type of cached features: bf16 or f32");
+    visit("features", self.features,
+          "cached: encode each view once; live: read and encode training pictures at each step");
   }
 };
 

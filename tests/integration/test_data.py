@@ -225,3 +225,22 @@ def test_a_damaged_shard_does_not_stop_a_run(train, shards, tmp_path):
     assert "1 of 12 records are bad: bad.tar: 0003 (byte" in done.stderr
     done = train(1, tmp_path / "strict", source, "steps=2", "data.bad_share=0", code=1)
     assert "bad.tar: 0003" in done.stderr
+
+
+def test_live_pictures_need_no_cache(train, pictures, shards, tmp_path):
+    """Without a cache: the same run twice and after an interruption, bad pictures replaced."""
+    body = (shards / "my-0.tar").read_bytes()
+    with tarfile.open(shards / "my-0.tar") as archive:
+        info = archive.getmember("0005.png")
+    (tmp_path / "bad.tar").write_bytes(
+        body[:info.offset_data] + b"no picture" + body[info.offset_data + 10:])
+    settings = [f'data.train=["{tmp_path}/bad.tar", "{shards}/my-1.tar"]', "data.features=live",
+                "data.bad_share=0.1", "checkpoint.every=3", f"data.cache={tmp_path / 'cache'}"]
+    done = train(1, tmp_path / "whole", *settings, "steps=6")
+    assert "0005.png" in done.stderr and "another record takes its place" in done.stderr
+    train(1, tmp_path / "again", *settings, "steps=6")
+    assert log_of(tmp_path / "whole") == log_of(tmp_path / "again")
+    assert not list((tmp_path / "cache").glob("*/rows.bin")) or not any(
+        path.stat().st_size for path in (tmp_path / "cache").glob("*/rows.bin"))
+    done = train(1, tmp_path / "strict", *settings, "steps=6", "data.bad_share=0", code=1)
+    assert "0005.png" in done.stderr
