@@ -11,12 +11,14 @@
 #include "apps/blip2/verbs.h"
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
+#include "blip2/base/log.h"
 #include "blip2/base/progress.h"
 #include "blip2/data/records.h"
 #include "blip2/evaluation/caption_metrics.h"
 #include "blip2/evaluation/exact_match.h"
 #include "blip2/evaluation/html_report.h"
 #include "blip2/evaluation/vqa_accuracy.h"
+#include "blip2/io/tar_place.h"
 #include "blip2/model/prompts.h"
 
 namespace blip2 {
@@ -111,7 +113,7 @@ void write_report(const EvalOptions& options, const ordered_json& result,
   std::vector<ReportPicture> pictures;
   for (std::size_t i = 0; i < std::min(kShown, answers.size()); ++i) {
     const auto& right = right_answers(records[i], options);
-    ReportPicture picture{read_file(records[i].image), {}};
+    ReportPicture picture{read_source(records[i].image), {}};
     if (records[i].is_question()) picture.lines.push_back(records[i].question);
     picture.lines.push_back(answers[i]);
     picture.lines.push_back(equals_any(answers[i], right) ? "right" : "it is: " + right.front());
@@ -131,6 +133,7 @@ void print_result(const EvalOptions& options, const ordered_json& result) {
 
 void evaluate(const EvalOptions& options) {
   const auto file = read_records(options.data, RecordUse::train, {.share = 0});
+  if (!file.damage.empty()) log_warning("{}", describe_bad_records(file));
   ordered_json result;
   std::vector<std::string> answers;
   if (options.task == "retrieval") {
@@ -156,7 +159,9 @@ void add_eval(CLI::App& app) {
   verb->add_option("--task", options->task, "What to measure")
       ->required()
       ->check(CLI::IsMember({"caption", "vqa", "retrieval"}));
-  verb->add_option("--data", options->data, "JSONL data file")->required();
+  verb->add_option("--data", options->data,
+                   "Data file, list, folder or tar shards; see docs/data.md")
+      ->required();
   verb->add_option("--report", options->report, "HTML file to write: the result and some pictures");
   verb->add_option("--batch-size", options->batch_size, "Records at a time")
       ->check(CLI::Range(1, 4096))

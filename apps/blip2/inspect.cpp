@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/blip2/inspect_data.h"
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/base/error.h"
@@ -21,7 +22,7 @@ using nlohmann::ordered_json;
 
 struct InspectOptions {
   std::string path;
-  bool json = false;
+  bool json = false, records = false;
 };
 
 ordered_json metadata_of(const TensorFile& file) {
@@ -85,13 +86,18 @@ void print_plainly(const ordered_json& found) {
 }  // namespace
 
 void add_inspect(CLI::App& app) {
-  auto* verb = app.add_subcommand("inspect", "Show the tensors and the config of a file or model");
+  auto* verb = app.add_subcommand("inspect", "Show what a file, a model or a data set holds");
   auto options = std::make_shared<InspectOptions>();
   verb->add_option("PATH", options->path,
-                   "A model directory, or a safetensors, GGUF, .pth, .bin or JSON file")
+                   "A model directory, a safetensors, GGUF, .pth, .bin or JSON file, or data: a "
+                   "data file, a list, a folder of pictures or tar shards")
       ->required();
+  verb->add_flag("--records", options->records, "Of data: print every record as a JSON line");
   add_json_flag(*verb, options->json);
   verb->callback([options] {
+    if (options->records || is_data(options->path)) {
+      return inspect_data(options->path, {options->records, options->json});
+    }
     const ordered_json found = describe_path(options->path);
     if (options->json) {
       print_json(found);

@@ -16,6 +16,7 @@
 #include "blip2/base/log.h"
 #include "blip2/base/parallel.h"
 #include "blip2/base/progress.h"
+#include "blip2/io/tar_place.h"
 #include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
@@ -47,7 +48,7 @@ void noting_failure(std::string& failure, const Read& read) {
 }
 
 std::string read_picture(const std::string& path) {
-  return read_file(path, kMaxFileBytes);
+  return read_source(path, kMaxFileBytes);
 }
 
 ContentHash hash_of(const std::string& bytes) {

@@ -8,27 +8,29 @@
 
 namespace blip2 {
 
-// One line of a data file: a picture with captions, or with a question and its answers.
+// A picture with captions, or with a question and its answers.
 struct Record {
-  std::string image;                  // absolute path
+  std::string image;                  // absolute path, or a place in a tar shard (TarPlace)
   std::vector<std::string> captions;  // empty for a question
   std::string question;               // empty for captions
   std::vector<std::string> answers;   // may be empty where RecordUse::ask allows it
-  std::string image_id;               // the line's "image_id", otherwise the path
-  std::size_t line = 0;               // from 1
+  std::string image_id;               // as the data say it, otherwise as `image`
+  std::size_t line = 0;               // of the file, entry of the list, or sample; from 1
 
   bool is_question() const { return !question.empty(); }
 };
 
 struct BadRecord {
   std::size_t line;
-  std::string what;  // expected and got, without the place
+  std::string what;        // expected and got, without the place
+  std::string where = {};  // file and place; empty: the data file's line
 };
 
 struct RecordFile {
   std::filesystem::path path;
   std::vector<Record> records;
   std::vector<BadRecord> bad;
+  std::vector<std::string> damage = {};  // to whole files: "shard-3.tar is cut off at byte …"
 };
 
 // What a record must have besides its picture.
@@ -44,20 +46,20 @@ struct BadRecordPolicy {
   std::size_t listed = 5;  // so many are named in a message
 };
 
-// Reads a JSONL data file: {"image": "a.png", "caption": "…" or […]} or {"image", "question",
-// "answer" or "answers"}, optional "image_id" (text or number); image paths are relative to the
-// file's folder; other keys are ignored, as are blank lines. A line that is not such an object,
-// lacks a field, or names a picture that is not there is listed in `bad`. Throws Error if the file
-// cannot be read, has no good record, or more bad ones than the policy bears.
-RecordFile read_records(const std::filesystem::path& path, RecordUse use = RecordUse::train,
+// Reads the records of a data source, "[kind:]path[?option=value&…]": see data_source.h for the
+// kinds and docs/data.md for what each reads. A record that is malformed, lacks a field, or names a
+// picture that is not there is listed in `bad`. Throws Error if a file cannot be read, there is no
+// good record, or more bad ones than the policy bears.
+RecordFile read_records(const std::string& source, RecordUse use = RecordUse::train,
                         const BadRecordPolicy& policy = {});
 
-// Takes the records of pictures that turned out to be unreadable (path -> what is wrong) into `bad`
-// and applies the policy again.
+// Takes the records of pictures that turned out to be unreadable (image -> what is wrong) into
+// `bad` and applies the policy again.
 void drop_pictures(RecordFile& file, const std::map<std::string, std::string>& unreadable,
                    const BadRecordPolicy& policy = {});
 
-// "3 of 200 records are bad: data.jsonl:7: …; data.jsonl:9: …", empty if none is.
+// "3 of 200 records are bad: data.jsonl:7: …; data.jsonl:9: …" and what is damaged; empty if
+// nothing is.
 std::string describe_bad_records(const RecordFile& file, std::size_t listed = 5);
 
 }  // namespace blip2

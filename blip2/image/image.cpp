@@ -6,9 +6,9 @@
 #include <string_view>
 
 #include "blip2/base/error.h"
-#include "blip2/base/file.h"
 #include "blip2/image/codecs.h"
 #include "blip2/image/orientation.h"
+#include "blip2/io/tar_place.h"
 
 namespace blip2 {
 namespace {
@@ -68,7 +68,7 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& where,
 }
 
 Image load_image(const std::filesystem::path& path, const ImageLimits& limits) {
-  const std::string file = read_file(path, limits.max_bytes);
+  const std::string file = read_source(path.string(), limits.max_bytes);
   return decode_image(std::as_bytes(std::span(file)), path.string(), limits);
 }
 

@@ -33,7 +33,7 @@ struct ImageLimits {
 Image decode_image(std::span<const std::byte> bytes, const std::string& where,
                    const ImageLimits& limits = {});
 
-// decode_image of a file's content.
+// decode_image of a file's content, or of a member of a tar shard (TarPlace, in text form).
 Image load_image(const std::filesystem::path& path, const ImageLimits& limits = {});
 
 // A PNG file of the picture (8-bit RGB). Throws Error if the picture is empty.

@@ -24,7 +24,7 @@ Augmentation augmentation_of(const Recipe& recipe) {
 }
 
 void report_bad_records(const RecordFile& file) {
-  if (!file.bad.empty()) log_warning("{}", describe_bad_records(file));
+  if (const std::string bad = describe_bad_records(file); !bad.empty()) log_warning("{}", bad);
 }
 
 std::vector<RecordFile> read_files(const std::vector<std::string>& paths, double bad_share) {
@@ -48,6 +48,7 @@ std::vector<std::string> pictures_of_files(const std::vector<RecordFile>& files)
 
 at::Tensor Dataset::gather(std::span<const std::int64_t> places, std::uint64_t seed,
                            std::optional<std::int64_t> step) const {
+  if (live) return live->gather(places, step.value_or(-1));
   const auto count = static_cast<std::int64_t>(places.size());
   const bool augmented = step && features.views > 1;
   // View 0 is the plain picture; training draws among the augmented ones and it.
@@ -96,6 +97,29 @@ Dataset load_dataset(const std::vector<std::string>& paths, const std::vector<do
   dataset.pictures = pictures_of(dataset.records);
   dataset.features = all.select(wanted, dataset.pictures);
   dataset.cache = std::move(cache);
+  return dataset;
+}
+
+Dataset load_live_dataset(const Recipe& recipe, Encoder encoder,
+                          const Preprocessing& preprocessing) {
+  Dataset dataset;
+  const DataRecipe& data = recipe.data;
+  const auto files = read_files(data.train, data.bad_share);
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const auto& records = files[i].records;
+    dataset.sources.push_back({std::ssize(records), data.weights.empty() ? 0.0 : data.weights[i]});
+    dataset.records.insert(dataset.records.end(), records.begin(), records.end());
+  }
+  dataset.pictures = pictures_of(dataset.records);
+  LiveFeatureOptions options;
+  options.loader.preprocessing = preprocessing;
+  if (data.views > 0) options.loader.augmentation = augmentation_of(recipe);
+  options.loader.seed = static_cast<std::uint64_t>(recipe.seed);
+  options.loader.threads = static_cast<std::size_t>(at::get_num_threads());
+  options.bad_share = data.bad_share;
+  options.storage = storage_type(recipe);
+  dataset.live = std::make_shared<LiveFeatures>(dataset.records, dataset.pictures,
+                                                std::move(encoder), options);
   return dataset;
 }
 

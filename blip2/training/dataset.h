@@ -12,6 +12,7 @@
 #include "blip2/data/feature_cache.h"
 #include "blip2/data/records.h"
 #include "blip2/data/sampler.h"
+#include "blip2/training/live_features.h"
 #include "blip2/training/recipe.h"
 #include "blip2/vision/efficientnet_lite.h"
 
@@ -24,6 +25,7 @@ struct Dataset {
   std::vector<std::string> pictures;  // the different ones, as pictures_of(records) lists them
   FeatureTable features;
   std::shared_ptr<FeatureCache> cache;
+  std::shared_ptr<LiveFeatures> live;  // instead of cached features
 
   bool empty() const { return records.empty(); }
   // The features [B, P, D] of places in `pictures`, in their storage type: of the plain view
@@ -42,5 +44,9 @@ std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe,
 Dataset load_dataset(const std::vector<std::string>& files, const std::vector<double>& weights,
                      std::int64_t views, const Recipe& recipe, const EfficientNetLite& encoder,
                      std::shared_ptr<FeatureCache> cache);
+
+// Reads data files for training whose pictures are read at each step and not cached.
+Dataset load_live_dataset(const Recipe& recipe, Encoder encoder,
+                          const Preprocessing& preprocessing);
 
 }  // namespace blip2

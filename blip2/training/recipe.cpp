@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "blip2/base/error.h"
+#include "blip2/data/data_source.h"
 #include "blip2/io/toml.h"
 
 namespace blip2 {
@@ -41,22 +42,27 @@ void resolve(std::string& path, const std::filesystem::path& folder) {
 
 // Makes the paths of a recipe that is still JSON absolute to `folder`.
 void resolve_paths(nlohmann::json& recipe, const std::filesystem::path& folder) {
-  const auto each = [&](nlohmann::json& value) {
+  const auto each = [&](nlohmann::json& value, bool is_data) {
     if (!value.is_string()) return;
     std::string path = value.get<std::string>();
-    resolve(path, folder);
+    if (is_data) {
+      path = resolve_data_source(path, folder);
+    } else {
+      resolve(path, folder);
+    }
     value = path;
   };
   if (!recipe.is_object()) return;
-  if (recipe.contains("init")) each(recipe["init"]);
+  if (recipe.contains("init")) each(recipe["init"], false);
   if (!recipe.contains("data") || !recipe["data"].is_object()) return;
   for (const char* key : {"train", "validation", "cache"}) {
     if (!recipe["data"].contains(key)) continue;
     nlohmann::json& value = recipe["data"][key];
+    const bool is_data = key != std::string_view("cache");
     if (value.is_array()) {
-      for (auto& item : value) each(item);
+      for (auto& item : value) each(item, is_data);
     } else {
-      each(value);
+      each(value, is_data);
     }
   }
 }
@@ -77,7 +83,7 @@ void require_range(T value, double low, double high, const std::string& where, c
 
 void validate_data(const Recipe& recipe, const std::string& where) {
   const DataRecipe& data = recipe.data;
-  require(!data.train.empty(), where, "data.train", "at least one JSONL file", "none");
+  require(!data.train.empty(), where, "data.train", "at least one data file", "none");
   require(data.weights.empty() || data.weights.size() == data.train.size(), where, "data.weights",
           fmt::format("one weight for each of the {} train files", data.train.size()),
           fmt::format("{}", data.weights.size()));
@@ -87,6 +93,8 @@ void validate_data(const Recipe& recipe, const std::string& where) {
   require_range(data.bad_share, 0, 1, where, "data.bad_share");
   require(data.feature_type == "bf16" || data.feature_type == "f32", where, "data.feature_type",
           "bf16 or f32", data.feature_type);
+  require(data.features == "cached" || data.features == "live", where, "data.features",
+          "cached or live", data.features);
 }
 
 void validate_optimizer(const Recipe& recipe, const std::string& where) {

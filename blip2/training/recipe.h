@@ -19,18 +19,20 @@ struct DataRecipe {
   std::int64_t max_text_tokens = 32;
   double bad_share = 0.01;
   std::string cache;
-  std::string feature_type = "bf16";
+  std::string feature_type = "bf16", features = "cached";
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
-    visit("train", self.train, "JSONL files of image-text records to train on");
-    visit("validation", self.validation, "JSONL files to validate on; none: no validation");
-    visit("weights", self.weights, "share of each train file in a batch; empty: by its size");
+    visit("train", self.train, "data to train on: files, lists, folders or shards");
+    visit("validation", self.validation, "data to validate on; none: no validation");
+    visit("weights", self.weights, "share of each train source in a batch; empty: by its size");
     visit("views", self.views, "augmented views of each picture; 0: the plain picture alone");
     visit("max_text_tokens", self.max_text_tokens, "longest text, in tokens; longer ones are cut");
     visit("bad_share", self.bad_share, "largest share of bad records before the run stops");
     visit("cache", self.cache, "folder of the feature cache; empty: beside the output folder");
     visit("feature_type", self.feature_type, "number type of cached features: bf16 or f32");
+    visit("features", self.features,
+          "cached: encode each view once; live: read and encode training pictures at each step");
   }
 };
 

@@ -56,7 +56,12 @@ Datasets load_datasets(const Recipe& recipe, const TensorFile& weights, const Bl
   const auto cache = open_feature_cache(recipe, *encoder, preprocessing);
   const DataRecipe& data = recipe.data;
   Datasets sets;
-  sets.train = load_dataset(data.train, data.weights, 1 + data.views, recipe, *encoder, cache);
+  if (data.features == "live") {
+    const auto encode = [encoder](const at::Tensor& pixels) { return encoder->forward(pixels); };
+    sets.train = load_live_dataset(recipe, encode, preprocessing);
+  } else {
+    sets.train = load_dataset(data.train, data.weights, 1 + data.views, recipe, *encoder, cache);
+  }
   if (!data.validation.empty()) {
     sets.validation = load_dataset(data.validation, {}, 1, recipe, *encoder, cache);
   }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <deque>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -131,8 +132,21 @@ class Trainer {
     copy_named_tensors(*file, optimizer_.parameters());
   }
 
+  // The step's items. Pictures that are not cached are read ahead, in the sampler's order.
+  std::vector<std::int64_t> next_items(std::int64_t step) {
+    const auto& live = session_.task->data().live;
+    if (!live) return sampler_.batch(step);
+    for (auto s = step + std::ssize(upcoming_); s <= step + live->steps_ahead(); ++s) {
+      upcoming_.push_back(sampler_.batch(s));
+      live->prepare(upcoming_.back(), s);
+    }
+    const auto items = live->readable(upcoming_.front(), step);
+    upcoming_.pop_front();
+    return items;
+  }
+
   void take_step(std::int64_t step) {
-    const auto items = sampler_.batch(step);
+    const auto items = next_items(step);
     const TaskLoss result = session_.task->train(items, step);
     result.loss.backward();
     const double lr = learning_rate(recipe_, step);
@@ -211,6 +225,7 @@ class Trainer {
   Session session_;
   AdamW optimizer_;
   Sampler sampler_;
+  std::deque<std::vector<std::int64_t>> upcoming_;  // of the present step and those read ahead
   std::optional<std::int64_t> best_step_;
   double best_loss_ = 0, last_loss_ = 0;
   std::int64_t skipped_ = 0, since_log_ = 0;

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace blip2 {
+
+// The forms of data that are read; their names are the prefixes of a source's text.
+enum class DataKind {
+  jsonl,          // lines {"image": …, "caption": …}
+  lavis,          // one JSON list of such objects
+  coco,           // COCO captions: {"images": […], "annotations": […]}
+  karpathy,       // dataset_coco.json: {"images": [{"sentences": […], "split": …}]}
+  visual_genome,  // "vg": region descriptions or questions and answers
+  vqav2,          // {"questions": […]} and a file of annotations
+  folder,         // pictures beside .txt or .json files, or with a metadata.jsonl
+  tar             // WebDataset shards, shard-{0000..0009}.tar
+};
+
+std::string_view data_kind_name(DataKind kind);
+
+struct DataSource {
+  DataKind kind = DataKind::jsonl;
+  std::filesystem::path path;  // absolute; braces not expanded
+  std::map<std::string, std::string> options;
+
+  // The option's value as an absolute path; nothing if it is not given.
+  std::optional<std::filesystem::path> path_option(const std::string& name) const;
+};
+
+// Reads "[kind:]path[?option=value&…]" with paths relative to the current folder. Without a kind it
+// is recognised by name and content. Throws Error that lists the known kinds or options.
+DataSource open_data_source(const std::string& text);
+
+// The kind of the data that lie at a path; nothing if it is none of them.
+std::optional<DataKind> recognise_data(const std::filesystem::path& path);
+
+// The text with its paths made absolute, starting at `folder`.
+std::string resolve_data_source(const std::string& text, const std::filesystem::path& folder);
+
+// "s-{08..10}.tar" -> s-08.tar, s-09.tar, s-10.tar; "{a,b}" -> a, b; several braces multiply.
+// Error if a range is malformed or there are more than `most` results.
+std::vector<std::string> expand_braces(const std::string& pattern, std::size_t most = 1'000'000);
+
+}  // namespace blip2

@@ -1,0 +1,138 @@
+#include "blip2/data/record_fields.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "blip2/base/error.h"
+#include "blip2/base/nearest.h"
+
+namespace blip2 {
+
+std::string_view trim(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n\f\v";
+  const auto first = text.find_first_not_of(kSpace);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
+}
+
+void refuse(std::string what, std::string hint) {
+  throw Error(std::move(what), {}, std::move(hint));
+}
+
+std::string shown(const nlohmann::json& value) {
+  const std::string text = value.dump(-1, ' ', true);
+  return text.size() > 60 ? text.substr(0, 60) + "…" : text;
+}
+
+std::string text_of(const nlohmann::json& value, std::string_view key) {
+  if (!value.is_string()) refuse(fmt::format("\"{}\": expected text, got {}", key, shown(value)));
+  std::string text(trim(value.get_ref<const std::string&>()));
+  if (text.empty()) refuse(fmt::format("\"{}\" is empty", key));
+  return text;
+}
+
+std::vector<std::string> texts_of(const nlohmann::json& object,
+                                  std::initializer_list<const char*> keys) {
+  for (const char* key : keys) {
+    const auto found = object.find(key);
+    if (found == object.end()) continue;
+    if (!found->is_array()) return {text_of(*found, key)};
+    if (found->empty()) refuse(fmt::format("\"{}\" is an empty list", key));
+    std::vector<std::string> texts;
+    for (const auto& item : *found) texts.push_back(text_of(item, key));
+    return texts;
+  }
+  return {};
+}
+
+void refuse_missing(const nlohmann::json& object, const char* expected) {
+  const std::vector<std::string> known{"image",  "caption", "captions", "question",
+                                       "answer", "answers", "image_id"};
+  std::vector<std::string> got;
+  std::string hint;
+  for (const auto& [key, value] : object.items()) {
+    got.push_back(key.substr(0, 40));
+    const bool is_known = std::find(known.begin(), known.end(), key) != known.end();
+    const std::string near = is_known ? "" : nearest_match(key, known);
+    if (!near.empty()) hint = fmt::format("did you mean \"{}\" by \"{}\"?", near, got.back());
+  }
+  refuse(fmt::format("expected {}, got the keys [{}]", expected, fmt::join(got, ", ")), hint);
+}
+
+const nlohmann::json& value_of(const nlohmann::json& object, const char* key) {
+  if (!object.is_object()) refuse(fmt::format("expected an object, got {}", shown(object)));
+  const auto found = object.find(key);
+  if (found == object.end()) refuse_missing(object, fmt::format("a key \"{}\"", key).c_str());
+  return *found;
+}
+
+std::string id_of(const nlohmann::json& object, const char* key) {
+  const nlohmann::json& value = value_of(object, key);
+  return value.is_number_integer() ? value.dump() : text_of(value, key);
+}
+
+std::string image_id_of(const nlohmann::json& object, const std::string& otherwise) {
+  return object.contains("image_id") ? id_of(object, "image_id") : otherwise;
+}
+
+void read_texts(Record& record, const nlohmann::json& object, RecordUse use) {
+  record.captions = texts_of(object, {"caption", "captions"});
+  if (const auto question = object.find("question"); question != object.end()) {
+    record.question = text_of(*question, "question");
+  }
+  record.answers = texts_of(object, {"answer", "answers"});
+  if (record.is_question() && !record.captions.empty()) {
+    refuse("expected a caption or a question, got both", "make two lines of it");
+  }
+  if (use == RecordUse::pictures) return;
+  if (!record.is_question() && record.captions.empty()) {
+    refuse_missing(object, "\"caption\" or \"question\"");
+  }
+  if (use == RecordUse::train && record.is_question() && record.answers.empty()) {
+    refuse_missing(object, "\"answer\" beside \"question\"");
+  }
+}
+
+PictureFinder::PictureFinder(std::vector<std::filesystem::path> folders, std::string hint)
+    : folders_(std::move(folders)), hint_(std::move(hint)) {}
+
+std::string PictureFinder::find(const std::string& name,
+                                std::initializer_list<std::string> others) {
+  const auto [place, fresh] = known_.try_emplace(name);
+  if (fresh) {
+    std::vector<std::string> names{name};
+    names.insert(names.end(), others.begin(), others.end());
+    place->second = look(names);
+  }
+  if (!place->second.problem.empty()) refuse(place->second.problem, hint_);
+  return place->second.path;
+}
+
+PictureFinder::Found PictureFinder::look(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    if (name.find('\0') != std::string::npos) return {"", "the picture's name holds a zero byte"};
+  }
+  for (std::size_t i = 0; i < folders_.size(); ++i) {
+    // Where the last picture was, the next one is too.
+    const std::size_t folder = (last_folder_ + i) % folders_.size();
+    for (const std::string& name : names) {
+      const std::string path = (folders_[folder] / name).lexically_normal().string();
+      struct stat status;
+      if (::stat(path.c_str(), &status) != 0) continue;
+      if (!S_ISREG(status.st_mode)) return {path, fmt::format("{} is not a file", path)};
+      if (status.st_size == 0) return {path, fmt::format("the picture {} is empty", path)};
+      last_folder_ = folder;
+      return {path, ""};
+    }
+  }
+  const std::string first = (folders_[0] / names[0]).lexically_normal().string();
+  if (folders_.size() == 1) return {"", fmt::format("cannot find the picture {}", first)};
+  return {"", fmt::format("cannot find the picture {}, nor in {} other folders", first,
+                          folders_.size() - 1)};
+}
+
+}  // namespace blip2

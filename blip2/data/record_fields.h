@@ -1,0 +1,62 @@
+#pragma once
+
+#include <filesystem>
+#include <initializer_list>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blip2/data/records.h"
+#include "blip2/io/json.h"
+
+// What the readers of data share. Errors of these carry no place: the caller names it.
+namespace blip2 {
+
+// Of one record's JSON.
+constexpr JsonLimits kRecordLimits{.depth = 16, .bytes = 1u << 20, .values = 100'000};
+
+std::string_view trim(std::string_view text);
+
+[[noreturn]] void refuse(std::string what, std::string hint = {});
+// "expected …, got the keys […]", with the likely typo.
+[[noreturn]] void refuse_missing(const nlohmann::json& object, const char* expected);
+
+std::string shown(const nlohmann::json& value);  // cut short, for messages
+// Non-empty text, trimmed.
+std::string text_of(const nlohmann::json& value, std::string_view key);
+// The text or texts under the first of `keys` that is there; empty if none is.
+std::vector<std::string> texts_of(const nlohmann::json& object,
+                                  std::initializer_list<const char*> keys);
+// The value of a key that must be there; of a whole number or a text, as text.
+const nlohmann::json& value_of(const nlohmann::json& object, const char* key);
+std::string id_of(const nlohmann::json& object, const char* key);
+
+// Captions, or question and answers, as a line of a data file has them.
+void read_texts(Record& record, const nlohmann::json& object, RecordUse use);
+// "image_id" if it is there, otherwise the picture.
+std::string image_id_of(const nlohmann::json& object, const std::string& otherwise);
+
+// Finds pictures by name in some folders, once however many records name them.
+class PictureFinder {
+ public:
+  // Names are tried in each folder, in order; `hint` says what to do when a picture is not there.
+  explicit PictureFinder(std::vector<std::filesystem::path> folders, std::string hint = {});
+
+  // The absolute path of the first name that is there; Error if none is, or it is no file.
+  std::string find(const std::string& name, std::initializer_list<std::string> others = {});
+
+ private:
+  struct Found {
+    std::string path, problem;
+  };
+  Found look(const std::vector<std::string>& names);
+
+  std::vector<std::filesystem::path> folders_;
+  std::string hint_;
+  std::size_t last_folder_ = 0;
+  std::map<std::string, Found> known_;
+};
+
+}  // namespace blip2

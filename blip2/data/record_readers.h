@@ -1,0 +1,53 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blip2/data/data_source.h"
+#include "blip2/data/record_fields.h"
+#include "blip2/data/records.h"
+#include "blip2/io/json_elements.h"
+
+// The readers behind read_records(), one for each kind of data. Each adds to `file`; Error if the
+// source as a whole cannot be read.
+namespace blip2 {
+
+struct RecordReading {
+  const DataSource& source;
+  RecordUse use;
+  RecordFile& file;
+};
+
+void read_jsonl_records(const RecordReading& reading);
+void read_lavis_records(const RecordReading& reading);
+void read_coco_records(const RecordReading& reading);
+void read_karpathy_records(const RecordReading& reading);
+void read_visual_genome_records(const RecordReading& reading);
+void read_vqav2_records(const RecordReading& reading);
+void read_folder_records(const RecordReading& reading);
+void read_tar_records(const RecordReading& reading);
+
+// A line of a data file, or an element of a list of such objects.
+Record read_object_record(const nlohmann::json& object, PictureFinder& pictures, RecordUse use,
+                          const char* image_key = "image");
+
+// Calls `take` with each element of a JSON list; an element that cannot be parsed, or for which
+// `take` throws Error, becomes a bad record, and so does the place where the list is cut off.
+void for_each_element(const RecordReading& reading, const JsonElement& list,
+                      const std::function<void(const nlohmann::json&, const JsonElement&)>& take);
+
+// The members of a file that is one JSON object, not parsed. A member in which the file is cut off
+// is there as far as it goes.
+std::map<std::string, JsonElement> members_of(std::string_view text, const std::string& where);
+
+// The folders where a list's pictures may lie: the option "images" if it is given, otherwise the
+// list's own folder, the one above, and "images" in both. `subfolders` are tried in each.
+std::vector<std::filesystem::path> picture_folders(const DataSource& source,
+                                                   const std::vector<std::string>& subfolders = {});
+
+}  // namespace blip2

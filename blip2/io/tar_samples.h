@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "blip2/io/tar.h"
+
+namespace blip2 {
+
+// The members of a tar shard that belong together: those that follow each other and share the part
+// of their names before the first dot of the last component (WebDataset's rule).
+struct TarSample {
+  std::string key;
+  std::uint64_t at = 0;                         // byte of its first header
+  std::optional<TarEntry> picture, text, json;  // .jpg .jpeg .png .webp; .txt; .json
+  std::string fault;                            // why it cannot be used; empty if it is whole
+};
+
+// A member's name at its first dot: "a/0001.seg.png" -> "a/0001", "seg.png" (in lower case).
+std::pair<std::string, std::string> split_member_name(std::string_view name);
+
+// jpg, jpeg, png or webp.
+bool is_picture_extension(std::string_view extension);
+
+// The samples of a shard. Every sample that the shard lost, whole or in part, is given once, with a
+// fault; so samples without a fault and those with one together are as many as were written (up to
+// where the shard is cut off). Members of other kinds are passed over.
+class TarSampleReader {
+ public:
+  // `needs_text`: whether a picture alone is no sample.
+  explicit TarSampleReader(std::filesystem::path path, bool needs_text = true);
+
+  std::optional<TarSample> next();
+  std::string read(const TarEntry& part) const { return reader_.read(part); }
+  const std::string& cut_off() const { return reader_.cut_off(); }
+
+ private:
+  // Members with one key, still growing.
+  struct Group : TarSample {
+    std::string refusal;  // of a member that belongs to it
+    std::string damage;   // within it
+    bool checked_names = true;
+    bool relevant = false;  // holds a picture or a text, or should
+  };
+  // Headers lost between two groups.
+  struct Gap {
+    std::vector<std::string> names;
+    std::uint64_t at = 0;
+    std::string what;
+  };
+
+  void take(TarEntry entry);
+  void note_damage(const TarEntry& damage);
+  void start_group(const std::string& key, std::uint64_t at);
+  void add(TarEntry entry, const std::string& extension);
+  void close();
+  void report_gap(const std::string& key, bool is_broken);
+  bool is_beside_last() const;
+  void hold(TarSample sample);
+  std::string fault_of(const Group& group) const;
+
+  TarReader reader_;
+  bool needs_text_, done_ = false;
+  std::optional<Group> group_;
+  Gap before_, after_;  // the group
+  // The group before it: given when the next one shows that it is no part of that.
+  std::optional<TarSample> held_;
+  std::string last_key_;
+  bool last_is_broken_ = false, last_has_checked_names_ = true;
+  unsigned last_parts_ = 0;
+  std::deque<TarSample> ready_;
+};
+
+}  // namespace blip2

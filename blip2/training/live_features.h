@@ -1,0 +1,65 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "blip2/data/feature_cache.h"
+#include "blip2/data/picture_loader.h"
+#include "blip2/data/records.h"
+
+namespace blip2 {
+
+struct LiveFeatureOptions {
+  PictureLoaderOptions loader;
+  double bad_share = 0.01;  // of the different pictures, before an unreadable one is an error
+  at::ScalarType storage = at::kBFloat16;
+  std::int64_t ahead = 2;  // steps whose pictures are read beforehand
+};
+
+// Features of training pictures without a cache: read and augmented ahead of the step, encoded in
+// it. What a step gets depends on seed, step and pictures alone.
+class LiveFeatures {
+ public:
+  // `pictures`: as pictures_of(records) lists them.
+  LiveFeatures(std::span<const Record> records, std::vector<std::string> pictures, Encoder encoder,
+               LiveFeatureOptions options);
+
+  std::int64_t steps_ahead() const { return options_.ahead; }
+  // Starts to read the pictures of a step's records.
+  void prepare(std::span<const std::int64_t> items, std::int64_t step);
+  // The records, with others of the batch in place of those whose picture cannot be read. Names
+  // each such picture once. Error if none of the batch can be read, or more than the share of all.
+  std::vector<std::int64_t> readable(std::span<const std::int64_t> items, std::int64_t step);
+  // Features [B, P, D] in the storage type of pictures of the step's readable records.
+  at::Tensor gather(std::span<const std::int64_t> places, std::int64_t step);
+
+  std::int64_t bad_pictures() const { return static_cast<std::int64_t>(bad_.size()); }
+  const PictureLoader& loader() const { return loader_; }
+
+ private:
+  // A step's pictures that could be read.
+  struct Present {
+    std::int64_t step;
+    std::vector<std::int64_t> places;
+    LoadedPictures loaded;
+  };
+  std::vector<std::int64_t> places_of(std::span<const std::int64_t> items) const;
+  void note_bad(std::int64_t place, const std::string& what);
+  void load(std::span<const std::int64_t> places, std::int64_t step);
+
+  std::vector<std::int64_t> place_of_item_;
+  std::int64_t pictures_;
+  Encoder encoder_;
+  LiveFeatureOptions options_;
+  PictureLoader loader_;
+  std::set<std::int64_t> bad_;
+  std::optional<Present> present_;
+};
+
+}  // namespace blip2
