@@ -25,8 +25,9 @@ endif()
 
 # fmt as shipped with torch, header only: the system's fmt clashes with torch's headers.
 list(GET TORCH_INCLUDE_DIRS 0 _torch_include)
+# An installed library gets both from the LibTorch that cmake/blip2-config.cmake.in finds.
 add_library(blip2_fmt INTERFACE)
-target_include_directories(blip2_fmt SYSTEM INTERFACE ${_torch_include})
+target_include_directories(blip2_fmt SYSTEM INTERFACE $<BUILD_INTERFACE:${_torch_include}>)
 target_compile_definitions(blip2_fmt INTERFACE FMT_HEADER_ONLY=1)
 
 # LibTorch with its own OpenMP runtime: without -fopenmp at::parallel_for runs on one thread.

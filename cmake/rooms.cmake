@@ -3,9 +3,12 @@
 #   one test program blip2_NAME_test from its *_test.cpp. TORCH: sees LibTorch and shares the one
 #   precompiled torch/torch.h.
 add_library(blip2_options INTERFACE)
-target_compile_options(blip2_options INTERFACE -Wall -Wextra -Wno-unused-parameter
-                       $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)  # false positive of GCC 12 (PR 105651)
-target_include_directories(blip2_options INTERFACE ${CMAKE_SOURCE_DIR})
+set(_warnings -Wall -Wextra -Wno-unused-parameter
+              $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)  # false positive of GCC 12 (PR 105651)
+target_compile_options(blip2_options INTERFACE "$<BUILD_INTERFACE:${_warnings}>")
+target_include_directories(blip2_options INTERFACE $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>
+                                                   $<INSTALL_INTERFACE:include>)
+target_compile_features(blip2_options INTERFACE cxx_std_20)
 target_link_libraries(blip2_options INTERFACE blip2_fmt Threads::Threads)
 
 add_library(blip2_torch_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/torch_pch.cpp)
@@ -16,7 +19,8 @@ target_precompile_headers(blip2_torch_pch PRIVATE <torch/torch.h>)
 # precompiled header and instantiating its templates is most of what each costs.
 function(blip2_use_torch target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ${BLIP2_UNITY} UNITY_BUILD_BATCH_SIZE 5)
-  target_link_libraries(${target} PUBLIC blip2_torch)
+  target_link_libraries(${target} PUBLIC $<BUILD_INTERFACE:blip2_torch>
+                                         $<INSTALL_INTERFACE:blip2::torch>)
   target_precompile_headers(${target} REUSE_FROM blip2_torch_pch)
 endfunction()
 
@@ -32,6 +36,8 @@ function(blip2_room name)
   set(target blip2_${name})
   add_library(${target} STATIC ${sources})
   add_library(blip2::${name} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
+  set_property(GLOBAL APPEND PROPERTY BLIP2_ROOMS ${target})
   target_link_libraries(${target} PUBLIC blip2_options)
   foreach(dep ${ROOM_DEPS})
     target_link_libraries(${target} PUBLIC blip2_${dep})

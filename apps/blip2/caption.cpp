@@ -54,7 +54,10 @@ void add_caption(CLI::App& app) {
   verb->add_option("--batch-size", options->batch_size, "Pictures at a time")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
-  verb->callback([options] { caption(*options); });
+  verb->callback([options, verb] {
+    settle_beams(*verb, options->generation);
+    caption(*options);
+  });
 }
 
 }  // namespace blip2

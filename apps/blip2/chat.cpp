@@ -53,7 +53,10 @@ void add_chat(CLI::App& app) {
   add_run_options(*verb, options->run);
   add_generation_flags(*verb, options->generation);
   verb->add_option("IMAGE", options->image, "A picture: JPEG, PNG or WebP")->required();
-  verb->callback([options] { chat(*options); });
+  verb->callback([options, verb] {
+    settle_beams(*verb, options->generation);
+    chat(*options);
+  });
 }
 
 }  // namespace blip2

@@ -1,4 +1,7 @@
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -19,7 +22,7 @@ constexpr std::size_t kAtOnce = 32;
 struct EmbedOptions {
   RunOptions run;
   ImageInputs inputs;
-  std::string texts, output;
+  std::string texts, output, mode = "vectors";
 };
 
 // Calls work(begin, count) for parts of `total` with progress; concatenates what it gives.
@@ -37,34 +40,95 @@ at::Tensor in_batches(const char* label, std::size_t total, const Work& work) {
   return at::cat(parts).contiguous();
 }
 
+// The tensors and what they are of, as they are found.
+struct Embeddings {
+  std::map<std::string, std::string> metadata;
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+};
+
+ImageKeysValues look(const RetrievalModel& model, const std::vector<std::string>& paths,
+                     std::size_t begin, std::size_t count) {
+  return model.look(model.images().encode(std::span(paths).subspan(begin, count)));
+}
+
+void embed_pictures(const RetrievalModel& model, const std::vector<std::string>& paths, bool hidden,
+                    Embeddings& out) {
+  std::vector<at::Tensor> states;
+  const at::Tensor vectors =
+      in_batches("pictures", paths.size(), [&](std::size_t begin, std::size_t count) {
+        const ImageKeysValues images = look(model, paths, begin, count);
+        if (hidden) states.push_back(model.hidden_images(images));
+        return model.embed_images(images);
+      });
+  out.tensors.emplace_back("image_embeds", vectors);
+  if (hidden) out.tensors.emplace_back("image_hidden", at::cat(states).contiguous());
+}
+
+void embed_lines(const RetrievalModel& model, const std::vector<std::string>& lines, bool hidden,
+                 Embeddings& out) {
+  std::vector<at::Tensor> states;
+  std::vector<std::int64_t> lengths;
+  const at::Tensor vectors =
+      in_batches("texts", lines.size(), [&](std::size_t begin, std::size_t count) {
+        const TextRows rows = model.tokenize(std::span(lines).subspan(begin, count));
+        lengths.insert(lengths.end(), rows.lengths.begin(), rows.lengths.end());
+        if (hidden) states.push_back(model.hidden_texts(rows));
+        return model.embed_texts(rows);
+      });
+  out.tensors.emplace_back("text_embeds", vectors);
+  if (!hidden) return;
+  out.tensors.emplace_back("text_hidden", pad_rows(at::cat(states), lengths).contiguous());
+  out.tensors.emplace_back("text_lengths", at::tensor(lengths, at::kLong));
+}
+
+// Picture i with text i.
+void embed_pairs(const RetrievalModel& model, const std::vector<std::string>& paths,
+                 const std::vector<std::string>& lines, Embeddings& out) {
+  if (paths.size() != lines.size()) {
+    throw Error(fmt::format("expected a text for each picture, got {} pictures and {} texts",
+                            paths.size(), lines.size()),
+                "embed --mode multimodal");
+  }
+  const at::Tensor states =
+      in_batches("pairs", paths.size(), [&](std::size_t begin, std::size_t count) {
+        Pairs pairs;
+        for (std::size_t i = 0; i < count; ++i) {
+          pairs.images.push_back(static_cast<std::int64_t>(i));
+          pairs.texts.push_back(static_cast<std::int64_t>(i));
+        }
+        return model.hidden_pairs(look(model, paths, begin, count),
+                                  model.tokenize(std::span(lines).subspan(begin, count)), pairs);
+      });
+  out.tensors.emplace_back("multimodal_embeds", states);
+}
+
 void embed(const EmbedOptions& options) {
   apply_threads(options.run.threads);
-  const bool has_images = !options.inputs.images.empty() || !options.inputs.list.empty();
-  if (!has_images && options.texts.empty()) throw Error("expected pictures or --texts", "embed");
+  const bool images = !options.inputs.images.empty() || !options.inputs.list.empty();
+  const bool pairs = options.mode == "multimodal", texts = !options.texts.empty();
+  if ((options.mode == "image" || pairs) && !images) throw Error("expected pictures", "embed");
+  if ((options.mode == "text" || pairs) && !texts) throw Error("expected --texts", "embed");
+  if (!images && !texts) throw Error("expected pictures or --texts", "embed");
   const at::InferenceMode inference;
   const RetrievalModel model(options.run.model);
-  std::map<std::string, std::string> metadata;
+  std::vector<std::string> paths, lines;
+  Embeddings out;
+  if (images && options.mode != "text") paths = image_paths(options.inputs);
+  if (texts && options.mode != "image") lines = read_lines(options.texts);
+  if (texts && options.mode != "image" && lines.empty()) {
+    throw Error("expected a text a line, got none", options.texts);
+  }
+  if (!paths.empty()) out.metadata["images"] = nlohmann::json(paths).dump();
+  if (!lines.empty()) out.metadata["texts"] = nlohmann::json(lines).dump();
+  if (pairs) {
+    embed_pairs(model, paths, lines, out);
+  } else {
+    if (!paths.empty()) embed_pictures(model, paths, options.mode == "image", out);
+    if (!lines.empty()) embed_lines(model, lines, options.mode == "text", out);
+  }
   std::vector<TensorView> views;
-  at::Tensor images, texts;
-  if (has_images) {
-    const auto paths = image_paths(options.inputs);
-    images = in_batches("pictures", paths.size(), [&](std::size_t begin, std::size_t count) {
-      return model.embed_images(
-          model.look(model.images().encode(std::span(paths).subspan(begin, count))));
-    });
-    metadata["images"] = nlohmann::json(paths).dump();
-    views.push_back(view_of("image_embeds", images));
-  }
-  if (!options.texts.empty()) {
-    const auto lines = read_lines(options.texts);
-    if (lines.empty()) throw Error("expected a text a line, got none", options.texts);
-    texts = in_batches("texts", lines.size(), [&](std::size_t begin, std::size_t count) {
-      return model.embed_texts(model.tokenize(std::span(lines).subspan(begin, count)));
-    });
-    metadata["texts"] = nlohmann::json(lines).dump();
-    views.push_back(view_of("text_embeds", texts));
-  }
-  write_safetensors(options.output, views, metadata);
+  for (const auto& [name, tensor] : out.tensors) views.push_back(view_of(name, tensor));
+  write_safetensors(options.output, views, out.metadata);
 }
 
 }  // namespace
@@ -78,6 +142,20 @@ void add_embed(CLI::App& app) {
   verb->add_option("--output", options->output,
                    "File.safetensors to write: image_embeds [N, Q, E], text_embeds [M, E]")
       ->required();
+  verb->add_option("--mode", options->mode,
+                   "vectors: unit vectors of all that is given; image, text, multimodal: with the "
+                   "hidden states")
+      ->check(CLI::IsMember({"vectors", "image", "text", "multimodal"}))
+      ->capture_default_str();
+  verb->footer(
+      "Vectors are what contrast compares: image_embeds [N, Q, E] of every query, text_embeds\n"
+      "[M, E] of the first token; a picture's similarity to a text is that of its best query.\n"
+      "The other modes are those of LAVIS's extract_features, its names in brackets:\n"
+      "  image       image_hidden [N, Q, D] (image_embeds) and image_embeds (image_embeds_proj)\n"
+      "  text        text_hidden [M, T, D] (text_embeds), zeros after text_lengths [M] tokens, "
+      "and\n"
+      "              text_embeds (text_embeds_proj[:, 0])\n"
+      "  multimodal  multimodal_embeds [N, Q, D]: the queries after picture i and text i");
   verb->callback([options] { embed(*options); });
 }
 

@@ -12,6 +12,7 @@ std::string flag_of(std::string_view key) {
   for (char& c : flag) {
     if (c == '_') c = '-';
   }
+  if (key == "return_sequences") flag += ",--num-return-sequences";  // as transformers calls it
   return flag;
 }
 
@@ -22,9 +23,14 @@ void add_generation_flags(CLI::App& verb, GenerationOptions& options) {
     if constexpr (std::is_same_v<std::remove_cvref_t<decltype(field)>, bool>) {
       verb.add_flag(flag_of(key), field, std::string(help));
     } else {
-      verb.add_option(flag_of(key), field, std::string(help))->capture_default_str();
+      auto* option = verb.add_option(flag_of(key), field, std::string(help))->capture_default_str();
+      if (key == "early_stopping") option->check(CLI::IsMember({"false", "true", "never"}));
     }
   });
+}
+
+void settle_beams(const CLI::App& verb, GenerationOptions& options) {
+  if (options.sample && verb.count("--beams") == 0) options.beams = 1;
 }
 
 }  // namespace blip2

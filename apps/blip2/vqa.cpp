@@ -90,7 +90,10 @@ void add_vqa(CLI::App& app) {
   verb->add_option("--batch-size", options->batch_size, "Questions at a time")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
-  verb->callback([options] { answer(*options); });
+  verb->callback([options, verb] {
+    settle_beams(*verb, options->generation);
+    answer(*options);
+  });
 }
 
 }  // namespace blip2

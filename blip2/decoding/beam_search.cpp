@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "blip2/base/random.h"
 #include "blip2/decoding/processors.h"
 
 namespace blip2 {
@@ -11,42 +12,60 @@ namespace {
 
 constexpr float never = -1.0e9f;  // the score of what must not be chosen
 
+// Ranking by score + noise of this kind draws by softmax(score) without replacement.
+float gumbel(Random& random) {
+  return static_cast<float>(-std::log(-std::log(random.uniform() + 0x1p-54)));
+}
+
 }  // namespace
 
 BeamSearch::BeamSearch(const GenerationOptions& options, std::vector<std::int32_t> prompt_ids)
-    : options_(options), prompt_ids_(std::move(prompt_ids)) {
+    : options_(options),
+      prompt_ids_(std::move(prompt_ids)),
+      stop_when_full_(options.early_stopping == "true"),
+      expect_longest_(options.early_stopping == "never" && options.length_penalty > 0) {
   const auto beams = static_cast<std::size_t>(options.beams);
   running_.assign(beams, {{}, never});  // so that only the first beam starts
   running_[0].score = 0.0f;
   finished_.assign(beams, {{}, never});
 }
 
-// The best continuations over all beams; enough of them that `beams` are left when all ends among
-// them are taken away.
+// The scores of every token after a beam, were it alone.
+std::vector<float> BeamSearch::scores_after(std::size_t beam, std::span<const float> logits) const {
+  std::vector<float> scores(logits.begin(), logits.end());
+  const float total = log_sum_exp(logits);
+  for (float& score : scores) score -= total;
+  std::vector<std::int32_t> seen = prompt_ids_;
+  seen.insert(seen.end(), running_[beam].tokens.begin(), running_[beam].tokens.end());
+  process_scores(scores, seen, length_, options_);
+  if (options_.sample) warp_scores(scores, options_);
+  return scores;
+}
+
+// The best (or drawn) continuations over all beams; enough of them that `beams` are left when all
+// ends among them are taken away.
 std::vector<BeamSearch::Candidate> BeamSearch::best_candidates(std::span<const float> logits,
                                                                std::int64_t vocabulary) {
   const auto ends = static_cast<std::int64_t>(options_.eos_token_ids.size());
   const auto wanted =
       static_cast<std::size_t>(std::max<std::int64_t>(2, 1 + ends) * options_.beams);
-  const auto better = [](const Candidate& a, const Candidate& b) { return a.score > b.score; };
+  const auto better = [](const Candidate& a, const Candidate& b) { return a.rank > b.rank; };
+  const auto width = static_cast<std::size_t>(vocabulary);
+  Random random(derive_seed(options_.seed, length_));
   std::vector<Candidate> heap;  // the worst of the best at its front
-  std::vector<float> scores(static_cast<std::size_t>(vocabulary));
   for (std::size_t b = 0; b < running_.size(); ++b) {
     const std::size_t row = length_ == 0 ? 0 : b;
-    const auto own = logits.subspan(row * scores.size(), scores.size());
-    const float total = log_sum_exp(own);
-    for (std::size_t i = 0; i < scores.size(); ++i) scores[i] = own[i] - total;
-    std::vector<std::int32_t> seen = prompt_ids_;
-    seen.insert(seen.end(), running_[b].tokens.begin(), running_[b].tokens.end());
-    process_scores(scores, seen, length_, options_);
-    for (std::size_t i = 0; i < scores.size(); ++i) {
+    const std::vector<float> scores = scores_after(b, logits.subspan(row * width, width));
+    for (std::size_t i = 0; i < width; ++i) {
       const float score = scores[i] + running_[b].score;
-      if (heap.size() == wanted && !(score > heap.front().score)) continue;
+      const bool drawn = options_.sample && std::isfinite(score);
+      const float rank = drawn ? score + gumbel(random) : score;
+      if (heap.size() == wanted && !(rank > heap.front().rank)) continue;
       if (heap.size() == wanted) {
         std::pop_heap(heap.begin(), heap.end(), better);
         heap.pop_back();
       }
-      heap.push_back({score, static_cast<std::int32_t>(b), static_cast<std::int32_t>(i)});
+      heap.push_back({score, rank, static_cast<std::int32_t>(b), static_cast<std::int32_t>(i)});
       std::push_heap(heap.begin(), heap.end(), better);
     }
   }
@@ -85,9 +104,8 @@ void BeamSearch::keep_running(std::span<const Candidate> candidates, std::vector
 }
 
 void BeamSearch::keep_finished(std::span<const Candidate> candidates) {
-  const bool full =
-      options_.early_stopping && std::all_of(finished_.begin(), finished_.end(),
-                                             [](const Hypothesis& h) { return h.finished; });
+  const bool full = stop_when_full_ && std::all_of(finished_.begin(), finished_.end(),
+                                                   [](const Hypothesis& h) { return h.finished; });
   const auto divisor =
       static_cast<float>(std::pow(static_cast<double>(length_ + 1), options_.length_penalty));
   std::vector<Hypothesis> merged = std::move(finished_);
@@ -107,10 +125,12 @@ void BeamSearch::keep_finished(std::span<const Candidate> candidates) {
   finished_ = std::move(merged);
 }
 
-// Whether the best running beam could still beat the worst finished one at its present length.
+// Whether the best running beam could still beat the worst finished one, at its present length or
+// at the greatest.
 bool BeamSearch::may_improve() const {
+  const std::int64_t length = expect_longest_ ? options_.max_new_tokens : length_;
   const auto divisor =
-      static_cast<float>(std::pow(static_cast<double>(length_), options_.length_penalty));
+      static_cast<float>(std::pow(static_cast<double>(length), options_.length_penalty));
   const float best = running_.front().score / divisor;
   float worst = finished_.front().score;
   for (const Hypothesis& h : finished_) worst = std::min(worst, h.score);
@@ -130,7 +150,7 @@ std::vector<BeamSearch::Move> BeamSearch::advance(std::span<const float> logits,
   improvable_ = improvable_ && may_improve();
   const bool full = std::all_of(finished_.begin(), finished_.end(),
                                 [](const Hypothesis& h) { return h.finished; });
-  done_ = !improvable_ || (full && options_.early_stopping) || stuck;
+  done_ = !improvable_ || (full && stop_when_full_) || stuck;
   return moves;
 }
 

@@ -10,7 +10,8 @@
 namespace blip2 {
 
 // Beam search over the continuations of one prompt, step by step as transformers 5 does it
-// (generation/utils.py, _beam_search), in f32 as it does.
+// (generation/utils.py, _beam_search), in f32 as it does. With options.sample, a step's candidates
+// are drawn by their probabilities without replacement.
 class BeamSearch {
  public:
   // How a beam of the next step comes from this step's: its row there and the token added.
@@ -34,10 +35,11 @@ class BeamSearch {
     bool finished = false;
   };
   struct Candidate {
-    float score;
+    float score, rank;  // the greatest ranks are taken: the score, or a draw by it
     std::int32_t beam, token;
   };
   std::vector<Candidate> best_candidates(std::span<const float> logits, std::int64_t vocabulary);
+  std::vector<float> scores_after(std::size_t beam, std::span<const float> logits) const;
   bool ends(const Candidate& candidate) const;
   std::vector<Hypothesis> with_token(std::span<const Candidate> candidates) const;
   void keep_running(std::span<const Candidate> candidates, std::vector<Move>& moves);
@@ -48,6 +50,7 @@ class BeamSearch {
   std::vector<std::int32_t> prompt_ids_;
   std::vector<Hypothesis> running_, finished_;  // `beams` each
   std::int64_t length_ = 0;                     // tokens of each running beam
+  bool stop_when_full_, expect_longest_;
   bool improvable_ = true, done_ = false;
 };
 

@@ -100,6 +100,29 @@ TEST(Generate, NoEndBeforeTheMinimum) {
   EXPECT_GE(answers[0][0].tokens.size(), 2u);
 }
 
+TEST(Generate, NoTokenTwiceIfUnigramsMayNotRepeat) {
+  Chain chain({{0.9, 0.05, 0.03, 0.02}, {0.9, 0.05, 0.03, 0.02}, {0.9, 0.05, 0.03, 0.02}, {}});
+  GenerationOptions options = three_tokens();
+  options.no_repeat_ngram_size = 1;
+  const auto answers = generate(chain.step(), chain.start({0}), options);
+  EXPECT_THAT(answers[0][0].tokens, ElementsAre(0, 1, 2));
+}
+
+TEST(Generate, SeveralBeamsAreDrawnByTheSeedAlone) {
+  Chain chain = garden_path();
+  GenerationOptions options = three_tokens();
+  options.sample = true;
+  options.beams = 2;
+  int differing = 0;
+  for (options.seed = 0; options.seed < 20; ++options.seed) {
+    const auto together = generate(chain.step(), chain.start({1, 0}), options);
+    const auto alone = generate(chain.step(), chain.start({0}), options);
+    EXPECT_EQ(together[1][0].tokens, alone[0][0].tokens);
+    differing += alone[0][0].tokens != std::vector<std::int32_t>({1, 3});
+  }
+  EXPECT_GT(differing, 2);
+}
+
 TEST(Generate, SamplesDependOnTheSeedAlone) {
   Chain chain = garden_path();
   GenerationOptions options = three_tokens();
@@ -131,6 +154,9 @@ TEST(Generate, RefusesOptionsOutOfRange) {
   EXPECT_THAT(message([](auto& o) { o.beams = 0; }), HasSubstr("beams"));
   EXPECT_THAT(message([](auto& o) { o.temperature = 0; }), HasSubstr("temperature"));
   EXPECT_THAT(message([](auto& o) { o.top_p = 1.5; }), HasSubstr("top_p"));
+  EXPECT_THAT(message([](auto& o) { o.early_stopping = "soon"; }), HasSubstr("early_stopping"));
+  EXPECT_THAT(message([](auto& o) { o.no_repeat_ngram_size = -1; }), HasSubstr("ngram"));
+  EXPECT_THAT(message([](auto& o) { o.return_sequences = 2; }), HasSubstr("return_sequences"));
   EXPECT_THAT(message([](auto& o) { o.eos_token_ids = {4}; }), HasSubstr("end token 4"));
   EXPECT_THAT(message([](auto& o) { o.beams = 3; }), HasSubstr("vocabulary"));
   EXPECT_THAT(message([](auto& o) { o.min_new_tokens = 9; }), HasSubstr("min_new_tokens"));

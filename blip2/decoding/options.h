@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace blip2 {
@@ -9,9 +10,12 @@ namespace blip2 {
 struct GenerationOptions {
   std::int64_t max_new_tokens = 30, min_new_tokens = 0;
   std::int64_t beams = 1, return_sequences = 1;
-  double length_penalty = 1.0;      // beam scores are log-probability / length ^ length_penalty
-  bool early_stopping = false;      // true: stop as soon as `beams` sequences have ended
-  double repetition_penalty = 1.0;  // of tokens generated already
+  double length_penalty = 1.0;  // beam scores are log-probability / length ^ length_penalty
+  // When beam search ends: "true", once `beams` sequences have ended; "false", once no running beam
+  // is better than the worst of them at its present length; "never", once none can become better.
+  std::string early_stopping = "false";
+  double repetition_penalty = 1.0;        // of tokens generated already
+  std::int64_t no_repeat_ngram_size = 0;  // no n tokens in a row occur twice; 0: they may
   bool sample = false;
   double temperature = 1.0;
   std::int64_t top_k = 50;  // 0: all
@@ -26,8 +30,12 @@ struct GenerationOptions {
     visit("beams", self.beams, "sequences searched side by side; 1 is greedy");
     visit("return_sequences", self.return_sequences, "answers a picture");
     visit("length_penalty", self.length_penalty, "above 0 favours longer, below 0 shorter answers");
-    visit("early_stopping", self.early_stopping, "stop once as many answers as beams have ended");
+    visit("early_stopping", self.early_stopping,
+          "when beam search ends: true (as many answers as beams have ended), false (no beam is "
+          "better at its length) or never (no beam can become better)");
     visit("repetition_penalty", self.repetition_penalty, "above 1 avoids repeated tokens");
+    visit("no_repeat_ngram_size", self.no_repeat_ngram_size,
+          "no so many tokens in a row occur twice; 0: they may");
     visit("sample", self.sample, "draw tokens instead of taking the most probable");
     visit("temperature", self.temperature, "of the draws: above 1 more random");
     visit("top_k", self.top_k, "draw among the k most probable tokens; 0 for all");

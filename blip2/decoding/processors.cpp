@@ -22,8 +22,20 @@ void penalise_repetition(std::span<float> scores, std::span<const std::int32_t> 
   tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
   const auto factor = static_cast<float>(penalty);
   for (const std::int32_t token : tokens) {
+    if (static_cast<std::size_t>(token) >= scores.size()) continue;  // embedded, never predicted
     float& score = scores[static_cast<std::size_t>(token)];
     score = score < 0 ? score * factor : score / factor;
+  }
+}
+
+void forbid_repeated_ngrams(std::span<float> scores, std::span<const std::int32_t> seen,
+                            std::size_t size) {
+  if (seen.size() < size) return;
+  const auto last = seen.last(size - 1);
+  for (std::size_t begin = 0; begin + size <= seen.size(); ++begin) {
+    const auto token = static_cast<std::size_t>(seen[begin + size - 1]);
+    if (token >= scores.size()) continue;
+    if (std::equal(last.begin(), last.end(), seen.begin() + begin)) scores[token] = excluded;
   }
 }
 
@@ -36,8 +48,8 @@ void keep_top_k(std::span<float> scores, std::int64_t k) {
 }
 
 // From the least probable token up, tokens go while what has gone is at most 1 - p; the most
-// probable always stays.
-void keep_top_p(std::span<float> scores, double p) {
+// probable `at_least` always stay.
+void keep_top_p(std::span<float> scores, double p, std::size_t at_least) {
   std::vector<std::int32_t> order;
   for (std::size_t i = 0; i < scores.size(); ++i) {
     if (scores[i] != excluded) order.push_back(static_cast<std::int32_t>(i));
@@ -47,7 +59,7 @@ void keep_top_p(std::span<float> scores, double p) {
   });
   const float total = log_sum_exp(scores);
   float gone = 0.0f;
-  for (std::size_t i = 0; i + 1 < order.size(); ++i) {
+  for (std::size_t i = 0; i + at_least < order.size(); ++i) {
     float& score = scores[static_cast<std::size_t>(order[i])];
     gone += std::exp(score - total);
     if (gone > static_cast<float>(1.0 - p)) return;
@@ -62,6 +74,9 @@ void process_scores(std::span<float> scores, std::span<const std::int32_t> seen,
   if (options.repetition_penalty != 1.0) {
     penalise_repetition(scores, seen, options.repetition_penalty);
   }
+  if (options.no_repeat_ngram_size > 0) {
+    forbid_repeated_ngrams(scores, seen, static_cast<std::size_t>(options.no_repeat_ngram_size));
+  }
   if (generated < options.min_new_tokens) {
     for (const std::int32_t end : options.eos_token_ids) {
       scores[static_cast<std::size_t>(end)] = excluded;
@@ -74,8 +89,11 @@ void warp_scores(std::span<float> scores, const GenerationOptions& options) {
     const auto temperature = static_cast<float>(options.temperature);
     for (float& score : scores) score /= temperature;
   }
-  if (options.top_k > 0) keep_top_k(scores, options.top_k);
-  if (options.top_p < 1.0) keep_top_p(scores, options.top_p);
+  const std::size_t at_least = options.beams > 1 ? options.eos_token_ids.size() + 1 : 1;
+  if (options.top_k > 0) {
+    keep_top_k(scores, std::max(options.top_k, static_cast<std::int64_t>(at_least)));
+  }
+  if (options.top_p < 1.0) keep_top_p(scores, options.top_p, at_least);
 }
 
 float log_sum_exp(std::span<const float> scores) {
@@ -93,12 +111,14 @@ void validate(const GenerationOptions& o) {
   need(o.return_sequences > 0, "return_sequences: expected at least 1");
   need(std::isfinite(o.length_penalty), "length_penalty: expected a finite number");
   need(o.repetition_penalty > 0, "repetition_penalty: expected a number above 0");
+  need(o.no_repeat_ngram_size >= 0, "no_repeat_ngram_size: expected 0 (none) or more");
+  need(o.early_stopping == "true" || o.early_stopping == "false" || o.early_stopping == "never",
+       "early_stopping: expected true, false or never");
   need(o.temperature > 0, "temperature: expected a number above 0");
   need(o.top_k >= 0, "top_k: expected 0 (all) or more");
   need(o.top_p > 0 && o.top_p <= 1, "top_p: expected a number above 0 and at most 1");
-  need(!o.sample || o.beams == 1, "sampling over several beams is not supported: use one");
-  need(o.sample || o.return_sequences <= o.beams,
-       "return_sequences: expected at most as many as beams unless sampling");
+  need((o.sample && o.beams == 1) || o.return_sequences <= o.beams,
+       "return_sequences: expected at most as many as beams unless sampling with one beam");
 }
 
 }  // namespace blip2

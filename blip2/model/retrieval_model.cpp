@@ -70,4 +70,17 @@ at::Tensor RetrievalModel::match(const ImageKeysValues& images, const TextRows& 
   return blip2::match(bridge_->stage1_parts(), *pass_, images, texts, pairs);
 }
 
+at::Tensor RetrievalModel::hidden_images(const ImageKeysValues& images) const {
+  return pass_->encode_queries(bridge_->query_tokens, images).hidden;
+}
+
+at::Tensor RetrievalModel::hidden_pairs(const ImageKeysValues& images, const TextRows& texts,
+                                        const Pairs& pairs) const {
+  return pass_->encode_multimodal(bridge_->query_tokens, images, texts, pairs).queries;
+}
+
+at::Tensor RetrievalModel::hidden_texts(const TextRows& texts) const {
+  return pass_->encode_text(texts);
+}
+
 }  // namespace blip2

@@ -38,6 +38,14 @@ class RetrievalModel {
   // Matching logits [R, 2] of pairs: [:, 1] speaks for a match.
   at::Tensor match(const ImageKeysValues& images, const TextRows& texts, const Pairs& pairs) const;
 
+  // Hidden states before any head, as LAVIS's extract_features has them: the queries' after each
+  // picture [I, Q, D] and after each pair's picture and text [R, Q, D]; the texts' alone, packed
+  // [N, D].
+  at::Tensor hidden_images(const ImageKeysValues& images) const;
+  at::Tensor hidden_pairs(const ImageKeysValues& images, const TextRows& texts,
+                          const Pairs& pairs) const;
+  at::Tensor hidden_texts(const TextRows& texts) const;
+
  private:
   Blip2Config config_;
   std::unique_ptr<ImageSide> images_;

@@ -110,7 +110,11 @@ std::vector<std::vector<Generated>> run_case(const std::shared_ptr<LanguageModel
       session->vocabulary(),
       [&](std::span<const std::int32_t> tokens) { return session->advance(tokens); },
       [&](std::span<const std::int32_t> sources) { session->select(sources); }};
-  return generate(step, logits, options);
+  std::vector<std::vector<std::int32_t>> counted;  // "count_prompts": penalties count them
+  if (item.value("count_prompts", false)) {
+    for (const auto& prompt : prompts) counted.emplace_back(prompt.begin(), prompt.end());
+  }
+  return generate(step, logits, options, counted);
 }
 
 void generate_all(const std::shared_ptr<LanguageModel>& model, const char* spec) {

@@ -1,0 +1,29 @@
+// caption MODEL PICTURE: says what is on a picture. MODEL is a model directory with a language
+// model, PICTURE a JPEG, PNG or WebP file.
+#include <blip2/blip2.h>
+
+#include <iostream>
+#include <span>
+#include <string>
+
+int main(int argc, char** argv) {
+  if (argc != 3) {
+    std::cerr << "caption MODEL PICTURE\n";
+    return 2;
+  }
+  try {
+    const at::InferenceMode inference;
+    const blip2::GenerationModel model(argv[1]);
+    const std::string picture = argv[2], prompt = model.config().caption_prompt;
+    blip2::GenerationOptions options;
+    options.beams = 5;
+    options.max_new_tokens = 30;
+    const auto seen = model.look(std::span(&picture, 1));
+    const auto texts = model.generate(seen, std::span(&prompt, 1), options);
+    std::cout << texts[0][0].text << "\n";
+    return 0;
+  } catch (const blip2::Error& error) {
+    std::cerr << error.what() << "\n";
+    return 1;
+  }
+}
