@@ -82,13 +82,11 @@ Lessons share_out(std::span<const std::int64_t> items, const std::vector<Record>
   double owed = 0;  // questions that the share would leave out, less those left out
   for (std::int64_t i = 0; i < std::ssize(items); ++i) {
     const Record& record = records[static_cast<std::size_t>(items[static_cast<std::size_t>(i)])];
-    if (record.is_question() && recipe.words > 0) {
-      lessons.words.push_back(i);
-      owed += recipe.words_share;
-      if (owed >= 1) {
-        owed -= 1;
-        continue;
-      }
+    if (recipe.words > 0) lessons.words.push_back(i);
+    if (recipe.words > 0 && record.is_question()) owed += recipe.words_share;
+    if (owed >= 1) {
+      owed -= 1;
+      continue;
     }
     lessons.language.push_back(i);
   }
