@@ -104,7 +104,7 @@ struct ObjectivesRecipe {
           "weight of prefix language modelling (stage 2 with an encoder-decoder)");
     visit("cmlm", self.cmlm,
           "weight of conditional masked language modelling (stage 2 with prompt.to_qformer)");
-    visit("words", self.words, "weight of the words objective on questions (stage 2)");
+    visit("words", self.words, "weight of the words objective (stage 2)");
     visit("words_share", self.words_share,
           "share of the questions that learn by words alone, not through the language model");
     visit("alternate", self.alternate,
