@@ -79,6 +79,7 @@ class Step {
   void represent(Stage1Loss& losses) const {
     const Stage1Objectives& wanted = options_.objectives;
     const QFormerPass::ApartStates apart = see_apart();
+    losses.queries = apart.queries.hidden;
     const at::Tensor matches = matching_pairs(batch_.image_ids, batch_.caption_ids);
     at::Tensor similarity;
     if (apart.first_tokens.defined()) {

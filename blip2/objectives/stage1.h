@@ -52,6 +52,7 @@ struct Stage1Options {
 // The losses of objectives that were not computed are 0 without a gradient, their accuracies 0.
 struct Stage1Loss {
   at::Tensor itc, itm, itg, mlm, mrm, total;  // []; total is the plain sum
+  at::Tensor queries;  // [B,Q,D] of the queries alone; undefined if no objective asked for them
   double itc_accuracy = 0, itm_accuracy = 0, itg_accuracy = 0, mlm_accuracy = 0, mrm_accuracy = 0;
   // What was drawn for the objectives computed.
   Negatives negatives;

@@ -4,6 +4,7 @@
 #include "blip2/base/file.h"
 #include "blip2/base/hash.h"
 #include "blip2/model/directory.h"
+#include "blip2/model/prompts.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/training/stage1_task.h"
 #include "blip2/training/stage2_task.h"
@@ -68,6 +69,23 @@ Datasets load_datasets(const Recipe& recipe, const TensorFile& weights, const Bl
   return sets;
 }
 
+// The words objective of stage 1, if the recipe asks for it.
+std::optional<CaptionWords> caption_words(const Recipe& recipe, const Blip2Config& config,
+                                          std::shared_ptr<const TensorFile> weights,
+                                          const std::vector<Record>& records) {
+  if (recipe.objectives.words <= 0) return std::nullopt;
+  if (!config.language) {
+    throw Error("the model has no language model", "objectives.words",
+                "its words are what soft prompts shall point to; set it to 0");
+  }
+  const auto tokenizer = load_tokenizer(recipe.init);
+  const auto language = load_language_model(std::move(weights), *config.language,
+                                            compute_type(recipe), kLanguagePrefix);
+  PromptFormat format = prompt_format(config, *tokenizer);
+  format.max_target_tokens = recipe.data.max_text_tokens;
+  return CaptionWords(records, *tokenizer, format, *language, recipe.objectives);
+}
+
 }  // namespace
 
 Session open_session(const Recipe& recipe) {
@@ -81,8 +99,10 @@ Session open_session(const Recipe& recipe) {
   session.frozen_hash = hash_frozen_files(init);
   Datasets sets = load_datasets(recipe, *weights, initial);
   if (recipe.stage == 1) {
-    session.task = make_stage1_task(recipe, session.bridge, *session.qformer_tokenizer,
-                                    std::move(sets.train), std::move(sets.validation));
+    auto words = caption_words(recipe, initial, weights, sets.train.records);
+    session.task =
+        make_stage1_task(recipe, session.bridge, *session.qformer_tokenizer, std::move(sets.train),
+                         std::move(sets.validation), std::move(words));
     return session;
   }
   session.language_tokenizer = load_tokenizer(init);

@@ -19,12 +19,13 @@ enum : std::uint64_t { kDataSeed = 11, kStepSeed, kValidationSeed };
 class Stage1Task : public TrainingTask {
  public:
   Stage1Task(const Recipe& recipe, std::shared_ptr<Bridge> bridge, const Tokenizer& tokenizer,
-             Dataset train, Dataset validation)
+             Dataset train, Dataset validation, std::optional<CaptionWords> words)
       : recipe_(recipe),
         bridge_(std::move(bridge)),
         train_(std::move(train)),
         validation_(std::move(validation)),
         captions_(train_.records, tokenizer, recipe.data.max_text_tokens),
+        words_(std::move(words)),
         weights_(weights_of(recipe.objectives)) {
     if (!validation_.empty()) {
       held_out_.emplace(validation_.records, tokenizer, recipe.data.max_text_tokens);
@@ -49,7 +50,16 @@ class Stage1Task : public TrainingTask {
     const CaptionBatch batch = captions_.batch(items, data_seed, step);
     const at::Tensor features = train_.gather(batch.pictures, data_seed, step);
     const ComputeOptions compute{compute_type(recipe_), true, derive_seed(seed, kStepSeed, step)};
-    return loss(batch, features, compute, weights_at(step));
+    const Weights weights = weights_at(step);
+    const Stage1Loss losses = compute_losses(batch, features, compute, weights);
+    TaskLoss total = weigh(losses, weights);
+    if (words_ && losses.queries.defined()) {
+      const at::Tensor soft = bridge_->soft_prompts(losses.queries);
+      const TaskLoss words = words_->loss(soft, items, data_seed, step);
+      total.loss = total.loss + words.loss;
+      total.meters.insert(total.meters.end(), words.meters.begin(), words.meters.end());
+    }
+    return total;
   }
 
   TaskLoss validate() override {
@@ -61,7 +71,8 @@ class Stage1Task : public TrainingTask {
       const at::Tensor features = validation_.gather(batch.pictures, 0, std::nullopt);
       const ComputeOptions compute{compute_type(recipe_), false,
                                    derive_seed(kValidationSeed, items[0])};
-      mean.add(loss(batch, features, compute, weights_), static_cast<double>(items.size()));
+      mean.add(weigh(compute_losses(batch, features, compute, weights_), weights_),
+               static_cast<double>(items.size()));
     }
     return mean.result();
   }
@@ -104,22 +115,15 @@ class Stage1Task : public TrainingTask {
             recipe.mrm_share};
   }
 
-  TaskLoss loss(const CaptionBatch& batch, const at::Tensor& features,
-                const ComputeOptions& compute, const Weights& weights) const {
+  Stage1Loss compute_losses(const CaptionBatch& batch, const at::Tensor& features,
+                            const ComputeOptions& compute, const Weights& weights) const {
     Stage1Batch input;
     input.image_embeds = features;
     input.text = pack_text(batch.ids, {batch.lengths.data_ptr<std::int64_t>(),
                                        static_cast<std::size_t>(batch.lengths.numel())});
     input.image_ids = batch.image_ids;
     input.caption_ids = batch.caption_ids;
-    const Stage1Loss losses =
-        stage1_loss(bridge_->stage1_parts(), input, options(compute, weights));
-    const std::array<Part, kObjectives> parts{{{"itc", losses.itc, losses.itc_accuracy},
-                                               {"itm", losses.itm, losses.itm_accuracy},
-                                               {"itg", losses.itg, losses.itg_accuracy},
-                                               {"mlm", losses.mlm, losses.mlm_accuracy},
-                                               {"mrm", losses.mrm, losses.mrm_accuracy}}};
-    return weigh(parts, weights);
+    return stage1_loss(bridge_->stage1_parts(), input, options(compute, weights));
   }
 
   struct Part {
@@ -128,7 +132,12 @@ class Stage1Task : public TrainingTask {
     double accuracy;
   };
 
-  static TaskLoss weigh(const std::array<Part, kObjectives>& parts, const Weights& weights) {
+  static TaskLoss weigh(const Stage1Loss& losses, const Weights& weights) {
+    const std::array<Part, kObjectives> parts{{{"itc", losses.itc, losses.itc_accuracy},
+                                               {"itm", losses.itm, losses.itm_accuracy},
+                                               {"itg", losses.itg, losses.itg_accuracy},
+                                               {"mlm", losses.mlm, losses.mlm_accuracy},
+                                               {"mrm", losses.mrm, losses.mrm_accuracy}}};
     TaskLoss total;
     for (std::size_t i = 0; i < parts.size(); ++i) {
       if (weights[i] == 0) continue;
@@ -147,6 +156,7 @@ class Stage1Task : public TrainingTask {
   Dataset train_, validation_;
   CaptionData captions_;
   std::optional<CaptionData> held_out_;
+  std::optional<CaptionWords> words_;
   std::int64_t decoder_token_ = 0;
   Weights weights_;
   WordMasking masking_;
@@ -156,9 +166,10 @@ class Stage1Task : public TrainingTask {
 
 std::unique_ptr<TrainingTask> make_stage1_task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
                                                const Tokenizer& tokenizer, Dataset train,
-                                               Dataset validation) {
+                                               Dataset validation,
+                                               std::optional<CaptionWords> words) {
   return std::make_unique<Stage1Task>(recipe, std::move(bridge), tokenizer, std::move(train),
-                                      std::move(validation));
+                                      std::move(validation), std::move(words));
 }
 
 }  // namespace blip2

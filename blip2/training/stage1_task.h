@@ -1,16 +1,20 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "blip2/text/tokenizer.h"
 #include "blip2/training/task.h"
+#include "blip2/training/words.h"
 
 namespace blip2 {
 
 // Stage 1: the Q-Former learns to represent what texts say of pictures (ITC, ITM, ITG).
 // `train` must not be empty; `validation` may be. The tokenizer is the Q-Former's, with [DEC].
+// `words`, of the training data's records, adds the words objective.
 std::unique_ptr<TrainingTask> make_stage1_task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
                                                const Tokenizer& tokenizer, Dataset train,
-                                               Dataset validation);
+                                               Dataset validation,
+                                               std::optional<CaptionWords> words = std::nullopt);
 
 }  // namespace blip2

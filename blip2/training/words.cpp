@@ -1,5 +1,7 @@
 #include "blip2/training/words.h"
 
+#include <numeric>
+
 namespace blip2 {
 namespace {
 
@@ -37,6 +39,18 @@ TaskLoss WordsLesson::loss(const at::Tensor& soft, const PromptBatch& batch,
   const TokenLoss words = targets_.loss(chosen, places, label_smoothing_);
   return {weight_ * words.loss,
           {{"words", words.loss.item<double>()}, {"words_accuracy", words.accuracy}}};
+}
+
+CaptionWords::CaptionWords(std::span<const Record> records, const Tokenizer& tokenizer,
+                           const PromptFormat& format, const LanguageModel& language,
+                           const ObjectivesRecipe& recipe)
+    : captions_(records, tokenizer, format), lesson_(captions_, language, recipe) {}
+
+TaskLoss CaptionWords::loss(const at::Tensor& soft, std::span<const std::int64_t> items,
+                            std::uint64_t seed, std::int64_t step) const {
+  std::vector<std::int64_t> rows(items.size());
+  std::iota(rows.begin(), rows.end(), 0);
+  return lesson_.loss(soft, captions_.batch(items, seed, step), rows);
 }
 
 }  // namespace blip2

@@ -28,4 +28,23 @@ class WordsLesson {
   WordTargets targets_;
 };
 
+// The words objective in stage 1: the soft prompts of what the queries alone see of a picture shall
+// point to the words of its caption, so that stage 2 starts with prompts that name things.
+class CaptionWords {
+ public:
+  // The captions of `records` as the language model's tokens.
+  CaptionWords(std::span<const Record> records, const Tokenizer& tokenizer,
+               const PromptFormat& format, const LanguageModel& language,
+               const ObjectivesRecipe& recipe);
+
+  // The weighted loss of a batch with its soft prompts [B, Q, width], with meters; the captions are
+  // those that CaptionData::batch chooses for the same items, seed and step.
+  TaskLoss loss(const at::Tensor& soft, std::span<const std::int64_t> items, std::uint64_t seed,
+                std::int64_t step) const;
+
+ private:
+  PromptData captions_;
+  WordsLesson lesson_;
+};
+
 }  // namespace blip2
