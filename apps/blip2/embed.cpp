@@ -42,7 +42,7 @@ void embed(const EmbedOptions& options) {
   const bool has_images = !options.inputs.images.empty() || !options.inputs.list.empty();
   if (!has_images && options.texts.empty()) throw Error("expected pictures or --texts", "embed");
   const at::InferenceMode inference;
-  const RetrievalModel model(options.run.model);
+  const RetrievalModel model(options.run.model, options.run.precision);
   std::map<std::string, std::string> metadata;
   std::vector<TensorView> views;
   at::Tensor images, texts;

@@ -18,8 +18,9 @@ at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass,
   return bridge.soft_prompts(states.queries);
 }
 
-LanguageInput language_input(const LanguageModel& language, const at::Tensor& soft,
-                             const std::vector<std::vector<std::int64_t>>& text) {
+LanguageInput join_input(const std::function<at::Tensor(const at::Tensor&)>& embed,
+                         const at::Tensor& soft,
+                         const std::vector<std::vector<std::int64_t>>& text) {
   const std::int64_t rows = soft.size(0), queries = soft.size(1);
   std::vector<std::int64_t> ids, order, offsets{0};
   for (std::int64_t i = 0; i < rows; ++i) {
@@ -30,8 +31,8 @@ LanguageInput language_input(const LanguageModel& language, const at::Tensor& so
     }
     offsets.push_back(std::ssize(order));
   }
-  const at::Tensor words = language.embed(torch::tensor(ids, at::kLong));  // [M, width]
-  const at::Tensor both = at::cat({soft.flatten(0, 1), words});            // [B*Q + M, width]
+  const at::Tensor words = embed(torch::tensor(ids, at::kLong));  // [M, width]
+  const at::Tensor both = at::cat({soft.flatten(0, 1), words});   // [B*Q + M, width]
   return {both.index_select(0, torch::tensor(order, at::kLong)), std::move(offsets)};
 }
 

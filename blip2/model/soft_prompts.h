@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -23,8 +24,17 @@ struct LanguageInput {
   std::vector<std::int64_t> offsets;  // row i is [offsets[i], offsets[i + 1])
 };
 
-// soft [B, Q, width], text: B rows of token ids, which may be empty.
-LanguageInput language_input(const LanguageModel& language, const at::Tensor& soft,
-                             const std::vector<std::vector<std::int64_t>>& text);
+// soft [B, Q, width], text: B rows of token ids, which may be empty; `embed`: ids [M] -> [M,
+// width].
+LanguageInput join_input(const std::function<at::Tensor(const at::Tensor&)>& embed,
+                         const at::Tensor& soft,
+                         const std::vector<std::vector<std::int64_t>>& text);
+
+// The same with the embeddings of a LanguageModel or a FrozenLanguage.
+template <typename Language>
+LanguageInput language_input(const Language& language, const at::Tensor& soft,
+                             const std::vector<std::vector<std::int64_t>>& text) {
+  return join_input([&](const at::Tensor& ids) { return language.embed(ids); }, soft, text);
+}
 
 }  // namespace blip2
