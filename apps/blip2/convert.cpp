@@ -1,24 +1,29 @@
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/base/log.h"
 #include "blip2/model/assembly.h"
+#include "blip2/model/convert.h"
+#include "blip2/model/image_side.h"
 
 namespace blip2 {
 namespace {
 
 struct ConvertOptions {
-  std::string source, folder, weights = "bf16";
+  std::string source, folder, weights = "auto";
+  bool own_layout = false;
 };
 
 void convert(const ConvertOptions& options) {
-  const at::ScalarType type = options.weights == "f32" ? at::kFloat : at::kBFloat16;
+  std::optional<at::ScalarType> type;
+  if (options.weights != "auto") type = type_of_precision(options.weights, at::kFloat);
   if (std::filesystem::is_directory(options.source)) {
-    convert_precision(options.source, options.folder, type);
+    convert_model(options.source, options.folder, type, options.own_layout);
   } else {
-    assemble(read_assembly(options.source), options.folder, type);
+    assemble(read_assembly(options.source), options.folder, type.value_or(at::kBFloat16));
   }
   log_info("model written to {}", options.folder);
 }
@@ -26,15 +31,26 @@ void convert(const ConvertOptions& options) {
 }  // namespace
 
 void add_convert(CLI::App& app) {
-  auto* verb = app.add_subcommand("convert", "Assemble a model directory, or change its precision");
+  auto* verb = app.add_subcommand(
+      "convert", "Assemble a model directory, change its precision, or bring it to transformers");
   auto options = std::make_shared<ConvertOptions>();
   verb->add_option("SOURCE", options->source,
                    "Assembly file that names the parts (TOML), or a model directory")
       ->required();
   verb->add_option("DIR", options->folder, "Model directory to write")->required();
-  verb->add_option("--weights", options->weights, "Number type of the language model's weights")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  verb->add_option("--weights", options->weights,
+                   "Number type of the image encoder's, the language model's and the projection's "
+                   "weights; auto: as they are, bf16 when assembling")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
       ->capture_default_str();
+  verb->add_flag(
+      "--own-layout", options->own_layout,
+      "Keep this program's own layout even where transformers has a class for the model");
+  verb->footer(
+      "A directory of transformers' Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval or\n"
+      "InstructBlipForConditionalGeneration stays one. A model trained here becomes one if its\n"
+      "image encoder is EVA-CLIP's (blip_2_vision_model); every other keeps this program's "
+      "layout.");
   verb->callback([options] { convert(*options); });
 }
 

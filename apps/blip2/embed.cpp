@@ -110,7 +110,7 @@ void embed(const EmbedOptions& options) {
   if ((options.mode == "text" || pairs) && !texts) throw Error("expected --texts", "embed");
   if (!images && !texts) throw Error("expected pictures or --texts", "embed");
   const at::InferenceMode inference;
-  const RetrievalModel model(options.run.model);
+  const RetrievalModel model(options.run.model, options.run.precision);
   std::vector<std::string> paths, lines;
   Embeddings out;
   if (images && options.mode != "text") paths = image_paths(options.inputs);

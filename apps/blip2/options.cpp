@@ -21,8 +21,8 @@ void add_run_options(CLI::App& verb, RunOptions& options) {
       ->check(CLI::IsMember({"cpu"}))
       ->capture_default_str();
   verb.add_option("--precision", options.precision,
-                  "Of the frozen parts: f32, bf16, or auto: as the files store them")
-      ->check(CLI::IsMember({"auto", "f32", "bf16"}))
+                  "Of the frozen parts: f32, bf16, f16, or auto: as the files store them")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
       ->capture_default_str();
   verb.add_option("--threads", options.threads, "Threads of tensor operations; 0: one a core")
       ->check(CLI::Range(0, 1024));

@@ -21,8 +21,7 @@ struct PreprocessOptions {
 };
 
 void run(const PreprocessOptions& options) {
-  const auto settings =
-      load_preprocessing(std::filesystem::path(options.model) / "preprocessor_config.json");
+  const auto settings = load_preprocessing(preprocessing_file(options.model));
   const std::vector<float> pixels = preprocess(load_image(options.image), settings);
   const std::vector<std::int64_t> shape{1, 3, settings.height, settings.width};
   const TensorView view{"pixel_values", DType::f32, shape, std::as_bytes(std::span(pixels))};

@@ -20,7 +20,8 @@ struct TokenizeOptions {
 std::unique_ptr<Tokenizer> open(const TokenizeOptions& options) {
   const std::filesystem::path path = options.model;
   if (!std::filesystem::is_directory(path)) return load_tokenizer(path);
-  return options.which == "llm" ? load_tokenizer(path) : load_tokenizer(path / kQFormerTokenizer);
+  return options.which == "llm" ? load_tokenizer(path)
+                                : load_tokenizer(qformer_tokenizer_folder(path));
 }
 
 void tokenize(const TokenizeOptions& options) {

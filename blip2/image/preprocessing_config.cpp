@@ -23,6 +23,11 @@ class Config {
   explicit Config(const std::filesystem::path& path)
       : where_(path.string()), json_(read_json(path)) {
     if (!json_.is_object()) throw Error("expected a JSON object", where_);
+    // transformers 5 keeps it within the processor's configuration.
+    if (const json* inner = find("image_processor")) {
+      if (!inner->is_object()) fail("image_processor", "expected a table of keys");
+      json_ = json(*inner);
+    }
   }
 
   [[noreturn]] void fail(const char* key, const std::string& what) const {
@@ -125,6 +130,11 @@ Filter read_filter(const Config& config, Filter fallback) {
 }
 
 }  // namespace
+
+std::filesystem::path preprocessing_file(const std::filesystem::path& folder) {
+  const auto own = folder / "preprocessor_config.json", whole = folder / "processor_config.json";
+  return !std::filesystem::exists(own) && std::filesystem::exists(whole) ? whole : own;
+}
 
 Preprocessing load_preprocessing(const std::filesystem::path& path) {
   const Config config(path);

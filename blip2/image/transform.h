@@ -25,9 +25,13 @@ struct Preprocessing {
   bool operator==(const Preprocessing&) const = default;
 };
 
-// Reads a preprocessor_config.json. Throws Error naming the file and key if a value has the wrong
-// type or asks for something that has no fixed-size result (padding, no resizing).
-Preprocessing load_preprocessing(const std::filesystem::path& preprocessor_config_json);
+// A model directory's preprocessor_config.json, or its processor_config.json if it has no other.
+std::filesystem::path preprocessing_file(const std::filesystem::path& folder);
+
+// Reads a preprocessor_config.json, or the "image_processor" of a processor_config.json. Throws
+// Error naming the file and key if a value has the wrong type or asks for something that has no
+// fixed-size result (padding, no resizing).
+Preprocessing load_preprocessing(const std::filesystem::path& path);
 
 // Writes one that transformers reads to the same preprocessing.
 void save_preprocessing(const Preprocessing& preprocessing, const std::filesystem::path& path);

@@ -16,6 +16,7 @@ namespace blip2 {
 namespace {
 
 constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr const char* kTorchIndex = "pytorch_model.bin.index.json";
 
 // A shard lies in the index's own folder: a plain file name, nothing that climbs out of it.
 void check_shard_name(const std::string& name, const std::string& where) {
@@ -27,7 +28,7 @@ void check_shard_name(const std::string& name, const std::string& where) {
   }
 }
 
-// The tensors of several safetensors files, each where the index's weight_map puts it.
+// The tensors of several files, each where the index's weight_map puts it.
 class ShardedFile : public TensorFile {
  public:
   explicit ShardedFile(const std::filesystem::path& index) : TensorFile(index) {
@@ -39,7 +40,9 @@ class ShardedFile : public TensorFile {
       add_shard(index.parent_path() / shard, names, where);
     }
   }
-  std::string_view format() const override { return "sharded safetensors"; }
+  std::string_view format() const override {
+    return path().filename() == kIndex ? "sharded safetensors" : "sharded PyTorch archive";
+  }
 
  private:
   std::map<std::string, std::string> read_weight_map(const std::string& where) const {
@@ -64,7 +67,13 @@ class ShardedFile : public TensorFile {
           fmt::format("names the shard \"{}\", which is not there", path.filename().string()),
           where, "the download is incomplete");
     }
-    std::shared_ptr<const SafetensorsFile> file = open_safetensors(path);
+    const bool torch = this->path().filename() == kTorchIndex;
+    std::shared_ptr<const TensorFile> file;
+    if (torch) {
+      file = open_torch_archive(path);
+    } else {
+      file = open_safetensors(path);
+    }
     for (const TensorView& tensor : file->tensors()) {
       if (!names.contains(tensor.name)) {
         throw Error(fmt::format("holds the tensor \"{}\", which the index does not put there",
@@ -95,11 +104,13 @@ std::unique_ptr<TensorFile> open_tensor_file(const std::filesystem::path& path) 
 std::unique_ptr<TensorFile> open_model_weights(const std::filesystem::path& folder) {
   const auto single = folder / "model.safetensors";
   const auto index = folder / kIndex;
-  const auto torch = folder / "pytorch_model.bin";
+  const auto torch = folder / "pytorch_model.bin", torch_index = folder / kTorchIndex;
   if (std::filesystem::exists(single)) return open_safetensors(single);
   if (std::filesystem::exists(index)) return std::make_unique<ShardedFile>(index);
   if (std::filesystem::exists(torch)) return open_torch_archive(torch);
-  throw Error(fmt::format("holds neither model.safetensors nor {} nor pytorch_model.bin", kIndex),
+  if (std::filesystem::exists(torch_index)) return std::make_unique<ShardedFile>(torch_index);
+  throw Error(fmt::format("holds neither model.safetensors nor {} nor pytorch_model.bin nor {}",
+                          kIndex, kTorchIndex),
               folder.string(), std::filesystem::exists(folder) ? "" : "the folder does not exist");
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -136,21 +137,22 @@ void check_contiguous(std::span<const TensorView> tensors, std::span<const std::
   }
 }
 
-std::string header_entry(const TensorView& tensor, std::uint64_t begin) {
+std::string header_entry(const TensorView& tensor, std::uint64_t begin, std::uint64_t size) {
   return fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
                      json(tensor.name).dump(), dtype_name(tensor.dtype),
-                     fmt::join(tensor.shape, ","), begin, begin + tensor.data.size());
+                     fmt::join(tensor.shape, ","), begin, begin + size);
 }
 
-std::string header_of(std::span<const TensorView* const> tensors,
+std::string header_of(std::span<const TensorView> tensors, std::span<const std::size_t> order,
                       const std::map<std::string, std::string>& metadata) {
   std::string header = "{";
   if (!metadata.empty()) header += "\"__metadata__\":" + json(metadata).dump();
   std::uint64_t offset = 0;
-  for (const TensorView* tensor : tensors) {
+  for (const std::size_t i : order) {
     if (header.size() > 1) header += ',';
-    header += header_entry(*tensor, offset);
-    offset += tensor->data.size();
+    const std::uint64_t size = *tensor_bytes(tensors[i].dtype, tensors[i].shape);
+    header += header_entry(tensors[i], offset, size);
+    offset += size;
   }
   header += '}';
   header.resize((header.size() + 7) / 8 * 8, ' ');
@@ -167,13 +169,27 @@ void check_writable(std::span<const TensorView> tensors,
     const std::string label = fmt::format("tensor \"{}\"", printable(tensor.name));
     if (!is_utf8(tensor.name)) throw Error(label + ": its name is not valid UTF-8", where);
     if (!names.insert(tensor.name).second) throw Error(label + " is given twice", where);
-    const auto bytes = tensor_bytes(tensor.dtype, tensor.shape);
-    if (is_quantised(tensor.dtype) || bytes != tensor.data.size()) {
-      throw Error(fmt::format("{}: {} with {} bytes cannot be written as safetensors", label,
-                              describe(tensor), tensor.data.size()),
+    if (is_quantised(tensor.dtype) || !tensor_bytes(tensor.dtype, tensor.shape)) {
+      throw Error(fmt::format("{}: {} cannot be written as safetensors", label, describe(tensor)),
                   where);
     }
   }
+}
+
+// The path, once it is clear that all can be written.
+std::string checked_path(const std::filesystem::path& path, std::span<const TensorView> tensors,
+                         const std::map<std::string, std::string>& metadata) {
+  check_writable(tensors, metadata, path.string());
+  return path.string();
+}
+
+// Larger element types first, so that all are aligned.
+std::vector<std::size_t> writing_order(std::span<const TensorView> tensors) {
+  std::vector<std::size_t> order(tensors.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, std::greater{},
+                           [&](std::size_t i) { return dtype_block(tensors[i].dtype).bytes; });
+  return order;
 }
 
 }  // namespace
@@ -207,21 +223,43 @@ std::unique_ptr<SafetensorsFile> open_safetensors(const std::filesystem::path& p
   return std::make_unique<SafetensorsFile>(path);
 }
 
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
+                                     std::span<const TensorView> tensors,
+                                     const std::map<std::string, std::string>& metadata)
+    : where_(checked_path(path, tensors, metadata)), file_(path), order_(writing_order(tensors)) {
+  for (const std::size_t i : order_) {
+    sizes_.push_back(*tensor_bytes(tensors[i].dtype, tensors[i].shape));
+  }
+  const std::string header = header_of(tensors, order_, metadata);
+  const std::uint64_t length = header.size();
+  file_.write(std::as_bytes(std::span(&length, 1)));
+  file_.write(header);
+}
+
+void SafetensorsWriter::append(std::span<const std::byte> data) {
+  const std::uint64_t expected = next_ < sizes_.size() ? sizes_[next_++] : 0;
+  if (data.size() != expected) {
+    throw Error(fmt::format("cannot be written as safetensors: expected {} bytes of tensor {}, got "
+                            "{}",
+                            expected, next_, data.size()),
+                where_);
+  }
+  file_.write(data);
+}
+
+void SafetensorsWriter::commit() {
+  if (next_ != sizes_.size()) {
+    throw Error(fmt::format("expected the data of {} tensors, got {}", sizes_.size(), next_),
+                where_);
+  }
+  file_.commit();
+}
+
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
                        const std::map<std::string, std::string>& metadata) {
-  check_writable(tensors, metadata, path.string());
-  std::vector<const TensorView*> order;
-  for (const TensorView& tensor : tensors) order.push_back(&tensor);
-  std::ranges::stable_sort(order, std::greater{}, [](const TensorView* tensor) {
-    return dtype_block(tensor->dtype).bytes;
-  });
-  const std::string header = header_of(order, metadata);
-  const std::uint64_t length = header.size();
-  AtomicFile file(path);
-  file.write(std::as_bytes(std::span(&length, 1)));
-  file.write(header);
-  for (const TensorView* tensor : order) file.write(tensor->data);
-  file.commit();
+  SafetensorsWriter writer(path, tensors, metadata);
+  for (const std::size_t i : writer.order()) writer.append(tensors[i].data);
+  writer.commit();
 }
 
 }  // namespace blip2

@@ -59,8 +59,9 @@ class TensorFile {
 std::unique_ptr<TensorFile> open_tensor_file(const std::filesystem::path& path);
 
 // The weights of a model directory: model.safetensors, or the shards that
-// model.safetensors.index.json names, or pytorch_model.bin. Error if none is there, a shard is
-// missing, lies outside the directory, or a tensor is not where the index puts it.
+// model.safetensors.index.json names, or pytorch_model.bin, or the shards of its index. Error if
+// none is there, a shard is missing, lies outside the directory, or a tensor is not where the index
+// puts it.
 std::unique_ptr<TensorFile> open_model_weights(const std::filesystem::path& folder);
 
 }  // namespace blip2

@@ -7,6 +7,7 @@
 #include "blip2/base/error.h"
 #include "blip2/io/gguf.h"
 #include "blip2/language/tensor_faults.h"
+#include "blip2/nn/load_progress.h"
 #include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
@@ -37,7 +38,14 @@ class Loader {
       dropped_ = first.substr(0, base);
     }
     check(tensors);
-    for (const DecoderTensor& tensor : tensors) *tensor.tensor = read(tensor);
+    std::uint64_t bytes = 0;
+    for (const DecoderTensor& tensor : tensors) bytes += converted_bytes(tensor);
+    LoadProgress progress("language model", bytes);
+    for (const DecoderTensor& tensor : tensors) {
+      *tensor.tensor = read(tensor);
+      progress.add(converted_bytes(tensor));
+    }
+    progress.finish();
   }
 
  private:
@@ -65,11 +73,8 @@ class Loader {
       const std::string name = file_name(tensor.name);
       wanted.insert(name);
       const TensorView* view = file_->find(name);
-      const auto shape = file_shape(tensor);
-      if (!view || view->shape != shape) {
-        faults.push_back(fmt::format("{}: expected shape {}, got {}", name, shape_text(shape),
-                                     view ? shape_text(view->shape) : "none (missing)"));
-      }
+      const std::string fault = tensor_fault(view, name, file_shape(tensor));
+      if (!fault.empty()) faults.push_back(fault);
     }
     for (const TensorView& view : file_->tensors()) {
       if (!view.name.starts_with(prefix_) || wanted.contains(view.name)) continue;
@@ -78,6 +83,13 @@ class Loader {
       }
     }
     refuse_faults(faults, *file_);
+  }
+
+  // Of a tensor that does not stay in the file as it is.
+  std::uint64_t converted_bytes(const DecoderTensor& tensor) const {
+    const TensorView& view = file_->get(file_name(tensor.name));
+    const bool mapped = scalar_type_of(view.dtype) == dtype_ && !tensor.transposed;
+    return mapped ? 0 : view.data.size();
   }
 
   at::Tensor read(const DecoderTensor& tensor) const {
@@ -92,7 +104,9 @@ class Loader {
       }
     }
     if (scalar_type_of(view.dtype) == dtype_) return borrow(view, file_);
-    return to_tensor(view, dtype_);
+    at::Tensor converted = to_tensor(view, dtype_);
+    file_->release(view);
+    return converted;
   }
 
   std::shared_ptr<const TensorFile> file_;

@@ -30,6 +30,7 @@ void validate_tokens(const T5Config& c, const std::string& where) {
   };
   check("pad_token_id", c.pad_token_id);
   check("decoder_start_token_id", c.decoder_start_token_id);
+  if (c.bos_token_id >= 0) check("bos_token_id", c.bos_token_id);
   for (const std::int32_t id : c.eos_token_id) check("eos_token_id", id);
 }
 
@@ -65,6 +66,14 @@ void read_activation(const json& object, T5Config& config, const std::string& wh
        fmt::format("feed_forward_proj: expected 'gated-gelu' or 'relu', got '{}'", activation),
        where);
   config.gated_gelu = activation == "gated-gelu";
+  // LAVIS sets dense_act_fn beside feed_forward_proj, and so BLIP-2's directories have it.
+  std::string dense = config.gated_gelu ? "gelu_new" : "relu";
+  read_key(object, "dense_act_fn", dense, where);
+  config.exact_gelu = config.gated_gelu && dense == "gelu";
+  need(config.exact_gelu || dense == (config.gated_gelu ? "gelu_new" : "relu"),
+       fmt::format("dense_act_fn: expected {}, got '{}'",
+                   config.gated_gelu ? "'gelu_new' or 'gelu'" : "'relu'", dense),
+       where);
   read_key(object, "model_type", type, where);
   need(type == "t5", fmt::format("model_type: expected 't5', got '{}'", type), where);
 }
@@ -89,6 +98,7 @@ T5Config t5_config_from_json(const json& object, const std::string& where) {
   read_key(object, "pad_token_id", c.pad_token_id, where);
   c.decoder_start_token_id = c.pad_token_id;
   read_key(object, "decoder_start_token_id", c.decoder_start_token_id, where);
+  read_key(object, "bos_token_id", c.bos_token_id, where);
   read_key(object, "eos_token_id", c.eos_token_id, where);
   // transformers takes an untied head as the sign of T5 v1.1, which does not scale.
   c.scale_decoder_outputs = true;
@@ -117,6 +127,8 @@ json t5_config_to_json(const T5Config& c) {
       {"decoder_start_token_id", c.decoder_start_token_id},
       {"tie_word_embeddings", c.scale_decoder_outputs},
   };
+  if (c.bos_token_id >= 0) object["bos_token_id"] = c.bos_token_id;
+  if (c.exact_gelu) object["dense_act_fn"] = "gelu";
   object["eos_token_id"] =
       c.eos_token_id.size() == 1 ? json(c.eos_token_id[0]) : json(c.eos_token_id);
   return object;

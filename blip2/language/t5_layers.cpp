@@ -38,21 +38,29 @@ void normalise(const at::Tensor& x, const at::Tensor& weight, float eps, at::Ten
   });
 }
 
-// Hendrycks and Gimpel's tanh form, one element at a time: ATen's vectors and their remainders
-// round differently, and where they lie depends on the rows beside.
+// Hendrycks and Gimpel's exact and tanh forms, one element at a time: ATen's vectors and their
+// remainders round differently, and where they lie depends on the rows beside.
+float exact_gelu(float x) {
+  constexpr float root = 0.7071067811865476f;  // 1 / sqrt(2)
+  return 0.5f * x * (1.0f + std::erf(root * x));
+}
 float gelu(float x) {
   constexpr float root = 0.7978845608028654f;  // sqrt(2 / pi)
   return 0.5f * x * (1.0f + std::tanh(root * (x + 0.044715f * x * x * x)));
 }
 
-at::Tensor gated(const at::Tensor& gate, const at::Tensor& up) {
-  if (differentiates(gate)) return at::gelu(gate.to(at::kFloat), "tanh") * up.to(at::kFloat);
+at::Tensor gated(const at::Tensor& gate, const at::Tensor& up, bool exact) {
+  if (differentiates(gate)) {
+    return at::gelu(gate.to(at::kFloat), exact ? "none" : "tanh") * up.to(at::kFloat);
+  }
   const at::Tensor g = gate.to(at::kFloat).contiguous(), u = up.to(at::kFloat).contiguous();
   at::Tensor out = at::empty_like(g);
   const float *from = g.const_data_ptr<float>(), *factor = u.const_data_ptr<float>();
   float* to = out.mutable_data_ptr<float>();
   at::parallel_for(0, g.numel(), 4096, [&](Int begin, Int end) {
-    for (Int i = begin; i < end; ++i) to[i] = gelu(from[i]) * factor[i];
+    for (Int i = begin; i < end; ++i) {
+      to[i] = (exact ? exact_gelu(from[i]) : gelu(from[i])) * factor[i];
+    }
   });
   return out;
 }
@@ -90,8 +98,9 @@ at::Tensor t5_feed_forward(const at::Tensor& x, const T5FeedForward& weights, fl
   const at::ScalarType type = weights.up.scalar_type();
   const at::Tensor normed = t5_norm(x, weights.norm, eps, type);  // [N, D]
   const at::Tensor up = t5_linear(normed, weights.up);            // [N, F]
-  const at::Tensor act =
-      weights.gate.defined() ? gated(t5_linear(normed, weights.gate), up) : at::relu(up);
+  const at::Tensor act = weights.gate.defined()
+                             ? gated(t5_linear(normed, weights.gate), up, weights.exact_gelu)
+                             : at::relu(up);
   return x + t5_linear(act.to(type), weights.down).to(at::kFloat);
 }
 

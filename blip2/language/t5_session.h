@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "blip2/language/kv_cache.h"
+#include "blip2/language/language_model.h"
 #include "blip2/language/t5.h"
 
 namespace blip2 {
@@ -15,29 +16,30 @@ namespace blip2 {
 // Answers being written by a frozen T5's decoder, its own keys and values cached, those of the
 // encoder's states computed once. No autograd; a row's logits are the same whatever other rows run
 // beside it.
-class T5Session {
+class T5Session : public LanguageSession {
  public:
   // `capacity`: tokens a row to make room for; more is allowed.
   explicit T5Session(std::shared_ptr<const T5> model, std::int64_t capacity = 64);
 
-  std::int64_t rows() const { return cache_.rows(); }
-  std::int64_t vocabulary() const { return model_->config().vocab_size; }
+  std::int64_t rows() const override { return cache_.rows(); }
+  std::int64_t vocabulary() const override { return model_->config().vocab_size; }
   // Tokens that the decoder has read, the start token included.
-  std::int64_t length(std::int64_t row) const { return cache_.length(row); }
+  std::int64_t length(std::int64_t row) const override { return cache_.length(row); }
 
   // Makes the rows, row i answering embeds[offsets[i] .. offsets[i + 1]) of the encoder's input
   // embeddings [N, D]; at least one each, and once only. Returns the logits after the decoder_start
   // token, [rows, V] f32, valid until the next call.
-  std::span<const float> prompt(const at::Tensor& embeds, std::span<const std::int64_t> offsets);
+  std::span<const float> prompt(const at::Tensor& embeds,
+                                std::span<const std::int64_t> offsets) override;
 
   // The same from the encoder's states, T5::encode of those embeddings.
   std::span<const float> start(const at::Tensor& states, std::span<const std::int64_t> offsets);
 
   // Continues every row by one token id. Returns logits as prompt does.
-  std::span<const float> advance(std::span<const std::int32_t> tokens);
+  std::span<const float> advance(std::span<const std::int32_t> tokens) override;
 
   // Row i becomes a continuation of the present row sources[i]; rows may be repeated or dropped.
-  void select(std::span<const std::int32_t> sources);
+  void select(std::span<const std::int32_t> sources) override;
 
  private:
   // Keys and values of the encoder's states in one layer, [N, H K] f32.

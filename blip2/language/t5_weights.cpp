@@ -7,6 +7,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/language/tensor_faults.h"
+#include "blip2/nn/load_progress.h"
 #include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
@@ -60,6 +61,7 @@ class Names {
 
   void add_feed_forward(const std::string& layer, T5FeedForward& weights) {
     const std::int64_t f = c_.d_ff, d = c_.d_model;
+    weights.exact_gelu = c_.exact_gelu;
     if (c_.gated_gelu) {
       add(layer + ".DenseReluDense.wi_0", weights.gate, {f, d});
       add(layer + ".DenseReluDense.wi_1", weights.up, {f, d});
@@ -84,10 +86,8 @@ void check(const TensorFile& file, const std::vector<T5Tensor>& tensors,
     known.insert(name);
     const TensorView* view = file.find(name);
     if (!view && tensor.name == head_name) continue;
-    if (!view || view->shape != tensor.shape) {
-      faults.push_back(fmt::format("{}: expected shape {}, got {}", name, shape_text(tensor.shape),
-                                   view ? shape_text(view->shape) : "none (missing)"));
-    }
+    const std::string fault = tensor_fault(view, name, tensor.shape);
+    if (!fault.empty()) faults.push_back(fault);
   }
   for (const TensorView& view : file.tensors()) {
     if (!view.name.starts_with(prefix) || known.contains(view.name)) continue;
@@ -136,12 +136,22 @@ std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> fil
   weights->dtype = dtype;
   const auto tensors = t5_tensors(*weights);
   check(*file, tensors, prefix);
+  const auto mapped = [&](const TensorView& view) { return scalar_type_of(view.dtype) == dtype; };
+  std::uint64_t bytes = 0;
+  for (const T5Tensor& tensor : tensors) {
+    const TensorView* view = file->find(prefix + tensor.name);
+    if (view && !mapped(*view)) bytes += view->data.size();
+  }
+  LoadProgress progress("language model", bytes);
   for (const T5Tensor& tensor : tensors) {
     const TensorView* view = file->find(prefix + tensor.name);
     if (!view) continue;
-    const bool as_it_is = scalar_type_of(view->dtype) == dtype;
-    *tensor.tensor = as_it_is ? borrow(*view, file) : to_tensor(*view, dtype);
+    *tensor.tensor = mapped(*view) ? borrow(*view, file) : to_tensor(*view, dtype);
+    if (mapped(*view)) continue;
+    file->release(*view);
+    progress.add(view->data.size());
   }
+  progress.finish();
   if (!weights->head.defined()) weights->head = weights->embeddings;
   widen_norms(weights->encoder);
   widen_norms(weights->decoder);

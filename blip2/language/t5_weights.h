@@ -22,6 +22,7 @@ struct T5Attention {
 struct T5FeedForward {
   T5Norm norm;
   at::Tensor gate, up, down;  // [F, D] (no gate with ReLU), [F, D], [D, F]
+  bool exact_gelu = false;    // of the gate: erf, otherwise the tanh form
 };
 struct T5Layer {
   T5Attention self;

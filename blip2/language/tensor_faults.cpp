@@ -6,8 +6,20 @@
 #include <algorithm>
 
 #include "blip2/base/error.h"
+#include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
+
+std::string tensor_fault(const TensorView* tensor, const std::string& name,
+                         const std::vector<std::int64_t>& shape) {
+  if (!tensor || tensor->shape != shape) {
+    return fmt::format("{}: expected shape {}, got {}", name, shape_text(shape),
+                       tensor ? shape_text(tensor->shape) : "none (missing)");
+  }
+  const auto type = scalar_type_of(tensor->dtype);
+  if (!type || c10::isFloatingType(*type)) return {};
+  return fmt::format("{}: expected a floating-point type, got {}", name, dtype_name(tensor->dtype));
+}
 
 void refuse_faults(const std::vector<std::string>& faults, const TensorFile& file) {
   if (faults.empty()) return;

@@ -15,11 +15,38 @@
 #include "blip2/model/directory.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/text/tokenizer.h"
+#include "blip2/vision/image_encoders.h"
 
 namespace blip2 {
 namespace {
 
 namespace fs = std::filesystem;
+
+struct ImagePart {
+  std::shared_ptr<ImageEncoder> encoder;
+  Preprocessing preprocessing;
+};
+
+// An EfficientNet-Lite's weight file, or a directory with any known image encoder's config.json.
+ImagePart open_encoder(const Assembly& assembly, VisionConfig& config) {
+  const fs::path path = assembly.image_encoder;
+  if (!fs::is_directory(path)) {
+    const auto lite = EfficientNetLiteConfig::of(assembly.image_variant);
+    config = lite;
+    return {load_efficientnet_lite(*open_tensor_file(path), lite),
+            efficientnet_lite_preprocessing(lite)};
+  }
+  const auto where = path / "config.json", preprocessor = preprocessing_file(path);
+  config = read_vision_config(read_json(where), where.string());
+  std::shared_ptr<const TensorFile> weights = open_model_weights(path);
+  const std::string prefix = find_encoder_prefix(*weights, config);
+  const at::ScalarType type = stored_type(*weights, prefix);
+  ImagePart part{
+      load_image_encoder(std::move(weights), config, prefix, type),
+      fs::exists(preprocessor) ? load_preprocessing(preprocessor) : default_preprocessing(config)};
+  config = read_vision_config(part.encoder->config_json(), where.string());
+  return part;
+}
 
 struct LanguagePart {
   DecoderConfig config;
@@ -77,15 +104,6 @@ void scale_projection(const Bridge& bridge, const LanguageModel& language) {
   bridge.language_projection->weight.mul_(deviation / config.initializer_range);
 }
 
-void refuse_used_folder(const fs::path& folder) {
-  if (fs::exists(folder / "config.json")) {
-    throw Error("the folder already holds a model", folder.string(), "choose another one");
-  }
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) throw Error("cannot create folder: " + error.message(), folder.string());
-}
-
 }  // namespace
 
 Assembly read_assembly(const fs::path& path) {
@@ -103,19 +121,17 @@ Assembly read_assembly(const fs::path& path) {
 }
 
 void assemble(const Assembly& assembly, const fs::path& folder, at::ScalarType weights) {
-  refuse_used_folder(folder);
+  make_model_folder(folder);
   Blip2Config config;
   config.num_query_tokens = assembly.num_query_tokens;
   config.image_text_hidden_size = assembly.image_text_hidden_size;
-  config.vision = EfficientNetLiteConfig::of(assembly.image_variant);
-  const auto encoder =
-      load_efficientnet_lite(*open_tensor_file(assembly.image_encoder), config.vision);
+  const ImagePart image = open_encoder(assembly, config.vision);
   const fs::path bert = assembly.text_encoder;
   const auto words = load_tokenizer(bert);
   words->add_token("[DEC]");
   config.qformer =
       qformer_config_of(assembly, read_json(bert / "config.json"), (bert / "config.json").string(),
-                        words->size(), encoder->width());
+                        words->size(), image.encoder->width());
   LanguagePart language;
   if (!assembly.language_model.empty()) {
     language = open_language(assembly.language_model, weights);
@@ -125,9 +141,9 @@ void assemble(const Assembly& assembly, const fs::path& folder, at::ScalarType w
   bridge.qformer->init_from_bert(*open_model_weights(bert));
   if (language.model) scale_projection(bridge, *language.model);
 
-  write_safetensors(folder / kVisionFile, views_of(*encoder, kVisionPrefix), {{"format", "pt"}});
-  save_preprocessing(efficientnet_lite_preprocessing(config.vision),
-                     folder / "preprocessor_config.json");
+  write_safetensors(folder / kVisionFile, views_of(*image.encoder, kVisionPrefix),
+                    {{"format", "pt"}});
+  save_preprocessing(image.preprocessing, folder / "preprocessor_config.json");
   fs::create_directories(folder / kQFormerTokenizer);
   words->save(folder / kQFormerTokenizer);
   if (language.model) {
@@ -136,21 +152,6 @@ void assemble(const Assembly& assembly, const fs::path& folder, at::ScalarType w
   }
   save_bridge(bridge, folder);
   write_weight_index(folder);
-}
-
-void convert_precision(const fs::path& source, const fs::path& folder, at::ScalarType weights) {
-  const Blip2Config config = read_blip2_config(source / "config.json");
-  refuse_used_folder(folder);
-  link_frozen_parts(source, folder, /*with_language=*/false);
-  if (config.language) {
-    const auto language =
-        load_language_model(open_model_weights(source), *config.language, weights, kLanguagePrefix);
-    write_language(*language, folder);
-  }
-  const auto bridge = load_bridge(open_model_weights(source), config, /*trainable=*/false);
-  save_bridge(*bridge, folder);
-  write_weight_index(folder);
-  keep_stage1(source, folder / kStage1Folder);
 }
 
 }  // namespace blip2

@@ -17,8 +17,9 @@ struct Assembly {
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
-    visit("image_encoder", self.image_encoder, "EfficientNet-Lite weights (.pth or safetensors)");
-    visit("image_variant", self.image_variant, "lite0 to lite4");
+    visit("image_encoder", self.image_encoder,
+          "EfficientNet-Lite weights (.pth or safetensors), or a Hugging Face directory");
+    visit("image_variant", self.image_variant, "of an EfficientNet-Lite: lite0 to lite4");
     visit("language_model", self.language_model,
           "decoder-only model: a GGUF file or a Hugging Face directory; empty: none");
     visit("text_encoder", self.text_encoder, "BERT directory whose weights start the Q-Former");
@@ -38,9 +39,5 @@ Assembly read_assembly(const std::filesystem::path& path);
 // `folder` holds a model already.
 void assemble(const Assembly& assembly, const std::filesystem::path& folder,
               at::ScalarType weights);
-
-// Copies a model directory with the language model's weights in another precision.
-void convert_precision(const std::filesystem::path& source, const std::filesystem::path& folder,
-                       at::ScalarType weights);
 
 }  // namespace blip2

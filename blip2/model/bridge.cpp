@@ -9,11 +9,8 @@ namespace {
 // Streams of the initial weights.
 enum : std::uint64_t { kQFormerSeed = 1, kQuerySeed, kHeadsSeed, kProjectionSeed };
 
-// LAVIS's ln_vision has PyTorch's default.
-constexpr double kFeatureNormEps = 1e-5;
-
 torch::nn::Linear make_projection(const Blip2Config& config, std::uint64_t seed) {
-  torch::nn::Linear projection(config.qformer.hidden_size, config.language->hidden_size);
+  torch::nn::Linear projection(config.qformer.hidden_size, language_width(*config.language));
   const at::NoGradGuard no_grad;
   fill_normal(projection->weight, config.qformer.initializer_range, seed);
   projection->bias.zero_();
@@ -26,8 +23,8 @@ Bridge::Bridge(const Blip2Config& config, std::uint64_t seed) : config_(config) 
   const QFormerConfig& qformer_config = config.qformer;
   ln_vision = register_module(
       "ln_vision",
-      torch::nn::LayerNorm(
-          torch::nn::LayerNormOptions({qformer_config.encoder_hidden_size}).eps(kFeatureNormEps)));
+      torch::nn::LayerNorm(torch::nn::LayerNormOptions({qformer_config.encoder_hidden_size})
+                               .eps(config.feature_norm_eps)));
   query_tokens = register_parameter(
       "query_tokens", random_query_tokens(config.num_query_tokens, qformer_config.hidden_size,
                                           derive_seed(seed, kQuerySeed)));
@@ -45,7 +42,7 @@ Bridge::Bridge(const Blip2Config& config, std::uint64_t seed) : config_(config) 
 }
 
 FeatureNorm Bridge::feature_norm() const {
-  return {ln_vision->weight, ln_vision->bias, kFeatureNormEps};
+  return {ln_vision->weight, ln_vision->bias, config_.feature_norm_eps};
 }
 
 Stage1Parts Bridge::stage1_parts() const {

@@ -16,20 +16,29 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kHeads = "heads.";
+// Tensors of transformers' classes that no member of the bridge has: buffers of old files, and the
+// text side of a Q-Former that reads no text.
+constexpr const char* kNoMembers[] = {"*position_ids", "qformer.encoder.layer.*.intermediate.*",
+                                      "qformer.encoder.layer.*.output.*"};
+
+// The name with `to` instead of `from` at its beginning, if it begins so.
+bool replace_front(std::string& name, std::string_view from, std::string_view to) {
+  if (!name.starts_with(from)) return false;
+  name.replace(0, from.size(), to);
+  return true;
+}
 
 // Lets the module's tensors lie in the mapped file.
-void borrow_parameters(torch::nn::Module& module, const std::shared_ptr<const TensorFile>& file) {
+void borrow_parameters(torch::nn::Module& module, const std::shared_ptr<const TensorFile>& file,
+                       ModelLayout layout) {
   const at::NoGradGuard no_grad;
   for (auto& item : module.named_parameters()) {
     at::Tensor& parameter = item.value();
-    const TensorView& view = file->get(bridge_tensor_name(item.key()));
-    if (scalar_type_of(view.dtype) != parameter.scalar_type()) {
-      parameter.set_data(to_tensor(view, parameter.scalar_type()));
-    } else {
-      parameter.set_data(borrow(view, file));
-    }
     parameter.requires_grad_(false);
+    const TensorView* view = file->find(bridge_tensor_name(layout, item.key()));
+    if (view && scalar_type_of(view->dtype) == parameter.scalar_type()) {
+      parameter.set_data(borrow(*view, file));
+    }
   }
 }
 
@@ -52,14 +61,65 @@ void link_folder(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
-std::string bridge_tensor_name(const std::string& member) {
-  return member.starts_with(kHeads) ? member.substr(kHeads.size()) : member;
+void check_ids(std::span<const std::int32_t> ids, std::int64_t embeddings) {
+  for (const std::int32_t id : ids) {
+    if (id < embeddings) continue;
+    throw Error(fmt::format("the text holds the token {}, the model has {} word embeddings", id,
+                            embeddings),
+                "text", "it names a special token that is not for texts");
+  }
+}
+
+void make_model_folder(const fs::path& folder) {
+  if (fs::exists(folder / "config.json")) {
+    throw Error("the folder already holds a model", folder.string(), "choose another one");
+  }
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw Error("cannot create folder: " + error.message(), folder.string());
+}
+
+std::string bridge_tensor_name(ModelLayout layout, const std::string& member) {
+  std::string name = member;
+  if (replace_front(name, "heads.", "") || layout == ModelLayout::own) return name;
+  if (replace_front(name, "ln_vision.", "vision_model.post_layernorm.")) return name;
+  if (layout == ModelLayout::retrieval) {
+    replace_front(name, "qformer.embeddings.", "embeddings.");
+  } else if (layout == ModelLayout::instructblip) {
+    replace_front(name, "qformer.layernorm.", "qformer.embeddings.layernorm.");
+  }
+  return name;
+}
+
+fs::path qformer_tokenizer_folder(const fs::path& folder) {
+  const fs::path own = folder / kQFormerTokenizer;
+  return fs::is_directory(own) ? own : folder;
+}
+
+at::ScalarType stored_type(const TensorFile& weights, const std::string& prefix) {
+  for (const TensorView& tensor : weights.tensors()) {
+    if (!tensor.name.starts_with(prefix)) continue;
+    const auto type = scalar_type_of(tensor.dtype);
+    return type == at::kBFloat16 || type == at::kHalf ? *type : at::kFloat;
+  }
+  return at::kFloat;
+}
+
+void check_vocabulary(const Tokenizer& tokenizer, std::int64_t embeddings, const fs::path& where) {
+  constexpr std::int64_t kMostUnused = 1024;  // embeddings are padded to round numbers
+  // <image>, which processors add, stands for soft prompts and needs no embedding.
+  const bool image_last = tokenizer.id("<image>") == tokenizer.size() - 1;
+  const std::int64_t ids = tokenizer.size() - (image_last ? 1 : 0);
+  if (ids <= embeddings && embeddings - ids <= kMostUnused) return;
+  throw Error(
+      fmt::format("the tokenizer has {} ids, the model {} word embeddings", ids, embeddings),
+      where.string(), "they do not belong together");
 }
 
 std::vector<std::pair<std::string, at::Tensor>> bridge_tensors(const Bridge& bridge) {
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (const auto& item : bridge.named_parameters()) {
-    tensors.emplace_back(bridge_tensor_name(item.key()), item.value());
+    tensors.emplace_back(bridge_tensor_name(ModelLayout::own, item.key()), item.value());
   }
   return tensors;
 }
@@ -77,9 +137,16 @@ std::shared_ptr<Bridge> load_bridge(std::shared_ptr<const TensorFile> weights,
     options.ignored.emplace_back("temperature");
   }
   if (!config.language) options.ignored.emplace_back("language_projection.*");
-  options.rename = bridge_tensor_name;
+  const ModelLayout layout = config.layout;
+  if (layout != ModelLayout::own) {
+    options.ignored.insert(options.ignored.end(), std::begin(kNoMembers), std::end(kNoMembers));
+    options.optional = {"cls.*", "temperature"};
+  }
+  options.rename = [layout](const std::string& member) {
+    return bridge_tensor_name(layout, member);
+  };
   load_parameters(*bridge, *weights, options);
-  if (!trainable) borrow_parameters(*bridge, weights);
+  if (!trainable) borrow_parameters(*bridge, weights, layout);
   return bridge;
 }
 

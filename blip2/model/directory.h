@@ -4,12 +4,14 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "blip2/io/tensor_file.h"
 #include "blip2/model/bridge.h"
 #include "blip2/model/config.h"
+#include "blip2/text/tokenizer.h"
 
 namespace blip2 {
 
@@ -23,6 +25,12 @@ inline constexpr char kVisionPrefix[] = "vision_model.", kLanguagePrefix[] = "la
 inline constexpr char kVisionFile[] = "model-vision.safetensors",
                       kLanguageFile[] = "model-language.safetensors",
                       kBridgeFile[] = "model-bridge.safetensors";
+
+// Error if a text's ids pass the model's word embeddings.
+void check_ids(std::span<const std::int32_t> ids, std::int64_t embeddings);
+
+// Makes the folder of a new model. Error if it holds one already, or cannot be made.
+void make_model_folder(const std::filesystem::path& folder);
 
 // The bridge with a directory's weights. Strict: Error that lists missing, unexpected and
 // mis-shaped tensors. `trainable`: own memory with gradients; otherwise the mapped file's.
@@ -47,7 +55,22 @@ void write_weight_index(const std::filesystem::path& folder);
 // Names of the bridge's tensors as the directory has them.
 std::vector<std::pair<std::string, at::Tensor>> bridge_tensors(const Bridge& bridge);
 
-// "heads.itm_head.weight" -> "itm_head.weight": heads stand at the top, as Hugging Face has them.
-std::string bridge_tensor_name(const std::string& member);
+// The name that a layout has for a member of the bridge. Heads stand at the top everywhere
+// ("heads.itm_head.weight" -> "itm_head.weight"); transformers has ln_vision in the image encoder
+// and word embeddings at other places.
+std::string bridge_tensor_name(ModelLayout layout, const std::string& member);
+
+// Where the Q-Former's tokenizer lies: under kQFormerTokenizer, or in the folder itself where the
+// model has no other.
+std::filesystem::path qformer_tokenizer_folder(const std::filesystem::path& folder);
+
+// The type in which a directory stores the first tensor under a prefix; f32 if there is none, or
+// if it is stored in a type that no part computes in.
+at::ScalarType stored_type(const TensorFile& weights, const std::string& prefix);
+
+// Error if a tokenizer has more ids than the model has word embeddings, or over a thousand fewer:
+// they do not belong together.
+void check_vocabulary(const Tokenizer& tokenizer, std::int64_t embeddings,
+                      const std::filesystem::path& where);
 
 }  // namespace blip2

@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "blip2/base/error.h"
 #include "blip2/data/batch.h"
 #include "blip2/decoding/generate.h"
-#include "blip2/language/language_model.h"
+#include "blip2/io/json.h"
 #include "blip2/model/directory.h"
 #include "blip2/model/prompts.h"
 #include "blip2/model/soft_prompts.h"
@@ -15,21 +16,6 @@
 
 namespace blip2 {
 namespace {
-
-constexpr std::int64_t kMaxQFormerTokens = 512;
-
-at::ScalarType language_type(const TensorFile& weights, const std::string& precision) {
-  if (precision == "f32") return at::kFloat;
-  if (precision == "bf16") return at::kBFloat16;
-  if (precision == "f16") return at::kHalf;
-  const auto& tensors = weights.tensors();
-  const auto first = std::find_if(tensors.begin(), tensors.end(), [](const TensorView& tensor) {
-    return tensor.name.starts_with(kLanguagePrefix);
-  });
-  if (first == tensors.end()) return at::kBFloat16;
-  if (first->dtype == DType::f16) return at::kHalf;
-  return first->dtype == DType::f32 ? at::kFloat : at::kBFloat16;
-}
 
 Blip2Config read_config(const std::filesystem::path& folder) {
   Blip2Config config = read_blip2_config(folder / "config.json");
@@ -41,6 +27,18 @@ Blip2Config read_config(const std::filesystem::path& folder) {
   return config;
 }
 
+// Error if the processor's configuration, where there is one, contradicts the model's.
+void check_processor(const std::filesystem::path& folder, std::int64_t queries) {
+  const auto path = folder / "processor_config.json";
+  if (!std::filesystem::exists(path)) return;
+  const nlohmann::json processor = read_json(path);
+  const nlohmann::json said =
+      processor.is_object() ? processor.value("num_query_tokens", nlohmann::json()) : processor;
+  if (said.is_null() || said == queries) return;
+  throw Error(fmt::format("expected {} as config.json says, got {}", queries, said.dump()),
+              path.string() + ": num_query_tokens", "the files do not belong together");
+}
+
 std::string trim(const std::string& text) {
   constexpr char kSpace[] = " \t\r\n";
   const auto first = text.find_first_not_of(kSpace);
@@ -50,23 +48,37 @@ std::string trim(const std::string& text) {
 
 }  // namespace
 
+struct GenerationModel::Prompted {
+  std::unique_ptr<LanguageSession> session;
+  std::span<const float> logits;                 // [N, V], after the prompts
+  std::vector<std::vector<std::int64_t>> texts;  // the prompts' tokens
+};
+
 GenerationModel::GenerationModel(const std::filesystem::path& folder, const std::string& precision)
     : config_(read_config(folder)) {
+  check_processor(folder, config_.num_query_tokens);
+  tokenizer_ = load_tokenizer(folder);
+  check_vocabulary(*tokenizer_, vocabulary_of(*config_.language), folder);
+  if (config_.reads_prompt) {
+    qformer_tokenizer_ = load_tokenizer(qformer_tokenizer_folder(folder));
+    check_vocabulary(*qformer_tokenizer_, config_.qformer.vocab_size, folder / kQFormerTokenizer);
+  }
   const std::shared_ptr<const TensorFile> weights = open_model_weights(folder);
-  images_ = std::make_unique<ImageSide>(folder, *weights, config_);
   bridge_ = load_bridge(weights, config_, /*trainable=*/false);
   pass_ = std::make_unique<QFormerPass>(bridge_->qformer->pass());
-  language_ = load_language_model(weights, *config_.language, language_type(*weights, precision),
-                                  kLanguagePrefix);
-  tokenizer_ = load_tokenizer(folder);
-  qformer_tokenizer_ = load_tokenizer(folder / kQFormerTokenizer);
+  images_ = std::make_unique<ImageSide>(folder, weights, config_, precision);
+  const auto type = type_of_precision(precision, stored_type(*weights, kLanguagePrefix));
+  language_ = load_frozen_language(weights, *config_.language, type, kLanguagePrefix);
 }
 
 std::vector<ImageKeysValues> GenerationModel::look(std::span<const std::string> images) const {
   if (images.empty()) return {};
-  const at::Tensor features = images_->encode(images);
-  std::vector<ImageKeysValues> pictures(images.size());
-  each_alone(images.size(), [&](std::size_t i) {
+  return look(images_->encode(images));
+}
+
+std::vector<ImageKeysValues> GenerationModel::look(const at::Tensor& features) const {
+  std::vector<ImageKeysValues> pictures(static_cast<std::size_t>(features.size(0)));
+  each_alone(pictures.size(), [&](std::size_t i) {
     pictures[i] = pass_->project_image(features.narrow(0, static_cast<std::int64_t>(i), 1),
                                        bridge_->feature_norm());
   });
@@ -76,36 +88,65 @@ std::vector<ImageKeysValues> GenerationModel::look(std::span<const std::string> 
 at::Tensor GenerationModel::see(const ImageKeysValues& picture, const std::string& prompt) const {
   if (!config_.reads_prompt) return soft_prompts(*bridge_, *pass_, picture, std::nullopt);
   const std::vector<std::vector<std::int32_t>> text{
-      encode_at_most(*qformer_tokenizer_, prompt, kMaxQFormerTokens)};
+      encode_at_most(*qformer_tokenizer_, prompt, config_.qformer.max_position_embeddings)};
+  check_ids(text[0], config_.qformer.vocab_size);
   const PaddedIds ids = pad_ids(text, 0);
   return soft_prompts(*bridge_, *pass_, picture, pack_text(ids.ids, {std::ssize(text[0])}));
+}
+
+// transformers' BLIP-2 without a prompt starts from the begin token, whatever the tokenizer does.
+std::vector<std::int64_t> GenerationModel::tokens_of(const std::string& prompt) const {
+  const std::int32_t begin = begin_token(*config_.language);
+  if (prompt.empty() && config_.layout == ModelLayout::blip2 && begin >= 0) return {begin};
+  const auto ids = tokenizer_->encode(prompt);
+  check_ids(ids, vocabulary_of(*config_.language));
+  return {ids.begin(), ids.end()};
+}
+
+std::vector<std::int32_t> GenerationModel::seen_before(
+    const std::vector<std::int64_t>& text) const {
+  if (config_.layout == ModelLayout::own) return {};
+  if (const auto* t5 = std::get_if<T5Config>(&*config_.language)) {
+    return {t5->decoder_start_token_id};
+  }
+  std::vector<std::int32_t> seen(text.begin(), text.end());
+  if (config_.image_token >= 0 && config_.image_token < vocabulary_of(*config_.language)) {
+    seen.push_back(config_.image_token);
+  }
+  return seen;
+}
+
+GenerationModel::Prompted GenerationModel::prompt(std::span<const ImageKeysValues> pictures,
+                                                  std::span<const std::string> prompts,
+                                                  std::int64_t new_tokens) const {
+  TORCH_CHECK(pictures.size() == prompts.size(), "one prompt for each picture");
+  std::vector<at::Tensor> seen(pictures.size());
+  each_alone(pictures.size(), [&](std::size_t i) { seen[i] = see(pictures[i], prompts[i]); });
+  Prompted prompted;
+  for (const std::string& text : prompts) prompted.texts.push_back(tokens_of(text));
+  const LanguageInput input = language_input(*language_, at::cat(seen), prompted.texts);
+  std::int64_t longest = 1;  // what a decoder of its own starts with
+  for (std::size_t i = 0; !language_->has_encoder() && i + 1 < input.offsets.size(); ++i) {
+    longest = std::max(longest, input.offsets[i + 1] - input.offsets[i]);
+  }
+  prompted.session = language_->make_session(longest + new_tokens);
+  prompted.logits = prompted.session->prompt(input.embeds, input.offsets);
+  return prompted;
 }
 
 std::vector<std::vector<GeneratedText>> GenerationModel::generate(
     std::span<const ImageKeysValues> pictures, std::span<const std::string> prompts,
     GenerationOptions options) const {
-  TORCH_CHECK(pictures.size() == prompts.size(), "one prompt for each picture");
-  std::vector<at::Tensor> seen(pictures.size());
-  each_alone(pictures.size(), [&](std::size_t i) { seen[i] = see(pictures[i], prompts[i]); });
-  const at::Tensor soft = at::cat(seen);
-  std::vector<std::vector<std::int64_t>> text;
-  for (const std::string& prompt : prompts) {
-    const auto ids = tokenizer_->encode(prompt);
-    text.emplace_back(ids.begin(), ids.end());
-  }
-  const LanguageInput input = language_input(*language_, soft, text);
-  std::int64_t longest = 0;
-  for (std::size_t i = 0; i + 1 < input.offsets.size(); ++i) {
-    longest = std::max(longest, input.offsets[i + 1] - input.offsets[i]);
-  }
-  const auto session = language_->make_session(longest + options.max_new_tokens);
-  const auto logits = session->prompt(input.embeds, input.offsets);
-  options.eos_token_ids = language_->eos_token_ids();
-  const StepFunction step{session->vocabulary(),
-                          [&](auto tokens) { return session->advance(tokens); },
-                          [&](auto sources) { session->select(sources); }};
+  const Prompted prompted = prompt(pictures, prompts, options.max_new_tokens);
+  LanguageSession& session = *prompted.session;
+  options.eos_token_ids = end_tokens(*config_.language);
+  const StepFunction step{session.vocabulary(),
+                          [&](auto tokens) { return session.advance(tokens); },
+                          [&](auto sources) { session.select(sources); }};
+  std::vector<std::vector<std::int32_t>> seen;
+  for (const auto& text : prompted.texts) seen.push_back(seen_before(text));
   std::vector<std::vector<GeneratedText>> answers;
-  for (auto& sequences : blip2::generate(step, logits, options)) {
+  for (auto& sequences : blip2::generate(step, prompted.logits, options, seen)) {
     auto& texts = answers.emplace_back();
     for (Generated& sequence : sequences) {
       texts.push_back(
@@ -113,6 +154,14 @@ std::vector<std::vector<GeneratedText>> GenerationModel::generate(
     }
   }
   return answers;
+}
+
+at::Tensor GenerationModel::first_logits(std::span<const ImageKeysValues> pictures,
+                                         std::span<const std::string> prompts) const {
+  const Prompted prompted = prompt(pictures, prompts, 1);
+  at::Tensor logits = at::empty({std::ssize(prompts), prompted.session->vocabulary()}, at::kFloat);
+  std::copy(prompted.logits.begin(), prompted.logits.end(), logits.mutable_data_ptr<float>());
+  return logits;
 }
 
 }  // namespace blip2

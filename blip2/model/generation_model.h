@@ -5,12 +5,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "blip2/decoding/options.h"
-#include "blip2/language/language_model.h"
+#include "blip2/language/frozen_language.h"
 #include "blip2/model/bridge.h"
 #include "blip2/model/image_side.h"
 #include "blip2/text/tokenizer.h"
@@ -23,13 +24,15 @@ struct GeneratedText {
   double score = 0;                  // see Generated
 };
 
-// A stage-2 model: a frozen language model that speaks about pictures. Prompts are the model's
-// templates filled in; a Q-Former that reads prompts gets the same text.
+// A language model that speaks about pictures: trained here in stage 2, or one of transformers'
+// BLIP-2 and InstructBLIP directories. Prompts are the model's templates filled in; a Q-Former that
+// reads prompts gets the same text. Soft prompts stand before the prompt's tokens, those that the
+// tokenizer puts around a text included; an encoder-decoder reads all of them in its encoder.
 class GenerationModel {
  public:
-  // `precision` of the language model: "f32", "bf16", "f16", or "auto": as the directory stores it,
-  // mapped and not copied. The bridge computes in f32. Error if the directory has no language
-  // model.
+  // `precision` of the image encoder and the language model: "f32", "bf16", "f16", or "auto": as
+  // the directory stores it, mapped and not copied. The bridge computes in f32. Error if the
+  // directory has no language model, or its files do not belong together.
   explicit GenerationModel(const std::filesystem::path& folder,
                            const std::string& precision = "auto");
 
@@ -39,6 +42,8 @@ class GenerationModel {
 
   // Pictures read from files, for any number of prompts about them.
   std::vector<ImageKeysValues> look(std::span<const std::string> images) const;
+  // The same of features [N, P, D].
+  std::vector<ImageKeysValues> look(const at::Tensor& features) const;
 
   // Texts that follow the prompts given a picture for each: for each of the rows
   // options.return_sequences texts, best first. Generation ends at the model's end tokens, whatever
@@ -47,16 +52,27 @@ class GenerationModel {
                                                    std::span<const std::string> prompts,
                                                    GenerationOptions options) const;
 
+  // The logits of each row's first token, [N, V] f32.
+  at::Tensor first_logits(std::span<const ImageKeysValues> pictures,
+                          std::span<const std::string> prompts) const;
+
  private:
+  struct Prompted;
+
   // Soft prompts [1, Q, width] of one picture.
   at::Tensor see(const ImageKeysValues& picture, const std::string& prompt) const;
+  std::vector<std::int64_t> tokens_of(const std::string& prompt) const;
+  Prompted prompt(std::span<const ImageKeysValues> pictures, std::span<const std::string> prompts,
+                  std::int64_t new_tokens) const;
+  // What the repetition penalty counts before anything is generated, as transformers counts it.
+  std::vector<std::int32_t> seen_before(const std::vector<std::int64_t>& text) const;
 
   Blip2Config config_;
   std::unique_ptr<ImageSide> images_;
   std::shared_ptr<Bridge> bridge_;
   std::unique_ptr<QFormerPass> pass_;
-  std::shared_ptr<LanguageModel> language_;
-  std::unique_ptr<Tokenizer> tokenizer_, qformer_tokenizer_;
+  std::optional<FrozenLanguage> language_;
+  std::unique_ptr<Tokenizer> tokenizer_, qformer_tokenizer_;  // the second if prompts are read
 };
 
 }  // namespace blip2

@@ -1,21 +1,58 @@
 #include "blip2/model/image_side.h"
 
 #include <ATen/Parallel.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <vector>
 
+#include "blip2/base/error.h"
 #include "blip2/base/parallel.h"
 #include "blip2/image/image.h"
 #include "blip2/model/directory.h"
 #include "blip2/nn/each_alone.h"
+#include "blip2/vision/image_encoders.h"
 
 namespace blip2 {
+namespace {
 
-ImageSide::ImageSide(const std::filesystem::path& folder, const TensorFile& weights,
-                     const Blip2Config& config)
-    : preprocessing_(load_preprocessing(folder / "preprocessor_config.json")),
-      encoder_(load_efficientnet_lite(weights, config.vision, kVisionPrefix)) {}
+// The encoder for pictures of the preprocessing's size.
+std::shared_ptr<ImageEncoder> load_encoder(const std::filesystem::path& folder,
+                                           std::shared_ptr<const TensorFile> weights,
+                                           const Blip2Config& config, at::ScalarType type,
+                                           const Preprocessing& preprocessing) {
+  auto encoder = load_image_encoder(std::move(weights), config.vision, kVisionPrefix, type);
+  if (preprocessing.width != preprocessing.height) {
+    throw Error(fmt::format("expected square pictures, got {} x {}", preprocessing.width,
+                            preprocessing.height),
+                folder.string(), "the image encoder takes no others");
+  }
+  if (preprocessing.width != encoder->image_size()) encoder->set_image_size(preprocessing.width);
+  if (encoder->width() != config.qformer.encoder_hidden_size) {
+    throw Error(fmt::format("the image encoder is {} wide, the Q-Former reads {}", encoder->width(),
+                            config.qformer.encoder_hidden_size),
+                (folder / "config.json").string() + ": qformer_config: encoder_hidden_size");
+  }
+  return encoder;
+}
+
+}  // namespace
+
+at::ScalarType type_of_precision(const std::string& precision, at::ScalarType stored) {
+  if (precision == "f32") return at::kFloat;
+  if (precision == "bf16") return at::kBFloat16;
+  return precision == "f16" ? at::kHalf : stored;
+}
+
+ImageSide::ImageSide(const std::filesystem::path& folder, std::shared_ptr<const TensorFile> weights,
+                     const Blip2Config& config, const std::string& precision)
+    : preprocessing_(load_preprocessing(preprocessing_file(folder))),
+      large_(std::holds_alternative<VitConfig>(config.vision)) {
+  // The small convolutional encoders compute in f32 whatever the rest does.
+  const at::ScalarType type =
+      large_ ? type_of_precision(precision, stored_type(*weights, kVisionPrefix)) : at::kFloat;
+  encoder_ = load_encoder(folder, std::move(weights), config, type, preprocessing_);
+}
 
 at::Tensor ImageSide::encode(std::span<const std::string> images) const {
   const std::int64_t height = preprocessing_.height, width = preprocessing_.width;
@@ -26,10 +63,22 @@ at::Tensor ImageSide::encode(std::span<const std::string> images) const {
     std::copy(values.begin(), values.end(),
               out + static_cast<std::int64_t>(i) * 3 * height * width);
   });
-  std::vector<at::Tensor> features(images.size());
-  each_alone(images.size(), [&](std::size_t i) {
-    features[i] = encoder_->forward(pixels.narrow(0, static_cast<std::int64_t>(i), 1));
-  });
+  return encode(pixels);
+}
+
+at::Tensor ImageSide::encode(const at::Tensor& pixel_values) const {
+  const auto count = static_cast<std::size_t>(pixel_values.size(0));
+  std::vector<at::Tensor> features(count);
+  const auto look = [&](std::size_t i) {
+    features[i] = encoder_->forward(pixel_values.narrow(0, static_cast<std::int64_t>(i), 1));
+  };
+  // Either way a picture's products have the same shape and threads in any batch.
+  if (large_) {
+    const at::NoGradGuard no_grad;
+    for (std::size_t i = 0; i < count; ++i) look(i);
+  } else {
+    each_alone(count, look);
+  }
   return at::cat(features);
 }
 

@@ -10,24 +10,34 @@
 #include "blip2/image/transform.h"
 #include "blip2/io/tensor_file.h"
 #include "blip2/model/config.h"
+#include "blip2/vision/image_encoder.h"
 
 namespace blip2 {
+
+// The type that a --precision asks for: "f32", "bf16" or "f16", else `stored`.
+at::ScalarType type_of_precision(const std::string& precision, at::ScalarType stored);
 
 // The frozen image encoder of a model directory with its preprocessing.
 class ImageSide {
  public:
-  ImageSide(const std::filesystem::path& folder, const TensorFile& weights,
-            const Blip2Config& config);
+  // `precision`: "f32", "bf16", "f16", or "auto": as the directory stores the weights, mapped and
+  // not copied; convolutional encoders compute in f32. Pictures are taken in the size of the
+  // preprocessing: an encoder of another size has its positions resized.
+  ImageSide(const std::filesystem::path& folder, std::shared_ptr<const TensorFile> weights,
+            const Blip2Config& config, const std::string& precision = "auto");
 
-  // Features of picture files, decoded in parallel: [N, P, D] f32. Error naming the file that
-  // cannot be read.
+  // Features of picture files, decoded in parallel: [N, P, D] f32, each picture's whatever stands
+  // beside it. Error naming the file that cannot be read.
   at::Tensor encode(std::span<const std::string> images) const;
-  const EfficientNetLite& encoder() const { return *encoder_; }
+  // The same of preprocessed pictures [N, 3, S, S] f32.
+  at::Tensor encode(const at::Tensor& pixel_values) const;
+  const ImageEncoder& encoder() const { return *encoder_; }
   const Preprocessing& preprocessing() const { return preprocessing_; }
 
  private:
   Preprocessing preprocessing_;
-  std::shared_ptr<EfficientNetLite> encoder_;
+  std::shared_ptr<ImageEncoder> encoder_;
+  bool large_;  // worth all threads for one picture
 };
 
 }  // namespace blip2

@@ -18,7 +18,7 @@ PromptFormat prompt_format(const Blip2Config& config, const Tokenizer& language)
   format.question = config.question_prompt;
   // What the tokenizer puts before a text (Llama's <s>, OPT's </s>), if anything.
   format.start = language.encode("");
-  format.end = {config.language->eos_token_id.front()};
+  format.end = {end_tokens(*config.language).front()};
   return format;
 }
 

@@ -9,7 +9,7 @@
 namespace blip2 {
 namespace {
 
-constexpr std::int64_t kMaxTextTokens = 32;
+constexpr std::int64_t kMaxTextTokens = 32;  // as this program and LAVIS train
 
 // The stage-1 model of a directory: itself, or the one that it keeps.
 std::filesystem::path stage1_folder(const std::filesystem::path& folder) {
@@ -27,13 +27,14 @@ Blip2Config without_language(Blip2Config config) {
 
 }  // namespace
 
-RetrievalModel::RetrievalModel(const std::filesystem::path& path) {
+RetrievalModel::RetrievalModel(const std::filesystem::path& path, const std::string& precision) {
   const auto folder = stage1_folder(path);
   config_ = without_language(read_blip2_config(folder / "config.json"));
   const std::shared_ptr<const TensorFile> weights = open_model_weights(folder);
-  images_ = std::make_unique<ImageSide>(folder, *weights, config_);
+  tokenizer_ = load_tokenizer(qformer_tokenizer_folder(folder));
+  check_vocabulary(*tokenizer_, config_.qformer.vocab_size, folder);
   bridge_ = load_bridge(weights, config_, /*trainable=*/false);
-  tokenizer_ = load_tokenizer(folder / kQFormerTokenizer);
+  images_ = std::make_unique<ImageSide>(folder, weights, config_, precision);
   pass_ = std::make_unique<QFormerPass>(bridge_->qformer->pass());
 }
 
@@ -42,10 +43,14 @@ double RetrievalModel::temperature() const {
 }
 
 TextRows RetrievalModel::tokenize(std::span<const std::string> texts) const {
+  // transformers cuts nothing: all of a text that there are positions for.
+  const std::int64_t most =
+      config_.layout == ModelLayout::own ? kMaxTextTokens : config_.qformer.max_position_embeddings;
   std::vector<std::int64_t> ids;
   TextRows rows;
   for (const std::string& text : texts) {
-    const auto tokens = encode_at_most(*tokenizer_, text, kMaxTextTokens);
+    const auto tokens = encode_at_most(*tokenizer_, text, most);
+    check_ids(tokens, config_.qformer.vocab_size);
     ids.insert(ids.end(), tokens.begin(), tokens.end());
     rows.lengths.push_back(std::ssize(tokens));
   }

@@ -14,12 +14,15 @@
 
 namespace blip2 {
 
-// A stage-1 model: how well texts and pictures fit. Opened from a stage-1 directory, or from a
-// stage-2 directory that keeps the stage-1 model it came from.
+// A stage-1 model: how well texts and pictures fit. Opened from a stage-1 directory, from a stage-2
+// directory that keeps the stage-1 model it came from, or from transformers'
+// Blip2ForImageTextRetrieval.
 class RetrievalModel {
  public:
-  // Computes in f32. Error if the directory has no stage-1 model.
-  explicit RetrievalModel(const std::filesystem::path& folder);
+  // `precision` of the image encoder, as ImageSide takes it; the rest computes in f32. Error if the
+  // directory has no stage-1 model, or its files do not belong together.
+  explicit RetrievalModel(const std::filesystem::path& folder,
+                          const std::string& precision = "auto");
 
   const Blip2Config& config() const { return config_; }
   const ImageSide& images() const { return *images_; }
@@ -27,7 +30,8 @@ class RetrievalModel {
   // By which contrast divides cosines: cosine / temperature is in nats.
   double temperature() const;
 
-  // Token ids of texts, cut to 32 tokens as in training.
+  // Token ids of texts, cut to 32 tokens as in training; of a transformers directory to as many as
+  // the model has positions.
   TextRows tokenize(std::span<const std::string> texts) const;
   // Keys and values of features [I, P, D], for the two below.
   ImageKeysValues look(const at::Tensor& features) const;

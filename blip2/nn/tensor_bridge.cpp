@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "blip2/base/error.h"
+#include "blip2/nn/load_progress.h"
 
 namespace blip2 {
 namespace {
@@ -33,6 +34,12 @@ std::vector<std::pair<std::string, at::Tensor>> members_of(const torch::nn::Modu
   return members;
 }
 
+// Floating-point numbers, plain or quantised.
+bool holds_numbers(DType dtype) {
+  const auto type = scalar_type_of(dtype);
+  return !type || c10::isFloatingType(*type);
+}
+
 struct Plan {
   std::vector<std::pair<const TensorView*, at::Tensor>> copies;
   std::vector<std::string> faults;
@@ -46,7 +53,10 @@ Plan plan_load(const torch::nn::Module& module, const TensorFile& file,
     const std::string name = options.prefix + (options.rename ? options.rename(member) : member);
     wanted.insert(name);
     const TensorView* view = file.find(name);
-    if (view && tensor.sizes() == view->shape) {
+    if (view && tensor.is_floating_point() && !holds_numbers(view->dtype)) {
+      plan.faults.push_back(
+          fmt::format("{}: expected a floating-point type, got {}", name, dtype_name(view->dtype)));
+    } else if (view && tensor.sizes() == view->shape) {
       plan.copies.emplace_back(view, tensor);
     } else if (view) {
       plan.faults.push_back(fmt::format("{}: expected shape {}, got {}", name,
@@ -145,16 +155,28 @@ void adopt_parameters(torch::nn::Module& module, std::shared_ptr<const TensorFil
   if (!plan.faults.empty()) refuse(*file, plan.faults);
   const c10::InferenceMode no_inference(false);
   const torch::NoGradGuard no_grad;
+  const auto wanted = [&](const at::Tensor& tensor) {
+    return tensor.is_floating_point() ? type : tensor.scalar_type();
+  };
+  const auto mapped = [&](const TensorView& view, const at::Tensor& tensor) {
+    return !own && scalar_type_of(view.dtype) == wanted(tensor);
+  };
+  std::uint64_t bytes = 0;
   for (const auto& [view, tensor] : plan.copies) {
-    const at::ScalarType wanted = tensor.is_floating_point() ? type : tensor.scalar_type();
+    if (!mapped(*view, tensor)) bytes += view->data.size();
+  }
+  LoadProgress progress("image encoder", bytes);
+  for (const auto& [view, tensor] : plan.copies) {
     at::Tensor target = tensor;
-    if (!own && scalar_type_of(view->dtype) == wanted) {
+    if (mapped(*view, tensor)) {
       target.set_data(borrow(*view, file));
     } else {
-      target.set_data(to_tensor(*view, wanted));
+      target.set_data(to_tensor(*view, wanted(tensor)));
       file->release(*view);
+      progress.add(view->data.size());
     }
   }
+  progress.finish();
 }
 
 std::string shape_text(at::IntArrayRef shape) {

@@ -59,11 +59,10 @@ at::Tensor Dataset::gather(std::span<const std::int64_t> places, std::uint64_t s
   return cache->gather(rows);
 }
 
-std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe,
-                                                 const EfficientNetLite& encoder,
+std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe, const ImageEncoder& encoder,
                                                  const Preprocessing& preprocessing) {
   FeatureKey key;
-  key.encoder = hash_module(encoder) + " " + encoder.config().to_json().dump();
+  key.encoder = hash_module(encoder) + " " + encoder.config_json().dump();
   key.preprocessing = preprocessing;
   // Plain pictures do not depend on how views would be drawn: all such recipes share them.
   if (recipe.data.views > 0) {
@@ -77,7 +76,7 @@ std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe,
 }
 
 Dataset load_dataset(const std::vector<std::string>& paths, const std::vector<double>& weights,
-                     std::int64_t views, const Recipe& recipe, const EfficientNetLite& encoder,
+                     std::int64_t views, const Recipe& recipe, const ImageEncoder& encoder,
                      std::shared_ptr<FeatureCache> cache) {
   auto files = read_files(paths, recipe.data.bad_share);
   const auto wanted = pictures_of_files(files);

@@ -14,7 +14,7 @@
 #include "blip2/data/sampler.h"
 #include "blip2/training/live_features.h"
 #include "blip2/training/recipe.h"
-#include "blip2/vision/efficientnet_lite.h"
+#include "blip2/vision/image_encoder.h"
 
 namespace blip2 {
 
@@ -35,14 +35,13 @@ struct Dataset {
 };
 
 // The cache of the recipe's features by this encoder.
-std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe,
-                                                 const EfficientNetLite& encoder,
+std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe, const ImageEncoder& encoder,
                                                  const Preprocessing& preprocessing);
 
 // Reads data files, computes what features are missing, and leaves out what is bad, within the
 // recipe's share. `weights`: of the files, or empty. `views`: how many of each picture.
 Dataset load_dataset(const std::vector<std::string>& files, const std::vector<double>& weights,
-                     std::int64_t views, const Recipe& recipe, const EfficientNetLite& encoder,
+                     std::int64_t views, const Recipe& recipe, const ImageEncoder& encoder,
                      std::shared_ptr<FeatureCache> cache);
 
 // Reads data files for training whose pictures are read at each step and not cached.

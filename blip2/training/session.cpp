@@ -4,6 +4,7 @@
 #include "blip2/base/file.h"
 #include "blip2/base/hash.h"
 #include "blip2/model/directory.h"
+#include "blip2/model/image_side.h"
 #include "blip2/model/prompts.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/training/stage1_task.h"
@@ -36,6 +37,15 @@ void require_parts(const Blip2Config& config, const Recipe& recipe) {
     throw Error("the model has no language model", recipe.init,
                 "give one when assembling it with `blip2 convert`");
   }
+  if (recipe.stage == 2 && !std::holds_alternative<DecoderConfig>(*config.language)) {
+    throw Error("stage 2 trains with a decoder-only language model, got an encoder-decoder",
+                recipe.init);
+  }
+  if (config.layout != ModelLayout::own) {
+    throw Error("training starts from a directory in this program's own layout, got " +
+                    architecture_of(config.layout),
+                recipe.init, "`blip2 convert` assembles one of its parts");
+  }
 }
 
 std::string hash_frozen_files(const fs::path& folder) {
@@ -51,20 +61,24 @@ struct Datasets {
   Dataset train, validation;
 };
 
-Datasets load_datasets(const Recipe& recipe, const TensorFile& weights, const Blip2Config& config) {
-  const auto encoder = load_efficientnet_lite(weights, config.vision, kVisionPrefix);
-  const auto preprocessing = load_preprocessing(fs::path(recipe.init) / "preprocessor_config.json");
-  const auto cache = open_feature_cache(recipe, *encoder, preprocessing);
+Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> weights,
+                       const Blip2Config& config) {
+  const auto images = std::make_shared<const ImageSide>(recipe.init, std::move(weights), config);
+  const ImageEncoder& encoder = images->encoder();
+  const Preprocessing& preprocessing = images->preprocessing();
+  const auto cache = open_feature_cache(recipe, encoder, preprocessing);
   const DataRecipe& data = recipe.data;
   Datasets sets;
   if (data.features == "live") {
-    const auto encode = [encoder](const at::Tensor& pixels) { return encoder->forward(pixels); };
+    const auto encode = [images](const at::Tensor& pixels) {
+      return images->encoder().forward(pixels);
+    };
     sets.train = load_live_dataset(recipe, encode, preprocessing);
   } else {
-    sets.train = load_dataset(data.train, data.weights, 1 + data.views, recipe, *encoder, cache);
+    sets.train = load_dataset(data.train, data.weights, 1 + data.views, recipe, encoder, cache);
   }
   if (!data.validation.empty()) {
-    sets.validation = load_dataset(data.validation, {}, 1, recipe, *encoder, cache);
+    sets.validation = load_dataset(data.validation, {}, 1, recipe, encoder, cache);
   }
   return sets;
 }
@@ -97,7 +111,7 @@ Session open_session(const Recipe& recipe) {
   session.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);
   session.qformer_tokenizer = load_tokenizer(init / kQFormerTokenizer);
   session.frozen_hash = hash_frozen_files(init);
-  Datasets sets = load_datasets(recipe, *weights, initial);
+  Datasets sets = load_datasets(recipe, weights, initial);
   if (recipe.stage == 1) {
     auto words = caption_words(recipe, initial, weights, sets.train.records);
     session.task =
@@ -106,8 +120,8 @@ Session open_session(const Recipe& recipe) {
     return session;
   }
   session.language_tokenizer = load_tokenizer(init);
-  auto language =
-      load_language_model(weights, *initial.language, compute_type(recipe), kLanguagePrefix);
+  auto language = load_language_model(weights, std::get<DecoderConfig>(*initial.language),
+                                      compute_type(recipe), kLanguagePrefix);
   session.task = make_stage2_task(recipe, session.bridge, std::move(language),
                                   {*session.language_tokenizer, *session.qformer_tokenizer},
                                   std::move(sets.train), std::move(sets.validation));

@@ -23,6 +23,7 @@ SHAPES = [
     dict(num_layers=1, num_decoder_layers=4, relative_attention_num_buckets=8, relative_attention_max_distance=20),
     dict(d_model=40, d_kv=16, num_heads=2, d_ff=50),
     dict(feed_forward_proj="relu", tie_word_embeddings=True),
+    dict(dense_act_fn="gelu"),  # as BLIP-2's FlanT5
 ]
 
 

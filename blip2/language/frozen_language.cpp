@@ -1,0 +1,89 @@
+#include "blip2/language/frozen_language.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "blip2/base/error.h"
+#include "blip2/language/t5_session.h"
+
+namespace blip2 {
+namespace {
+
+template <typename... Kinds>
+struct Either : Kinds... {
+  using Kinds::operator()...;
+};
+
+}  // namespace
+
+LanguageConfig read_language_config(const nlohmann::json& json, const std::string& where) {
+  if (!json.is_object()) throw Error("expected a table of keys", where);
+  const nlohmann::json type = json.value("model_type", nlohmann::json());
+  if (type == "t5") return t5_config_from_json(json, where);
+  std::vector<std::string> known{"t5"};
+  for (int family = 0; family <= static_cast<int>(DecoderFamily::gpt2); ++family) {
+    known.emplace_back(family_name(static_cast<DecoderFamily>(family)));
+    if (type == known.back()) return decoder_config_from_json(json, where);
+  }
+  throw Error(fmt::format("unknown language model {}", type.dump()), where + ": model_type",
+              fmt::format("known are {}", fmt::join(known, ", ")));
+}
+
+nlohmann::json write_language_config(const LanguageConfig& config) {
+  return std::visit(Either{[](const DecoderConfig& c) { return decoder_config_to_json(c); },
+                           [](const T5Config& c) { return t5_config_to_json(c); }},
+                    config);
+}
+
+std::int64_t language_width(const LanguageConfig& config) {
+  return std::visit(Either{[](const DecoderConfig& c) { return c.hidden_size; },
+                           [](const T5Config& c) { return c.d_model; }},
+                    config);
+}
+
+std::int64_t vocabulary_of(const LanguageConfig& config) {
+  return std::visit([](const auto& c) { return c.vocab_size; }, config);
+}
+
+const std::vector<std::int32_t>& end_tokens(const LanguageConfig& config) {
+  return std::visit(
+      [](const auto& c) -> const auto& { return c.eos_token_id; }, config);
+}
+
+std::int32_t begin_token(const LanguageConfig& config) {
+  return std::visit([](const auto& c) { return c.bos_token_id; }, config);
+}
+
+at::ScalarType FrozenLanguage::dtype() const {
+  return std::visit([](const auto& model) { return model->dtype(); }, model_);
+}
+
+at::Tensor FrozenLanguage::embed(const at::Tensor& ids) const {
+  return std::visit([&](const auto& model) { return model->embed(ids); }, model_);
+}
+
+std::unique_ptr<LanguageSession> FrozenLanguage::make_session(std::int64_t capacity) const {
+  using Session = std::unique_ptr<LanguageSession>;
+  return std::visit(Either{[&](const std::shared_ptr<LanguageModel>& model) -> Session {
+                             return model->make_session(capacity);
+                           },
+                           [&](const std::shared_ptr<T5>& model) -> Session {
+                             return std::make_unique<T5Session>(model, capacity);
+                           }},
+                    model_);
+}
+
+FrozenLanguage load_frozen_language(std::shared_ptr<const TensorFile> file,
+                                    const LanguageConfig& config, at::ScalarType dtype,
+                                    const std::string& prefix) {
+  return std::visit(
+      Either{[&](const DecoderConfig& c) {
+               return FrozenLanguage(load_language_model(std::move(file), c, dtype, prefix));
+             },
+             [&](const T5Config& c) {
+               return FrozenLanguage(load_t5(std::move(file), c, dtype, prefix));
+             }},
+      config);
+}
+
+}  // namespace blip2

@@ -1,0 +1,253 @@
+#include "blip2/model/convert.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "blip2/base/error.h"
+#include "blip2/base/file.h"
+#include "blip2/base/log.h"
+#include "blip2/io/json.h"
+#include "blip2/language/frozen_language.h"
+#include "blip2/model/directory.h"
+#include "blip2/model/weight_writer.h"
+#include "blip2/nn/tensor_bridge.h"
+#include "blip2/vision/image_encoders.h"
+
+namespace blip2 {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr char kImageToken[] = "<image>";
+
+const char* type_name(at::ScalarType type) {
+  return type == at::kFloat ? "float32" : type == at::kHalf ? "float16" : "bfloat16";
+}
+
+// Loads everything once, mapped, so that nothing is written of a model that does not fit.
+void check_source(const std::shared_ptr<const TensorFile>& weights, const Blip2Config& config) {
+  load_bridge(weights, config, /*trainable=*/false);
+  load_image_encoder(weights, config.vision, kVisionPrefix, stored_type(*weights, kVisionPrefix));
+  if (!config.language) return;
+  const bool t5 = std::holds_alternative<T5Config>(*config.language);
+  const at::ScalarType stored = stored_type(*weights, kLanguagePrefix);
+  load_frozen_language(weights, *config.language, t5 && stored == at::kHalf ? at::kFloat : stored,
+                       kLanguagePrefix);
+}
+
+void refuse_half_t5(const Blip2Config& config, std::optional<at::ScalarType> weights,
+                    const fs::path& source) {
+  if (weights != at::kHalf || !config.language) return;
+  if (!std::holds_alternative<T5Config>(*config.language)) return;
+  throw Error("T5 is not kept in f16: its activations overflow that type and become NaN",
+              source.string(), "ask for bf16 or f32");
+}
+
+// What converts with --weights: the parts that are frozen, and the projection between them.
+bool follows_precision(const std::string& name) {
+  if (name.starts_with("vision_model.post_layernorm.")) return false;
+  return name.starts_with(kVisionPrefix) || name.starts_with(kLanguagePrefix) ||
+         name.starts_with("language_projection.");
+}
+
+// Our name of a tensor as transformers' class has it; empty for what it does not have.
+std::string transformers_name(const std::string& own, const Blip2Config& target) {
+  const bool text = target.layout != ModelLayout::blip2;
+  if (own.starts_with("cls.") || own == "temperature") return {};
+  if (own.starts_with("qformer.embeddings.") && !text) return {};
+  const auto in_layer = [&](const char* part) {
+    return own.starts_with("qformer.encoder.layer.") && own.find(part) != std::string::npos;
+  };
+  const bool text_side =
+      in_layer(".intermediate.") || (in_layer(".output.") && !in_layer("attention.output."));
+  if (text_side && !text) return {};
+  return bridge_tensor_name(target.layout, own);
+}
+
+bool is_word_table(const std::string& name) {
+  for (const char* end : {"embed_tokens.weight", "wte.weight", "shared.weight", "lm_head.weight"}) {
+    if (name.starts_with(kLanguagePrefix) && name.ends_with(end)) return true;
+  }
+  return false;
+}
+
+// A row that stands for <image> where the embeddings have none to spare: a copy of a token's that
+// is never generated, so that the head's new logit is never the best.
+at::Tensor with_image_row(const at::Tensor& table, std::int64_t rows, std::int64_t like) {
+  std::vector<at::Tensor> parts{table};
+  while (rows-- > table.size(0)) parts.push_back(table.narrow(0, like, 1));
+  return at::cat(parts);
+}
+
+struct Plan {
+  Blip2Config target;
+  std::int64_t vocabulary = 0, like = 0;  // of the word tables in the target
+};
+
+// The token least likely to be generated among those that every tokenizer of a kind has.
+std::int64_t quiet_token(const Tokenizer& tokenizer, const LanguageConfig& language) {
+  const auto& ends = end_tokens(language);
+  const SpecialTokens special = tokenizer.special();
+  for (const auto& id : {special.unk, special.pad, special.bos}) {
+    if (id && std::find(ends.begin(), ends.end(), *id) == ends.end()) return *id;
+  }
+  return vocabulary_of(language) - 1;
+}
+
+// The target's configuration and its language tokenizer, <image> added.
+Plan plan_target(const Blip2Config& own, ModelLayout layout, const fs::path& source,
+                 const fs::path& folder) {
+  Plan plan{own, 0, 0};
+  plan.target.layout = layout;
+  plan.target.qformer.use_qformer_text_input = layout != ModelLayout::blip2;
+  if (!own.language) return plan;
+  const auto tokenizer = load_tokenizer(source);
+  plan.like = quiet_token(*tokenizer, *own.language);
+  plan.target.image_token = tokenizer->add_token(kImageToken);
+  tokenizer->save(folder);
+  plan.vocabulary =
+      std::max<std::int64_t>(vocabulary_of(*own.language), plan.target.image_token + 1);
+  std::visit([&](auto& language) { language.vocab_size = plan.vocabulary; }, *plan.target.language);
+  return plan;
+}
+
+void write_json(const fs::path& path, const json& object) {
+  write_file(path, object.dump(2) + "\n");
+}
+
+void write_processor(const Plan& plan, const fs::path& source, const fs::path& folder) {
+  const bool instructs = plan.target.layout == ModelLayout::instructblip;
+  Preprocessing preprocessing = load_preprocessing(preprocessing_file(source));
+  preprocessing.image_processor_type = "BlipImageProcessor";
+  save_preprocessing(preprocessing, folder / "preprocessor_config.json");
+  json processor{{"processor_class", instructs ? "InstructBlipProcessor" : "Blip2Processor"}};
+  if (plan.target.language) processor["num_query_tokens"] = plan.target.num_query_tokens;
+  write_json(folder / "processor_config.json", processor);
+  const auto words = load_tokenizer(qformer_tokenizer_folder(source));
+  const bool alone = plan.target.layout == ModelLayout::retrieval;
+  const fs::path place = alone ? folder : folder / kQFormerTokenizer;
+  fs::create_directories(place);
+  if (alone || instructs) words->save(place);
+}
+
+void write_generation_config(const LanguageConfig& language, const fs::path& folder) {
+  json object = write_language_config(language), kept = json::object();
+  for (const char* key :
+       {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"}) {
+    if (object.contains(key) && !object[key].is_null()) kept[key] = object[key];
+  }
+  write_json(folder / "generation_config.json", kept);
+}
+
+// A model of our own as transformers' class.
+void convert_to_transformers(const TensorFile& weights, const Blip2Config& own, ModelLayout layout,
+                             const fs::path& source, const fs::path& folder,
+                             std::optional<at::ScalarType> type) {
+  const Plan plan = plan_target(own, layout, source, folder);
+  std::vector<WrittenTensor> tensors;
+  for (const TensorView& view : weights.tensors()) {
+    const std::string name = transformers_name(view.name, plan.target);
+    if (name.empty()) continue;
+    WrittenTensor tensor{name, &view, view.dtype, view.shape, {}};
+    if (type && follows_precision(name)) tensor.dtype = dtype_of(*type);
+    if (is_word_table(name) && view.shape[0] < plan.vocabulary) {
+      tensor.shape[0] = plan.vocabulary;
+      tensor.change = [rows = plan.vocabulary, like = plan.like](const at::Tensor& table) {
+        return with_image_row(table, rows, like);
+      };
+    }
+    tensors.push_back(std::move(tensor));
+  }
+  write_weights(weights, tensors, folder);
+  write_processor(plan, source, folder);
+  if (plan.target.language) write_generation_config(*plan.target.language, folder);
+  json config = write_blip2_config(plan.target);
+  config["dtype"] = type_name(type.value_or(stored_type(weights, kVisionPrefix)));
+  write_json(folder / "config.json", config);
+}
+
+bool is_weight_file(const std::string& name) {
+  return name.ends_with(".safetensors") || name.ends_with(".bin") || name.ends_with(".index.json");
+}
+
+void copy_other_files(const fs::path& source, const fs::path& folder) {
+  constexpr std::uintmax_t kMostBytes = 256u << 20;
+  for (const auto& entry : fs::directory_iterator(source)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_directory() && name == kQFormerTokenizer) {
+      fs::create_directories(folder / name);
+      copy_other_files(entry.path(), folder / name);
+    } else if (entry.is_regular_file() && !is_weight_file(name) && !name.starts_with(".") &&
+               name != "config.json" && entry.file_size() <= kMostBytes) {
+      fs::copy_file(entry.path(), folder / name, fs::copy_options::overwrite_existing);
+    }
+  }
+}
+
+// A directory in its own layout, with its files as they are.
+void copy_model(const TensorFile& weights, const fs::path& source, const fs::path& folder,
+                std::optional<at::ScalarType> type) {
+  std::vector<WrittenTensor> tensors;
+  for (const TensorView& view : weights.tensors()) {
+    WrittenTensor tensor{view.name, &view, view.dtype, view.shape, {}};
+    if (type && follows_precision(view.name) && is_floating(view.dtype)) {
+      tensor.dtype = dtype_of(*type);
+    }
+    tensors.push_back(std::move(tensor));
+  }
+  write_weights(weights, tensors, folder);
+  copy_other_files(source, folder);
+  json config = read_json(source / "config.json");
+  if (type && config.contains("torch_dtype")) config["torch_dtype"] = type_name(*type);
+  if (type && config.contains("dtype")) config["dtype"] = type_name(*type);
+  write_json(folder / "config.json", config);
+}
+
+// A directory in this program's layout, one file a part; the convolutional encoder stays f32.
+void copy_own(const std::shared_ptr<const TensorFile>& weights, const Blip2Config& config,
+              const fs::path& source, const fs::path& folder, std::optional<at::ScalarType> type) {
+  link_frozen_parts(source, folder, /*with_language=*/!type);
+  if (config.language && type) {
+    std::vector<WrittenTensor> tensors;
+    for (const TensorView& view : weights->tensors()) {
+      if (!view.name.starts_with(kLanguagePrefix)) continue;
+      tensors.push_back({view.name, &view, dtype_of(*type), view.shape, {}});
+    }
+    write_weight_file(*weights, tensors, folder / kLanguageFile);
+  }
+  save_bridge(*load_bridge(weights, config, /*trainable=*/false), folder);
+  write_weight_index(folder);
+}
+
+}  // namespace
+
+std::optional<ModelLayout> transformers_layout(const Blip2Config& config) {
+  const auto* vit = std::get_if<VitConfig>(&config.vision);
+  if (vit == nullptr || !vit->is_eva()) return std::nullopt;
+  if (config.language && config.stage1_heads) return std::nullopt;
+  if (!config.language) return ModelLayout::retrieval;
+  return config.reads_prompt ? ModelLayout::instructblip : ModelLayout::blip2;
+}
+
+void convert_model(const fs::path& source, const fs::path& folder,
+                   std::optional<at::ScalarType> weights, bool own_layout) {
+  const Blip2Config config = read_blip2_config(source / "config.json");
+  const std::shared_ptr<const TensorFile> file = open_model_weights(source);
+  refuse_half_t5(config, weights, source);
+  check_source(file, config);
+  make_model_folder(folder);
+  if (config.layout != ModelLayout::own) return copy_model(*file, source, folder, weights);
+  const auto layout = own_layout ? std::nullopt : transformers_layout(config);
+  if (layout) {
+    log_info("written as transformers' {}", architecture_of(*layout));
+    convert_to_transformers(*file, config, *layout, source, folder, weights);
+  } else {
+    copy_own(file, config, source, folder, weights);
+  }
+  if (!config.stage1_heads) keep_stage1(source, folder / kStage1Folder);
+}
+
+}  // namespace blip2

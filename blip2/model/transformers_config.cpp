@@ -1,0 +1,157 @@
+#include "blip2/model/transformers_config.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "blip2/base/error.h"
+#include "blip2/io/fields.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::pair<ModelLayout, const char*> kClasses[] = {
+    {ModelLayout::blip2, "Blip2ForConditionalGeneration"},
+    {ModelLayout::retrieval, "Blip2ForImageTextRetrieval"},
+    {ModelLayout::instructblip, "InstructBlipForConditionalGeneration"}};
+
+// By the class's name, or by model_type where the file does not name one.
+ModelLayout layout_of(const json& object, const std::string& where) {
+  std::vector<std::string> names;
+  std::string type;
+  if (object.contains("architectures") && !object["architectures"].is_null()) {
+    read_value(names, object["architectures"], where + ": architectures");
+  }
+  if (object.contains("model_type")) read_value(type, object["model_type"], where + ": model_type");
+  if (names.empty() && type == "blip-2") return ModelLayout::blip2;
+  if (names.empty() && type == "instructblip") return ModelLayout::instructblip;
+  std::vector<std::string> known;
+  for (const auto& [layout, name] : kClasses) {
+    if (std::find(names.begin(), names.end(), name) != names.end()) return layout;
+    known.emplace_back(name);
+  }
+  throw Error(fmt::format("unknown architecture {}",
+                          names.empty() ? "'" + type + "'" : fmt::format("{}", names)),
+              where + (names.empty() ? ": model_type" : ": architectures"),
+              fmt::format("known are {}, and the directories that `blip2 convert` and `blip2 "
+                          "train` write",
+                          fmt::join(known, ", ")));
+}
+
+// A part's table; an absent one means transformers' defaults of that part.
+json table(const json& object, const char* key, const char* default_type,
+           const std::string& where) {
+  json part = object.value(key, json());
+  if (part.is_null()) part = json::object();
+  if (!part.is_object()) throw Error("expected a table of keys", where + ": " + key);
+  if (!part.contains("model_type")) part["model_type"] = default_type;
+  return part;
+}
+
+// transformers 4 writes every key that a configuration may have into each part.
+QFormerConfig read_qformer(const json& part, std::int64_t image_width, ModelLayout layout,
+                           const std::string& where) {
+  json known = without_generic_keys(part);
+  for (const char* key :
+       {"hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range"}) {
+    if (part.contains(key)) known[key] = part[key];
+  }
+  QFormerConfig config = read_qformer_config(known, where);
+  // As transformers does, whatever the file says.
+  config.encoder_hidden_size = image_width;
+  // InstructBLIP's always reads text; the other generating class has no word embeddings to do so.
+  config.use_qformer_text_input = layout != ModelLayout::blip2;
+  return config;
+}
+
+template <typename T>
+void read_key(const json& object, const char* key, T& value, const std::string& where) {
+  if (object.contains(key) && !object[key].is_null()) {
+    read_value(value, object[key], where + ": " + key);
+  }
+}
+
+void read_prompts(const json& object, const std::string& where, Blip2Config& config) {
+  config.caption_prompt =
+      config.layout == ModelLayout::instructblip ? "A short image description." : "";
+  read_key(object, "caption_prompt", config.caption_prompt, where);
+  read_key(object, "question_prompt", config.question_prompt, where);
+}
+
+// The class decides by the kind of the language model; the key is there to be looked at.
+void check_kind(const json& object, const Blip2Config& config, const std::string& where) {
+  const bool decoder = std::holds_alternative<DecoderConfig>(*config.language);
+  bool said = decoder;
+  read_key(object, "use_decoder_only_language_model", said, where);
+  if (said != decoder) {
+    throw Error(fmt::format("expected {} for this text_config, got {}", decoder, said),
+                where + ": use_decoder_only_language_model");
+  }
+}
+
+}  // namespace
+
+std::string architecture_of(ModelLayout layout) {
+  for (const auto& [known, name] : kClasses) {
+    if (known == layout) return name;
+  }
+  return {};
+}
+
+Blip2Config read_transformers_config(const json& object, const std::string& where) {
+  Blip2Config config;
+  config.layout = layout_of(object, where);
+  const bool instructs = config.layout == ModelLayout::instructblip;
+  const char* vision_type = instructs ? "instructblip_vision_model" : "blip_2_vision_model";
+  const json vision = table(object, "vision_config", vision_type, where);
+  config.vision = read_vision_config(vision, where + ": vision_config", vision_type);
+  const auto* eva = std::get_if<VitConfig>(&config.vision);
+  if (eva == nullptr || !eva->is_eva()) {
+    throw Error("expected the model_type " + std::string(vision_type), where + ": vision_config",
+                "transformers' class has that image encoder only");
+  }
+  config.feature_norm_eps = eva->layer_norm_eps;
+  config.qformer = read_qformer(table(object, "qformer_config", "blip_2_qformer", where),
+                                eva->hidden_size, config.layout, where + ": qformer_config");
+  read_key(object, "num_query_tokens", config.num_query_tokens, where);
+  read_key(object, "image_text_hidden_size", config.image_text_hidden_size, where);
+  for (const char* key : {"image_token_index", "image_token_id"}) {
+    read_key(object, key, config.image_token, where);
+  }
+  config.reads_prompt = instructs;
+  config.stage1_heads = config.layout == ModelLayout::retrieval;
+  read_prompts(object, where, config);
+  if (config.stage1_heads) return config;
+  config.language =
+      read_language_config(table(object, "text_config", "opt", where), where + ": text_config");
+  check_kind(object, config, where);
+  return config;
+}
+
+json write_transformers_config(const Blip2Config& config) {
+  const bool instructs = config.layout == ModelLayout::instructblip;
+  json vision = write_vision_config(config.vision), qformer = write_qformer_config(config.qformer);
+  vision["model_type"] = instructs ? "instructblip_vision_model" : "blip_2_vision_model";
+  qformer["model_type"] = instructs ? "instructblip_qformer" : "blip_2_qformer";
+  if (instructs) qformer.erase("use_qformer_text_input");
+  json object{{"architectures", json::array({architecture_of(config.layout)})},
+              {"model_type", instructs ? "instructblip" : "blip-2"},
+              {"num_query_tokens", config.num_query_tokens},
+              {"vision_config", std::move(vision)},
+              {"qformer_config", std::move(qformer)}};
+  if (!instructs) object["image_text_hidden_size"] = config.image_text_hidden_size;
+  if (config.image_token >= 0) object["image_token_index"] = config.image_token;
+  if (!config.language) return object;
+  object["text_config"] = write_language_config(*config.language);
+  object["use_decoder_only_language_model"] =
+      std::holds_alternative<DecoderConfig>(*config.language);
+  object["caption_prompt"] = config.caption_prompt;
+  object["question_prompt"] = config.question_prompt;
+  return object;
+}
+
+}  // namespace blip2

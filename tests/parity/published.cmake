@@ -1,0 +1,1 @@
+blip2_probe(published TORCH DEPS model)

@@ -1,0 +1,262 @@
+"""Whole models of transformers' BLIP-2 classes: the same logits, tokens and scores, live.
+
+Every family: tiny random models x pictures x prompts, f32, 32 greedy tokens and 32 tokens of beam 5.
+"""
+
+import json
+import shutil
+import subprocess
+
+import numpy
+import pytest
+import torch
+import transformers
+from PIL import Image
+from published_models import QUERIES, Published, qformer_sizes, randomise, round_up, vision_config, word_tokenizer
+from published_models import SIZE, BlipImageProcessorPil
+from safetensors.torch import load_file
+
+FAMILIES = {
+    "opt": dict(family="opt"),
+    "gpt2": dict(family="gpt2"),
+    "llama": dict(family="llama"),
+    "t5": dict(family="t5"),
+    "instruct_t5": dict(family="t5", instructs=True, dense="gelu"),
+    "instruct_llama": dict(family="llama", instructs=True),
+}
+MODELS, TOKENS = 4, 32
+PROMPTS = ["", "Question: what is this? Short answer:", "a photo of"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Tiny models cost less so."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder, generator = tmp_path_factory.mktemp("pictures"), numpy.random.default_rng(7)
+    paths = []
+    for i, (height, width) in enumerate([(40, 56), (28, 28)]):
+        low = generator.integers(0, 256, (4, 5, 3), dtype=numpy.uint8)
+        Image.fromarray(low).resize((width, height), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
+        paths.append(folder / f"{i}.png")
+    return paths
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """published(name, seed): a saved model of a family, made once."""
+    root, made = tmp_path_factory.mktemp("models"), {}
+
+    def make(name, seed=0):
+        if (name, seed) not in made:
+            made[name, seed] = Published(root / f"{name}{seed}", seed=seed, **FAMILIES[name])
+        return made[name, seed]
+
+    return make
+
+
+@pytest.fixture
+def answer(probe):
+    """answer(jobs): what the program's models make of them, in one process."""
+
+    def call(jobs):
+        lines = probe("published", input="\n".join(json.dumps(job) for job in jobs) + "\n").splitlines()
+        return [json.loads(line) for line in lines]
+
+    return call
+
+
+def job_of(model, images, prompts, precision="auto", **options):
+    options = {"max_new_tokens": TOKENS} | options
+    return {"model": str(model.folder), "images": [str(i) for i in images], "prompts": prompts,
+            "options": options, "precision": precision}
+
+
+def open_rgb(path):
+    return Image.open(path).convert("RGB")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_tokens_and_scores(answer, published, pictures, name):
+    cases, jobs = [], []
+    for seed in range(MODELS):
+        model = published(name, seed)
+        cases += [(model, image, prompt) for image in pictures for prompt in PROMPTS]
+        for beams in (1, 5):
+            # All pictures and prompts of a model in one batch: each row must be as if alone.
+            rows = [(image, prompt) for image in pictures for prompt in PROMPTS]
+            jobs.append(job_of(model, *map(list, zip(*rows)), beams=beams, return_sequences=1 + (beams > 1)))
+    assert len(cases) >= 20
+    ours = answer(jobs)
+    greedy = [row for rows in ours[0::2] for row in rows]
+    beam = [row for rows in ours[1::2] for row in rows]
+    lengths = set()
+    for (model, image, prompt), one, five in zip(cases, greedy, beam, strict=True):
+        logits, [(tokens, _)] = model.generate(open_rgb(image), prompt, max_new_tokens=TOKENS)
+        error = (torch.tensor(one["logits"]) - logits).abs().max().item()
+        assert error <= 1e-4 * max(1.0, logits.abs().max().item()), (prompt, error)
+        assert one["answers"][0]["tokens"] == tokens, (model.folder, prompt)
+        lengths.add(len(tokens))
+        _, best = model.generate(
+            open_rgb(image), prompt, max_new_tokens=TOKENS, num_beams=5, num_return_sequences=2)
+        assert [a["tokens"] for a in five["answers"]] == [tokens for tokens, _ in best], (model.folder, prompt)
+        for ours_, (_, score) in zip(five["answers"], best):
+            assert abs(ours_["score"] - score) <= 1e-4 * max(1.0, abs(score))
+        text = model.processor.tokenizer.decode(best[0][0], skip_special_tokens=True).strip()
+        assert five["answers"][0]["text"] == text
+    assert TOKENS in lengths
+
+
+@pytest.mark.parametrize("name", ["opt", "t5", "instruct_llama"])
+def test_options(answer, published, pictures, name):
+    """Repetition penalty (which counts the prompt), lengths and length penalty together."""
+    model, prompt = published(name), PROMPTS[1]
+    jobs, theirs = [], []
+    for ours, options in [
+        (dict(repetition_penalty=1.7), dict(repetition_penalty=1.7)),
+        (dict(beams=3, repetition_penalty=1.3, length_penalty=-1.0, min_new_tokens=8),
+         dict(num_beams=3, repetition_penalty=1.3, length_penalty=-1.0, min_new_tokens=8)),
+    ]:
+        jobs.append(job_of(model, pictures[:1], [prompt], **ours))
+        theirs.append(model.generate(open_rgb(pictures[0]), prompt, max_new_tokens=TOKENS, **options)[1][0][0])
+    assert [rows[0]["answers"][0]["tokens"] for rows in answer(jobs)] == theirs
+
+
+@pytest.mark.parametrize("name", ["opt", "instruct_t5"])
+def test_a_batch_gives_what_its_pictures_alone_give(answer, published, pictures, name):
+    model = published(name, 1)
+    rows = [(image, prompt) for image in pictures for prompt in PROMPTS]
+    together, *alone = answer(
+        [job_of(model, *map(list, zip(*rows)), beams=5)]
+        + [job_of(model, [image], [prompt], beams=5) for image, prompt in rows])
+    assert together == [row for [row] in alone]  # logits and scores bit for bit
+
+
+@pytest.mark.parametrize("scheme", [False, True])
+def test_matching(answer, tmp_path, pictures, scheme):
+    """ITC and ITM; with the old processor, and with image tokens before the text."""
+    cases = 0
+    for seed in range(5):
+        folder = tmp_path / f"model{seed}"
+        folder.mkdir()
+        words = word_tokenizer()
+        images = BlipImageProcessorPil(size={"height": SIZE, "width": SIZE})
+        processor = transformers.Blip2Processor(images, words, num_query_tokens=QUERIES if scheme else None)
+        config = transformers.Blip2Config(
+            vision_config=vision_config(transformers.Blip2VisionConfig),
+            qformer_config=transformers.Blip2QFormerConfig(
+                **qformer_sizes(round_up(len(words))), use_qformer_text_input=True),
+            num_query_tokens=QUERIES, image_text_hidden_size=16,
+            image_token_index=words.convert_tokens_to_ids("<image>") if scheme else None)
+        model = randomise(transformers.Blip2ForImageTextRetrieval(config), seed)
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        texts = ["a photo of a cat", "what is this?", "red"]
+        [ours] = answer([{"model": str(folder), "images": [str(p) for p in pictures], "texts": texts}])
+        itc, itm = iter(ours["itc"]), iter(numpy.array(ours["itm"]).reshape(-1, 2))
+        for image in pictures:
+            for text in texts:
+                inputs = processor(images=open_rgb(image), text=text, return_tensors="pt")
+                with torch.no_grad():
+                    cosine = model(**inputs).logits_per_image.item()
+                    logits = model(**inputs, use_image_text_matching_head=True).logits_per_image[0]
+                assert abs(next(itc) - cosine) <= 1e-5
+                assert numpy.abs(next(itm) - logits.numpy()).max() <= 1e-4
+                cases += 1
+    assert cases >= 20
+
+
+@pytest.fixture
+def convert(build):
+    def call(source, folder, *options):
+        done = subprocess.run([build / "blip2", "convert", source, folder, *options], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    return call
+
+
+def weights_of(folder):
+    merged = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        merged |= load_file(path)
+    return merged
+
+
+@pytest.mark.parametrize("name", ["opt", "instruct_t5", "gpt2"])
+def test_what_is_saved_is_loaded(convert, published, tmp_path, pictures, name):
+    """load -> save -> load is bit-identical, and transformers finds every tensor."""
+    source = published(name)
+    saved = convert(source.folder, tmp_path / "saved")
+    before, after = weights_of(source.folder), weights_of(saved)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    again = convert(saved, tmp_path / "again")
+    assert {p.name: p.read_bytes() for p in saved.iterdir() if p.is_file()} == {
+        p.name: p.read_bytes() for p in again.iterdir() if p.is_file()}
+    half = convert(source.folder, tmp_path / "half", "--weights", "bf16")
+    for folder, dtype in ((saved, torch.float32), (half, torch.bfloat16)):
+        model, info = type(source.model).from_pretrained(folder, dtype="auto", output_loading_info=True)
+        assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
+        assert model.language_projection.weight.dtype == dtype
+    stored = weights_of(half)
+    assert stored["language_projection.weight"].dtype == torch.bfloat16
+    assert stored["query_tokens"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", ["shards", "bin", "old"])
+def test_other_files(answer, published, tmp_path, pictures, kind):
+    """Shards, PyTorch archives, and the files of transformers 4: the same answers."""
+    source = published("opt")
+    folder = tmp_path / "model"
+    if kind == "shards":
+        shutil.copytree(source.folder, folder)
+        (folder / "model.safetensors").unlink()
+        source.model.save_pretrained(folder, max_shard_size="40KB")
+        assert len(list(folder.glob("model-*.safetensors"))) > 2
+    else:
+        shutil.copytree(source.folder, folder)
+    if kind == "bin":
+        (folder / "model.safetensors").unlink()
+        state = source.model.state_dict()
+        names = sorted(state)
+        halves = {"pytorch_model-00001-of-00002.bin": names[::2], "pytorch_model-00002-of-00002.bin": names[1::2]}
+        for file, part in halves.items():
+            torch.save({name: state[name].clone() for name in part}, folder / file)
+        (folder / "pytorch_model.bin.index.json").write_text(
+            json.dumps({"metadata": {}, "weight_map": {n: f for f, part in halves.items() for n in part}}))
+    if kind == "old":
+        config = json.loads((folder / "config.json").read_text())
+        config |= {"torch_dtype": "float32", "transformers_version": None, "is_encoder_decoder": False,
+                   "_commit_hash": None, "tie_word_embeddings": False}
+        config["image_token_id"] = config.pop("image_token_index")
+        generic = {"_name_or_path": "", "add_cross_attention": False, "architectures": None, "top_k": 50, "typical_p": 1.0,
+                   "num_beams": 1, "length_penalty": 1.0, "tf_legacy_loss": False, "torchscript": False, "max_length": 20}
+        for part in ("vision_config", "qformer_config", "text_config"):
+            config[part] = generic | config[part]
+        config["vision_config"].pop("model_type")
+        config["qformer_config"].pop("use_qformer_text_input")
+        (folder / "config.json").write_text(json.dumps(config))
+        processor = json.loads((folder / "processor_config.json").read_text())
+        (folder / "processor_config.json").unlink()
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor["image_processor"]))
+    changed = type("Folder", (), {"folder": folder})
+    [one], [other] = answer([job_of(m, pictures[:1], PROMPTS[1:2], beams=5) for m in (source, changed)])
+    assert one == other
+
+
+@pytest.mark.parametrize("name", ["opt", "t5"])
+def test_bf16_is_as_close_as_transformers_is(answer, published, pictures, name):
+    """Cosine of the first token's logits with transformers in bf16, and in f32."""
+    model = published(name, 2)
+    exact, _ = model.generate(open_rgb(pictures[0]), PROMPTS[1], max_new_tokens=1)
+    [[row]] = answer([job_of(model, pictures[:1], PROMPTS[1:2], precision="bf16", max_new_tokens=1)])
+    cosine = torch.cosine_similarity(torch.tensor(row["logits"]), exact, dim=0).item()
+    assert cosine > 0.998
