@@ -31,6 +31,7 @@ struct EvalOptions {
   GenerationOptions generation;
   std::string task, data, report, fusion = "probability";
   std::int64_t batch_size = 32, rerank = 128;
+  double matching_weight = 1;
 };
 
 // Right answers of a record for the task; Error if the record is of another kind.
@@ -138,7 +139,8 @@ void evaluate(const EvalOptions& options) {
   std::vector<std::string> answers;
   if (options.task == "retrieval") {
     apply_threads(options.run.threads);
-    const Fusion fusion = options.fusion == "lavis" ? Fusion::lavis : Fusion::probability;
+    const Fusion fusion{options.fusion == "lavis" ? Fusion::lavis : Fusion::probability,
+                        options.matching_weight};
     result = evaluate_retrieval(options.run.model, file, options.rerank, fusion);
   } else {
     answers = answers_of(options, file.records);
@@ -173,6 +175,10 @@ void add_eval(CLI::App& app) {
                    "Score of a re-ranked pair: probability (cosine / temperature + log matching "
                    "probability) or lavis (cosine + matching logit)")
       ->check(CLI::IsMember({"probability", "lavis"}))
+      ->capture_default_str();
+  verb->add_option("--matching-weight", options->matching_weight,
+                   "Weight of matching beside contrast (retrieval)")
+      ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
   verb->callback([options] { evaluate(*options); });
 }

@@ -104,7 +104,7 @@ ordered_json to_json(const RetrievalScores& scores) {
 }  // namespace
 
 ordered_json evaluate_retrieval(const std::string& path, const RecordFile& file, std::int64_t most,
-                                Fusion fusion) {
+                                const Fusion& fusion) {
   const at::InferenceMode inference;
   const Collection all = collect(file);
   const RetrievalModel model(path);
@@ -113,13 +113,13 @@ ordered_json evaluate_retrieval(const std::string& path, const RecordFile& file,
       contrast_scores(embed_all(model, features), model.embed_texts(model.tokenize(all.texts)));
   Progress progress("matching", std::ssize(all.images) * std::ssize(all.texts));
   std::int64_t matched = 0;
-  const bool nats = fusion == Fusion::probability;
+  const bool nats = fusion.kind == Fusion::probability;
   const at::Tensor scaled = nats ? contrast / model.temperature() : contrast;
   const Reranked ranked = rerank(scaled, most, [&](const auto& images, const auto& texts) {
     if (interrupted()) throw Interrupted{};
     progress.update(matched += std::ssize(images));
     const at::Tensor logits = match_pairs(model, features, all.texts, images, texts);
-    return (nats ? at::log_softmax(logits, 1) : logits).select(1, 1);
+    return fusion.weight * (nats ? at::log_softmax(logits, 1) : logits).select(1, 1);
   });
   progress.finish();
   ordered_json result =

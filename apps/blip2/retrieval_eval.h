@@ -9,14 +9,17 @@
 namespace blip2 {
 
 // How contrast and matching make one score.
-enum class Fusion {
-  probability,  // cosine / temperature + log of the matching probability: both in nats
-  lavis         // cosine + matching logit, as LAVIS adds them
+struct Fusion {
+  enum Kind {
+    probability,  // cosine / temperature + weight * log of the matching probability, in nats
+    lavis         // cosine + weight * matching logit, as LAVIS adds them
+  } kind = probability;
+  double weight = 1;  // matching learns late: less of it serves a model of a short training
 };
 
 // Recalls of a data file's captions among its pictures and the other way round: by contrast alone
 // under "itc_only", and with the best `rerank` candidates re-ranked by contrast and matching.
 nlohmann::ordered_json evaluate_retrieval(const std::string& model, const RecordFile& file,
-                                          std::int64_t rerank, Fusion fusion);
+                                          std::int64_t rerank, const Fusion& fusion);
 
 }  // namespace blip2
