@@ -60,7 +60,7 @@ ordered_json summary_of(const std::string& source, const RecordFile& file) {
           {"damage", file.damage}};
 }
 
-void print_plainly(const ordered_json& summary) {
+void print_summary(const ordered_json& summary) {
   for (const auto& [key, value] : summary.items()) {
     if (!value.is_array()) print_line(fmt::format("{:<10} {}", key, value.dump()));
   }
@@ -87,7 +87,7 @@ void inspect_data(const std::string& source, const InspectDataOptions& options) 
   const RecordFile file = read_records(source, RecordUse::pictures, {.share = 1});
   if (!options.records) {
     const ordered_json summary = summary_of(source, file);
-    return options.json ? print_json(summary) : print_plainly(summary);
+    return options.json ? print_json(summary) : print_summary(summary);
   }
   for (const Record& record : file.records) print_json(to_json(record));
   if (const std::string bad = describe_bad_records(file, kListed); !bad.empty()) {
