@@ -8,17 +8,10 @@
 #include <utility>
 
 #include "blip2/base/error.h"
-#include "blip2/base/file.h"
 #include "blip2/data/record_readers.h"
 
 namespace blip2 {
 namespace {
-
-constexpr const char* kImagesHint = "say where they are: ?images=FOLDER";
-
-std::string_view text_of_file(const MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
 
 const JsonElement& member(const std::map<std::string, JsonElement>& members, const char* name,
                           const RecordReading& reading) {
@@ -87,7 +80,7 @@ void require_one_split(const std::map<std::string, std::size_t>& splits,
 
 void read_coco_records(const RecordReading& reading) {
   const auto file = MappedFile::open(reading.source.path);
-  const auto members = members_of(text_of_file(*file), reading.source.path.string());
+  const auto members = members_of(text_in(*file), reading.source.path.string());
   PictureFinder pictures(picture_folders(reading.source, coco_subfolders(reading.source.path)),
                          kImagesHint);
   std::vector<CocoImage> images;
@@ -127,7 +120,7 @@ void read_coco_records(const RecordReading& reading) {
 
 void read_karpathy_records(const RecordReading& reading) {
   const auto file = MappedFile::open(reading.source.path);
-  const auto members = members_of(text_of_file(*file), reading.source.path.string());
+  const auto members = members_of(text_in(*file), reading.source.path.string());
   PictureFinder pictures(picture_folders(reading.source), kImagesHint);
   const auto wanted = chosen_splits(reading.source);
   std::map<std::string, std::size_t> splits;

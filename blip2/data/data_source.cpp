@@ -13,7 +13,7 @@
 #include "blip2/base/nearest.h"
 #include "blip2/io/json.h"
 #include "blip2/io/json_elements.h"
-#include "blip2/io/tar_header.h"
+#include "blip2/io/tar_samples.h"
 
 namespace blip2 {
 namespace {
@@ -160,8 +160,9 @@ std::optional<DataKind> recognise_folder(const fs::path& folder) {
   bool has_shards = false, has_pictures = fs::exists(folder / "metadata.jsonl");
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    has_shards = has_shards || entry.path().extension() == ".tar";
-    has_pictures = has_pictures || entry.path().extension() != ".tar";
+    const std::string extension = split_member_name(entry.path().extension().string()).second;
+    has_shards = has_shards || extension == "tar";
+    has_pictures = has_pictures || is_picture_extension(extension) || entry.is_directory(ignored);
   }
   if (has_shards) return DataKind::tar;
   return has_pictures ? std::optional(DataKind::folder) : std::nullopt;

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "blip2/base/error.h"
-#include "blip2/base/file.h"
 #include "blip2/data/record_readers.h"
 
 namespace blip2 {
@@ -13,13 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kImagesHint = "say where they are: ?images=FOLDER";
-
 using Answers = std::unordered_map<std::string, std::vector<std::string>>;
-
-std::string_view text_of_file(const MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
 
 // "v2_OpenEnded_mscoco_train2014_questions.json" -> "v2_mscoco_train2014_annotations.json"
 fs::path annotations_beside(const fs::path& questions) {
@@ -46,7 +39,7 @@ Answers read_answers(const RecordReading& reading) {
                 path.string(), "say where they are: ?annotations=FILE");
   }
   const auto file = MappedFile::open(path);
-  const auto members = members_of(text_of_file(*file), path.string());
+  const auto members = members_of(text_in(*file), path.string());
   const auto list = members.find("annotations");
   if (list == members.end()) throw Error("expected a list \"annotations\"", path.string());
   const DataSource source{reading.source.kind, path, {}};
@@ -107,7 +100,7 @@ void add_questions(const nlohmann::json& questions, const Record& picture,
 
 void read_vqav2_records(const RecordReading& reading) {
   const auto file = MappedFile::open(reading.source.path);
-  const auto members = members_of(text_of_file(*file), reading.source.path.string());
+  const auto members = members_of(text_in(*file), reading.source.path.string());
   const auto questions = members.find("questions");
   if (questions == members.end()) {
     throw Error("expected a list \"questions\"", reading.source.path.string(),
@@ -132,7 +125,7 @@ void read_vqav2_records(const RecordReading& reading) {
 void read_visual_genome_records(const RecordReading& reading) {
   const auto file = MappedFile::open(reading.source.path);
   PictureFinder pictures(picture_folders(reading.source, {"VG_100K", "VG_100K_2"}), kImagesHint);
-  for_each_element(reading, {"", text_of_file(*file), 0, 0},
+  for_each_element(reading, {"", text_in(*file), 0, 0},
                    [&](const nlohmann::json& object, const JsonElement& element) {
                      const std::string id = id_of(
                          object, object.is_object() && object.contains("id") ? "id" : "image_id");

@@ -3,12 +3,15 @@
 #include <nlohmann/json.hpp>
 
 #include "blip2/base/error.h"
-#include "blip2/base/file.h"
 #include "blip2/data/record_readers.h"
 
 namespace blip2 {
 
 namespace fs = std::filesystem;
+
+std::string_view text_in(const MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
 
 void for_each_element(const RecordReading& reading, const JsonElement& list,
                       const std::function<void(const nlohmann::json&, const JsonElement&)>& take) {
@@ -69,10 +72,8 @@ std::vector<fs::path> picture_folders(const DataSource& source,
 
 void read_lavis_records(const RecordReading& reading) {
   const auto file = MappedFile::open(reading.source.path);
-  const std::string_view text(reinterpret_cast<const char*>(file->bytes().data()),
-                              file->bytes().size());
-  PictureFinder pictures(picture_folders(reading.source), "say where they are: ?images=FOLDER");
-  for_each_element(reading, {"", text, 0, 0},
+  PictureFinder pictures(picture_folders(reading.source), kImagesHint);
+  for_each_element(reading, {"", text_in(*file), 0, 0},
                    [&](const nlohmann::json& object, const JsonElement& element) {
                      Record record = read_object_record(object, pictures, reading.use);
                      record.line = element.number;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "blip2/base/file.h"
 #include "blip2/data/data_source.h"
 #include "blip2/data/record_fields.h"
 #include "blip2/data/records.h"
@@ -31,6 +32,10 @@ void read_visual_genome_records(const RecordReading& reading);
 void read_vqav2_records(const RecordReading& reading);
 void read_folder_records(const RecordReading& reading);
 void read_tar_records(const RecordReading& reading);
+
+constexpr const char* kImagesHint = "say where they are: ?images=FOLDER";
+
+std::string_view text_in(const MappedFile& file);
 
 // A line of a data file, or an element of a list of such objects.
 Record read_object_record(const nlohmann::json& object, PictureFinder& pictures, RecordUse use,

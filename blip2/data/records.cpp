@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "blip2/base/error.h"
-#include "blip2/base/file.h"
 #include "blip2/data/record_readers.h"
 
 namespace blip2 {
@@ -102,8 +101,7 @@ Record read_object_record(const nlohmann::json& object, PictureFinder& pictures,
 void read_jsonl_records(const RecordReading& reading) {
   RecordFile& file = reading.file;
   const auto mapped = MappedFile::open(reading.source.path);
-  std::string_view text(reinterpret_cast<const char*>(mapped->bytes().data()),
-                        mapped->bytes().size());
+  std::string_view text = text_in(*mapped);
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   const auto folder = reading.source.path_option("images");
   PictureFinder pictures({folder.value_or(reading.source.path.parent_path())});

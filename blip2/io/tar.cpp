@@ -27,7 +27,7 @@ std::ptrdiff_t nonzero_bytes(std::span<const std::byte> block) {
 
 // The end mark is zero blocks; one with a few flipped bits is still seen as one.
 bool is_blank(std::span<const std::byte> block) {
-  return nonzero_bytes(block) < kBlemishes;
+  return nonzero_bytes(block) < (block.size() < kTarBlock ? 1 : kBlemishes);
 }
 
 // Why a member of this type is not read; nothing for those that are, or that are passed over.
@@ -117,8 +117,10 @@ std::uint64_t TarReader::find_blank_end(std::uint64_t from) {
 
 void TarReader::pass_blank() {
   const std::uint64_t from = at_;
-  at_ = find_blank_end(from);
-  if (at_ >= file_.size()) return finish(true);
+  const std::uint64_t end = find_blank_end(from);
+  if (end >= file_.size()) return finish(true);
+  if (step_back()) return;
+  at_ = end;
   settle();
   gap_from_ = from;
   scan_from_ = at_;
@@ -243,18 +245,24 @@ std::optional<std::uint64_t> TarReader::find_header(std::uint64_t from) {
   return {};
 }
 
-// No header where one should be: the last member's size may be wrong, or the header is damaged.
-void TarReader::recover() {
-  const auto next = find_header(scan_from_);
-  if (next && *next < at_) {
-    if (pending_ && pending_->kind == TarEntry::Kind::file) {
-      pending_->kind = TarEntry::Kind::refused;
-      pending_->what = "its size is wrong";
-    }
-    at_ = *next;
-    return settle();
+// Goes back to a header within the last member's body, whose size must be wrong then.
+bool TarReader::step_back() {
+  const auto inner = find_header(scan_from_);
+  if (!inner || *inner >= at_) return false;
+  if (pending_ && pending_->kind == TarEntry::Kind::file) {
+    pending_->kind = TarEntry::Kind::refused;
+    pending_->what = "its size is wrong";
   }
   settle();
+  at_ = *inner;
+  return true;
+}
+
+// No header where one should be: the last member's size may be wrong, or the header is damaged.
+void TarReader::recover() {
+  if (step_back()) return;
+  settle();
+  const auto next = find_header(at_);
   const std::uint64_t end = next.value_or(file_.size());
   TarEntry damage{TarEntry::Kind::damage, "", gap_from_, gap_from_, end - gap_from_, true, "", {}};
   damage.what = fmt::format("bytes {} to {} hold no readable header", gap_from_, end);
@@ -281,8 +289,9 @@ void TarReader::collect_remains(std::uint64_t from, std::uint64_t to, TarEntry& 
       extension_.hint = name_hint({reinterpret_cast<const char*>(body.data()), body.size()});
     }
     if (remains.is_extension || (expected && named)) continue;
-    const bool legible = (partial || has_tar_magic(block)) && is_utf8(remains.name);
-    damage.lost.push_back(legible ? remains.name : "");
+    const bool looks_right =
+        partial || has_tar_magic(block) || remains.name.find('.') != std::string::npos;
+    damage.lost.push_back(looks_right && is_utf8(remains.name) ? remains.name : "");
   }
 }
 

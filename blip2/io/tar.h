@@ -66,6 +66,7 @@ class TarReader {
   void apply_pax(const std::string& text);
   void add_member(const TarHeader& header, std::uint64_t body);
   void add_overlong(TarEntry entry);
+  bool step_back();
   void recover();
   void collect_remains(std::uint64_t from, std::uint64_t to, TarEntry& damage);
   void settle();

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/io/random_file.h"
@@ -15,8 +17,8 @@ constexpr std::string_view kPrefix = "tar:", kBetween = "//";
 
 // Fit for messages and JSON: names that are not UTF-8 or hold control characters lose them.
 std::string label(const std::string& name) {
-  const bool clean = is_utf8(name) && std::string_view(name).find_first_of(std::string_view(
-                                          "\0\n\r\t\x1b\x7f", 6)) == std::string_view::npos;
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+  const bool clean = is_utf8(name) && std::none_of(name.begin(), name.end(), is_control);
   return clean ? name : printable(name, name.size());
 }
 

@@ -29,7 +29,9 @@ Kinship kinship(std::string_view name, const std::string& key) {
   if (is_raw) return name.find(start) != name.npos ? Kinship::same : Kinship::none;
   if (name.size() < start.size()) return Kinship::none;
   const int bits = bits_between(start, name.substr(0, start.size()));
-  return bits == 0 ? Kinship::same : bits == 1 ? Kinship::near : Kinship::none;
+  if (bits == 0) return Kinship::same;
+  // A bit in ustar's prefix puts something before the name.
+  return bits == 1 || name.find("/" + start) != name.npos ? Kinship::near : Kinship::none;
 }
 
 bool is_relevant(std::string_view extension) {

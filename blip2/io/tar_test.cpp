@@ -142,7 +142,7 @@ TEST_F(TarTest, BinarySizesAndWrongOnes) {
   const auto all = entries(header + pad_to_block("abc") + tar_end());
   ASSERT_EQ(all.size(), 1u);
   EXPECT_EQ(all[0].size, 3u);
-  for (const std::string size :
+  for (const std::string& size :
        {std::string(12, '\xff'), std::string(12, '\x80'), std::string("notanumber!!")}) {
     std::string bad = tar_header({.name = "a", .size = 0});
     bad.replace(124, 12, size);
