@@ -16,7 +16,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-at::Tensor ids(std::vector<std::int64_t> values) {
+at::Tensor tokens(std::vector<std::int64_t> values) {
   return at::tensor(values, at::kLong);
 }
 
@@ -26,7 +26,7 @@ WordMasking masking(double share = 0.15) {
 }
 
 TEST(MaskText, EveryTextLosesAWordAndNoSpecialOne) {
-  const TextRows text{ids({1, 7, 8, 2, 1, 9, 2, 1, 2}), {4, 3, 2}};
+  const TextRows text{tokens({1, 7, 8, 2, 1, 9, 2, 1, 2}), {4, 3, 2}};
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
     const MaskedText masked = mask_text(text, masking(), seed);
     ASSERT_EQ(masked.places.numel(), 2);  // the last text has no word
@@ -51,7 +51,7 @@ TEST(MaskText, TakesTheShareAndRepeatsItself) {
 }
 
 TEST(MaskText, RefusesWhatCannotBe) {
-  const TextRows text{ids({7, 8}), {2}};
+  const TextRows text{tokens({7, 8}), {2}};
   WordMasking none = masking();
   none.mask_token = -1;
   EXPECT_THAT([&] { mask_text(text, none, 0); },
@@ -70,7 +70,7 @@ TEST(HideRegions, SpreadsThemOverTheQueries) {
   for (int i = 0; i < 20; ++i) {
     const at::Tensor hidden = regions.hidden[i], queries = regions.queries[i];
     EXPECT_TRUE(queries.equal(at::floor_divide(hidden * 4, 9)));
-    EXPECT_TRUE(queries.equal(ids({0, 1, 2, 3})));  // one each
+    EXPECT_TRUE(queries.equal(tokens({0, 1, 2, 3})));  // one each
     const at::Tensor all =
         std::get<0>(at::cat({hidden, regions.visible.narrow(0, i * 5, 5) - i * 9}).sort());
     EXPECT_TRUE(all.equal(at::arange(9)));
@@ -93,7 +93,7 @@ TEST(RegionLoss, IsTheCosinesCrossEntropy) {
   const at::Tensor keys_values =
       at::tensor({9.0f, 9.0f, 2.0f, 0.0f, 9.0f, 9.0f, 0.0f, 5.0f}).view({2, 4});
   const ImageKeysValues images{{keys_values, at::Tensor()}, 1, 2};
-  const HiddenRegions regions{ids({1}).view({1, 1}), ids({1}).view({1, 1}), ids({0})};
+  const HiddenRegions regions{tokens({1}).view({1, 1}), tokens({1}).view({1, 1}), tokens({0})};
   const at::Tensor queries = at::tensor({1.0f, 0.0f, 3.0f, 4.0f}).view({1, 2, 2});
   const TokenLoss loss = region_loss(queries, images, regions);
   EXPECT_NEAR(loss.loss.item<double>(), std::log1p(std::exp(-0.2 / 0.07)), 1e-5);
