@@ -59,7 +59,7 @@ def word_tokenizer():
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words += sorted({w for text in TEXTS for w in text.lower().replace("?", " ?").replace(":", " :").split()})
     words += [*"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")]
-    return transformers.BertTokenizer(vocab={word: i for i, word in enumerate(words)})
+    return transformers.BertTokenizer(vocab={word: i for i, word in enumerate(dict.fromkeys(words))})
 
 
 def vision_config(kind, **changes):
