@@ -289,9 +289,9 @@ void TarReader::collect_remains(std::uint64_t from, std::uint64_t to, TarEntry& 
       extension_.hint = name_hint({reinterpret_cast<const char*>(body.data()), body.size()});
     }
     if (remains.is_extension || (expected && named)) continue;
-    const bool looks_right =
-        partial || has_tar_magic(block) || remains.name.find('.') != std::string::npos;
-    damage.lost.push_back(looks_right && is_utf8(remains.name) ? remains.name : "");
+    const bool is_header = partial || has_tar_magic(block) ||
+                           (is_utf8(remains.name) && remains.name.find('.') != std::string::npos);
+    damage.lost.push_back(is_header ? remains.name : "");
   }
 }
 

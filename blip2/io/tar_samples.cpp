@@ -81,6 +81,11 @@ std::size_t count_vanished(const std::vector<std::string>& names, Neighbour befo
   return samples;
 }
 
+// Whether a sample lacks a member that a gap beside it may have held.
+bool lacks_a_part(const TarSample& sample) {
+  return !sample.picture || (!sample.text && !sample.json);
+}
+
 unsigned parts_of(const TarSample& sample) {
   return (sample.picture ? 1u : 0u) | (sample.text ? 2u : 0u) | (sample.json ? 4u : 0u);
 }
@@ -220,9 +225,10 @@ void TarSampleReader::close() {
   if (beside && broken) last_parts_ |= parts_of(*group_);  // counted already
   if (!group_->relevant || (beside && broken)) return group_.reset();
   if (beside && last_is_broken_) held_.reset();  // this is the rest of it, and whole
-  report_gap(group_->key, broken);
+  report_gap(group_->key, lacks_a_part(*group_));
   last_key_ = group_->key;
   last_is_broken_ = broken;
+  last_lacks_a_part_ = lacks_a_part(*group_);
   last_has_checked_names_ = group_->checked_names;
   last_parts_ = parts_of(*group_);
   hold(std::move(*group_));
@@ -230,10 +236,10 @@ void TarSampleReader::close() {
 }
 
 // Gives the samples that vanished before a group; `key` is empty at the archive's end.
-void TarSampleReader::report_gap(const std::string& key, bool is_broken) {
+void TarSampleReader::report_gap(const std::string& key, bool lacks_a_part) {
   const Gap gap = std::exchange(before_, {});
   const std::size_t vanished =
-      count_vanished(gap.names, {last_key_, last_is_broken_}, {key, is_broken});
+      count_vanished(gap.names, {last_key_, last_lacks_a_part_}, {key, lacks_a_part});
   for (std::size_t i = 0; i < vanished; ++i) {
     TarSample lost;
     lost.key = i < gap.names.size() ? printable(split_member_name(gap.names[i]).first) : "";

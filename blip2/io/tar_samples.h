@@ -60,7 +60,7 @@ class TarSampleReader {
   void start_group(const std::string& key, std::uint64_t at);
   void add(TarEntry entry, const std::string& extension);
   void close();
-  void report_gap(const std::string& key, bool is_broken);
+  void report_gap(const std::string& key, bool lacks_a_part);
   bool is_beside_last() const;
   void hold(TarSample sample);
   std::string fault_of(const Group& group) const;
@@ -72,7 +72,7 @@ class TarSampleReader {
   // The group before it: given when the next one shows that it is no part of that.
   std::optional<TarSample> held_;
   std::string last_key_;
-  bool last_is_broken_ = false, last_has_checked_names_ = true;
+  bool last_is_broken_ = false, last_lacks_a_part_ = false, last_has_checked_names_ = true;
   unsigned last_parts_ = 0;
   std::deque<TarSample> ready_;
 };
