@@ -27,7 +27,6 @@
 #include "blip2/base/error.h"
 #include "blip2/io/json.h"
 #include "blip2/io/safetensors.h"
-#include "blip2/nn/allocation.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/objectives/stage1.h"
 
@@ -251,7 +250,6 @@ struct BenchShape {
 };
 
 void run_bench(const BenchShape& shape, int steps, at::ScalarType type) {
-  keep_freed_memory();
   QFormerConfig config;
   config.vocab_size = 30523;
   config.hidden_size = 384;
