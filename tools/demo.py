@@ -70,7 +70,8 @@ class Demo:
                         ignore=shutil.ignore_patterns("checkpoints", "log.jsonl", "*lock"))
 
     def evaluate(self, task, data):
-        lines = self.blip2("eval", "--model", self.model, "--task", task, "--rerank", 32, "--data",
+        lines = self.blip2("eval", "--model", self.model, "--task", task, "--rerank", 32,
+                           "--matching-weight", 0.5, "--data",
                            self.data / data, "--json")
         if not lines:
             sys.exit(f"demo: eval --task {task} printed no JSON")
