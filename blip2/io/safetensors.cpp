@@ -240,7 +240,7 @@ void SafetensorsWriter::append(std::span<const std::byte> data) {
   const std::uint64_t expected = next_ < sizes_.size() ? sizes_[next_++] : 0;
   if (data.size() != expected) {
     throw Error(fmt::format("cannot be written as safetensors: expected {} bytes of tensor {}, got "
-                            "{}",
+                            "{} bytes",
                             expected, next_, data.size()),
                 where_);
   }
