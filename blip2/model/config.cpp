@@ -69,6 +69,10 @@ Blip2Config read_own(nlohmann::json object, const std::string& where) {
   keys.caption_prompt = Blip2Config{}.caption_prompt;
   keys.question_prompt = Blip2Config{}.question_prompt;
   read_fields(keys, object, where);
+  if (keys.model_type != kModelType) {
+    throw Error(fmt::format("expected '{}', got '{}'", kModelType, keys.model_type),
+                where + ": model_type");
+  }
   Blip2Config config;
   config.num_query_tokens = keys.num_query_tokens;
   config.image_text_hidden_size = keys.image_text_hidden_size;

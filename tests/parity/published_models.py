@@ -103,7 +103,8 @@ def randomise(model, seed):
             elif any(part in name for part in ("relative", "query_tokens", "embedding", "positions", "wpe")):
                 value.normal_(0, 0.8)
             else:
-                value.normal_(0, 0.4)
+                # T5 does not divide by the root of d_kv: its queries do, else rounding decides.
+                value.normal_(0, 0.4 * (8**-0.5 if name.endswith("Attention.q.weight") else 1))
         head = getattr(model, "language_model", None)
         if head is not None:
             head.get_output_embeddings().weight[5] *= 1.3
