@@ -13,6 +13,7 @@ namespace blip2 {
 namespace {
 
 constexpr std::size_t kMaxKey = 4096;
+constexpr std::string_view kSpace = " \t\r\n";
 
 // What decides where a value ends. A table: lists of gigabytes go through it.
 constexpr auto kSpecial = [] {
@@ -40,7 +41,7 @@ void JsonElements::fail(const std::string& expected) const {
 }
 
 void JsonElements::skip_space() {
-  while (at_ < text_.size() && std::string_view(" \t\r\n").find(text_[at_]) != text_.npos) ++at_;
+  while (at_ < text_.size() && kSpace.find(text_[at_]) != text_.npos) ++at_;
 }
 
 void JsonElements::skip_string() {
@@ -104,7 +105,8 @@ std::optional<JsonElement> JsonElements::next() {
   broken_ = element;
   skip_value();
   broken_.reset();
-  element.text = text_.substr(start, at_ - start);
+  const std::string_view text = text_.substr(start, at_ - start);
+  element.text = text.substr(0, text.find_last_not_of(kSpace) + 1);
   return element;
 }
 

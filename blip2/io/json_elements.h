@@ -10,8 +10,8 @@ namespace blip2 {
 
 // One element of a JSON array, or one member of a JSON object, as text that is not parsed yet.
 struct JsonElement {
-  std::string key;  // of an object's member
-  std::string_view text;
+  std::string key;           // of an object's member
+  std::string_view text;     // without spaces around it
   std::uint64_t offset = 0;  // of `text`, from the beginning of the file
   std::size_t number = 0;    // from 1
 };

@@ -31,7 +31,7 @@ TEST(JsonElements, GivesElementsUnparsed) {
   EXPECT_THAT(split(R"([1,{"a":[2,"]"]},"x,\"}"])"),
               ElementsAre("1", R"({"a":[2,"]"]})", R"("x,\"}")"));
   EXPECT_THAT(split("\xEF\xBB\xBF { \"k\\u0065y\" : [ 1 ,2 ] , \"b\":null }"),
-              ElementsAre("key=[ 1 ,2 ]", "b=null "));
+              ElementsAre("key=[ 1 ,2 ]", "b=null"));
   EXPECT_TRUE(split("[]").empty());
   EXPECT_TRUE(split(" {} rest").empty());
 }

@@ -57,7 +57,8 @@ bool has_body(char type) {
 // cannot be told where the name is.
 std::string name_hint(std::string_view text) {
   constexpr std::string_view kPath = " path=";
-  text = text.substr(0, std::min(text.find('\0'), kMaxName));
+  // Zeros pad the block; one within the text is a flipped bit.
+  text = text.substr(0, std::min(text.find_last_not_of('\0') + 1, kMaxName));
   const std::size_t path = text.find(kPath);
   if (path == text.npos) return std::string(text);
   text.remove_prefix(path + kPath.size());
@@ -264,9 +265,11 @@ void TarReader::recover() {
   settle();
   const auto next = find_header(at_);
   const std::uint64_t end = next.value_or(file_.size());
-  TarEntry damage{TarEntry::Kind::damage, "", gap_from_, gap_from_, end - gap_from_, true, "", {}};
+  TarEntry damage{
+      TarEntry::Kind::damage, "", gap_from_, gap_from_, end - gap_from_, true, "", {}, false};
   damage.what = fmt::format("bytes {} to {} hold no readable header", gap_from_, end);
   collect_remains(at_, end, damage);
+  damage.cut = file_.size() - at_ < kTarBlock;
   if (!next && damage.lost.empty()) damage.lost.push_back(extension_.hint);
   ready_.push_back(std::move(damage));
   at_ = gap_from_ = end;
@@ -315,7 +318,8 @@ void TarReader::finish(bool has_mark) {
                       0,
                       true,
                       "the archive ends before the member that a header announces",
-                      {extension_.name.value_or("")}});
+                      {extension_.name.value_or("")},
+                      true});
   }
   if (has_mark || !cut_off_.empty()) return;
   cut_off_ = fmt::format("ends at byte {} without an end mark: it may be cut off", file_.size());

@@ -29,6 +29,8 @@ struct TarEntry {
   std::string what;          // what is wrong
   // Of damage: names of the headers in it, "" where illegible, pax records where they are damaged.
   std::vector<std::string> lost;
+  // Of damage: it is the archive's end, so the last of `lost` is exact as far as it goes.
+  bool cut = false;
 };
 
 // Goes through a tar archive (V7, ustar, pax, GNU) without extracting anything, and tells where its

@@ -34,6 +34,14 @@ Kinship kinship(std::string_view name, const std::string& key) {
   return bits == 1 || name.find("/" + start) != name.npos ? Kinship::near : Kinship::none;
 }
 
+// Whether an undamaged name, which may be cut off, names another sample than `key`: one whose key
+// is as long. Headers of pax records and long names ("././@...") name nothing.
+bool names_another(std::string_view name, const std::string& key) {
+  const std::size_t length = key.size();
+  return name.size() > length && name[length] == '.' && name.substr(0, length) != key &&
+         !name.starts_with("./.");
+}
+
 bool is_relevant(std::string_view extension) {
   return is_picture_extension(extension) || extension == "txt" || extension == "json";
 }
@@ -46,12 +54,14 @@ struct Neighbour {
 
 // How many samples vanished with all their headers, of which `names` are left. What the names say
 // comes first; a single header without its fellows is taken for the missing member of a broken
-// neighbour.
-std::size_t count_vanished(const std::vector<std::string>& names, Neighbour before,
+// neighbour. `cut`: the archive ends within the last header, whose name is thus not damaged: one
+// that differs from the neighbour's begins a sample, however near it is.
+std::size_t count_vanished(const std::vector<std::string>& names, bool cut, Neighbour before,
                            Neighbour after) {
   struct Run {
     std::string name, key;
     int headers;
+    bool certain = false;
   };
   std::vector<Run> runs;
   for (const std::string& name : names) {
@@ -66,17 +76,23 @@ std::size_t count_vanished(const std::vector<std::string>& names, Neighbour befo
       runs.push_back({name, key, 1});
     }
   }
-  if (before.is_broken && !runs.empty() && runs.front().headers == 1) runs.erase(runs.begin());
+  if (cut && !names.empty() && !runs.empty()) {
+    runs.back().certain = names_another(names.back(), before.key);
+  }
+  if (before.is_broken && !runs.empty() && runs.front().headers == 1 && !runs.front().certain) {
+    runs.erase(runs.begin());
+  }
   if (after.is_broken && !runs.empty() && runs.back().headers == 1) runs.pop_back();
   std::size_t samples = 0;
   bool half = false;  // a single header that the next single one may complete
-  for (const auto& [name, key, headers] : runs) {
-    const bool extra = headers == 1 && (kinship(name, before.key) == Kinship::near ||
-                                        kinship(name, after.key) == Kinship::near);
+  for (const auto& [name, key, headers, certain] : runs) {
+    const bool single = headers == 1 && !certain;
+    const bool extra = single && (kinship(name, before.key) == Kinship::near ||
+                                  kinship(name, after.key) == Kinship::near);
     if (extra) continue;
-    const bool completes = headers == 1 && half;
+    const bool completes = single && half;
     samples += completes ? 0 : 1;
-    half = headers == 1 && !completes;
+    half = single && !completes;
   }
   return samples;
 }
@@ -84,10 +100,6 @@ std::size_t count_vanished(const std::vector<std::string>& names, Neighbour befo
 // Whether a sample lacks a member that a gap beside it may have held.
 bool lacks_a_part(const TarSample& sample) {
   return !sample.picture || (!sample.text && !sample.json);
-}
-
-unsigned parts_of(const TarSample& sample) {
-  return (sample.picture ? 1u : 0u) | (sample.text ? 2u : 0u) | (sample.json ? 4u : 0u);
 }
 
 }  // namespace
@@ -147,9 +159,10 @@ void TarSampleReader::note_damage(const TarEntry& damage) {
     after_.at = damage.header;
     after_.what = damage.what;
   }
+  after_.cut = damage.cut;
   for (const std::string& name : damage.lost) {
     const std::string extension = split_member_name(name).second;
-    if (extension.empty() || is_relevant(extension)) after_.names.push_back(name);
+    if (extension.empty() || damage.cut || is_relevant(extension)) after_.names.push_back(name);
   }
 }
 
@@ -162,6 +175,7 @@ void TarSampleReader::start_group(const std::string& key, std::uint64_t at) {
     before_ = std::move(after_);
   } else {
     before_.names.insert(before_.names.end(), after_.names.begin(), after_.names.end());
+    before_.cut = after_.cut;
   }
   after_ = {};
 }
@@ -170,6 +184,7 @@ void TarSampleReader::add(TarEntry entry, const std::string& extension) {
   Group& group = *group_;
   if (!is_relevant(extension)) return;
   group.relevant = true;
+  group.parts |= is_picture_extension(extension) ? 1u : extension == "txt" ? 2u : 4u;
   group.checked_names = group.checked_names && entry.checked_name;
   if (entry.kind == TarEntry::Kind::refused) {
     if (group.refusal.empty()) {
@@ -207,7 +222,7 @@ std::string TarSampleReader::fault_of(const Group& group) const {
 bool TarSampleReader::is_beside_last() const {
   const bool possible = before_.what.empty() && !last_key_.empty() &&
                         !(last_has_checked_names_ && group_->checked_names) &&
-                        (last_parts_ & parts_of(*group_)) == 0;
+                        (last_parts_ & group_->parts) == 0;
   return possible && group_->key.size() == last_key_.size() &&
          bits_between(group_->key, last_key_) <= 1;
 }
@@ -222,7 +237,7 @@ void TarSampleReader::close() {
   group_->fault = fault_of(*group_);
   const bool broken = !group_->fault.empty();
   const bool beside = group_->relevant && is_beside_last();
-  if (beside && broken) last_parts_ |= parts_of(*group_);  // counted already
+  if (beside && broken) last_parts_ |= group_->parts;  // counted already
   if (!group_->relevant || (beside && broken)) return group_.reset();
   if (beside && last_is_broken_) held_.reset();  // this is the rest of it, and whole
   report_gap(group_->key, lacks_a_part(*group_));
@@ -230,7 +245,7 @@ void TarSampleReader::close() {
   last_is_broken_ = broken;
   last_lacks_a_part_ = lacks_a_part(*group_);
   last_has_checked_names_ = group_->checked_names;
-  last_parts_ = parts_of(*group_);
+  last_parts_ = group_->parts;
   hold(std::move(*group_));
   group_.reset();
 }
@@ -239,7 +254,7 @@ void TarSampleReader::close() {
 void TarSampleReader::report_gap(const std::string& key, bool lacks_a_part) {
   const Gap gap = std::exchange(before_, {});
   const std::size_t vanished =
-      count_vanished(gap.names, {last_key_, last_lacks_a_part_}, {key, lacks_a_part});
+      count_vanished(gap.names, gap.cut, {last_key_, last_lacks_a_part_}, {key, lacks_a_part});
   for (std::size_t i = 0; i < vanished; ++i) {
     TarSample lost;
     lost.key = i < gap.names.size() ? printable(split_member_name(gap.names[i]).first) : "";

@@ -45,6 +45,7 @@ class TarSampleReader {
   struct Group : TarSample {
     std::string refusal;  // of a member that belongs to it
     std::string damage;   // within it
+    unsigned parts = 0;   // one bit for each of its kinds of members, refused ones too
     bool checked_names = true;
     bool relevant = false;  // holds a picture or a text, or should
   };
@@ -53,6 +54,7 @@ class TarSampleReader {
     std::vector<std::string> names;
     std::uint64_t at = 0;
     std::string what;
+    bool cut = false;  // by the archive's end, within the last of `names`
   };
 
   void take(TarEntry entry);

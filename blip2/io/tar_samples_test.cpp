@@ -53,6 +53,21 @@ Shard make_shard(const Form& form, const std::vector<const char*>& extensions) {
   return shard;
 }
 
+// Whether a flipped bit outside headers turned one sample's name into another's. No checksum tells
+// which of the members that then share a name is the right one, so both samples are lost.
+bool moves_a_member(const Shard& shard, const std::string& damaged, std::size_t byte) {
+  const std::size_t block = byte / kTarBlock * kTarBlock;
+  const auto bytes = std::as_bytes(std::span(shard.bytes));
+  if (parse_tar_header(bytes.subspan(block, kTarBlock))) return false;
+  const std::string_view before = std::string_view(shard.bytes).substr(block, kTarBlock);
+  const std::string_view after = std::string_view(damaged).substr(block, kTarBlock);
+  for (std::size_t i = 0; i < kSamples; ++i) {
+    const std::string name = fmt::format("{:04}.", i);
+    if (after.find(name) != after.npos && before.find(name) == before.npos) return true;
+  }
+  return false;
+}
+
 struct Count {
   std::size_t whole = 0, lost = 0;
   std::string cut_off, faults;
@@ -123,7 +138,9 @@ TEST_F(TarSamplesTest, CountsAfterEveryFlippedBit) {
         const Count got = count(damaged);
         ASSERT_EQ(got.whole + got.lost, kSamples) << form.name << ", byte " << byte << "\n"
                                                   << got.faults;
-        ASSERT_LE(got.lost, 1u) << form.name << ", byte " << byte << "\n" << got.faults;
+        ASSERT_LE(got.lost, moves_a_member(shard, damaged, byte) ? 2u : 1u)
+            << form.name << ", byte " << byte << "\n"
+            << got.faults;
       }
     }
   }
@@ -163,7 +180,8 @@ TEST_F(TarSamplesTest, LosesOnlyTheTail) {
     const Shard shard = make_shard(form, {"jpg", "txt"});
     std::set<std::size_t> cuts;
     for (std::size_t at = 0; at <= shard.bytes.size(); at += kTarBlock) {
-      for (const std::size_t cut : {at - 1, at, at + 1, at + 100, at + 300}) cuts.insert(cut);
+      for (const std::size_t cut : {at - 1, at, at + 1, at + 6, at + 100, at + 300})
+        cuts.insert(cut);
     }
     for (const std::size_t cut : cuts) {
       if (cut < kTarBlock || cut > shard.bytes.size()) continue;
