@@ -52,6 +52,25 @@ json table(const json& object, const char* key, const char* default_type,
   return part;
 }
 
+const char* vision_type_of(ModelLayout layout) {
+  return layout == ModelLayout::instructblip ? "instructblip_vision_model" : "blip_2_vision_model";
+}
+
+// The kind is looked at before the keys, which differ from kind to kind.
+VitConfig read_eva(const json& object, const char* type, const std::string& where) {
+  const json vision = table(object, "vision_config", type, where);
+  const std::string place = where + ": vision_config";
+  const bool known = vision["model_type"] == "blip_2_vision_model" ||
+                     vision["model_type"] == "instructblip_vision_model";
+  if (!known) {
+    throw Error(
+        fmt::format("expected the model_type \"{}\", got {}", type,
+                    vision["model_type"].dump(-1, ' ', true, json::error_handler_t::replace)),
+        place, "transformers' class has that image encoder only");
+  }
+  return std::get<VitConfig>(read_vision_config(vision, place, type));
+}
+
 // transformers 4 writes every key that a configuration may have into each part.
 QFormerConfig read_qformer(const json& part, std::int64_t image_width, ModelLayout layout,
                            const std::string& where) {
@@ -106,17 +125,11 @@ Blip2Config read_transformers_config(const json& object, const std::string& wher
   Blip2Config config;
   config.layout = layout_of(object, where);
   const bool instructs = config.layout == ModelLayout::instructblip;
-  const char* vision_type = instructs ? "instructblip_vision_model" : "blip_2_vision_model";
-  const json vision = table(object, "vision_config", vision_type, where);
-  config.vision = read_vision_config(vision, where + ": vision_config", vision_type);
-  const auto* eva = std::get_if<VitConfig>(&config.vision);
-  if (eva == nullptr || !eva->is_eva()) {
-    throw Error("expected the model_type " + std::string(vision_type), where + ": vision_config",
-                "transformers' class has that image encoder only");
-  }
-  config.feature_norm_eps = eva->layer_norm_eps;
+  const VitConfig eva = read_eva(object, vision_type_of(config.layout), where);
+  config.vision = eva;
+  config.feature_norm_eps = eva.layer_norm_eps;
   config.qformer = read_qformer(table(object, "qformer_config", "blip_2_qformer", where),
-                                eva->hidden_size, config.layout, where + ": qformer_config");
+                                eva.hidden_size, config.layout, where + ": qformer_config");
   read_key(object, "num_query_tokens", config.num_query_tokens, where);
   read_key(object, "image_text_hidden_size", config.image_text_hidden_size, where);
   for (const char* key : {"image_token_index", "image_token_id"}) {
@@ -135,7 +148,7 @@ Blip2Config read_transformers_config(const json& object, const std::string& wher
 json write_transformers_config(const Blip2Config& config) {
   const bool instructs = config.layout == ModelLayout::instructblip;
   json vision = write_vision_config(config.vision), qformer = write_qformer_config(config.qformer);
-  vision["model_type"] = instructs ? "instructblip_vision_model" : "blip_2_vision_model";
+  vision["model_type"] = vision_type_of(config.layout);
   qformer["model_type"] = instructs ? "instructblip_qformer" : "blip_2_qformer";
   if (instructs) qformer.erase("use_qformer_text_input");
   json object{{"architectures", json::array({architecture_of(config.layout)})},
