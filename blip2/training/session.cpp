@@ -7,7 +7,6 @@
 #include "blip2/model/image_side.h"
 #include "blip2/model/prompts.h"
 #include "blip2/nn/tensor_bridge.h"
-#include "blip2/training/prefix_lm_task.h"
 #include "blip2/training/stage1_task.h"
 #include "blip2/training/stage2_task.h"
 
@@ -105,24 +104,6 @@ std::optional<CaptionWords> caption_words(const Recipe& recipe, const Blip2Confi
   return CaptionWords(records, *tokenizer, format, *language, recipe.objectives);
 }
 
-// Stage 2 with the language model of the directory, of either kind.
-std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const Session& session,
-                                            const LanguageConfig& config,
-                                            std::shared_ptr<const TensorFile> weights,
-                                            Datasets sets) {
-  const StageTokenizers tokenizers{*session.language_tokenizer, *session.qformer_tokenizer};
-  const at::ScalarType type = compute_type(recipe);
-  if (const auto* t5 = std::get_if<T5Config>(&config)) {
-    return make_prefix_lm_task(recipe, session.bridge,
-                               load_t5(std::move(weights), *t5, type, kLanguagePrefix), tokenizers,
-                               std::move(sets.train), std::move(sets.validation));
-  }
-  auto decoder = load_language_model(std::move(weights), std::get<DecoderConfig>(config), type,
-                                     kLanguagePrefix);
-  return make_stage2_task(recipe, session.bridge, std::move(decoder), tokenizers,
-                          std::move(sets.train), std::move(sets.validation));
-}
-
 }  // namespace
 
 Session open_session(const Recipe& recipe) {
@@ -143,7 +124,11 @@ Session open_session(const Recipe& recipe) {
     return session;
   }
   session.language_tokenizer = load_tokenizer(init);
-  session.task = speaking_task(recipe, session, *initial.language, weights, std::move(sets));
+  auto language = load_language_model(weights, std::get<DecoderConfig>(*initial.language),
+                                      compute_type(recipe), kLanguagePrefix);
+  session.task = make_stage2_task(recipe, session.bridge, std::move(language),
+                                  {*session.language_tokenizer, *session.qformer_tokenizer},
+                                  std::move(sets.train), std::move(sets.validation));
   return session;
 }
 

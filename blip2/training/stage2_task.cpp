@@ -113,10 +113,6 @@ class Stage2Task : public TrainingTask {
     const ObjectivesRecipe& objectives = recipe.objectives;
     if (objectives.words > 0) words_.emplace(*prompts_, *language_, objectives);
     if (objectives.cmlm > 0) mask_token_ = answer_mask(tokenizers.language);
-    if (objectives.prefix_lm > 0) {
-      throw Error("prefix language modelling needs an encoder-decoder, got a decoder-only model",
-                  "objectives.prefix_lm", "set it to 0; objectives.lm reads and says captions");
-    }
   }
 
   const Dataset& data() const override { return train_; }

@@ -57,8 +57,7 @@ def test_stage1_alternates(train, tmp_path):
 
 def test_stage2_by_masked_answers(train, pictures, tmp_path):
     data = f'data.train=["{pictures}/my.jsonl", "{pictures}/vqa.jsonl"]'
-    train(2, tmp_path / "run", data, "objectives.lm=0", "objectives.cmlm=1", "steps=12",
-          "optimizer.lr=2e-3", *FAST[:2])
+    train(2, tmp_path / "run", data, "objectives.lm=0", "objectives.cmlm=1", "steps=40", *FAST)
     lines = logged(tmp_path / "run")
     assert all(line["loss"] == line["cmlm"] for line in lines)
     assert falls([line["loss"] for line in lines], 0.8)
@@ -69,5 +68,4 @@ def test_objectives_that_do_not_fit_are_refused(train, tmp_path):
         return train(stage, tmp_path / "run", "steps=1", *settings, code=1).stderr
 
     assert "prompt.to_qformer" in error(2, "objectives.cmlm=1", "prompt.to_qformer=false")
-    assert "encoder-decoder" in error(2, "objectives.prefix_lm=1")
     assert "objectives" in error(1, *only())

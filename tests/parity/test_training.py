@@ -1,5 +1,6 @@
 """A stage-2 step of the trainer, from JSONL to gradients, against eager PyTorch and transformers."""
 
+import copy
 import json
 import pathlib
 import sys
@@ -41,7 +42,6 @@ to_qformer = {to_qformer}
 [objectives]
 lm = {lm}
 cmlm = {cmlm}
-prefix_lm = {prefix_lm}
 """
 MASK_STREAM = 23  # of a step's randomness, in stage2_task.cpp
 
@@ -130,12 +130,23 @@ def features_of(ours):
     return ours["features"][[order.index(record["image"]) for record in RECORDS]]
 
 
-def assert_step(ours, loss, model):
-    """The program's loss and gradients of a step equal the reference's."""
+def gradients_of(model, loss):
     loss.backward()
+    return {name: value.grad.double() for name, value in model.named_parameters()
+            if value.grad is not None and value.grad.abs().max() > 0}
+
+
+def assert_step(ours, model, loss_of):
+    """The program's loss and gradients of a step equal the reference's; loss_of(model, float type).
+
+    The truth is the reference in f64. Where its own f32 rounds by more than a third of 1e-4 (a gradient
+    that is a small sum of large terms), ours may round by three times as much."""
+    rounded = gradients_of(model, loss_of(model, torch.float32))
+    exact = copy.deepcopy(model).double()
+    exact.zero_grad()
+    loss = loss_of(exact, torch.float64)
+    gradients = gradients_of(exact, loss)
     assert abs(ours["loss"].item() - loss.item()) <= 1e-4 * loss.item()
-    gradients = {name: value.grad for name, value in model.named_parameters()
-                 if value.grad is not None and value.grad.abs().max() > 0}
     compared = {reference_name(name.removeprefix("grad.")): value
                 for name, value in ours.items() if name.startswith("grad.")}
     assert gradients.keys() <= compared.keys()
@@ -144,7 +155,8 @@ def assert_step(ours, loss, model):
         # A key's bias shifts all of a row's logits alike: its gradient is rounding, and 0 on paper.
         scale = largest if name.endswith("key.bias") else theirs.abs().max()
         off = (compared[name] - theirs).abs().max() / scale
-        assert off <= 1e-4, f"{name}: {off:.2e}"
+        rounding = (rounded[name] - theirs).abs().max() / scale
+        assert off <= max(1e-4, 3 * rounding), f"{name}: {off:.2e}, the reference's f32: {rounding:.2e}"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +170,7 @@ def test_stage2_loss_and_gradients(probe, build, tmp_path, caption, question, to
     write_records(tmp_path)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(RECIPE.format(init=init, rows=len(RECORDS), caption=caption, question=question,
-                                    to_qformer=str(to_qformer).lower(), lm=lm, cmlm=cmlm, prefix_lm=0))
+                                    to_qformer=str(to_qformer).lower(), lm=lm, cmlm=cmlm))
     probe("training", recipe, tmp_path / "out.safetensors")
     ours = load_file(tmp_path / "out.safetensors")
 
@@ -166,8 +178,11 @@ def test_stage2_loss_and_gradients(probe, build, tmp_path, caption, question, to
     ids, mask, labels, read_ids, read_mask = batch_of(init, caption, question)
     features = features_of(ours)
     read = (read_ids, read_mask) if to_qformer else (None, None)
-    loss = lm * model(features, ids, mask, labels, *read)
-    if cmlm:
-        hidden_ids, hidden_labels = hide_answers(init, ids, labels)
-        loss = loss + cmlm * model(features, hidden_ids, mask, hidden_labels, *read)
-    assert_step(ours, loss, model)
+    hidden = hide_answers(init, ids, labels) if cmlm else None
+
+    def loss_of(model, number):
+        seen = features.to(number)
+        loss = lm * model(seen, ids, mask, labels, *read)
+        return loss + cmlm * model(seen, hidden[0], mask, hidden[1], *read) if cmlm else loss
+
+    assert_step(ours, model, loss_of)
