@@ -93,7 +93,9 @@ std::string bridge_tensor_name(ModelLayout layout, const std::string& member) {
 
 fs::path qformer_tokenizer_folder(const fs::path& folder) {
   const fs::path own = folder / kQFormerTokenizer;
-  return fs::is_directory(own) ? own : folder;
+  if (fs::is_directory(own)) return own;
+  const bool alone = read_blip2_config(folder / "config.json").layout == ModelLayout::retrieval;
+  return alone ? folder : own;
 }
 
 at::ScalarType stored_type(const TensorFile& weights, const std::string& prefix) {
