@@ -167,7 +167,7 @@ void TarSampleReader::note_damage(const TarEntry& damage) {
 }
 
 void TarSampleReader::start_group(const std::string& key, std::uint64_t at) {
-  group_.emplace();
+  group_ = Group{};
   group_->key = key;
   group_->at = at;
   // A gap before a group that was passed over counts with the one after it.
