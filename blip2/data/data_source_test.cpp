@@ -7,12 +7,13 @@
 #include <functional>
 
 #include "blip2/base/error.h"
+#include "blip2/io/test_files.h"
 
 namespace blip2 {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 std::string message_of(const std::function<void()>& action) {
   try {
@@ -23,13 +24,8 @@ std::string message_of(const std::function<void()>& action) {
   return "no error";
 }
 
-class DataSourceTest : public testing::Test {
+class DataSourceTest : public ::testing::Test {
  protected:
-  DataSourceTest() {
-    char pattern[] = "/tmp/blip2_source_XXXXXX";
-    folder_ = ::mkdtemp(pattern);
-  }
-  ~DataSourceTest() override { std::filesystem::remove_all(folder_); }
   std::string put(const std::string& name, const std::string& text) {
     std::ofstream(folder_ / name, std::ios::binary) << text;
     return (folder_ / name).string();
@@ -37,7 +33,8 @@ class DataSourceTest : public testing::Test {
   DataKind kind_of(const std::string& name, const std::string& text) {
     return open_data_source(put(name, text)).kind;
   }
-  std::filesystem::path folder_;
+  const blip2::testing::TemporaryFolder temporary_;
+  const std::filesystem::path& folder_ = temporary_.path();
 };
 
 TEST_F(DataSourceTest, RecognisesKindsByContent) {

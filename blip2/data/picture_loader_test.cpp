@@ -8,17 +8,16 @@
 
 #include "blip2/image/image.h"
 #include "blip2/io/tar_place.h"
+#include "blip2/io/test_files.h"
 
 namespace blip2 {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-class PictureLoaderTest : public testing::Test {
+class PictureLoaderTest : public ::testing::Test {
  protected:
   PictureLoaderTest() {
-    char pattern[] = "/tmp/blip2_loader_XXXXXX";
-    folder_ = ::mkdtemp(pattern);
     options_.preprocessing.width = options_.preprocessing.height = 8;
     for (int i = 0; i < 12; ++i) {
       Image image{10, 9, std::vector<std::uint8_t>(10 * 9 * 3)};
@@ -30,7 +29,6 @@ class PictureLoaderTest : public testing::Test {
       pictures_.push_back(path.string());
     }
   }
-  ~PictureLoaderTest() override { std::filesystem::remove_all(folder_); }
 
   at::Tensor plain(std::int64_t place) {
     const auto values =
@@ -38,7 +36,8 @@ class PictureLoaderTest : public testing::Test {
     return torch::tensor(values).view({3, 8, 8});
   }
 
-  std::filesystem::path folder_;
+  const blip2::testing::TemporaryFolder temporary_;
+  const std::filesystem::path& folder_ = temporary_.path();
   std::vector<std::string> pictures_;
   PictureLoaderOptions options_;
 };

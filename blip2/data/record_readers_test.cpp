@@ -8,6 +8,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/io/tar_place.h"
+#include "blip2/io/test_files.h"
 #include "blip2/io/test_tar.h"
 
 namespace blip2 {
@@ -31,12 +32,6 @@ std::string message_of(const std::function<void()>& action) {
 
 class RecordReadersTest : public ::testing::Test {
  protected:
-  RecordReadersTest() {
-    char pattern[] = "/tmp/blip2_readers_XXXXXX";
-    folder_ = ::mkdtemp(pattern);
-  }
-  ~RecordReadersTest() override { std::filesystem::remove_all(folder_); }
-
   std::string put(const std::string& name, const std::string& text) {
     std::filesystem::create_directories((folder_ / name).parent_path());
     std::ofstream(folder_ / name, std::ios::binary) << text;
@@ -48,7 +43,8 @@ class RecordReadersTest : public ::testing::Test {
   std::string failure(const std::string& source, RecordUse use = RecordUse::train) {
     return message_of([&] { read(source, use); });
   }
-  std::filesystem::path folder_;
+  const blip2::testing::TemporaryFolder temporary_;
+  const std::filesystem::path& folder_ = temporary_.path();
 };
 
 TEST_F(RecordReadersTest, LavisListsAreListsOfLines) {

@@ -19,9 +19,6 @@ namespace blip2 {
 at::Tensor see(const Bridge& bridge, const PromptBatch& batch, const at::Tensor& features,
                const ComputeOptions& compute);
 
-// Each row of a batch as plain language modelling teaches it.
-std::vector<SpokenRow> spoken_rows(const PromptBatch& batch);
-
 // What stands for a hidden token of an answer (CMLM): the tokenizer's mask token or, as most
 // language models have none, T5's <extra_id_0>, the unknown, the padding or the end token, the
 // first that there is. Error if there is none.
