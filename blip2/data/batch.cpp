@@ -221,9 +221,11 @@ std::vector<std::int32_t> PromptData::item_lengths() const {
   return lengths;
 }
 
-std::vector<std::int64_t> PromptData::target_tokens() const {
+std::vector<std::int64_t> PromptData::target_tokens(std::int64_t lead) const {
   std::set<std::int64_t> tokens;
   for (const Item& item : items_) {
+    const Ids& prompt = texts_[static_cast<std::size_t>(item.prompt)];
+    tokens.insert(prompt.end() - std::min(lead, std::ssize(prompt)), prompt.end());
     for (const std::int64_t text : item.targets) {
       tokens.insert(texts_[text].begin(), texts_[text].end());
     }

@@ -109,8 +109,8 @@ class PromptData {
   const std::vector<std::string>& pictures() const { return pictures_; }
   std::vector<std::int32_t> item_lengths() const;
   std::vector<std::int64_t> item_pictures() const;
-  // The different tokens of all targets, in rising order.
-  std::vector<std::int64_t> target_tokens() const;
+  // The different tokens of all targets and of their prompts' last `lead` tokens, in rising order.
+  std::vector<std::int64_t> target_tokens(std::int64_t lead = 0) const;
 
   // As CaptionData::batch, choosing among captions or answers.
   PromptBatch batch(std::span<const std::int64_t> items, std::uint64_t seed,

@@ -129,6 +129,8 @@ TEST(PromptDataTest, MixesCaptionsAndQuestions) {
   EXPECT_THAT(values(batch.lengths), ElementsAre(6, 8));
   EXPECT_THAT(batch.pictures, ElementsAre(0, 1));
   EXPECT_THAT(data.item_lengths(), ElementsAre(6, 8));
+  EXPECT_THAT(data.target_tokens(), ElementsAre(4, 13, 18, 19));
+  EXPECT_THAT(data.target_tokens(2), ElementsAre(4, 11, 12, 13, 16, 17, 18, 19));
   EXPECT_FALSE(batch.instructions.ids.defined());
   EXPECT_THAT(prompt_ids(format(), tokenizer, "what is"), ElementsAre(3, 14, 15, 16, 17));
 }

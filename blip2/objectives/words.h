@@ -16,22 +16,21 @@ namespace blip2 {
 class WordTargets {
  public:
   // The words to tell apart: token ids without repeats [S] and their embeddings [S, width] f32.
-  WordTargets(std::span<const std::int64_t> ids, const at::Tensor& embeddings);
+  // `sharpness`: the logits are so many times the cosines of soft prompts with embeddings.
+  WordTargets(std::span<const std::int64_t> ids, const at::Tensor& embeddings, double sharpness);
 
-  // Places in the table of the first Q tokens of each text, kIgnoredLabel beyond its end: [B, Q].
-  // A token that is not in the table is an error.
+  // Places in the table of the first Q tokens of each text, kIgnoredLabel beyond its end and for a
+  // token that is not in the table: [B, Q].
   at::Tensor places(const std::vector<std::vector<std::int64_t>>& texts,
                     std::int64_t queries) const;
 
-  // Cross-entropy of soft prompts [B, Q, width] f32 against places [B, Q]: logits are kSharpness
-  // times the cosines with the embeddings, so that the prompts' length is the language model's to
-  // choose.
+  // Cross-entropy of soft prompts [B, Q, width] f32 against places [B, Q]. Cosines leave the
+  // prompts' length to the language model.
   TokenLoss loss(const at::Tensor& soft, const at::Tensor& places, double label_smoothing) const;
 
  private:
-  static constexpr double kSharpness = 16;
   std::vector<std::int64_t> place_of_;  // by token id; -1: not in the table
-  at::Tensor table_;                    // [S, width], each of length kSharpness
+  at::Tensor table_;                    // [S, width], each as long as the sharpness
 };
 
 }  // namespace blip2

@@ -3,6 +3,8 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <map>
 #include <utility>
 
 #include "blip2/base/error.h"
@@ -27,21 +29,57 @@ void report_bad_records(const RecordFile& file) {
   if (const std::string bad = describe_bad_records(file); !bad.empty()) log_warning("{}", bad);
 }
 
-std::vector<RecordFile> read_files(const std::vector<std::string>& paths, double bad_share) {
+std::vector<RecordFile> read_files(const std::vector<FeatureSource>& sources, double bad_share) {
   std::vector<RecordFile> files;
-  for (const std::string& path : paths) {
-    files.push_back(read_records(path, RecordUse::train, {.share = bad_share}));
+  for (const FeatureSource& source : sources) {
+    files.push_back(read_records(source.path, RecordUse::train, {.share = bad_share}));
     report_bad_records(files.back());
   }
   return files;
 }
 
-std::vector<std::string> pictures_of_files(const std::vector<RecordFile>& files) {
-  std::vector<Record> records;
-  for (const RecordFile& file : files) {
-    records.insert(records.end(), file.records.begin(), file.records.end());
+// The features of all files' pictures. A picture of fewer views than others has them several times.
+struct Features {
+  std::vector<std::string> pictures;
+  FeatureTable table;
+};
+
+Features ensure_features(const std::vector<RecordFile>& files,
+                         const std::vector<FeatureSource>& sources, const ImageEncoder& encoder,
+                         FeatureCache& cache) {
+  std::map<std::string, std::int64_t> views_of;
+  Features features;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    for (const std::string& picture : pictures_of(files[i].records)) {
+      std::int64_t& views = views_of[picture];
+      if (views == 0) features.pictures.push_back(picture);
+      views = std::max(views, sources[i].views);
+    }
+    features.table.views = std::max(features.table.views, sources[i].views);
   }
-  return pictures_of(records);
+  std::map<std::int64_t, std::vector<std::string>> groups;
+  for (const std::string& picture : features.pictures) groups[views_of[picture]].push_back(picture);
+  const auto encode = [&](const at::Tensor& pixels) { return encoder.forward(pixels); };
+  std::map<std::string, std::vector<std::int64_t>> rows_of;
+  for (const auto& [views, pictures] : groups) {
+    EnsureOptions options;
+    options.views = views;
+    options.threads = static_cast<std::size_t>(at::get_num_threads());
+    FeatureTable some = cache.ensure(pictures, encode, options);
+    features.table.computed += some.computed;
+    features.table.unreadable.merge(some.unreadable);
+    for (std::size_t i = 0; i < pictures.size(); ++i) {
+      const auto first = some.rows.begin() + static_cast<std::ptrdiff_t>(i) * views;
+      rows_of[pictures[i]].assign(first, first + views);
+    }
+  }
+  for (const std::string& picture : features.pictures) {
+    const auto& rows = rows_of[picture];
+    for (std::int64_t v = 0; v < features.table.views; ++v) {
+      features.table.rows.push_back(rows[static_cast<std::size_t>(v) % rows.size()]);
+    }
+  }
+  return features;
 }
 
 }  // namespace
@@ -65,7 +103,7 @@ std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe, const Ima
   key.encoder = hash_module(encoder) + " " + encoder.config_json().dump();
   key.preprocessing = preprocessing;
   // Plain pictures do not depend on how views would be drawn: all such recipes share them.
-  if (recipe.data.views > 0) {
+  if (recipe.data.augments()) {
     key.augmentation = augmentation_of(recipe);
     key.seed = static_cast<std::uint64_t>(recipe.seed);
   }
@@ -75,26 +113,35 @@ std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe, const Ima
   return std::make_shared<FeatureCache>(recipe.data.cache, key);
 }
 
-Dataset load_dataset(const std::vector<std::string>& paths, const std::vector<double>& weights,
-                     std::int64_t views, const Recipe& recipe, const ImageEncoder& encoder,
-                     std::shared_ptr<FeatureCache> cache) {
-  auto files = read_files(paths, recipe.data.bad_share);
-  const auto wanted = pictures_of_files(files);
-  EnsureOptions options;
-  options.views = views;
-  options.threads = static_cast<std::size_t>(at::get_num_threads());
-  const FeatureTable all = cache->ensure(
-      wanted, [&](const at::Tensor& pixels) { return encoder.forward(pixels); }, options);
+std::vector<FeatureSource> train_sources(const DataRecipe& recipe) {
+  std::vector<FeatureSource> sources = plain_sources(recipe.train);
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    sources[i].weight = recipe.weights.empty() ? 0 : recipe.weights[i];
+    sources[i].views = 1 + recipe.views_of(i);
+  }
+  return sources;
+}
+
+std::vector<FeatureSource> plain_sources(const std::vector<std::string>& paths) {
+  std::vector<FeatureSource> sources;
+  for (const std::string& path : paths) sources.push_back({path});
+  return sources;
+}
+
+Dataset load_dataset(const std::vector<FeatureSource>& sources, const Recipe& recipe,
+                     const ImageEncoder& encoder, std::shared_ptr<FeatureCache> cache) {
+  auto files = read_files(sources, recipe.data.bad_share);
+  const Features all = ensure_features(files, sources, encoder, *cache);
   Dataset dataset;
   for (std::size_t i = 0; i < files.size(); ++i) {
-    drop_pictures(files[i], all.unreadable, {.share = recipe.data.bad_share});
-    if (!all.unreadable.empty()) report_bad_records(files[i]);
+    drop_pictures(files[i], all.table.unreadable, {.share = recipe.data.bad_share});
+    if (!all.table.unreadable.empty()) report_bad_records(files[i]);
     const auto& records = files[i].records;
-    dataset.sources.push_back({std::ssize(records), weights.empty() ? 0.0 : weights[i]});
+    dataset.sources.push_back({std::ssize(records), sources[i].weight});
     dataset.records.insert(dataset.records.end(), records.begin(), records.end());
   }
   dataset.pictures = pictures_of(dataset.records);
-  dataset.features = all.select(wanted, dataset.pictures);
+  dataset.features = all.table.select(all.pictures, dataset.pictures);
   dataset.cache = std::move(cache);
   return dataset;
 }
@@ -103,10 +150,11 @@ Dataset load_live_dataset(const Recipe& recipe, Encoder encoder,
                           const Preprocessing& preprocessing) {
   Dataset dataset;
   const DataRecipe& data = recipe.data;
-  const auto files = read_files(data.train, data.bad_share);
+  const auto sources = train_sources(data);
+  const auto files = read_files(sources, data.bad_share);
   for (std::size_t i = 0; i < files.size(); ++i) {
     const auto& records = files[i].records;
-    dataset.sources.push_back({std::ssize(records), data.weights.empty() ? 0.0 : data.weights[i]});
+    dataset.sources.push_back({std::ssize(records), sources[i].weight});
     dataset.records.insert(dataset.records.end(), records.begin(), records.end());
   }
   dataset.pictures = pictures_of(dataset.records);

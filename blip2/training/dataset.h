@@ -38,11 +38,20 @@ struct Dataset {
 std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe, const ImageEncoder& encoder,
                                                  const Preprocessing& preprocessing);
 
+// A data file, its weight among the others (0: by its size), and how many views of each picture it
+// has: the plain one and the augmented ones.
+struct FeatureSource {
+  std::string path;
+  double weight = 0;
+  std::int64_t views = 1;
+};
+std::vector<FeatureSource> train_sources(const DataRecipe& recipe);
+std::vector<FeatureSource> plain_sources(const std::vector<std::string>& paths);
+
 // Reads data files, computes what features are missing, and leaves out what is bad, within the
-// recipe's share. `weights`: of the files, or empty. `views`: how many of each picture.
-Dataset load_dataset(const std::vector<std::string>& files, const std::vector<double>& weights,
-                     std::int64_t views, const Recipe& recipe, const ImageEncoder& encoder,
-                     std::shared_ptr<FeatureCache> cache);
+// recipe's share.
+Dataset load_dataset(const std::vector<FeatureSource>& sources, const Recipe& recipe,
+                     const ImageEncoder& encoder, std::shared_ptr<FeatureCache> cache);
 
 // Reads data files for training whose pictures are read at each step and not cached.
 Dataset load_live_dataset(const Recipe& recipe, Encoder encoder,

@@ -89,6 +89,14 @@ void validate_data(const Recipe& recipe, const std::string& where) {
           fmt::format("{}", data.weights.size()));
   for (double weight : data.weights) require_range(weight, 1e-6, 1e6, where, "data.weights");
   require_range(data.views, 0, 1000, where, "data.views");
+  require(data.source_views.empty() || data.source_views.size() == data.train.size(), where,
+          "data.source_views", fmt::format("none or {} numbers", data.train.size()),
+          fmt::format("{}", data.source_views.size()));
+  require(data.source_views.empty() || (data.views == 0 && data.features == "cached"), where,
+          "data.source_views", "data.features = cached and no data.views beside it", "both");
+  for (const std::int64_t views : data.source_views) {
+    require_range(static_cast<double>(views), 0, 1000, where, "data.source_views");
+  }
   require_range(data.max_text_tokens, 3, 4096, where, "data.max_text_tokens");
   require_range(data.bad_share, 0, 1, where, "data.bad_share");
   require(data.feature_type == "bf16" || data.feature_type == "f32", where, "data.feature_type",
@@ -119,9 +127,11 @@ void validate_objectives(const Recipe& recipe, const std::string& where) {
   require_range(o.itm_from, 0, 1e9, where, "objectives.itm_from");
   require_range(o.mlm_share, 0.001, 1, where, "objectives.mlm_share");
   require_range(o.mrm_share, 0.001, 0.99, where, "objectives.mrm_share");
-  require_range(o.words_share, 0, 1, where, "objectives.words_share");
-  require(o.words_share == 0 || o.words > 0, where, "objectives.words",
-          "a weight above 0 with words_share", "0");
+  require_range(o.lm_from, 0, 1e9, where, "objectives.lm_from");
+  require_range(o.words_sharpness, 0.1, 1000, where, "objectives.words_sharpness");
+  require_range(o.words_lead, 0, 1000, where, "objectives.words_lead");
+  require(o.lm_from == 0 || o.words > 0, where, "objectives.words", "a weight above 0 with lm_from",
+          "0");
   const bool matching = o.itm > 0 && o.itm_from == 0;
   const double stage1 = o.itc + o.itg + o.mlm + o.mrm, stage2 = o.lm + o.cmlm;
   require(recipe.stage == 2 || stage1 > 0 || matching, where, "objectives",
@@ -132,7 +142,7 @@ void validate_objectives(const Recipe& recipe, const std::string& where) {
   require(o.cmlm == 0 || recipe.prompt.to_qformer, where, "prompt.to_qformer",
           "true with objectives.cmlm, whose instruction the Q-Former reads", "false");
   require(!o.alternate || o.words == 0, where, "objectives.alternate",
-          "no objectives.words beside it, which words_share mixes", "both");
+          "no objectives.words beside it", "both");
 }
 
 }  // namespace

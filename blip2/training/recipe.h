@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
@@ -13,9 +14,19 @@
 namespace blip2 {
 
 struct DataRecipe {
+  // Augmented views of the pictures of train source i.
+  std::int64_t views_of(std::size_t i) const {
+    return source_views.empty() ? views : source_views[i];
+  }
+  bool augments() const {
+    return views > 0 || std::any_of(source_views.begin(), source_views.end(),
+                                    [](std::int64_t count) { return count > 0; });
+  }
+
   std::vector<std::string> train, validation;
   std::vector<double> weights;
   std::int64_t views = 0;
+  std::vector<std::int64_t> source_views;
   std::int64_t max_text_tokens = 32;
   double bad_share = 0.01;
   std::string cache;
@@ -27,6 +38,7 @@ struct DataRecipe {
     visit("validation", self.validation, "data to validate on; none: no validation");
     visit("weights", self.weights, "share of each train source in a batch; empty: by its size");
     visit("views", self.views, "augmented views of each picture; 0: the plain picture alone");
+    visit("source_views", self.source_views, "views of each train source, where they differ");
     visit("max_text_tokens", self.max_text_tokens, "longest text, in tokens; longer ones are cut");
     visit("bad_share", self.bad_share, "largest share of bad records before the run stops");
     visit("cache", self.cache, "folder of the feature cache; empty: beside the output folder");
@@ -85,8 +97,8 @@ struct ObjectivesRecipe {
   double itc = 1, itm = 1, itg = 1, mlm = 0, mrm = 0;
   double mlm_share = 0.15, mrm_share = 0.15;
   double lm = 1, cmlm = 0, words = 0, label_smoothing = 0.1;
-  double words_share = 0;
-  std::int64_t itm_from = 0;
+  double words_sharpness = 16;
+  std::int64_t itm_from = 0, lm_from = 0, words_lead = 0;
   bool clamp_temperature = true, alternate = false;
 
   template <typename Self, typename Visit>
@@ -100,11 +112,13 @@ struct ObjectivesRecipe {
     visit("mrm_share", self.mrm_share, "share of a picture's positions that MRM hides");
     visit("itm_from", self.itm_from, "steps without matching at the start (stage 1)");
     visit("lm", self.lm, "weight of language modelling (stage 2)");
+    visit("lm_from", self.lm_from, "steps by words alone at the start (stage 2)");
     visit("cmlm", self.cmlm,
           "weight of conditional masked language modelling (stage 2 with prompt.to_qformer)");
-    visit("words", self.words, "weight of the words objective (stage 2)");
-    visit("words_share", self.words_share,
-          "share of the questions that learn by words alone, not through the language model");
+    visit("words", self.words, "weight of the words objective (stage 1 on captions, stage 2)");
+    visit("words_sharpness", self.words_sharpness,
+          "words: logits are so many times the cosines with the word embeddings");
+    visit("words_lead", self.words_lead, "tokens of the prompt that go before the words");
     visit("alternate", self.alternate,
           "one objective a step, the weights being their shares of the steps");
     visit("label_smoothing", self.label_smoothing, "smoothing of ITC, ITG and words");

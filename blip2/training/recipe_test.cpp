@@ -73,6 +73,10 @@ TEST_F(RecipeTest, BadRecipesAreNamed) {
   EXPECT_NE(error_of(kGood, {"steps.x=1"}).find("steps: expected a whole number"),
             std::string::npos);
   EXPECT_NE(error_of("init = 'm'").find("data.train"), std::string::npos);
+  EXPECT_NE(error_of(kGood, {"data.source_views=[1,2]"}).find("none or 1 numbers, got 2"),
+            std::string::npos);
+  EXPECT_NE(error_of(kGood, {"data.source_views=[1]", "data.views=3"}).find("got both"),
+            std::string::npos);
   EXPECT_NE(error_of(kGood, {"objectives.mlm=-1"}).find("objectives"), std::string::npos);
   EXPECT_NE(error_of(kGood, {"objectives.mrm_share=1"}).find("mrm_share"), std::string::npos);
   EXPECT_NE(error_of(kGood, {"prompt.question=What"}).find("holds {}"), std::string::npos);
@@ -84,6 +88,8 @@ TEST_F(RecipeTest, AStageNeedsObjectivesThatFitTogether) {
   EXPECT_NE(error_of(kGood, none).find("from the first step on, got none"), std::string::npos);
   EXPECT_NE(error_of(kGood, {"stage=2", "objectives.lm=0"}).find("lm or cmlm"), std::string::npos);
   EXPECT_NE(error_of(kGood, {"stage=2", "objectives.cmlm=1"}).find("prompt.to_qformer"),
+            std::string::npos);
+  EXPECT_NE(error_of(kGood, {"stage=2", "objectives.lm_from=5"}).find("objectives.words"),
             std::string::npos);
   EXPECT_NE(error_of(kGood, {"stage=2", "objectives.words=1", "objectives.alternate=true"})
                 .find("objectives.alternate"),

@@ -22,6 +22,8 @@ Blip2Config trained_config(Blip2Config config, const Recipe& recipe) {
   if (recipe.stage == 2) {
     config.stage1_heads = false;
     config.reads_prompt = recipe.prompt.to_qformer;
+  }
+  if (recipe.stage == 2 || recipe.objectives.words > 0) {
     config.caption_prompt = recipe.prompt.caption;
     config.question_prompt = recipe.prompt.question;
   }
@@ -75,10 +77,10 @@ Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> w
     };
     sets.train = load_live_dataset(recipe, encode, preprocessing);
   } else {
-    sets.train = load_dataset(data.train, data.weights, 1 + data.views, recipe, encoder, cache);
+    sets.train = load_dataset(train_sources(data), recipe, encoder, cache);
   }
   if (!data.validation.empty()) {
-    sets.validation = load_dataset(data.validation, {}, 1, recipe, encoder, cache);
+    sets.validation = load_dataset(plain_sources(data.validation), recipe, encoder, cache);
   }
   return sets;
 }
@@ -117,7 +119,7 @@ Session open_session(const Recipe& recipe) {
   session.frozen_hash = hash_frozen_files(init);
   Datasets sets = load_datasets(recipe, weights, initial);
   if (recipe.stage == 1) {
-    auto words = caption_words(recipe, initial, weights, sets.train.records);
+    auto words = caption_words(recipe, session.bridge->config(), weights, sets.train.records);
     session.task =
         make_stage1_task(recipe, session.bridge, *session.qformer_tokenizer, std::move(sets.train),
                          std::move(sets.validation), std::move(words));

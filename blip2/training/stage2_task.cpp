@@ -1,7 +1,6 @@
 #include "blip2/training/stage2_task.h"
 
 #include <array>
-#include <numeric>
 #include <utility>
 
 #include "blip2/base/error.h"
@@ -22,12 +21,12 @@ enum : std::uint64_t { kDataSeed = 21, kStepSeed, kMaskSeed };
 
 using Ids = std::vector<std::int64_t>;
 
-// The tokens of some rows that the language model reads: the last one predicts nothing.
-std::vector<Ids> tokens_read(const PromptBatch& batch, const Ids& rows) {
+// The tokens of each row that the language model reads: the last one predicts nothing.
+std::vector<Ids> tokens_read(const PromptBatch& batch) {
   const auto ids = batch.ids.accessor<std::int64_t, 2>();
   const auto* length = batch.lengths.const_data_ptr<std::int64_t>();
   std::vector<Ids> result;
-  for (const std::int64_t i : rows) {
+  for (std::int64_t i = 0; i < ids.size(0); ++i) {
     result.emplace_back(ids[i].data(), ids[i].data() + length[i] - 1);
   }
   return result;
@@ -38,17 +37,17 @@ struct Targets {
   Ids places, ids, rows;
 };
 
-Targets find_targets(const PromptBatch& batch, const Ids& rows,
-                     const std::vector<std::int64_t>& offsets, std::int64_t queries) {
+Targets find_targets(const PromptBatch& batch, const std::vector<std::int64_t>& offsets,
+                     std::int64_t queries) {
   Targets targets;
   const auto ids = batch.ids.accessor<std::int64_t, 2>();
   const auto* prompt = batch.prompt_lengths.const_data_ptr<std::int64_t>();
   const auto* length = batch.lengths.const_data_ptr<std::int64_t>();
-  for (std::size_t k = 0; k < rows.size(); ++k) {
-    for (std::int64_t t = prompt[rows[k]]; t < length[rows[k]]; ++t) {
-      targets.places.push_back(offsets[k] + queries + t - 1);
-      targets.ids.push_back(ids[rows[k]][t]);
-      targets.rows.push_back(rows[k]);
+  for (std::int64_t i = 0; i < ids.size(0); ++i) {
+    for (std::int64_t t = prompt[i]; t < length[i]; ++t) {
+      targets.places.push_back(offsets[static_cast<std::size_t>(i)] + queries + t - 1);
+      targets.ids.push_back(ids[i][t]);
+      targets.rows.push_back(i);
     }
   }
   return targets;
@@ -69,28 +68,6 @@ Meters meters_of(const at::Tensor& losses, const Targets& targets,
   if (counts[0] > 0) meters.emplace_back("loss_captions", sums[0] / counts[0]);
   if (counts[1] > 0) meters.emplace_back("loss_answers", sums[1] / counts[1]);
   return meters;
-}
-
-// Which rows of a batch learn by words, and which through the language model.
-struct Lessons {
-  Ids words, language;
-};
-
-Lessons share_out(std::span<const std::int64_t> items, const std::vector<Record>& records,
-                  const ObjectivesRecipe& recipe) {
-  Lessons lessons;
-  double owed = 0;  // questions that the share would leave out, less those left out
-  for (std::int64_t i = 0; i < std::ssize(items); ++i) {
-    const Record& record = records[static_cast<std::size_t>(items[static_cast<std::size_t>(i)])];
-    if (recipe.words > 0) lessons.words.push_back(i);
-    if (recipe.words > 0 && record.is_question()) owed += recipe.words_share;
-    if (owed >= 1) {
-      owed -= 1;
-      continue;
-    }
-    lessons.language.push_back(i);
-  }
-  return lessons;
 }
 
 class Stage2Task : public TrainingTask {
@@ -126,16 +103,15 @@ class Stage2Task : public TrainingTask {
     const at::Tensor features = train_.gather(batch.pictures, data_seed, step);
     const ComputeOptions compute{compute_type(recipe_), true, derive_seed(seed, kStepSeed, step)};
     const at::Tensor soft = see(*bridge_, batch, features, compute);
-    const Lessons lessons = share_out(items, train_.records, recipe_.objectives);
     const auto [lm, cmlm] = weights_at(step);
     TaskLoss total{at::zeros({}), {}};
-    if (lm > 0 && !lessons.language.empty()) {
-      total = language_loss(batch, soft, lessons.language, items, train_.records);
+    if (lm > 0 && step >= recipe_.objectives.lm_from) {
+      total = language_loss(batch, soft, items, train_.records);
       if (lm != 1) total.loss = lm * total.loss;
     }
     if (cmlm > 0) add_masked(total, cmlm, batch, soft, step);
-    if (!lessons.words.empty()) {
-      const TaskLoss words = words_->loss(soft, batch, lessons.words);
+    if (words_) {
+      const TaskLoss words = words_->loss(soft, batch);
       total.loss = total.loss + words.loss;
       total.meters.insert(total.meters.end(), words.meters.begin(), words.meters.end());
     }
@@ -151,10 +127,12 @@ class Stage2Task : public TrainingTask {
       const at::Tensor features = validation_.gather(batch.pictures, 0, std::nullopt);
       const ComputeOptions compute{compute_type(recipe_), false, 0};
       const at::Tensor soft = see(*bridge_, batch, features, compute);
-      Ids rows(items.size());
-      std::iota(rows.begin(), rows.end(), 0);
-      mean.add(language_loss(batch, soft, rows, items, validation_.records),
-               static_cast<double>(items.size()));
+      TaskLoss loss = language_loss(batch, soft, items, validation_.records);
+      if (words_) {
+        const TaskLoss words = words_->loss(soft, batch);
+        loss.meters.insert(loss.meters.end(), words.meters.begin(), words.meters.end());
+      }
+      mean.add(loss, static_cast<double>(items.size()));
     }
     return mean.result();
   }
@@ -175,14 +153,12 @@ class Stage2Task : public TrainingTask {
     total.meters.emplace_back("cmlm", loss.item<double>());
   }
 
-  // Of some rows of a batch with its soft prompts [B, Q, width].
-  TaskLoss language_loss(const PromptBatch& batch, const at::Tensor& soft, const Ids& rows,
+  // Of a batch with its soft prompts [B, Q, width].
+  TaskLoss language_loss(const PromptBatch& batch, const at::Tensor& soft,
                          std::span<const std::int64_t> items,
                          const std::vector<Record>& records) const {
-    const bool all = std::ssize(rows) == soft.size(0);
-    const at::Tensor chosen = all ? soft : soft.index_select(0, torch::tensor(rows, at::kLong));
-    const auto input = language_input(*language_, chosen, tokens_read(batch, rows));
-    const Targets targets = find_targets(batch, rows, input.offsets, soft.size(1));
+    const auto input = language_input(*language_, soft, tokens_read(batch));
+    const Targets targets = find_targets(batch, input.offsets, soft.size(1));
     const at::Tensor hidden = language_->forward_packed(input.embeds, input.offsets);
     const at::Tensor losses =
         language_->token_loss(hidden.index_select(0, torch::tensor(targets.places, at::kLong)),

@@ -17,8 +17,8 @@ bool has_bf16_arithmetic() {
 
 bool takes_part(const std::string& name, const Recipe& recipe) {
   if (name == kWords && !recipe.train_word_embeddings) return false;
-  // Stage 1 has no language model; the text generation head and the rest are stage 1's own.
-  return recipe.stage == 2 || !name.starts_with("language_projection.");
+  const bool speaks = recipe.stage == 2 || recipe.objectives.words > 0;
+  return speaks || !name.starts_with("language_projection.");
 }
 
 }  // namespace

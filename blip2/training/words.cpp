@@ -1,24 +1,25 @@
 #include "blip2/training/words.h"
 
-#include <numeric>
+#include <algorithm>
 
 namespace blip2 {
 namespace {
 
-WordTargets make_targets(const PromptData& data, const LanguageModel& language) {
-  const std::vector<std::int64_t> tokens = data.target_tokens();
-  return {tokens, language.embed(torch::tensor(tokens, at::kLong))};
+WordTargets make_targets(const PromptData& data, const LanguageModel& language,
+                         const ObjectivesRecipe& recipe) {
+  const std::vector<std::int64_t> tokens = data.target_tokens(recipe.words_lead);
+  return {tokens, language.embed(torch::tensor(tokens, at::kLong)), recipe.words_sharpness};
 }
 
-// The rows' targets, the end token included.
-std::vector<std::vector<std::int64_t>> target_rows(const PromptBatch& batch,
-                                                   std::span<const std::int64_t> rows) {
+// The rows' targets, the end token included, after the last `lead` tokens of their prompts.
+std::vector<std::vector<std::int64_t>> target_rows(const PromptBatch& batch, std::int64_t lead) {
   const auto ids = batch.ids.accessor<std::int64_t, 2>();
   const auto* prompt = batch.prompt_lengths.const_data_ptr<std::int64_t>();
   const auto* length = batch.lengths.const_data_ptr<std::int64_t>();
   std::vector<std::vector<std::int64_t>> targets;
-  for (const std::int64_t i : rows) {
-    targets.emplace_back(ids[i].data() + prompt[i], ids[i].data() + length[i]);
+  for (std::int64_t i = 0; i < ids.size(0); ++i) {
+    targets.emplace_back(ids[i].data() + std::max<std::int64_t>(prompt[i] - lead, 0),
+                         ids[i].data() + length[i]);
   }
   return targets;
 }
@@ -29,14 +30,12 @@ WordsLesson::WordsLesson(const PromptData& data, const LanguageModel& language,
                          const ObjectivesRecipe& recipe)
     : weight_(recipe.words),
       label_smoothing_(recipe.label_smoothing),
-      targets_(make_targets(data, language)) {}
+      lead_(recipe.words_lead),
+      targets_(make_targets(data, language, recipe)) {}
 
-TaskLoss WordsLesson::loss(const at::Tensor& soft, const PromptBatch& batch,
-                           std::span<const std::int64_t> rows) const {
-  const at::Tensor places = targets_.places(target_rows(batch, rows), soft.size(1));
-  const at::Tensor chosen =
-      soft.index_select(0, torch::tensor(at::IntArrayRef(rows.data(), rows.size()), at::kLong));
-  const TokenLoss words = targets_.loss(chosen, places, label_smoothing_);
+TaskLoss WordsLesson::loss(const at::Tensor& soft, const PromptBatch& batch) const {
+  const at::Tensor places = targets_.places(target_rows(batch, lead_), soft.size(1));
+  const TokenLoss words = targets_.loss(soft, places, label_smoothing_);
   return {weight_ * words.loss,
           {{"words", words.loss.item<double>()}, {"words_accuracy", words.accuracy}}};
 }
@@ -48,9 +47,7 @@ CaptionWords::CaptionWords(std::span<const Record> records, const Tokenizer& tok
 
 TaskLoss CaptionWords::loss(const at::Tensor& soft, std::span<const std::int64_t> items,
                             std::uint64_t seed, std::int64_t step) const {
-  std::vector<std::int64_t> rows(items.size());
-  std::iota(rows.begin(), rows.end(), 0);
-  return lesson_.loss(soft, captions_.batch(items, seed, step), rows);
+  return lesson_.loss(soft, captions_.batch(items, seed, step));
 }
 
 }  // namespace blip2

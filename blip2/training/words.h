@@ -19,12 +19,12 @@ class WordsLesson {
   WordsLesson(const PromptData& data, const LanguageModel& language,
               const ObjectivesRecipe& recipe);
 
-  // The weighted loss of some rows of a batch with its soft prompts [B, Q, width], with meters.
-  TaskLoss loss(const at::Tensor& soft, const PromptBatch& batch,
-                std::span<const std::int64_t> rows) const;
+  // The weighted loss of a batch with its soft prompts [B, Q, width], with meters.
+  TaskLoss loss(const at::Tensor& soft, const PromptBatch& batch) const;
 
  private:
   double weight_, label_smoothing_;
+  std::int64_t lead_;
   WordTargets targets_;
 };
 

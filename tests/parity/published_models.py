@@ -151,10 +151,13 @@ class Published:
             return self.processor(images=picture, return_tensors="pt")
         return self.processor(images=picture, text=prompt, return_tensors="pt")
 
-    def generate(self, picture, prompt, **options):
-        """(first logits, [(tokens, score)]) of transformers, new tokens only, the end included."""
+    def generate(self, picture, prompt, model=None, **options):
+        """(first logits, [(tokens, score)]) of transformers, new tokens only, the end included.
+
+        `model`: the same weights in another precision.
+        """
         inputs = self.inputs(picture, prompt)
-        out = self.model.generate(
+        out = (model or self.model).generate(
             **inputs, return_dict_in_generate=True, output_logits=True, output_scores=True, do_sample=False, **options)
         beams = options.get("num_beams", 1)
         answers = []

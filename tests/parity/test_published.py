@@ -254,9 +254,22 @@ def test_other_files(answer, published, tmp_path, pictures, kind):
 
 @pytest.mark.parametrize("name", ["opt", "t5"])
 def test_bf16_is_as_close_as_transformers_is(answer, published, pictures, name):
-    """Cosine of the first token's logits with transformers in bf16, and in f32."""
+    """The first token's logits in bf16: no further from f32's than transformers in bf16 is.
+
+    How far that is depends on the weights and, through the kernels' order of sums, on the machine.
+    """
     model = published(name, 2)
-    exact, _ = model.generate(open_rgb(pictures[0]), PROMPTS[1], max_new_tokens=1)
-    [[row]] = answer([job_of(model, pictures[:1], PROMPTS[1:2], precision="bf16", max_new_tokens=1)])
-    cosine = torch.cosine_similarity(torch.tensor(row["logits"]), exact, dim=0).item()
-    assert cosine > 0.998
+    half = type(model.model).from_pretrained(model.folder, dtype=torch.bfloat16).eval()
+    cases = [(image, prompt) for image in pictures for prompt in PROMPTS]
+    [rows] = answer([job_of(model, *map(list, zip(*cases)), precision="bf16", max_new_tokens=1)])
+    ours, theirs = [], []
+    for row, (image, prompt) in zip(rows, cases, strict=True):
+        exact, _ = model.generate(open_rgb(image), prompt, max_new_tokens=1)
+        rounded, _ = model.generate(open_rgb(image), prompt, half, max_new_tokens=1)
+        ours.append(distance(torch.tensor(row["logits"]), exact))
+        theirs.append(distance(rounded.float(), exact))
+    assert 0 < sum(ours) <= 1.5 * sum(theirs) + 1e-4
+
+
+def distance(some, others):
+    return 1 - torch.cosine_similarity(some.double(), others.double(), dim=0).item()
