@@ -127,11 +127,11 @@ void write_processor(const Plan& plan, const fs::path& source, const fs::path& f
   json processor{{"processor_class", instructs ? "InstructBlipProcessor" : "Blip2Processor"}};
   if (plan.target.language) processor["num_query_tokens"] = plan.target.num_query_tokens;
   write_json(folder / "processor_config.json", processor);
-  const auto words = load_tokenizer(qformer_tokenizer_folder(source));
   const bool alone = plan.target.layout == ModelLayout::retrieval;
+  if (!alone && !instructs) return;
   const fs::path place = alone ? folder : folder / kQFormerTokenizer;
   fs::create_directories(place);
-  if (alone || instructs) words->save(place);
+  load_tokenizer(qformer_tokenizer_folder(source))->save(place);
 }
 
 void write_generation_config(const LanguageConfig& language, const fs::path& folder) {
