@@ -8,20 +8,39 @@
 #include "blip2/model/assembly.h"
 #include "blip2/model/convert.h"
 #include "blip2/model/image_side.h"
+#include "blip2/model/lavis_convert.h"
 
 namespace blip2 {
 namespace {
 
 struct ConvertOptions {
   std::string source, folder, weights = "auto";
+  LavisParts lavis;
   bool own_layout = false;
 };
+
+// What a file makes a LAVIS checkpoint to be converted: it is one, or it is TOML that names one.
+std::optional<LavisParts> lavis_parts(const ConvertOptions& options) {
+  const std::filesystem::path source = options.source;
+  LavisParts given = options.lavis;
+  given.checkpoint = options.source;
+  if (source.extension() != ".toml") return given;
+  auto named = read_lavis_parts(source);
+  if (!named) return std::nullopt;
+  if (given.image_encoder.empty()) given.image_encoder = named->image_encoder;
+  if (given.language_model.empty()) given.language_model = named->language_model;
+  if (given.text_encoder.empty()) given.text_encoder = named->text_encoder;
+  given.checkpoint = named->checkpoint;
+  return given;
+}
 
 void convert(const ConvertOptions& options) {
   std::optional<at::ScalarType> type;
   if (options.weights != "auto") type = type_of_precision(options.weights, at::kFloat);
   if (std::filesystem::is_directory(options.source)) {
     convert_model(options.source, options.folder, type, options.own_layout);
+  } else if (const auto parts = lavis_parts(options)) {
+    convert_lavis(*parts, options.folder, type, options.own_layout);
   } else {
     assemble(read_assembly(options.source), options.folder, type.value_or(at::kBFloat16));
   }
@@ -35,7 +54,7 @@ void add_convert(CLI::App& app) {
       "convert", "Assemble a model directory, change its precision, or bring it to transformers");
   auto options = std::make_shared<ConvertOptions>();
   verb->add_option("SOURCE", options->source,
-                   "Assembly file that names the parts (TOML), or a model directory")
+                   "Model directory, LAVIS checkpoint (.pth), or a file that names parts (TOML)")
       ->required();
   verb->add_option("DIR", options->folder, "Model directory to write")->required();
   verb->add_option("--weights", options->weights,
@@ -46,6 +65,15 @@ void add_convert(CLI::App& app) {
   verb->add_flag(
       "--own-layout", options->own_layout,
       "Keep this program's own layout even where transformers has a class for the model");
+  verb->add_option(
+      "--image-encoder", options->lavis.image_encoder,
+      "Of a LAVIS checkpoint without it: LAVIS's eva_vit_g.pth or clip_vit_L.pth, or a "
+      "Hugging Face directory");
+  verb->add_option("--language-model", options->lavis.language_model,
+                   "Of a LAVIS checkpoint of stage 2: Hugging Face directory");
+  verb->add_option("--text-encoder", options->lavis.text_encoder,
+                   "Of a LAVIS checkpoint whose Q-Former reads text: directory with "
+                   "bert-base-uncased's words");
   verb->footer(
       "A directory of transformers' Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval or\n"
       "InstructBlipForConditionalGeneration stays one. A model trained here becomes one if its\n"

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "blip2/base/error.h"
@@ -126,11 +127,11 @@ void write_processor(const Plan& plan, const fs::path& source, const fs::path& f
   json processor{{"processor_class", instructs ? "InstructBlipProcessor" : "Blip2Processor"}};
   if (plan.target.language) processor["num_query_tokens"] = plan.target.num_query_tokens;
   write_json(folder / "processor_config.json", processor);
-  const auto words = load_tokenizer(qformer_tokenizer_folder(source));
   const bool alone = plan.target.layout == ModelLayout::retrieval;
+  if (!alone && !instructs) return;
   const fs::path place = alone ? folder : folder / kQFormerTokenizer;
   fs::create_directories(place);
-  if (alone || instructs) words->save(place);
+  load_tokenizer(qformer_tokenizer_folder(source))->save(place);
 }
 
 void write_generation_config(const LanguageConfig& language, const fs::path& folder) {
@@ -222,7 +223,45 @@ void copy_own(const std::shared_ptr<const TensorFile>& weights, const Blip2Confi
   write_weight_index(folder);
 }
 
+// One part's file of a directory in this program's layout.
+void write_part(const TensorFile& weights, std::optional<at::ScalarType> type, const fs::path& path,
+                const std::function<bool(const std::string&)>& belongs) {
+  std::vector<WrittenTensor> tensors;
+  for (const TensorView& view : weights.tensors()) {
+    if (!belongs(view.name)) continue;
+    WrittenTensor tensor{view.name, &view, view.dtype, view.shape, {}};
+    if (type && is_floating(view.dtype)) tensor.dtype = dtype_of(*type);
+    tensors.push_back(std::move(tensor));
+  }
+  write_weight_file(weights, tensors, path);
+}
+
+void write_own(const TensorFile& weights, const Blip2Config& config, const fs::path& texts,
+               const fs::path& folder, std::optional<at::ScalarType> type) {
+  const auto vision = [](const std::string& name) { return name.starts_with(kVisionPrefix); };
+  const auto language = [](const std::string& name) { return name.starts_with(kLanguagePrefix); };
+  write_part(weights, type, folder / kVisionFile, vision);
+  if (config.language) write_part(weights, type, folder / kLanguageFile, language);
+  write_part(weights, std::nullopt, folder / kBridgeFile,
+             [&](const std::string& name) { return !vision(name) && !language(name); });
+  copy_other_files(texts, folder);
+  write_json(folder / "config.json", write_blip2_config(config));
+  write_weight_index(folder);
+}
+
 }  // namespace
+
+void write_model(const std::shared_ptr<const TensorFile>& weights, const Blip2Config& config,
+                 const fs::path& texts, const fs::path& folder, std::optional<at::ScalarType> type,
+                 bool own_layout) {
+  refuse_half_t5(config, type, weights->path());
+  check_source(weights, config);
+  make_model_folder(folder);
+  const auto layout = own_layout ? std::nullopt : transformers_layout(config);
+  if (!layout) return write_own(*weights, config, texts, folder, type);
+  log_info("written as transformers' {}", architecture_of(*layout));
+  convert_to_transformers(*weights, config, *layout, texts, folder, type);
+}
 
 std::optional<ModelLayout> transformers_layout(const Blip2Config& config) {
   const auto* vit = std::get_if<VitConfig>(&config.vision);

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 
 #include <ATen/core/ScalarType.h>
 
+#include "blip2/io/tensor_file.h"
 #include "blip2/model/config.h"
 
 namespace blip2 {
@@ -24,5 +26,11 @@ std::optional<ModelLayout> transformers_layout(const Blip2Config& config);
 // not fit, or `folder` holds a model already; for T5 in kHalf.
 void convert_model(const std::filesystem::path& source, const std::filesystem::path& folder,
                    std::optional<at::ScalarType> weights, bool own_layout = false);
+
+// Writes a model of this program's names and configuration as a directory, as convert_model does
+// with a source of our own. `texts` has what stands beside the weights: tokenizers, preprocessing.
+void write_model(const std::shared_ptr<const TensorFile>& weights, const Blip2Config& config,
+                 const std::filesystem::path& texts, const std::filesystem::path& folder,
+                 std::optional<at::ScalarType> type, bool own_layout);
 
 }  // namespace blip2
