@@ -5,6 +5,7 @@ Every family: tiny random models x pictures x prompts, f32, 32 greedy tokens and
 
 import json
 import shutil
+import statistics
 import subprocess
 
 import numpy
@@ -254,21 +255,23 @@ def test_other_files(answer, published, tmp_path, pictures, kind):
 
 @pytest.mark.parametrize("name", ["opt", "t5"])
 def test_bf16_is_as_close_as_transformers_is(answer, published, pictures, name):
-    """The first token's logits in bf16: no further from f32's than transformers in bf16 is.
+    """The first token's logits in bf16: as near to f32's as those of transformers in bf16.
 
-    How far that is depends on the weights and, through the kernels' order of sums, on the machine.
+    How near depends on the weights and on the kernels' order of sums, in single cases by a factor of
+    ten; medians of many cases are steady.
     """
-    model = published(name, 2)
-    half = type(model.model).from_pretrained(model.folder, dtype=torch.bfloat16).eval()
     cases = [(image, prompt) for image in pictures for prompt in PROMPTS]
-    [rows] = answer([job_of(model, *map(list, zip(*cases)), precision="bf16", max_new_tokens=1)])
     ours, theirs = [], []
-    for row, (image, prompt) in zip(rows, cases, strict=True):
-        exact, _ = model.generate(open_rgb(image), prompt, max_new_tokens=1)
-        rounded, _ = model.generate(open_rgb(image), prompt, half, max_new_tokens=1)
-        ours.append(distance(torch.tensor(row["logits"]), exact))
-        theirs.append(distance(rounded.float(), exact))
-    assert 0 < sum(ours) <= 1.5 * sum(theirs) + 1e-4
+    for seed in range(MODELS):
+        model = published(name, seed)
+        half = type(model.model).from_pretrained(model.folder, dtype=torch.bfloat16).eval()
+        [rows] = answer([job_of(model, *map(list, zip(*cases)), precision="bf16", max_new_tokens=1)])
+        for row, (image, prompt) in zip(rows, cases, strict=True):
+            exact, _ = model.generate(open_rgb(image), prompt, max_new_tokens=1)
+            rounded, _ = model.generate(open_rgb(image), prompt, half, max_new_tokens=1)
+            ours.append(distance(torch.tensor(row["logits"]), exact))
+            theirs.append(distance(rounded.float(), exact))
+    assert 0 < statistics.median(ours) <= 2 * statistics.median(theirs)
 
 
 def distance(some, others):
