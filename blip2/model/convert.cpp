@@ -207,22 +207,6 @@ void copy_model(const TensorFile& weights, const fs::path& source, const fs::pat
   write_json(folder / "config.json", config);
 }
 
-// A directory in this program's layout, one file a part; the convolutional encoder stays f32.
-void copy_own(const std::shared_ptr<const TensorFile>& weights, const Blip2Config& config,
-              const fs::path& source, const fs::path& folder, std::optional<at::ScalarType> type) {
-  link_frozen_parts(source, folder, /*with_language=*/!type);
-  if (config.language && type) {
-    std::vector<WrittenTensor> tensors;
-    for (const TensorView& view : weights->tensors()) {
-      if (!view.name.starts_with(kLanguagePrefix)) continue;
-      tensors.push_back({view.name, &view, dtype_of(*type), view.shape, {}});
-    }
-    write_weight_file(*weights, tensors, folder / kLanguageFile);
-  }
-  save_bridge(*load_bridge(weights, config, /*trainable=*/false), folder);
-  write_weight_index(folder);
-}
-
 // One part's file of a directory in this program's layout.
 void write_part(const TensorFile& weights, std::optional<at::ScalarType> type, const fs::path& path,
                 const std::function<bool(const std::string&)>& belongs) {
@@ -236,14 +220,26 @@ void write_part(const TensorFile& weights, std::optional<at::ScalarType> type, c
   write_weight_file(weights, tensors, path);
 }
 
+bool is_language(const std::string& name) {
+  return name.starts_with(kLanguagePrefix);
+}
+
+// A directory in this program's layout, one file a part; the convolutional encoder stays f32.
+void copy_own(const std::shared_ptr<const TensorFile>& weights, const Blip2Config& config,
+              const fs::path& source, const fs::path& folder, std::optional<at::ScalarType> type) {
+  link_frozen_parts(source, folder, /*with_language=*/!type);
+  if (config.language && type) write_part(*weights, type, folder / kLanguageFile, is_language);
+  save_bridge(*load_bridge(weights, config, /*trainable=*/false), folder);
+  write_weight_index(folder);
+}
+
 void write_own(const TensorFile& weights, const Blip2Config& config, const fs::path& texts,
                const fs::path& folder, std::optional<at::ScalarType> type) {
   const auto vision = [](const std::string& name) { return name.starts_with(kVisionPrefix); };
-  const auto language = [](const std::string& name) { return name.starts_with(kLanguagePrefix); };
   write_part(weights, type, folder / kVisionFile, vision);
-  if (config.language) write_part(weights, type, folder / kLanguageFile, language);
+  if (config.language) write_part(weights, type, folder / kLanguageFile, is_language);
   write_part(weights, std::nullopt, folder / kBridgeFile,
-             [&](const std::string& name) { return !vision(name) && !language(name); });
+             [&](const std::string& name) { return !vision(name) && !is_language(name); });
   copy_other_files(texts, folder);
   write_json(folder / "config.json", write_blip2_config(config));
   write_weight_index(folder);
