@@ -21,7 +21,7 @@ demo:  ## train on real pictures and show the result: build/demo/report.html
 
 bench:  ## measure against PyTorch and transformers
 	tools/setup.sh test
-	tools/build.sh
+	tools/build.sh blip2 language_bench training_bench probe_vision
 	tools/bench.sh
 
 format:  ## lay the C++ sources out with clang-format

@@ -1,7 +1,7 @@
 // language_bench MODEL [bf16|f32]: speed of a frozen decoder. MODEL is a GGUF file or a Hugging
 // Face directory. One JSON line: decode tokens/s of one row, prefill tokens/s, seconds of a
 // training pass (forward and backward to the embeddings with the loss at a third of the positions)
-// and its share of the matrix peak. bench/language_peer.py measures the same in PyTorch and prints
+// and its share of the matrix peak. bench/language_speed.py measures the same in PyTorch and prints
 // the ratios.
 #include <ATen/Parallel.h>
 

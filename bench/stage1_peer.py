@@ -21,9 +21,11 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--tokens", type=int, default=12)
+    parser.add_argument("--least-tokens", type=int, default=12)
     parser.add_argument("--queries", type=int, default=8)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--heads", type=int, default=12)
     parser.add_argument("--positions", type=int, default=49)
     parser.add_argument("--features", type=int, default=1280)
     parser.add_argument("--cross-attention-frequency", type=int, default=2)
@@ -43,7 +45,7 @@ def main() -> None:
         hidden_size=args.width,
         num_hidden_layers=args.layers,
         intermediate_size=4 * args.width,
-        num_attention_heads=args.width // 32,
+        num_attention_heads=args.heads,
         cross_attention_frequency=args.cross_attention_frequency,
         encoder_hidden_size=args.features,
         num_query_tokens=args.queries,
@@ -53,7 +55,8 @@ def main() -> None:
     optimizer = torch.optim.AdamW(reference.parameter_groups(model, 0.05), lr=1e-4, betas=(0.9, 0.98))
     features = torch.randn(args.batch, args.positions, args.features)
     ids = torch.randint(1000, config.vocab_size - 1, (args.batch, args.tokens))
-    mask = torch.ones_like(ids)
+    lengths = torch.linspace(args.least_tokens, args.tokens, args.batch).long()
+    mask = (torch.arange(args.tokens) < lengths[:, None]).long()
     rows = torch.arange(args.batch)
     seconds = []
     for _ in range(args.warmup + args.steps):

@@ -28,6 +28,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=8)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--heads", type=int, default=12)
     parser.add_argument("--positions", type=int, default=49)
     parser.add_argument("--features", type=int, default=1280)
     parser.add_argument("--cross-attention-frequency", type=int, default=2)
@@ -61,7 +62,7 @@ def main() -> None:
         hidden_size=args.width,
         num_hidden_layers=args.layers,
         intermediate_size=4 * args.width,
-        num_attention_heads=args.width // 32,
+        num_attention_heads=args.heads,
         cross_attention_frequency=args.cross_attention_frequency,
         encoder_hidden_size=args.features,
         num_query_tokens=args.queries,

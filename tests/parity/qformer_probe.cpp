@@ -6,7 +6,6 @@
 //                                      paper's three without it
 //   qformer mask FOLDER VOCABULARY     what masking draws for the batch's texts
 //   qformer bert FOLDER FILE           the weights after starting from a BERT checkpoint
-//   qformer bench B Q T P STEPS TYPE   seconds of a training step of the demo's Q-Former, as JSON
 //
 // THREADS in the environment sets the number of threads, 2 without it.
 // FOLDER has config.json (Q-Former), weights.safetensors and batch.safetensors.
@@ -16,9 +15,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <ctime>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -245,49 +242,6 @@ void run_bert(const std::filesystem::path& folder, const std::filesystem::path& 
   write(folder / "out.safetensors", model.parameters());
 }
 
-struct BenchShape {
-  std::int64_t batch, queries, tokens, positions;
-};
-
-void run_bench(const BenchShape& shape, int steps, at::ScalarType type) {
-  QFormerConfig config;
-  config.vocab_size = 30523;
-  config.hidden_size = 384;
-  config.num_hidden_layers = 6;
-  config.intermediate_size = 1536;
-  config.encoder_hidden_size = 1280;
-  config.use_qformer_text_input = true;
-  config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0;
-  Stage1Model model(config, shape.queries);
-  Optimiser optimiser(model.parameters());
-  const at::Tensor rows = at::arange(shape.batch);
-  Stage1Batch batch{at::randn({shape.batch, shape.positions, config.encoder_hidden_size}),
-                    pack_text(at::randint(1000, 30000, {shape.batch, shape.tokens}, at::kLong),
-                              std::vector<std::int64_t>(shape.batch, shape.tokens)),
-                    rows, rows};
-  std::vector<double> seconds, processor;
-  for (int step = 0; step < steps + 2; ++step) {
-    const auto start = std::chrono::steady_clock::now();
-    const std::clock_t used = std::clock();
-    const Stage1Loss loss = stage1_loss(
-        model.parts(), batch,
-        {.compute = {.type = type, .training = true, .seed = static_cast<std::uint64_t>(step)},
-         .decoder_token = config.vocab_size - 1});
-    loss.total.backward();
-    optimiser.step(1e-4, 1.0);
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    if (step < 2) continue;
-    seconds.push_back(took.count());
-    processor.push_back(static_cast<double>(std::clock() - used) / CLOCKS_PER_SEC);
-  }
-  std::sort(seconds.begin(), seconds.end());
-  std::sort(processor.begin(), processor.end());
-  const nlohmann::json line{{"seconds_per_step", seconds[seconds.size() / 2]},
-                            {"processor_seconds_per_step", processor[processor.size() / 2]},
-                            {"all", seconds}};
-  std::printf("%s\n", line.dump().c_str());
-}
-
 int run(const std::vector<std::string>& args) {
   at::set_num_threads(std::getenv("THREADS") ? std::atoi(std::getenv("THREADS")) : 2);
   if (args.size() == 2 && args[0] == "passes") {
@@ -299,9 +253,6 @@ int run(const std::vector<std::string>& args) {
     run_mask(args[1], std::stoll(args[2]));
   } else if (args.size() == 3 && args[0] == "bert") {
     run_bert(args[1], args[2]);
-  } else if (args.size() == 7 && args[0] == "bench") {
-    run_bench({std::stoll(args[1]), std::stoll(args[2]), std::stoll(args[3]), std::stoll(args[4])},
-              std::stoi(args[5]), type_of(args[6]));
   } else {
     std::fprintf(stderr, "see the top of qformer_probe.cpp\n");
     return 2;

@@ -1,10 +1,12 @@
-"""Ours against transformers on one machine in one run: language_peer.py BENCH MODEL.gguf
+"""The frozen language model here and in transformers, on one machine in one run.
 
-BENCH is the built language_bench. Prints its figures, transformers' (bf16; bf16 autocast for the
+Prints the figures of language_bench, transformers' (bf16; bf16 autocast for the
 training pass, logits at the target positions only) and the ratios, as one JSON object.
 """
 
+import argparse
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -13,7 +15,8 @@ import time
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "parity"))
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "parity"))
 from test_language import SMOLLM2, gguf_state  # noqa: E402
 
 
@@ -52,8 +55,13 @@ def training(model, rows=40, length=24):
 
 
 def main():
-    bench, path = sys.argv[1:]
-    ours = json.loads(subprocess.run([bench, path], check=True, capture_output=True).stdout)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--build", default=os.environ.get("BLIP2_BUILD", ROOT / "build"))
+    parser.add_argument("--model", default=ROOT / ".cache/models/smollm2-135m-instruct.gguf")
+    args = parser.parse_args()
+    path = str(args.model)
+    ours = json.loads(subprocess.run([f"{args.build}/bench/language_bench", path], check=True,
+                                     capture_output=True).stdout)
     model = LlamaForCausalLM(LlamaConfig(**SMOLLM2)).eval().requires_grad_(False)
     model.load_state_dict(gguf_state(path), strict=False)
     theirs = {"training_seconds": training(model)}
