@@ -19,9 +19,6 @@ pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 if(BLIP2_TESTS)
   find_package(GTest REQUIRED)
 endif()
-if(BLIP2_BENCH)
-  find_package(benchmark REQUIRED)
-endif()
 
 # fmt as shipped with torch, header only: the system's fmt clashes with torch's headers.
 list(GET TORCH_INCLUDE_DIRS 0 _torch_include)

@@ -16,6 +16,7 @@ struct TrainFlags {
   std::vector<std::string> settings;
   TrainOptions train;
   int threads = 0;
+  std::int64_t timeout = 600;
 };
 
 std::string describe_keys() {
@@ -42,10 +43,15 @@ void add_train(CLI::App& app) {
                  "Resume although the recipe or the frozen parts have changed");
   verb->add_option("--threads", flags->threads, "Threads of tensor operations; 0: one a core")
       ->check(CLI::Range(0, 1024));
+  verb->add_option("--timeout", flags->timeout,
+                   "Seconds to wait for another of several processes before giving up")
+      ->check(CLI::Range(1, 86400))
+      ->capture_default_str();
   add_json_flag(*verb, flags->train.json);
   verb->footer(describe_keys());
   verb->callback([flags] {
     apply_threads(flags->threads);
+    flags->train.timeout = std::chrono::seconds(flags->timeout);
     train(load_recipe(flags->recipe, flags->settings), flags->train);
   });
 }

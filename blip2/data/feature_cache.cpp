@@ -258,14 +258,10 @@ at::Tensor FeatureCache::gather(std::span<const std::int64_t> rows) const {
   return out;
 }
 
-std::vector<std::int64_t> choose_views(std::int64_t samples, std::int64_t views, std::uint64_t seed,
-                                       std::int64_t step) {
-  Random random(derive_seed(seed, kViewChoice, step));
-  std::vector<std::int64_t> chosen;
-  for (std::int64_t i = 0; i < samples; ++i) {
-    chosen.push_back(static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(views))));
-  }
-  return chosen;
+std::int64_t choose_view(std::int64_t picture, std::int64_t views, std::uint64_t seed,
+                         std::int64_t step) {
+  Random random(derive_seed(seed, kViewChoice, step, picture));
+  return static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(views)));
 }
 
 }  // namespace blip2

@@ -90,8 +90,9 @@ class FeatureCache {
   FeatureStore store_;
 };
 
-// The view that each of a batch's samples takes at a step: a function of seed and step, uniform.
-std::vector<std::int64_t> choose_views(std::int64_t samples, std::int64_t views, std::uint64_t seed,
-                                       std::int64_t step);
+// The view that a picture, known by its number, takes at a step: uniform, a function of the
+// arguments.
+std::int64_t choose_view(std::int64_t picture, std::int64_t views, std::uint64_t seed,
+                         std::int64_t step);
 
 }  // namespace blip2

@@ -285,11 +285,22 @@ TEST(HashModuleTest, SeesEveryValue) {
   EXPECT_NE(hash_module(*linear), before);
 }
 
-TEST(ChooseViewsTest, IsAFunctionOfSeedAndStep) {
-  EXPECT_EQ(choose_views(100, 4, 1, 7), choose_views(100, 4, 1, 7));
-  EXPECT_NE(choose_views(100, 4, 1, 7), choose_views(100, 4, 1, 8));
-  EXPECT_THAT(choose_views(100, 4, 1, 7), testing::Contains(3));
-  EXPECT_THAT(choose_views(3, 1, 1, 7), ElementsAre(0, 0, 0));
+TEST(ChooseViewTest, IsUniformAndAFunctionOfPictureSeedAndStep) {
+  const auto views = [](std::uint64_t seed, std::int64_t step) {
+    std::vector<std::int64_t> views;
+    for (std::int64_t picture = 0; picture < 400; ++picture) {
+      views.push_back(choose_view(picture, 4, seed, step));
+    }
+    return views;
+  };
+  const auto chosen = views(1, 7);
+  EXPECT_EQ(chosen, views(1, 7));
+  EXPECT_NE(chosen, views(1, 8));
+  EXPECT_NE(chosen, views(2, 7));
+  for (std::int64_t view = 0; view < 4; ++view) {
+    EXPECT_NEAR(std::count(chosen.begin(), chosen.end(), view), 100, 40);
+  }
+  EXPECT_EQ(choose_view(3, 1, 1, 7), 0);
 }
 
 }  // namespace

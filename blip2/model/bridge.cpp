@@ -2,6 +2,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
+#include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
 namespace {
@@ -9,35 +10,35 @@ namespace {
 // Streams of the initial weights.
 enum : std::uint64_t { kQFormerSeed = 1, kQuerySeed, kHeadsSeed, kProjectionSeed };
 
-torch::nn::Linear make_projection(const Blip2Config& config, std::uint64_t seed) {
-  torch::nn::Linear projection(config.qformer.hidden_size, language_width(*config.language));
-  const at::NoGradGuard no_grad;
-  fill_normal(projection->weight, config.qformer.initializer_range, seed);
-  projection->bias.zero_();
-  return projection;
-}
-
 }  // namespace
 
-Bridge::Bridge(const Blip2Config& config, std::uint64_t seed) : config_(config) {
-  const QFormerConfig& qformer_config = config.qformer;
+Bridge::Bridge(const Blip2Config& config, std::optional<std::uint64_t> seed) : config_(config) {
+  const QFormerConfig& c = config.qformer;
+  const auto stream = [seed](std::uint64_t number) -> std::optional<std::uint64_t> {
+    if (!seed) return std::nullopt;
+    return derive_seed(*seed, number);
+  };
   ln_vision = register_module(
       "ln_vision",
-      torch::nn::LayerNorm(torch::nn::LayerNormOptions({qformer_config.encoder_hidden_size})
-                               .eps(config.feature_norm_eps)));
+      torch::nn::LayerNorm(
+          torch::nn::LayerNormOptions({c.encoder_hidden_size}).eps(config.feature_norm_eps)));
   query_tokens = register_parameter(
-      "query_tokens", random_query_tokens(config.num_query_tokens, qformer_config.hidden_size,
-                                          derive_seed(seed, kQuerySeed)));
-  qformer = register_module(
-      "qformer", std::make_shared<QFormer>(qformer_config, derive_seed(seed, kQFormerSeed)));
+      "query_tokens",
+      seed ? random_query_tokens(config.num_query_tokens, c.hidden_size, *stream(kQuerySeed))
+           : without_memory({1, config.num_query_tokens, c.hidden_size}));
+  qformer = register_module("qformer", std::make_shared<QFormer>(c, stream(kQFormerSeed)));
   if (config.stage1_heads) {
-    heads = register_module(
-        "heads", std::make_shared<Stage1Heads>(qformer_config, config.image_text_hidden_size,
-                                               derive_seed(seed, kHeadsSeed)));
+    heads = register_module("heads", std::make_shared<Stage1Heads>(c, config.image_text_hidden_size,
+                                                                   stream(kHeadsSeed)));
   }
   if (config.language) {
     language_projection = register_module(
-        "language_projection", make_projection(config, derive_seed(seed, kProjectionSeed)));
+        "language_projection", unset_linear(c.hidden_size, language_width(*config.language)));
+    if (!seed) return;
+    const at::NoGradGuard no_grad;
+    language_projection->weight.set_data(at::empty(language_projection->weight.sizes()));
+    language_projection->bias.set_data(at::zeros(language_projection->bias.sizes()));
+    fill_normal(language_projection->weight, c.initializer_range, *stream(kProjectionSeed));
   }
 }
 

@@ -16,8 +16,9 @@ namespace blip2 {
 // `ln_vision`.
 class Bridge : public torch::nn::Module {
  public:
-  // Random weights from `seed`: N(0, initializer_range), as BERT's.
-  explicit Bridge(const Blip2Config& config, std::uint64_t seed = 0);
+  // Random weights from `seed`: N(0, initializer_range), as BERT's. Without one the parameters are
+  // without memory, for adopt_parameters.
+  explicit Bridge(const Blip2Config& config, std::optional<std::uint64_t> seed = 0);
 
   const Blip2Config& config() const { return config_; }
   FeatureNorm feature_norm() const;

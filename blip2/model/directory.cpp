@@ -28,20 +28,6 @@ bool replace_front(std::string& name, std::string_view from, std::string_view to
   return true;
 }
 
-// Lets the module's tensors lie in the mapped file.
-void borrow_parameters(torch::nn::Module& module, const std::shared_ptr<const TensorFile>& file,
-                       ModelLayout layout) {
-  const at::NoGradGuard no_grad;
-  for (auto& item : module.named_parameters()) {
-    at::Tensor& parameter = item.value();
-    parameter.requires_grad_(false);
-    const TensorView* view = file->find(bridge_tensor_name(layout, item.key()));
-    if (view && scalar_type_of(view->dtype) == parameter.scalar_type()) {
-      parameter.set_data(borrow(*view, file));
-    }
-  }
-}
-
 void link_file(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::remove(to, error);
@@ -128,7 +114,9 @@ std::vector<std::pair<std::string, at::Tensor>> bridge_tensors(const Bridge& bri
 
 std::shared_ptr<Bridge> load_bridge(std::shared_ptr<const TensorFile> weights,
                                     const Blip2Config& config, bool trainable) {
-  auto bridge = std::make_shared<Bridge>(config);
+  const c10::InferenceMode no_inference(false);
+  auto bridge = std::make_shared<Bridge>(config, std::nullopt);
+  for (at::Tensor& parameter : bridge->parameters()) parameter.requires_grad_(trainable);
   LoadOptions options;
   options.ignored = {std::string(kVisionPrefix) + "*", std::string(kLanguagePrefix) + "*"};
   // A model may be read for one of its stages alone.
@@ -147,8 +135,8 @@ std::shared_ptr<Bridge> load_bridge(std::shared_ptr<const TensorFile> weights,
   options.rename = [layout](const std::string& member) {
     return bridge_tensor_name(layout, member);
   };
-  load_parameters(*bridge, *weights, options);
-  if (!trainable) borrow_parameters(*bridge, weights, layout);
+  options.part = "Q-Former";
+  adopt_parameters(*bridge, std::move(weights), at::kFloat, /*own=*/trainable, options);
   return bridge;
 }
 

@@ -165,7 +165,7 @@ void adopt_parameters(torch::nn::Module& module, std::shared_ptr<const TensorFil
   for (const auto& [view, tensor] : plan.copies) {
     if (!mapped(*view, tensor)) bytes += view->data.size();
   }
-  LoadProgress progress("image encoder", bytes);
+  LoadProgress progress(options.part, bytes);
   for (const auto& [view, tensor] : plan.copies) {
     at::Tensor target = tensor;
     if (mapped(*view, tensor)) {
@@ -177,6 +177,12 @@ void adopt_parameters(torch::nn::Module& module, std::shared_ptr<const TensorFil
     }
   }
   progress.finish();
+}
+
+at::Tensor without_memory(at::IntArrayRef shape) {
+  const c10::InferenceMode no_inference(false);
+  const at::AutoDispatchBelowADInplaceOrView no_view;  // a parameter is not a view
+  return at::zeros({1}).expand(shape);
 }
 
 std::string shape_text(at::IntArrayRef shape) {

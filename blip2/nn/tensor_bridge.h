@@ -37,6 +37,7 @@ struct LoadOptions {
   std::vector<std::string> optional;                      // may be missing from the file
   std::vector<std::string> ignored;                       // may be in the file without a member
   std::function<std::string(const std::string&)> rename;  // member name -> file name, after prefix
+  std::string part = "weights";                           // what a progress bar calls the module
 };
 
 // Copies the file's tensors into the module's parameters and buffers of the same name, converting
@@ -47,11 +48,15 @@ void load_parameters(torch::nn::Module& module, const TensorFile& file,
 
 // Gives the module's parameters and buffers the file's tensors of the same name, with
 // load_parameters' checks, without reading their present values: they may be without memory
-// (at::Tensor::expand of one element). Floating-point ones become `type`; those that the file has
+// (without_memory). Floating-point ones become `type`; those that the file has
 // in that type stay in the mapped file, which then lives as long as they do and must not be written
 // to, unless `own` asks for memory of their own. One tensor at a time is held twice.
 void adopt_parameters(torch::nn::Module& module, std::shared_ptr<const TensorFile> file,
                       at::ScalarType type, bool own = false, const LoadOptions& options = {});
+
+// Zeros of that shape in the memory of one element: what a parameter is before adopt_parameters, or
+// before something sets its data.
+at::Tensor without_memory(at::IntArrayRef shape);
 
 // "[30522, 384]"
 std::string shape_text(at::IntArrayRef shape);

@@ -1,12 +1,12 @@
 #include "blip2/objectives/heads.h"
 
-#include "blip2/base/random.h"
+#include "blip2/nn/tensor_bridge.h"
 #include "blip2/qformer/qformer.h"
 
 namespace blip2 {
 
 GenerationTransformImpl::GenerationTransformImpl(const QFormerConfig& config) {
-  dense = register_module("dense", torch::nn::Linear(config.hidden_size, config.hidden_size));
+  dense = register_module("dense", unset_linear(config.hidden_size, config.hidden_size));
   LayerNorm = register_module(
       "LayerNorm",
       torch::nn::LayerNorm(
@@ -15,7 +15,7 @@ GenerationTransformImpl::GenerationTransformImpl(const QFormerConfig& config) {
 
 GenerationPredictionsImpl::GenerationPredictionsImpl(const QFormerConfig& config) {
   transform = register_module("transform", GenerationTransform(config));
-  bias = register_parameter("bias", at::zeros({config.vocab_size}));
+  bias = register_parameter("bias", without_memory({config.vocab_size}));
 }
 
 GenerationHeadImpl::GenerationHeadImpl(const QFormerConfig& config) {
@@ -38,24 +38,15 @@ at::Tensor GenerationHeadImpl::logits(const at::Tensor& hidden, const at::Tensor
 }
 
 Stage1Heads::Stage1Heads(const QFormerConfig& config, std::int64_t projection_size,
-                         std::uint64_t seed) {
-  using torch::nn::Linear;
+                         std::optional<std::uint64_t> seed) {
   vision_projection =
-      register_module("vision_projection", Linear(config.hidden_size, projection_size));
-  text_projection = register_module("text_projection", Linear(config.hidden_size, projection_size));
-  itm_head = register_module("itm_head", Linear(config.hidden_size, 2));
+      register_module("vision_projection", unset_linear(config.hidden_size, projection_size));
+  text_projection =
+      register_module("text_projection", unset_linear(config.hidden_size, projection_size));
+  itm_head = register_module("itm_head", unset_linear(config.hidden_size, 2));
   cls = register_module("cls", GenerationHead(config));
   temperature = register_parameter("temperature", at::full({}, 0.07));
-  const at::NoGradGuard no_grad;
-  std::uint64_t index = 0;
-  for (const auto& parameter : named_parameters()) {
-    if (parameter.value().dim() > 1) {
-      fill_normal(parameter.value(), config.initializer_range, derive_seed(seed, index));
-    } else if (parameter.key().ends_with("bias")) {
-      parameter.value().zero_();
-    }
-    ++index;
-  }
+  if (seed) set_random(*this, config.initializer_range, *seed);
 }
 
 }  // namespace blip2

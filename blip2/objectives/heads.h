@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <optional>
 
 #include "blip2/qformer/config.h"
 
@@ -39,9 +40,10 @@ TORCH_MODULE(GenerationHead);
 // Blip2ForImageTextRetrieval; `cls` and `temperature` have none there and keep LAVIS's idea.
 class Stage1Heads : public torch::nn::Module {
  public:
-  // Weights N(0, initializer_range), biases 0, temperature 0.07, from `seed`.
+  // set_random with initializer_range, temperature 0.07; without a seed the other parameters are
+  // without memory.
   Stage1Heads(const QFormerConfig& config, std::int64_t projection_size = 256,
-              std::uint64_t seed = 0);
+              std::optional<std::uint64_t> seed = 0);
 
   torch::nn::Linear vision_projection{nullptr}, text_projection{nullptr}, itm_head{nullptr};
   GenerationHead cls{nullptr};

@@ -65,14 +65,15 @@ std::int64_t replacement(std::int64_t word, const WordMasking& masking, Random& 
 
 }  // namespace
 
-MaskedText mask_text(const TextRows& text, const WordMasking& masking, std::uint64_t seed) {
+MaskedText mask_text(const TextRows& text, const WordMasking& masking, std::uint64_t seed,
+                     std::int64_t first_text) {
   check_masking(masking);
   MaskedText masked{{text.ids.clone(at::MemoryFormat::Contiguous), text.lengths}, {}, {}};
   auto* id = masked.inputs.ids.mutable_data_ptr<std::int64_t>();
   std::vector<std::int64_t> places, targets;
   std::int64_t begin = 0;
   for (std::size_t row = 0; row < text.lengths.size(); ++row) {
-    Random random(derive_seed(seed, row));
+    Random random(derive_seed(seed, first_text + static_cast<std::int64_t>(row)));
     for (const std::int64_t t : choose_places(id + begin, text.lengths[row], masking, random)) {
       std::int64_t& word = id[begin + t];
       places.push_back(begin + t);

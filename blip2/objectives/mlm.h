@@ -27,8 +27,10 @@ struct MaskedText {
 
 // Chooses words of each text: as many as the share of its length (special tokens counted, as BERT
 // does) rounds to, at least one, at most all that are not special. 80 % become [MASK], 10 % a
-// random word, 10 % stay. A function of the text, its place among the texts, and the seed. Error if
+// random word, 10 % stay. A function of the text, its place among the texts (the first has the
+// place `first_text`), and the seed. Error if
 // [MASK] is not in the vocabulary or the share is outside (0, 1].
-MaskedText mask_text(const TextRows& text, const WordMasking& masking, std::uint64_t seed);
+MaskedText mask_text(const TextRows& text, const WordMasking& masking, std::uint64_t seed,
+                     std::int64_t first_text = 0);
 
 }  // namespace blip2

@@ -51,7 +51,7 @@ at::Tensor last_values(const ImageKeysValues& images) {
 }  // namespace
 
 HiddenRegions hide_regions(std::int64_t pictures, std::int64_t positions, std::int64_t queries,
-                           double share, std::uint64_t seed) {
+                           double share, std::uint64_t seed, std::int64_t first_picture) {
   if (positions < 2 || queries < 1 || !(share > 0 && share < 1)) {
     throw Error(fmt::format("expected at least two positions, a query and a share in (0, 1), got "
                             "{}, {} and {}",
@@ -62,7 +62,7 @@ HiddenRegions hide_regions(std::int64_t pictures, std::int64_t positions, std::i
   const auto count = std::clamp<std::int64_t>(wanted, 1, positions - 1);
   Ids hidden, answering, visible;
   for (std::int64_t i = 0; i < pictures; ++i) {
-    Random random(derive_seed(seed, i));
+    Random random(derive_seed(seed, first_picture + i));
     const Ids drawn = draw_hidden(positions, queries, count, random);
     hidden.insert(hidden.end(), drawn.begin(), drawn.end());
     for (const std::int64_t p : drawn) answering.push_back(query_of(p, positions, queries));

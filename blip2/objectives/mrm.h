@@ -29,10 +29,11 @@ struct HiddenRegions {
 };
 
 // H = share * P, rounded, at least one and fewer than P, drawn at random but spread over the
-// queries as evenly as can be: for H <= Q none answers for two. A function of the arguments. Error
+// queries as evenly as can be: for H <= Q none answers for two. A function of the arguments,
+// where the first picture has the place `first_picture` in a larger batch. Error
 // if P < 2 or the share is outside (0, 1).
 HiddenRegions hide_regions(std::int64_t pictures, std::int64_t positions, std::int64_t queries,
-                           double share, std::uint64_t seed);
+                           double share, std::uint64_t seed, std::int64_t first_picture = 0);
 
 // The keys and values of the visible positions alone: [B*(P-H), 2D] a layer.
 ImageKeysValues visible_part(const ImageKeysValues& images, const HiddenRegions& regions);

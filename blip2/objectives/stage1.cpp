@@ -2,17 +2,19 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
 #include "blip2/nn/tensor_bridge.h"
+#include "blip2/objectives/shared_batch.h"
 
 namespace blip2 {
 namespace {
 
 // The purposes of a step's seed beside the dropout of the passes.
-enum : std::uint64_t { kNegativesPurpose = 7, kWordsPurpose, kRegionsPurpose };
+enum : std::uint64_t { kNegativesPurpose = 7, kWordsPurpose, kRegionsPurpose, kRankPurpose };
 
 at::Tensor unit_vectors(const at::Tensor& hidden, const torch::nn::Linear& projection) {
   namespace F = torch::nn::functional;
@@ -41,6 +43,33 @@ ImageKeysValues project(const Stage1Parts& parts, const QFormerPass& pass,
   return parts.norm ? pass.project_image(features, *parts.norm) : pass.project_image(features);
 }
 
+// Ids of all processes' rows.
+at::Tensor gather_ids(const Ranks* ranks, const at::Tensor& ids) {
+  return ranks ? ranks->gather(ids) : ids;
+}
+
+// Rows [first, first + count) of negatives.
+Negatives slice(const Negatives& all, std::int64_t first, std::int64_t count) {
+  const auto part = [&](const std::vector<std::int64_t>& drawn) {
+    return std::vector<std::int64_t>(drawn.begin() + first, drawn.begin() + first + count);
+  };
+  return {part(all.images), part(all.texts)};
+}
+
+bool has_negatives(const Negatives& negatives) {
+  const auto any = [](const std::vector<std::int64_t>& drawn) {
+    return std::any_of(drawn.begin(), drawn.end(), [](std::int64_t place) { return place >= 0; });
+  };
+  return any(negatives.images) || any(negatives.texts);
+}
+
+// Dropout of a process's own; what is drawn for the batch is shared.
+ComputeOptions own_compute(const Stage1Options& options) {
+  ComputeOptions compute = options.compute;
+  if (options.ranks) compute.seed = derive_seed(compute.seed, kRankPurpose, options.ranks->rank());
+  return compute;
+}
+
 void check_negatives(const Negatives& negatives, std::int64_t rows) {
   const auto fits = [rows](const std::vector<std::int64_t>& drawn) {
     return static_cast<std::int64_t>(drawn.size()) == rows;
@@ -58,8 +87,9 @@ class Step {
       : parts_(parts),
         batch_(batch),
         options_(options),
-        pass_(parts.qformer.pass(options.compute)),
-        images_(project(parts, pass_, batch.image_embeds)) {}
+        pass_(parts.qformer.pass(own_compute(options))),
+        images_(project(parts, pass_, batch.image_embeds)),
+        first_(options.ranks ? options.ranks->rank() * batch.text.texts() : 0) {}
 
   Stage1Loss run() const {
     const Stage1Objectives& wanted = options_.objectives;
@@ -68,9 +98,10 @@ class Step {
     if (wanted.itc || wanted.itm || wanted.itg) represent(losses);
     if (wanted.mlm) mask_words(losses);
     if (wanted.mrm) mask_regions(losses);
-    losses.total = losses.itc + losses.itm + losses.itg;
-    if (wanted.mlm) losses.total = losses.total + losses.mlm;
-    if (wanted.mrm) losses.total = losses.total + losses.mrm;
+    const Stage1Shares& shares = losses.shares;
+    losses.total = shares.itc * losses.itc + shares.itm * losses.itm + shares.itg * losses.itg;
+    if (wanted.mlm) losses.total = losses.total + shares.mlm * losses.mlm;
+    if (wanted.mrm) losses.total = losses.total + shares.mrm * losses.mrm;
     return losses;
   }
 
@@ -80,13 +111,15 @@ class Step {
     const Stage1Objectives& wanted = options_.objectives;
     const QFormerPass::ApartStates apart = see_apart();
     losses.queries = apart.queries.hidden;
-    const at::Tensor matches = matching_pairs(batch_.image_ids, batch_.caption_ids);
+    const at::Tensor matches = matching_pairs(gather_ids(options_.ranks, batch_.image_ids),
+                                              gather_ids(options_.ranks, batch_.caption_ids));
     at::Tensor similarity;
     if (apart.first_tokens.defined()) {
       const ContrastLoss contrast = compare(apart, matches);
       similarity = contrast.similarity;
       if (wanted.itc) {
         losses.itc = contrast.loss;
+        if (options_.ranks) losses.shares.itc = 1.0 / options_.ranks->size();
         losses.itc_accuracy = contrast.accuracy;
       }
     }
@@ -103,6 +136,7 @@ class Step {
     } else if (wanted.itg) {
       losses.itg = nothing();
     }
+    if (wanted.itg) losses.shares.itg = share_of(options_.ranks, text.targets.numel());
   }
 
   // Queries alone, and text alone where somebody asks for it.
@@ -118,8 +152,8 @@ class Step {
 
   ContrastLoss compare(const QFormerPass::ApartStates& apart, const at::Tensor& matches) const {
     const at::Tensor cosine =
-        best_cosine(unit_vectors(apart.queries.hidden, parts_.heads.vision_projection),
-                    unit_vectors(apart.first_tokens, parts_.heads.text_projection));  // [B,B]
+        best_cosine(all_unit_vectors(apart.queries.hidden, parts_.heads.vision_projection),
+                    all_unit_vectors(apart.first_tokens, parts_.heads.text_projection));  // [B,B]
     return contrast_loss(cosine, parts_.heads.temperature, matches,
                          {.label_smoothing = options_.label_smoothing,
                           .clamp_temperature = options_.clamp_temperature});
@@ -129,18 +163,29 @@ class Step {
   at::Tensor match_pairs(Stage1Loss& losses, const QFormerPass::ApartStates& apart,
                          const GenerationText& text, const at::Tensor& similarity,
                          const at::Tensor& matches) const {
-    losses.negatives = batch_.negatives
-                           ? *batch_.negatives
-                           : draw_negatives(similarity, matches, purpose_seed(kNegativesPurpose));
-    check_negatives(losses.negatives, batch_.text.texts());
-    const Triplets triplets = make_triplets(losses.negatives);
+    const Ranks* ranks = options_.ranks;
+    const std::int64_t count = batch_.text.texts();
+    const Negatives all =
+        batch_.negatives ? *batch_.negatives
+                         : draw_negatives(similarity, matches, purpose_seed(kNegativesPurpose));
+    check_negatives(all, ranks ? ranks->size() * count : count);
+    losses.negatives = slice(all, first_, count);
+    MatchingRows rows{images_, batch_.text, losses.negatives};
+    if (ranks) {
+      rows = fetch_negatives(
+          *ranks, batch_.image_embeds, images_, batch_.text, losses.negatives,
+          [this](const at::Tensor& features) { return project(parts_, pass_, features); });
+    }
+    const Triplets triplets = make_triplets(rows.negatives);
+    losses.shares.itm = share_of(ranks, triplets.labels.numel());
     const JointStates joint =
         options_.objectives.itg
-            ? pass_.encode_joint(parts_.query_tokens, images_, batch_.text, triplets.pairs,
+            ? pass_.encode_joint(parts_.query_tokens, rows.images, rows.text, triplets.pairs,
                                  text.inputs, text.sources, apart.queries)
-            : pass_.encode_multimodal(parts_.query_tokens, images_, batch_.text, triplets.pairs);
+            : pass_.encode_multimodal(parts_.query_tokens, rows.images, rows.text, triplets.pairs);
     const MatchingLoss matching =
-        matching_loss(matching_logits(joint.queries, parts_.heads.itm_head), triplets.labels);
+        matching_loss(matching_logits(joint.queries, parts_.heads.itm_head), triplets.labels,
+                      /*others_differ=*/has_negatives(all));
     losses.itm = matching.loss;
     losses.itm_accuracy = matching.accuracy;
     return joint.generated;
@@ -153,7 +198,8 @@ class Step {
   }
 
   void mask_words(Stage1Loss& losses) const {
-    losses.masked = mask_text(batch_.text, options_.words, purpose_seed(kWordsPurpose));
+    losses.masked = mask_text(batch_.text, options_.words, purpose_seed(kWordsPurpose), first_);
+    losses.shares.mlm = share_of(options_.ranks, losses.masked.targets.numel());
     if (losses.masked.targets.numel() == 0) {
       losses.mlm = nothing();
       return;
@@ -170,7 +216,8 @@ class Step {
 
   void mask_regions(Stage1Loss& losses) const {
     losses.regions = hide_regions(images_.images, images_.positions, parts_.query_tokens.size(1),
-                                  options_.region_share, purpose_seed(kRegionsPurpose));
+                                  options_.region_share, purpose_seed(kRegionsPurpose), first_);
+    losses.shares.mrm = share_of(options_.ranks, losses.regions.hidden.numel());
     const JointStates joint =
         pass_.reseeded(kRegionsPurpose)
             .encode_multimodal(parts_.query_tokens, visible_part(images_, losses.regions),
@@ -186,6 +233,10 @@ class Step {
     const GenerationHead& head = parts_.heads.cls;
     return vocabulary_loss(head->transform(hidden), pass.words(), pass.compute_words(),
                            head->predictions->bias, words, label_smoothing);
+  }
+
+  at::Tensor all_unit_vectors(const at::Tensor& hidden, const torch::nn::Linear& projection) const {
+    return gather_trained(options_.ranks, unit_vectors(hidden, projection));
   }
 
   // The loss of an objective that finds nothing to predict in this batch.
@@ -209,6 +260,7 @@ class Step {
   const Stage1Options& options_;
   QFormerPass pass_;
   ImageKeysValues images_;
+  std::int64_t first_;  // of the own rows in the batch of all processes
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "blip2/nn/ranks.h"
 #include "blip2/objectives/heads.h"
 #include "blip2/objectives/itc.h"
 #include "blip2/objectives/itg.h"
@@ -16,7 +17,7 @@
 
 namespace blip2 {
 
-// B pictures with one text each.
+// B pictures with one text each; with ranks, this process's share of a batch of R times as many.
 struct Stage1Batch {
   at::Tensor image_embeds;  // [B,P,De] f32 or bf16: features, before `norm` below
   TextRows text;            // B texts, each [CLS] ... [SEP]
@@ -47,11 +48,21 @@ struct Stage1Options {
   Stage1Objectives objectives = {};
   WordMasking words = {};      // of MLM
   double region_share = 0.15;  // of the picture's positions that MRM hides
+  // Contrast and negatives reach over the batches of all processes.
+  const Ranks* ranks = nullptr;
+};
+
+// How much an objective's loss on this process counts: over all processes these sum to 1, and the
+// losses times these to the loss of the batches put together. All 1 without ranks.
+struct Stage1Shares {
+  double itc = 1, itm = 1, itg = 1, mlm = 1, mrm = 1;
 };
 
 // The losses of objectives that were not computed are 0 without a gradient, their accuracies 0.
 struct Stage1Loss {
-  at::Tensor itc, itm, itg, mlm, mrm, total;  // []; total is the plain sum
+  at::Tensor itc, itm, itg, mlm, mrm;  // []
+  at::Tensor total;                    // []: their sum, each times its share
+  Stage1Shares shares;
   at::Tensor queries;  // [B,Q,D] of the queries alone; undefined if no objective asked for them
   double itc_accuracy = 0, itm_accuracy = 0, itg_accuracy = 0, mlm_accuracy = 0, mrm_accuracy = 0;
   // What was drawn for the objectives computed.

@@ -9,6 +9,9 @@ namespace blip2 {
 // The Q-Former's parameters under the member names of Hugging Face's Blip2QFormerModel. These
 // modules hold weights; the computation is in pass.h.
 
+// A linear layer whose parameters are without memory: what makes it sets them.
+torch::nn::Linear unset_linear(std::int64_t inputs, std::int64_t outputs);
+
 struct TextEmbeddingsImpl : torch::nn::Module {
   explicit TextEmbeddingsImpl(const QFormerConfig& config);
   torch::nn::Embedding word_embeddings{nullptr}, position_embeddings{nullptr};

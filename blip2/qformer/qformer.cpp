@@ -64,6 +64,21 @@ void fill_normal(at::Tensor out, double deviation, std::uint64_t seed) {
   out.copy_(values);
 }
 
+void set_random(torch::nn::Module& module, double deviation, std::uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  std::uint64_t index = 0;
+  for (auto& parameter : module.named_parameters()) {
+    at::Tensor& value = parameter.value();
+    if (value.dim() > 0) value.set_data(at::empty(value.sizes()));
+    if (value.dim() > 1) {
+      fill_normal(value, deviation, derive_seed(seed, index));
+    } else if (value.dim() == 1) {
+      value.fill_(parameter.key().ends_with("bias") ? 0 : 1);
+    }
+    ++index;
+  }
+}
+
 at::Tensor random_query_tokens(std::int64_t queries, std::int64_t width, std::uint64_t seed,
                                double deviation) {
   at::Tensor tokens = at::empty({1, queries, width});
@@ -71,7 +86,7 @@ at::Tensor random_query_tokens(std::int64_t queries, std::int64_t width, std::ui
   return tokens.requires_grad_();
 }
 
-QFormer::QFormer(const QFormerConfig& config, std::uint64_t seed) : config_(config) {
+QFormer::QFormer(const QFormerConfig& config, std::optional<std::uint64_t> seed) : config_(config) {
   check_qformer_config(config, "Q-Former");
   if (config.use_qformer_text_input) {
     embeddings = register_module("embeddings", TextEmbeddings(config));
@@ -81,17 +96,7 @@ QFormer::QFormer(const QFormerConfig& config, std::uint64_t seed) : config_(conf
       torch::nn::LayerNorm(
           torch::nn::LayerNormOptions({config.hidden_size}).eps(config.layer_norm_eps)));
   encoder = register_module("encoder", QFormerEncoder(config));
-  const at::NoGradGuard no_grad;
-  std::uint64_t index = 0;
-  for (const auto& parameter : named_parameters()) {
-    const at::Tensor& value = parameter.value();
-    if (value.dim() > 1) {
-      fill_normal(value, config.initializer_range, derive_seed(seed, index));
-    } else {
-      value.fill_(parameter.key().ends_with("bias") ? 0 : 1);
-    }
-    ++index;
-  }
+  if (seed) set_random(*this, config.initializer_range, *seed);
 }
 
 const QFormerLayerImpl& QFormer::layer(std::int64_t index) const {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "blip2/io/tensor_file.h"
 #include "blip2/qformer/config.h"
@@ -17,9 +18,9 @@ namespace blip2 {
 // Hugging Face's Blip2QFormerModel, with `embeddings` beside them if it reads text.
 class QFormer : public torch::nn::Module {
  public:
-  // All weights N(0, initializer_range), biases 0, LayerNorms 1 and 0, from `seed`.
-  // Throws Error for a configuration that cannot be.
-  explicit QFormer(const QFormerConfig& config, std::uint64_t seed = 0);
+  // set_random with initializer_range; without a seed the parameters are without memory. Throws
+  // Error for a configuration that cannot be.
+  explicit QFormer(const QFormerConfig& config, std::optional<std::uint64_t> seed = 0);
 
   const QFormerConfig& config() const { return config_; }
 
@@ -46,6 +47,8 @@ class QFormer : public torch::nn::Module {
 // Learned queries [1,Q,D] ~ N(0, 0.02), from `seed`.
 at::Tensor random_query_tokens(std::int64_t queries, std::int64_t width, std::uint64_t seed,
                                double deviation = 0.02);
+// BERT's random start: weights N(0, deviation), biases 0, norms 1 and 0; scalars stay.
+void set_random(torch::nn::Module& module, double deviation, std::uint64_t seed);
 // Fills `out` with N(0, deviation) in the order of its elements, from `seed`.
 void fill_normal(at::Tensor out, double deviation, std::uint64_t seed);
 

@@ -87,13 +87,12 @@ Features ensure_features(const std::vector<RecordFile>& files,
 at::Tensor Dataset::gather(std::span<const std::int64_t> places, std::uint64_t seed,
                            std::optional<std::int64_t> step) const {
   if (live) return live->gather(places, step.value_or(-1));
-  const auto count = static_cast<std::int64_t>(places.size());
-  const bool augmented = step && features.views > 1;
-  // View 0 is the plain picture; training draws among the augmented ones and it.
-  const auto views = augmented ? choose_views(count, features.views, seed, *step)
-                               : std::vector<std::int64_t>(places.size(), 0);
   std::vector<std::int64_t> rows;
-  for (std::size_t i = 0; i < places.size(); ++i) rows.push_back(features.row(places[i], views[i]));
+  for (const std::int64_t place : places) {
+    // View 0 is the plain picture; training draws among the augmented ones and it.
+    const auto view = step ? choose_view(place, features.views, seed, *step) : 0;
+    rows.push_back(features.row(place, view));
+  }
   return cache->gather(rows);
 }
 

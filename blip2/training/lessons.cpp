@@ -50,10 +50,11 @@ std::int64_t answer_mask(const Tokenizer& language) {
 }
 
 std::vector<SpokenRow> masked_rows(const PromptBatch& batch, std::int64_t mask_token,
-                                   std::uint64_t seed) {
+                                   std::uint64_t seed, std::int64_t first_row) {
   auto rows = spoken_rows(batch);
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    rows[i] = mask_answer(std::move(rows[i]), mask_token, derive_seed(seed, i));
+    rows[i] = mask_answer(std::move(rows[i]), mask_token,
+                          derive_seed(seed, first_row + static_cast<std::int64_t>(i)));
   }
   return rows;
 }

@@ -1,45 +1,41 @@
 #pragma once
 
-#include "blip2/training/task.h"
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace blip2 {
 
-// The weighted mean of several losses; of each meter, over the losses that have it.
+class Ranks;
+
+// What the log shows of a loss: a mean and how much it counts beside those of other batches.
+struct Meter {
+  std::string name;
+  double value = 0, weight = 1;
+};
+using Meters = std::vector<Meter>;
+
+// The weighted mean of several losses, and of each meter over the losses that have it.
 class MeanMeters {
  public:
-  void add(const TaskLoss& loss, double weight) {
-    loss_ = loss_.defined() ? loss_ + weight * loss.loss : weight * loss.loss;
-    weight_ += weight;
-    for (const auto& [name, value] : loss.meters) {
-      Sum& sum = find(name);
-      sum.value += weight * value;
-      sum.weight += weight;
-    }
-  }
+  void add(double loss, const Meters& meters, double weight = 1);
 
-  // Undefined if nothing was added.
-  TaskLoss result() const {
-    if (weight_ == 0) return {};
-    TaskLoss mean{loss_ / weight_, {}};
-    for (const Sum& sum : sums_) mean.meters.emplace_back(sum.name, sum.value / sum.weight);
-    return mean;
-  }
+  bool empty() const { return weight_ == 0; }
+  double loss() const { return loss_ / weight_; }
+  // In the order in which they came.
+  std::vector<std::pair<std::string, double>> means() const;
+
+  // Takes the means over all processes. True if `flag` is true on one of them.
+  bool exchange(const Ranks& ranks, bool flag);
 
  private:
   struct Sum {
     std::string name;
     double value = 0, weight = 0;
   };
+  Sum& find(const std::string& name);
 
-  Sum& find(const std::string& name) {
-    for (Sum& sum : sums_) {
-      if (sum.name == name) return sum;
-    }
-    return sums_.emplace_back(Sum{name});
-  }
-
-  at::Tensor loss_;
-  double weight_ = 0;
+  double loss_ = 0, weight_ = 0;
   std::vector<Sum> sums_;
 };
 

@@ -153,6 +153,10 @@ void validate_recipe(const Recipe& recipe, const std::string& where) {
   require(!recipe.init.empty(), where, "init", "a model directory", "nothing");
   require_range(recipe.steps, 1, 1e9, where, "steps");
   require_range(recipe.batch_size, 1, 65536, where, "batch_size");
+  require_range(recipe.accumulate, 1, 65536, where, "accumulate");
+  require(recipe.batch_size % recipe.accumulate == 0, where, "accumulate",
+          fmt::format("a divisor of batch_size {}", recipe.batch_size),
+          std::to_string(recipe.accumulate));
   require_range(recipe.seed, 0, 9e18, where, "seed");
   require_range(recipe.log_every, 1, 1e9, where, "log_every");
   require_range(recipe.dropout, 0, 0.9, where, "dropout");

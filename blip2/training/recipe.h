@@ -144,7 +144,7 @@ struct PromptRecipe {
 struct Recipe {
   std::int64_t stage = 1;
   std::string init;
-  std::int64_t steps = 1000, batch_size = 48, seed = 0, log_every = 10;
+  std::int64_t steps = 1000, batch_size = 48, accumulate = 1, seed = 0, log_every = 10;
   std::string precision = "auto";
   double dropout = 0.1;
   bool train_word_embeddings = true;
@@ -161,7 +161,9 @@ struct Recipe {
     visit("stage", self.stage, "1: represent (ITC, ITM, ITG); 2: speak to the language model");
     visit("init", self.init, "model directory to start from");
     visit("steps", self.steps, "optimiser steps");
-    visit("batch_size", self.batch_size, "records a step");
+    visit("batch_size", self.batch_size, "records a step, over all processes");
+    visit("accumulate", self.accumulate,
+          "parts in which a batch is computed one after the other, to save memory");
     visit("seed", self.seed, "decides order, dropout, negatives and initial weights");
     visit("log_every", self.log_every, "steps between lines of the log");
     visit("precision", self.precision, "bf16, f32, or auto: bf16 where the processor has it");

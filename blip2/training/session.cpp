@@ -108,7 +108,7 @@ std::optional<CaptionWords> caption_words(const Recipe& recipe, const Blip2Confi
 
 }  // namespace
 
-Session open_session(const Recipe& recipe) {
+Session open_session(const Recipe& recipe, const Ranks* ranks) {
   const fs::path init = recipe.init;
   const Blip2Config initial = read_blip2_config(init / "config.json");
   require_parts(initial, recipe);
@@ -122,7 +122,7 @@ Session open_session(const Recipe& recipe) {
     auto words = caption_words(recipe, session.bridge->config(), weights, sets.train.records);
     session.task =
         make_stage1_task(recipe, session.bridge, *session.qformer_tokenizer, std::move(sets.train),
-                         std::move(sets.validation), std::move(words));
+                         std::move(sets.validation), std::move(words), ranks);
     return session;
   }
   session.language_tokenizer = load_tokenizer(init);
@@ -130,7 +130,7 @@ Session open_session(const Recipe& recipe) {
                                       compute_type(recipe), kLanguagePrefix);
   session.task = make_stage2_task(recipe, session.bridge, std::move(language),
                                   {*session.language_tokenizer, *session.qformer_tokenizer},
-                                  std::move(sets.train), std::move(sets.validation));
+                                  std::move(sets.train), std::move(sets.validation), ranks);
   return session;
 }
 

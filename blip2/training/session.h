@@ -20,8 +20,8 @@ struct Session {
 };
 
 // Opens the recipe's model directory and data, and computes the features that are missing. Throws
-// Error naming the file if something is missing or does not fit.
-Session open_session(const Recipe& recipe);
+// Error naming the file if something is missing or does not fit. `ranks` must outlive the session.
+Session open_session(const Recipe& recipe, const Ranks* ranks = nullptr);
 
 // Leaves a model directory at `folder`: the bridge, the frozen parts of the recipe's `init`, and
 // for stage 2 the stage-1 model that it started from.

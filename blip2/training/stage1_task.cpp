@@ -19,14 +19,16 @@ enum : std::uint64_t { kDataSeed = 11, kStepSeed, kValidationSeed };
 class Stage1Task : public TrainingTask {
  public:
   Stage1Task(const Recipe& recipe, std::shared_ptr<Bridge> bridge, const Tokenizer& tokenizer,
-             Dataset train, Dataset validation, std::optional<CaptionWords> words)
+             Dataset train, Dataset validation, std::optional<CaptionWords> words,
+             const Ranks* ranks)
       : recipe_(recipe),
         bridge_(std::move(bridge)),
         train_(std::move(train)),
         validation_(std::move(validation)),
         captions_(train_.records, tokenizer, recipe.data.max_text_tokens),
         words_(std::move(words)),
-        weights_(weights_of(recipe.objectives)) {
+        weights_(weights_of(recipe.objectives)),
+        ranks_(ranks) {
     if (!validation_.empty()) {
       held_out_.emplace(validation_.records, tokenizer, recipe.data.max_text_tokens);
     }
@@ -44,37 +46,40 @@ class Stage1Task : public TrainingTask {
     return options;
   }
 
-  TaskLoss train(std::span<const std::int64_t> items, std::int64_t step) override {
+  TaskLoss train(std::span<const std::int64_t> items, std::int64_t step,
+                 std::int64_t part) override {
     const auto seed = static_cast<std::uint64_t>(recipe_.seed);
     const std::uint64_t data_seed = derive_seed(seed, kDataSeed);
     const CaptionBatch batch = captions_.batch(items, data_seed, step);
     const at::Tensor features = train_.gather(batch.pictures, data_seed, step);
-    const ComputeOptions compute{compute_type(recipe_), true, derive_seed(seed, kStepSeed, step)};
+    const ComputeOptions compute{compute_type(recipe_), true,
+                                 part_seed(seed, kStepSeed, step, part)};
     const Weights weights = weights_at(step);
-    const Stage1Loss losses = compute_losses(batch, features, compute, weights);
+    const Stage1Loss losses = compute_losses(batch, features, compute, weights, ranks_);
     TaskLoss total = weigh(losses, weights);
     if (words_ && losses.queries.defined()) {
       const at::Tensor soft = bridge_->soft_prompts(losses.queries);
-      const TaskLoss words = words_->loss(soft, items, data_seed, step);
+      const TaskLoss words = words_->loss(soft, items, data_seed, step, ranks_);
       total.loss = total.loss + words.loss;
       total.meters.insert(total.meters.end(), words.meters.begin(), words.meters.end());
     }
     return total;
   }
 
-  TaskLoss validate() override {
+  MeanMeters validate() override {
     if (!held_out_) return {};
     const at::NoGradGuard no_grad;
     MeanMeters mean;
-    for (const auto& items : sequential_batches(held_out_->size(), recipe_.batch_size)) {
+    for (const auto& items : own_batches(held_out_->size(), recipe_.batch_size, ranks_)) {
       const CaptionBatch batch = held_out_->batch(items, 0, std::nullopt);
       const at::Tensor features = validation_.gather(batch.pictures, 0, std::nullopt);
       const ComputeOptions compute{compute_type(recipe_), false,
                                    derive_seed(kValidationSeed, items[0])};
-      mean.add(weigh(compute_losses(batch, features, compute, weights_), weights_),
-               static_cast<double>(items.size()));
+      const TaskLoss loss =
+          weigh(compute_losses(batch, features, compute, weights_, nullptr), weights_);
+      mean.add(loss.loss.item<double>(), loss.meters, static_cast<double>(items.size()));
     }
-    return mean.result();
+    return mean;
   }
 
  private:
@@ -116,37 +121,42 @@ class Stage1Task : public TrainingTask {
   }
 
   Stage1Loss compute_losses(const CaptionBatch& batch, const at::Tensor& features,
-                            const ComputeOptions& compute, const Weights& weights) const {
+                            const ComputeOptions& compute, const Weights& weights,
+                            const Ranks* ranks) const {
     Stage1Batch input;
     input.image_embeds = features;
     input.text = pack_text(batch.ids, {batch.lengths.data_ptr<std::int64_t>(),
                                        static_cast<std::size_t>(batch.lengths.numel())});
     input.image_ids = batch.image_ids;
     input.caption_ids = batch.caption_ids;
-    return stage1_loss(bridge_->stage1_parts(), input, options(compute, weights));
+    Stage1Options options = this->options(compute, weights);
+    options.ranks = ranks;
+    return stage1_loss(bridge_->stage1_parts(), input, options);
   }
 
   struct Part {
     std::string name;
     at::Tensor loss;
-    double accuracy;
+    double accuracy, share;
   };
 
   static TaskLoss weigh(const Stage1Loss& losses, const Weights& weights) {
-    const std::array<Part, kObjectives> parts{{{"itc", losses.itc, losses.itc_accuracy},
-                                               {"itm", losses.itm, losses.itm_accuracy},
-                                               {"itg", losses.itg, losses.itg_accuracy},
-                                               {"mlm", losses.mlm, losses.mlm_accuracy},
-                                               {"mrm", losses.mrm, losses.mrm_accuracy}}};
+    const std::array<Part, kObjectives> parts{
+        {{"itc", losses.itc, losses.itc_accuracy, losses.shares.itc},
+         {"itm", losses.itm, losses.itm_accuracy, losses.shares.itm},
+         {"itg", losses.itg, losses.itg_accuracy, losses.shares.itg},
+         {"mlm", losses.mlm, losses.mlm_accuracy, losses.shares.mlm},
+         {"mrm", losses.mrm, losses.mrm_accuracy, losses.shares.mrm}}};
     TaskLoss total;
     for (std::size_t i = 0; i < parts.size(); ++i) {
       if (weights[i] == 0) continue;
-      const at::Tensor weighted = weights[i] * parts[i].loss;
+      const at::Tensor weighted = weights[i] * parts[i].share * parts[i].loss;
       total.loss = total.loss.defined() ? total.loss + weighted : weighted;
-      total.meters.emplace_back(parts[i].name, parts[i].loss.item<double>());
+      total.meters.push_back({parts[i].name, parts[i].loss.item<double>(), parts[i].share});
     }
     for (std::size_t i = 0; i < parts.size(); ++i) {
-      if (weights[i] > 0) total.meters.emplace_back(parts[i].name + "_accuracy", parts[i].accuracy);
+      if (weights[i] == 0) continue;
+      total.meters.push_back({parts[i].name + "_accuracy", parts[i].accuracy, parts[i].share});
     }
     return total;
   }
@@ -160,6 +170,7 @@ class Stage1Task : public TrainingTask {
   std::int64_t decoder_token_ = 0;
   Weights weights_;
   WordMasking masking_;
+  const Ranks* ranks_;
 };
 
 }  // namespace
@@ -167,9 +178,10 @@ class Stage1Task : public TrainingTask {
 std::unique_ptr<TrainingTask> make_stage1_task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
                                                const Tokenizer& tokenizer, Dataset train,
                                                Dataset validation,
-                                               std::optional<CaptionWords> words) {
+                                               std::optional<CaptionWords> words,
+                                               const Ranks* ranks) {
   return std::make_unique<Stage1Task>(recipe, std::move(bridge), tokenizer, std::move(train),
-                                      std::move(validation), std::move(words));
+                                      std::move(validation), std::move(words), ranks);
 }
 
 }  // namespace blip2

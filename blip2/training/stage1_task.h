@@ -11,10 +11,12 @@ namespace blip2 {
 
 // Stage 1: the Q-Former learns to represent what texts say of pictures (ITC, ITM, ITG).
 // `train` must not be empty; `validation` may be. The tokenizer is the Q-Former's, with [DEC].
-// `words`, of the training data's records, adds the words objective.
+// `words`, of the training data's records, adds the words objective. `ranks`: the processes that
+// share each batch; nullptr: none but this.
 std::unique_ptr<TrainingTask> make_stage1_task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
                                                const Tokenizer& tokenizer, Dataset train,
                                                Dataset validation,
-                                               std::optional<CaptionWords> words = std::nullopt);
+                                               std::optional<CaptionWords> words,
+                                               const Ranks* ranks);
 
 }  // namespace blip2

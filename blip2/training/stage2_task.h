@@ -15,10 +15,10 @@ struct StageTokenizers {
 };
 
 // Stage 2: the queries learn to speak to the frozen language model, with the loss on captions and
-// answers only. `train` must not be empty; `validation` may be.
+// answers only. `train` must not be empty; `validation` may be. `ranks` as for stage 1.
 std::unique_ptr<TrainingTask> make_stage2_task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
                                                std::shared_ptr<LanguageModel> language,
                                                const StageTokenizers& tokenizers, Dataset train,
-                                               Dataset validation);
+                                               Dataset validation, const Ranks* ranks);
 
 }  // namespace blip2

@@ -1,5 +1,8 @@
 #include "blip2/training/task.h"
 
+#include <utility>
+
+#include "blip2/base/random.h"
 #include "blip2/model/directory.h"
 
 namespace blip2 {
@@ -26,6 +29,24 @@ bool takes_part(const std::string& name, const Recipe& recipe) {
 at::ScalarType compute_type(const Recipe& recipe) {
   if (recipe.precision == "auto") return has_bf16_arithmetic() ? at::kBFloat16 : at::kFloat;
   return recipe.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+}
+
+std::uint64_t part_seed(std::uint64_t seed, std::uint64_t stream, std::int64_t step,
+                        std::int64_t part) {
+  return part == 0 ? derive_seed(seed, stream, step) : derive_seed(seed, stream, step, part);
+}
+
+std::vector<std::vector<std::int64_t>> own_batches(std::int64_t count, std::int64_t batch_size,
+                                                   const Ranks* ranks) {
+  auto batches = sequential_batches(count, batch_size);
+  if (!ranks) return batches;
+  std::vector<std::vector<std::int64_t>> own;
+  for (std::size_t i = 0; i < batches.size(); ++i) {
+    if (static_cast<int>(i % static_cast<std::size_t>(ranks->size())) == ranks->rank()) {
+      own.push_back(std::move(batches[i]));
+    }
+  }
+  return own;
 }
 
 std::vector<NamedTensor> trained_tensors(const Bridge& bridge, const Recipe& recipe) {

@@ -6,19 +6,19 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "blip2/model/bridge.h"
+#include "blip2/nn/ranks.h"
 #include "blip2/training/adamw.h"
 #include "blip2/training/dataset.h"
+#include "blip2/training/meters.h"
 #include "blip2/training/recipe.h"
 
 namespace blip2 {
 
-// What the log shows of a loss, in order.
-using Meters = std::vector<std::pair<std::string, double>>;
-
+// A loss and what the log shows of it. With several processes the loss is this one's share: the sum
+// over all is the loss of the whole batch.
 struct TaskLoss {
   at::Tensor loss;  // []
   Meters meters;
@@ -31,14 +31,25 @@ class TrainingTask {
   // Items of the training data, as a Sampler numbers them, and what it may arrange them by.
   virtual const Dataset& data() const = 0;
   virtual SamplerOptions sampling() const = 0;
-  // The loss of a training step: a function of the weights, the recipe's seed, and the step.
-  virtual TaskLoss train(std::span<const std::int64_t> items, std::int64_t step) = 0;
-  // The mean loss on the validation data, without dropout and augmentation; undefined if none.
-  virtual TaskLoss validate() = 0;
+  // The loss of the items of a training step, or of its part of that number if it is computed in
+  // parts: a function of the weights, the recipe's seed, the step and the part.
+  virtual TaskLoss train(std::span<const std::int64_t> items, std::int64_t step,
+                         std::int64_t part) = 0;
+  // The mean loss on the validation data, without dropout and augmentation; empty if there are
+  // none. With several processes, on this one's part of the batches.
+  virtual MeanMeters validate() = 0;
 };
 
 // The number type that the recipe asks for on this machine: bf16 or f32.
 at::ScalarType compute_type(const Recipe& recipe);
+
+// The seed of a part of a step.
+std::uint64_t part_seed(std::uint64_t seed, std::uint64_t stream, std::int64_t step,
+                        std::int64_t part);
+
+// sequential_batches, of several processes those whose turn is this one's.
+std::vector<std::vector<std::int64_t>> own_batches(std::int64_t count, std::int64_t batch_size,
+                                                   const Ranks* ranks);
 
 // The bridge's trained tensors in the directory's names; the others are frozen.
 std::vector<NamedTensor> trained_tensors(const Bridge& bridge, const Recipe& recipe);

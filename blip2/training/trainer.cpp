@@ -16,7 +16,10 @@
 #include "blip2/base/progress.h"
 #include "blip2/data/sampler.h"
 #include "blip2/io/fields.h"
+#include "blip2/nn/ranks.h"
 #include "blip2/training/checkpoint.h"
+#include "blip2/training/gradient_sum.h"
+#include "blip2/training/meters.h"
 #include "blip2/training/run_folder.h"
 #include "blip2/training/schedule.h"
 #include "blip2/training/session.h"
@@ -48,34 +51,85 @@ class Trainer {
   Trainer(const Recipe& recipe, const TrainOptions& options)
       : recipe_(recipe),
         options_(options),
-        folder_(options.output, options.resume),
-        session_(open_session(recipe)),
+        ranks_(join_ranks(options)),
+        folder_(open_folder()),
+        session_(open_session(recipe, ranks_.get())),
         optimizer_(trained_tensors(*session_.bridge, recipe), recipe.optimizer),
-        sampler_(session_.task->data().sources, sampler_options()) {}
+        sampler_(session_.task->data().sources, sampler_options()) {
+    if (!ranks_) return;
+    require_equal_shares();
+    require_agreement();
+    gradient_sum_.emplace(*ranks_, optimizer_.parameters());
+  }
 
   void run() {
     std::int64_t step = restore();
-    write_recipe();
-    Progress progress(fmt::format("stage {}", recipe_.stage), recipe_.steps, step);
+    std::optional<Progress> progress;
+    if (folder_) {
+      write_recipe();
+      progress.emplace(fmt::format("stage {}", recipe_.stage), recipe_.steps, step);
+    }
     for (; step < recipe_.steps; ++step) {
       take_step(step);
-      progress.update(step + 1, fmt::format("loss {:.4f}", last_loss_));
+      if (progress) progress->update(step + 1, fmt::format("loss {:.4f}", last_loss_));
       const bool last = step + 1 == recipe_.steps;
       if ((step + 1) % recipe_.checkpoint.every == 0 || last) {
         validate(step + 1);
         save(step + 1);
       }
-      if (interrupted() && !last) {
+      if (stopping_ && !last) {
         if ((step + 1) % recipe_.checkpoint.every != 0) save(step + 1);
         log_info("stopped after step {}; go on with --resume", step + 1);
         throw Interrupted{};
       }
     }
-    progress.finish(fmt::format("loss {:.4f}", last_loss_));
+    if (progress) progress->finish(fmt::format("loss {:.4f}", last_loss_));
     finish();
   }
 
  private:
+  static std::unique_ptr<Ranks> join_ranks(const TrainOptions& options) {
+    const RankPlace place = rank_place_from_environment();
+    return place.alone() ? nullptr : std::make_unique<Ranks>(place, options.timeout);
+  }
+
+  // The run's folder, which one process writes.
+  std::optional<RunFolder> open_folder() const {
+    if (ranks_ && ranks_->rank() > 0) return std::nullopt;
+    return std::optional<RunFolder>(std::in_place, options_.output, options_.resume);
+  }
+
+  void require_equal_shares() const {
+    const std::int64_t parts = ranks_->size() * recipe_.accumulate;
+    if (recipe_.batch_size % parts == 0) return;
+    throw Error(fmt::format("expected a multiple of {} ({} processes, accumulate {}), got {}",
+                            parts, ranks_->size(), recipe_.accumulate, recipe_.batch_size),
+                "batch_size");
+  }
+
+  // All processes must run the same recipe on the same data and frozen parts.
+  void require_agreement() const {
+    json own = write_value(recipe_);
+    own["data"].erase("cache");
+    own["frozen"] = session_.frozen_hash;
+    own["records"] = session_.task->data().records.size();
+    const auto all = ranks_->gather_text(own.dump());
+    for (int rank = 1; rank < ranks_->size(); ++rank) {
+      const std::string changed = difference(json::parse(all[0]), json::parse(all[rank]));
+      if (changed.empty()) continue;
+      throw Error(fmt::format("rank {} runs with other settings than rank 0: {}", rank, changed),
+                  options_.output.string(), "give all processes the same recipe, data and model");
+    }
+  }
+
+  // This process's share of a batch of all.
+  std::vector<std::int64_t> own_share(const std::vector<std::int64_t>& items) const {
+    if (!ranks_) return items;
+    const auto count = std::ssize(items) / ranks_->size();
+    const auto first = items.begin() + ranks_->rank() * count;
+    return {first, first + count};
+  }
+
   SamplerOptions sampler_options() const {
     SamplerOptions options = session_.task->sampling();
     options.seed = static_cast<std::uint64_t>(recipe_.seed);
@@ -90,16 +144,26 @@ class Trainer {
   }
 
   void write_recipe() const {
-    write_file(folder_.path() / "recipe.json", write_value(recipe_).dump(2) + "\n");
+    write_file(folder_->path() / "recipe.json", write_value(recipe_).dump(2) + "\n");
   }
 
-  // The step to go on with: after the newest whole checkpoint, or the first.
+  // The step to go on with, which rank 0 finds; all start from its weights.
   std::int64_t restore() {
-    const auto found = options_.resume ? newest_checkpoint(folder_.checkpoints()) : std::nullopt;
+    std::int64_t step = folder_ ? restore_from_folder() : 0;
+    if (!ranks_) return step;
+    const json told = json::parse(ranks_->gather_text(json{{"step", step}}.dump())[0]);
+    for (const auto& [name, value] : optimizer_.parameters()) ranks_->broadcast(value);
+    for (const auto& [name, value] : optimizer_.state()) ranks_->broadcast(value);
+    return told["step"].get<std::int64_t>();
+  }
+
+  // The step after the newest whole checkpoint, or the first.
+  std::int64_t restore_from_folder() {
+    const auto found = options_.resume ? newest_checkpoint(folder_->checkpoints()) : std::nullopt;
     if (!found) {
       if (options_.resume)
-        log_info("no checkpoint in {}; starting at step 0", folder_.path().string());
-      folder_.rewind_log(-1);
+        log_info("no checkpoint in {}; starting at step 0", folder_->path().string());
+      folder_->rewind_log(-1);
       return 0;
     }
     check_unchanged(found->state, found->folder);
@@ -109,7 +173,7 @@ class Trainer {
       best_step_ = found->state["best_step"].get<std::int64_t>();
       best_loss_ = found->state["best_loss"].get<double>();
     }
-    folder_.rewind_log(found->step);
+    folder_->rewind_log(found->step);
     log_info("resuming after step {} of {}", found->step, recipe_.steps);
     return found->step;
   }
@@ -135,9 +199,9 @@ class Trainer {
   // The step's items. Pictures that are not cached are read ahead, in the sampler's order.
   std::vector<std::int64_t> next_items(std::int64_t step) {
     const auto& live = session_.task->data().live;
-    if (!live) return sampler_.batch(step);
+    if (!live) return own_share(sampler_.batch(step));
     for (auto s = step + std::ssize(upcoming_); s <= step + live->steps_ahead(); ++s) {
-      upcoming_.push_back(sampler_.batch(s));
+      upcoming_.push_back(own_share(sampler_.batch(s)));
       live->prepare(upcoming_.back(), s);
     }
     const auto items = live->readable(upcoming_.front(), step);
@@ -147,15 +211,33 @@ class Trainer {
 
   void take_step(std::int64_t step) {
     const auto items = next_items(step);
-    const TaskLoss result = session_.task->train(items, step);
-    result.loss.backward();
+    const MeanMeters result = compute_gradients(items, step);
     const double lr = learning_rate(recipe_, step);
-    last_loss_ = result.loss.item<double>();
+    last_loss_ = result.loss();
     const double norm = optimizer_.step(std::isfinite(last_loss_) ? lr : 0.0);
     if (!std::isfinite(norm) || !std::isfinite(last_loss_)) return skip(step, items);
     skipped_ = 0;
-    since_log_ += std::ssize(items);
+    since_log_ += recipe_.batch_size;
     if ((step + 1) % recipe_.log_every == 0 || step == 0) log_step(step, lr, norm, result);
+  }
+
+  // The gradients of a batch, computed in as many parts as the recipe says, summed over the
+  // processes.
+  MeanMeters compute_gradients(std::span<const std::int64_t> items, std::int64_t step) {
+    MeanMeters meters;
+    const auto part = items.size() / static_cast<std::size_t>(recipe_.accumulate);
+    for (std::int64_t i = 0; i < recipe_.accumulate; ++i) {
+      if (gradient_sum_ && i + 1 == recipe_.accumulate) gradient_sum_->arm();
+      const TaskLoss result =
+          session_.task->train(items.subspan(static_cast<std::size_t>(i) * part, part), step, i);
+      (recipe_.accumulate == 1 ? result.loss : result.loss / recipe_.accumulate).backward();
+      // Of a share as if it were the whole, so that the mean over the processes is the loss.
+      meters.add(result.loss.item<double>() * (ranks_ ? ranks_->size() : 1), result.meters);
+    }
+    if (gradient_sum_) gradient_sum_->finish();
+    stopping_ = interrupted();
+    if (ranks_) stopping_ = meters.exchange(*ranks_, stopping_);
+    return meters;
   }
 
   void skip(std::int64_t step, const std::vector<std::int64_t>& items) {
@@ -164,14 +246,14 @@ class Trainer {
                 step + 1, first.image);
     if (++skipped_ < kMaxSkippedInARow) return;
     throw Error(fmt::format("{} steps in a row without a finite loss", skipped_),
-                folder_.path().string(), "lower optimizer.lr, or use precision = \"f32\"");
+                options_.output.string(), "lower optimizer.lr, or use precision = \"f32\"");
   }
 
-  void log_step(std::int64_t step, double lr, double norm, const TaskLoss& result) {
+  void log_step(std::int64_t step, double lr, double norm, const MeanMeters& result) {
     const double seconds = std::chrono::duration<double>(Clock::now() - log_time_).count();
     ordered_json line{
         {"step", step + 1}, {"epoch", sampler_.epoch(step + 1)}, {"lr", lr}, {"loss", last_loss_}};
-    for (const auto& [name, value] : result.meters) line[name] = value;
+    for (const auto& [name, value] : result.means()) line[name] = value;
     line["grad_norm"] = norm;
     line["samples_per_second"] = static_cast<double>(since_log_) / seconds;
     emit(line);
@@ -180,7 +262,8 @@ class Trainer {
   }
 
   void emit(const ordered_json& line) const {
-    folder_.append_log(line);
+    if (!folder_) return;
+    folder_->append_log(line);
     if (options_.json) {
       std::puts(line.dump().c_str());
       std::fflush(stdout);
@@ -188,13 +271,14 @@ class Trainer {
   }
 
   void validate(std::int64_t step) {
-    const TaskLoss result = session_.task->validate();
-    if (!result.loss.defined()) return;
-    const double loss = result.loss.item<double>();
+    MeanMeters result = session_.task->validate();
+    if (ranks_) result.exchange(*ranks_, false);
+    if (result.empty()) return;
+    const double loss = result.loss();
     ordered_json line{{"step", step}, {"validation_loss", loss}};
-    for (const auto& [name, value] : result.meters) line["validation_" + name] = value;
+    for (const auto& [name, value] : result.means()) line["validation_" + name] = value;
     emit(line);
-    log_info("step {}: validation loss {:.4f}", step, loss);
+    if (folder_) log_info("step {}: validation loss {:.4f}", step, loss);
     if (!best_step_ || loss < best_loss_) {
       best_step_ = step;
       best_loss_ = loss;
@@ -203,28 +287,39 @@ class Trainer {
   }
 
   void save(std::int64_t step) {
-    save_checkpoint(folder_.checkpoints(), step, optimizer_.parameters(), optimizer_.state(),
-                    state());
-    prune_checkpoints(folder_.checkpoints(), recipe_.checkpoint.keep, best_step_);
+    if (folder_) {
+      save_checkpoint(folder_->checkpoints(), step, optimizer_.parameters(), optimizer_.state(),
+                      state());
+      prune_checkpoints(folder_->checkpoints(), recipe_.checkpoint.keep, best_step_);
+    }
+    if (ranks_) ranks_->barrier();
     log_time_ = Clock::now();
     since_log_ = 0;
   }
 
   void finish() {
+    if (folder_) write_model();
+    if (ranks_) ranks_->barrier();
+  }
+
+  void write_model() {
     if (best_step_ && *best_step_ != recipe_.steps) {
       log_info("taking the weights of step {}, the best on validation", *best_step_);
-      load_weights(folder_.checkpoints() / checkpoint_name(*best_step_));
+      load_weights(folder_->checkpoints() / checkpoint_name(*best_step_));
     }
-    export_model(session_, recipe_, folder_.path());
-    log_info("model written to {}", folder_.path().string());
+    export_model(session_, recipe_, folder_->path());
+    log_info("model written to {}", folder_->path().string());
   }
 
   Recipe recipe_;
   TrainOptions options_;
-  RunFolder folder_;
+  std::unique_ptr<Ranks> ranks_;     // none: this process is alone
+  std::optional<RunFolder> folder_;  // of the process that writes
   Session session_;
   AdamW optimizer_;
   Sampler sampler_;
+  std::optional<GradientSum> gradient_sum_;
+  bool stopping_ = false;
   std::deque<std::vector<std::int64_t>> upcoming_;  // of the present step and those read ahead
   std::optional<std::int64_t> best_step_;
   double best_loss_ = 0, last_loss_ = 0;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 
 #include "blip2/training/recipe.h"
@@ -11,11 +12,13 @@ struct TrainOptions {
   bool resume = false;
   bool allow_changed = false;  // resume although recipe or frozen parts differ from the run's
   bool json = false;           // log lines to standard output too
+  std::chrono::seconds timeout{600};  // of waiting for another process
 };
 
 // Runs a recipe to its end and leaves a model directory at options.output: with validation the
 // weights of the best checkpoint, otherwise the last. Throws Interrupted after saving a checkpoint
-// if a signal came.
+// if a signal came. Of several processes (rank_place_from_environment) each computes an equal share
+// of every batch and rank 0 writes; but for rounding and dropout the result is that of one process.
 void train(const Recipe& recipe, const TrainOptions& options);
 
 }  // namespace blip2

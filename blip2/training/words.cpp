@@ -33,11 +33,13 @@ WordsLesson::WordsLesson(const PromptData& data, const LanguageModel& language,
       lead_(recipe.words_lead),
       targets_(make_targets(data, language, recipe)) {}
 
-TaskLoss WordsLesson::loss(const at::Tensor& soft, const PromptBatch& batch) const {
+TaskLoss WordsLesson::loss(const at::Tensor& soft, const PromptBatch& batch,
+                           const Ranks* ranks) const {
   const at::Tensor places = targets_.places(target_rows(batch, lead_), soft.size(1));
   const TokenLoss words = targets_.loss(soft, places, label_smoothing_);
-  return {weight_ * words.loss,
-          {{"words", words.loss.item<double>()}, {"words_accuracy", words.accuracy}}};
+  const double share = share_of(ranks, words.targets);
+  return {weight_ * share * words.loss,
+          {{"words", words.loss.item<double>(), share}, {"words_accuracy", words.accuracy, share}}};
 }
 
 CaptionWords::CaptionWords(std::span<const Record> records, const Tokenizer& tokenizer,
@@ -46,8 +48,8 @@ CaptionWords::CaptionWords(std::span<const Record> records, const Tokenizer& tok
     : captions_(records, tokenizer, format), lesson_(captions_, language, recipe) {}
 
 TaskLoss CaptionWords::loss(const at::Tensor& soft, std::span<const std::int64_t> items,
-                            std::uint64_t seed, std::int64_t step) const {
-  return lesson_.loss(soft, captions_.batch(items, seed, step));
+                            std::uint64_t seed, std::int64_t step, const Ranks* ranks) const {
+  return lesson_.loss(soft, captions_.batch(items, seed, step), ranks);
 }
 
 }  // namespace blip2

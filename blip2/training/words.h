@@ -8,6 +8,7 @@
 
 #include "blip2/data/batch.h"
 #include "blip2/language/language_model.h"
+#include "blip2/nn/ranks.h"
 #include "blip2/objectives/words.h"
 #include "blip2/training/task.h"
 
@@ -20,7 +21,8 @@ class WordsLesson {
               const ObjectivesRecipe& recipe);
 
   // The weighted loss of a batch with its soft prompts [B, Q, width], with meters.
-  TaskLoss loss(const at::Tensor& soft, const PromptBatch& batch) const;
+  TaskLoss loss(const at::Tensor& soft, const PromptBatch& batch,
+                const Ranks* ranks = nullptr) const;
 
  private:
   double weight_, label_smoothing_;
@@ -40,7 +42,7 @@ class CaptionWords {
   // The weighted loss of a batch with its soft prompts [B, Q, width], with meters; the captions are
   // those that CaptionData::batch chooses for the same items, seed and step.
   TaskLoss loss(const at::Tensor& soft, std::span<const std::int64_t> items, std::uint64_t seed,
-                std::int64_t step) const;
+                std::int64_t step, const Ranks* ranks = nullptr) const;
 
  private:
   PromptData captions_;

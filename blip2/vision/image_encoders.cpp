@@ -95,6 +95,7 @@ std::shared_ptr<ImageEncoder> load(std::shared_ptr<const TensorFile> file, const
   const auto encoder = build(config);
   LoadOptions options;
   options.prefix = prefix;
+  options.part = "image encoder";
   options.optional = {"*.num_batches_tracked"};
   for (const std::string& name : ignored_of(config)) options.ignored.push_back(prefix + name);
   adopt_parameters(*encoder, renamed(std::move(file), config, prefix), dtype, trainable, options);

@@ -2,6 +2,8 @@
 
 #include <memory>
 
+#include "blip2/nn/tensor_bridge.h"
+
 namespace blip2 {
 
 at::Tensor add_parameter(torch::nn::Module& root, const std::string& path, at::IntArrayRef shape) {
@@ -15,8 +17,7 @@ at::Tensor add_parameter(torch::nn::Module& root, const std::string& path, at::I
     return add_parameter(*child, path.substr(dot + 1), shape);
   }
   const c10::InferenceMode no_inference(false);
-  const at::AutoDispatchBelowADInplaceOrView no_view;  // a parameter is not a view
-  return root.register_parameter(path, at::zeros({1}).expand(shape));
+  return root.register_parameter(path, without_memory(shape));
 }
 
 VitLinear::VitLinear(torch::nn::Module& root, const std::string& path, std::int64_t in,

@@ -7,6 +7,7 @@ import subprocess
 
 import numpy
 import pytest
+from mini_model import write_parts
 from PIL import Image, ImageDraw
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -81,6 +82,15 @@ def init(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("init") / "model"
     run("convert", ROOT / "recipes" / "tiny_model.toml", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def mini_init(run, tmp_path_factory):
+    """An untrained model whose text side is as small as can be."""
+    folder = tmp_path_factory.mktemp("mini")
+    assembly = write_parts(folder, ROOT / ".cache" / "models" / "efficientnet-lite0.pth")
+    run("convert", assembly, folder / "model")
+    return folder / "model"
 
 
 @pytest.fixture(scope="session")

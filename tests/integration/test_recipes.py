@@ -27,8 +27,8 @@ def start(run, pictures, tmp_path):
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_recipe_runs(start, init, recipe):
-    lines = start(recipe, init)
+def test_recipe_runs(start, mini_init, recipe):
+    lines = start(recipe, mini_init)
     assert [line["step"] for line in lines] == [1, 2]
     if recipe.stem == "masked_stage1":
         assert all(len({"mlm", "mrm"} & set(line)) == 1 for line in lines)

@@ -29,7 +29,7 @@ void run(const std::string& recipe_path, const std::string& out) {
   const Session session = open_session(recipe);
   std::vector<std::int64_t> items(static_cast<std::size_t>(recipe.batch_size));
   std::iota(items.begin(), items.end(), 0);
-  const TaskLoss result = session.task->train(items, 0);
+  const TaskLoss result = session.task->train(items, /*step=*/0, /*part=*/0);
   result.loss.backward();
   std::vector<NamedTensor> tensors{{"loss", result.loss.detach().reshape({1})}};
   const Dataset& data = session.task->data();

@@ -1,0 +1,273 @@
+#include "blip2/nn/ranks.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <thread>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include "blip2/base/error.h"
+
+namespace blip2 {
+namespace {
+
+using c10d::ProcessGroupGloo;
+using std::chrono::milliseconds;
+
+// How often a process says that it is there, and how long its silence is believed to be chance.
+constexpr milliseconds kBeat{500}, kPatience{2500};
+
+std::string beat_key(int rank) {
+  return fmt::format("blip2/beat/{}", rank);
+}
+
+// The own address on the network through which the meeting place is reached; empty if unknown.
+std::string own_address(const std::string& host) {
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_socktype = SOCK_DGRAM;
+  if (getaddrinfo(host.c_str(), "9", &hints, &found) != 0) return {};
+  std::string address;
+  for (const addrinfo* entry = found; entry && address.empty(); entry = entry->ai_next) {
+    const int socket = ::socket(entry->ai_family, SOCK_DGRAM, 0);
+    if (socket < 0) continue;
+    sockaddr_storage own{};
+    socklen_t length = sizeof own;
+    char text[NI_MAXHOST];
+    // Connecting a datagram socket sends nothing: it only chooses the route.
+    if (connect(socket, entry->ai_addr, entry->ai_addrlen) == 0 &&
+        getsockname(socket, reinterpret_cast<sockaddr*>(&own), &length) == 0 &&
+        getnameinfo(reinterpret_cast<sockaddr*>(&own), length, text, sizeof text, nullptr, 0,
+                    NI_NUMERICHOST) == 0) {
+      address = text;
+    }
+    close(socket);
+  }
+  freeaddrinfo(found);
+  return address;
+}
+
+std::shared_ptr<::gloo::transport::Device> network_device(const RankPlace& place) {
+  if (const char* interface = std::getenv("GLOO_SOCKET_IFNAME"); interface && *interface) {
+    return ProcessGroupGloo::createDeviceForInterface(interface);
+  }
+  const std::string address = own_address(place.address);
+  return address.empty() ? ProcessGroupGloo::createDefaultDevice()
+                         : ProcessGroupGloo::createDeviceForHostname(address);
+}
+
+c10::intrusive_ptr<c10d::Store> meet(const RankPlace& place, bool serve,
+                                     std::chrono::seconds timeout) {
+  c10d::TCPStoreOptions options;
+  options.port = place.port;
+  options.isServer = serve;
+  options.timeout = timeout;
+  options.waitWorkers = false;
+  auto store = c10::make_intrusive<c10d::TCPStore>(place.address, options);
+  return c10::make_intrusive<c10d::PrefixStore>(fmt::format("blip2/attempt_{}", place.attempt),
+                                                store);
+}
+
+// Says on the store every now and then that this process is there.
+class Heartbeat {
+ public:
+  Heartbeat(c10::intrusive_ptr<c10d::Store> store, int rank)
+      : store_(std::move(store)), thread_([this, rank] { run(rank); }) {}
+  ~Heartbeat() {
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+  }
+
+ private:
+  void run(int rank) {
+    std::unique_lock lock(mutex_);
+    while (!ended_) {
+      lock.unlock();
+      try {
+        store_->add(beat_key(rank), 1);
+      } catch (const std::exception&) {
+        return;  // the store is gone; the next collective says so
+      }
+      lock.lock();
+      wake_.wait_for(lock, kBeat, [this] { return ended_; });
+    }
+  }
+
+  c10::intrusive_ptr<c10d::Store> store_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool ended_ = false;
+  std::thread thread_;
+};
+
+at::Tensor bytes_of(const at::Tensor& tensor) {
+  return tensor.contiguous().view({-1}).view(at::kByte);
+}
+
+}  // namespace
+
+struct Ranks::Connection {
+  c10::intrusive_ptr<c10d::Store> store;
+  c10::intrusive_ptr<ProcessGroupGloo> group;
+  std::unique_ptr<Heartbeat> heartbeat;
+};
+
+Ranks::Ranks(const RankPlace& place, std::chrono::seconds timeout) : place_(place) {
+  connection_ = std::make_unique<Connection>();
+  try {
+    connection_->store = meet(place, place.rank == 0 && !place.launcher_meets, timeout);
+    auto options = ProcessGroupGloo::Options::create(timeout);
+    options->devices = {network_device(place)};
+    connection_->group =
+        c10::make_intrusive<ProcessGroupGloo>(connection_->store, place.rank, place.size, options);
+    connection_->heartbeat =
+        std::make_unique<Heartbeat>(meet(place, /*serve=*/false, timeout), place.rank);
+  } catch (const std::exception& error) {
+    const std::string what = error.what();
+    throw Error(fmt::format("rank {} did not find the other {}: {}", place.rank, place.size - 1,
+                            what.substr(0, what.find('\n'))),
+                fmt::format("{}:{}", place.address, place.port),
+                "do all processes run, and does each reach this address?");
+  }
+}
+
+Ranks::~Ranks() = default;
+
+// The ranks whose beat stands still.
+std::string Ranks::silent_ranks() const {
+  const auto beats = [this] {
+    std::vector<std::int64_t> counts;
+    for (int rank = 0; rank < size(); ++rank) {
+      counts.push_back(connection_->store->add(beat_key(rank), 0));
+    }
+    return counts;
+  };
+  try {
+    const auto before = beats();
+    std::this_thread::sleep_for(kPatience);
+    const auto after = beats();
+    std::vector<int> silent;
+    for (int rank = 0; rank < size(); ++rank) {
+      if (rank != this->rank() && after[rank] == before[rank]) silent.push_back(rank);
+    }
+    if (silent.empty()) return "another process";
+    return fmt::format("rank {}", fmt::join(silent, ", "));
+  } catch (const std::exception&) {
+    return place_.launcher_meets ? "the launcher" : "rank 0, where all meet";
+  }
+}
+
+template <typename Work>
+auto Ranks::guarded(const char* what, const Work& work) const {
+  try {
+    return work();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    const std::string text = error.what();
+    throw Error(fmt::format("{} does not answer ({}: {})", silent_ranks(), what,
+                            text.substr(0, text.find('\n'))),
+                fmt::format("rank {} of {}", rank(), size()),
+                "start all again with --resume; torchrun's --max-restarts does it by itself");
+  }
+}
+
+void Ranks::barrier() const {
+  guarded("waiting", [&] { connection_->group->barrier()->wait(); });
+}
+
+std::function<void()> Ranks::begin_sum(const at::Tensor& tensor) const {
+  return guarded("summing", [&]() -> std::function<void()> {
+    std::vector<at::Tensor> tensors{tensor};
+    const auto work = connection_->group->allreduce(tensors);
+    return [this, work] { guarded("summing", [&] { work->wait(); }); };
+  });
+}
+
+void Ranks::sum(const at::Tensor& tensor) const {
+  begin_sum(tensor)();
+}
+
+void Ranks::broadcast(const at::Tensor& tensor) const {
+  guarded("sending", [&] {
+    std::vector<at::Tensor> tensors{tensor};
+    connection_->group->broadcast(tensors)->wait();
+  });
+}
+
+at::Tensor Ranks::gather(const at::Tensor& rows) const {
+  const at::NoGradGuard no_grad;
+  auto shape = rows.sizes().vec();
+  shape[0] *= size();
+  const at::Tensor all = at::empty(shape, rows.options());
+  std::vector<at::Tensor> in{bytes_of(rows.detach())};
+  if (in[0].numel() == 0) return all;
+  std::vector<std::vector<at::Tensor>> out{bytes_of(all).chunk(size())};
+  guarded("gathering", [&] { connection_->group->allgather(out, in)->wait(); });
+  return all;
+}
+
+std::vector<std::string> Ranks::gather_text(const std::string& text) const {
+  const at::Tensor lengths = gather(at::full({1}, std::ssize(text), at::kLong));
+  const auto* length = lengths.const_data_ptr<std::int64_t>();
+  const std::int64_t longest = std::max<std::int64_t>(1, lengths.max().item<std::int64_t>());
+  const at::Tensor padded = at::zeros({1, longest}, at::kByte);
+  std::memcpy(padded.data_ptr(), text.data(), text.size());
+  const at::Tensor all = gather(padded);
+  std::vector<std::string> texts;
+  for (int rank = 0; rank < size(); ++rank) {
+    texts.emplace_back(static_cast<const char*>(all[rank].const_data_ptr()),
+                       static_cast<std::size_t>(length[rank]));
+  }
+  return texts;
+}
+
+namespace {
+
+struct GatherFunction : torch::autograd::Function<GatherFunction> {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& rows,
+                            std::int64_t ranks) {
+    const auto* all = reinterpret_cast<const Ranks*>(ranks);
+    ctx->saved_data["first"] = all->rank() * rows.size(0);
+    ctx->saved_data["rows"] = rows.size(0);
+    ctx->saved_data["size"] = std::int64_t{all->size()};
+    return all->gather(rows);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list gradients) {
+    const at::Tensor own =
+        gradients[0].narrow(0, ctx->saved_data["first"].toInt(), ctx->saved_data["rows"].toInt());
+    return {own * ctx->saved_data["size"].toInt(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor gather_trained(const Ranks* ranks, const at::Tensor& rows) {
+  if (!ranks) return rows;
+  return GatherFunction::apply(rows, reinterpret_cast<std::int64_t>(ranks));
+}
+
+double share_of(const Ranks* ranks, std::int64_t count) {
+  if (!ranks) return 1;
+  const at::Tensor all = at::full({}, count, at::kLong);
+  ranks->sum(all);
+  const auto total = all.item<std::int64_t>();
+  return total ? static_cast<double>(count) / static_cast<double>(total) : 0;
+}
+
+}  // namespace blip2
