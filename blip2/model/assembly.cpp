@@ -49,24 +49,50 @@ ImagePart open_encoder(const Assembly& assembly, VisionConfig& config) {
 }
 
 struct LanguagePart {
-  DecoderConfig config;
-  std::shared_ptr<LanguageModel> model;
+  LanguageConfig config;
+  std::vector<std::pair<std::string, at::Tensor>> tensors;  // under Hugging Face's names
+  at::Tensor words;                                         // the embeddings [V, width]
   std::unique_ptr<Tokenizer> tokenizer;
 };
 
-LanguagePart open_language(const fs::path& path, at::ScalarType type) {
+bool is_t5(const fs::path& path) {
+  const fs::path config = path / "config.json";
+  return fs::exists(config) && read_json(config).value("model_type", "") == "t5";
+}
+
+void open_t5(const fs::path& path, at::ScalarType type, LanguagePart& part) {
+  const fs::path where = path / "config.json";
+  const T5Config config = t5_config_from_json(read_json(where), where.string());
+  const auto weights = load_t5_weights(open_model_weights(path), config, type);
+  for (const T5Tensor& tensor : t5_tensors(*weights)) {
+    part.tensors.emplace_back(tensor.name, *tensor.tensor);
+  }
+  part.words = weights->embeddings;
+  part.config = config;
+}
+
+void open_decoder(const fs::path& path, at::ScalarType type, LanguagePart& part) {
   auto files = open_language_files(path);
+  const auto model = load_language_model(std::move(files.weights), files.config, type);
+  part.tensors = model->tensors();
+  part.words = model->embed(at::arange(model->vocabulary(), at::kLong));
+  part.config = std::move(files.config);
+}
+
+LanguagePart open_language(const fs::path& path, at::ScalarType type) {
   LanguagePart part;
   part.tokenizer = load_tokenizer(path);
-  part.model = load_language_model(std::move(files.weights), files.config, type);
-  part.config = std::move(files.config);
+  if (is_t5(path)) {
+    open_t5(path, type, part);
+  } else {
+    open_decoder(path, type, part);
+  }
   return part;
 }
 
-void write_language(const LanguageModel& model, const fs::path& folder) {
-  const auto tensors = model.tensors();
+void write_language(const LanguagePart& part, const fs::path& folder) {
   std::vector<TensorView> views;
-  for (const auto& [name, tensor] : tensors)
+  for (const auto& [name, tensor] : part.tensors)
     views.push_back(view_of(kLanguagePrefix + name, tensor));
   write_safetensors(folder / kLanguageFile, views, {{"format", "pt"}});
 }
@@ -95,10 +121,9 @@ QFormerConfig qformer_config_of(const Assembly& assembly, const nlohmann::json& 
 
 // Soft prompts start with the spread of the language model's own words: hidden queries leave a
 // LayerNorm with unit variance, so the projection's weights get that spread over sqrt(width).
-void scale_projection(const Bridge& bridge, const LanguageModel& language) {
+void scale_projection(const Bridge& bridge, const at::Tensor& words) {
   const at::NoGradGuard no_grad;
-  const at::Tensor words = language.embed(at::arange(language.vocabulary(), at::kLong));
-  const double spread = words.std().item<double>();
+  const double spread = words.to(at::kFloat).std().item<double>();
   const auto& config = bridge.config().qformer;
   const double deviation = spread / std::sqrt(static_cast<double>(config.hidden_size));
   bridge.language_projection->weight.mul_(deviation / config.initializer_range);
@@ -139,15 +164,15 @@ void assemble(const Assembly& assembly, const fs::path& folder, at::ScalarType w
   }
   const Bridge bridge(config, static_cast<std::uint64_t>(assembly.seed));
   bridge.qformer->init_from_bert(*open_model_weights(bert));
-  if (language.model) scale_projection(bridge, *language.model);
+  if (config.language) scale_projection(bridge, language.words);
 
   write_safetensors(folder / kVisionFile, views_of(*image.encoder, kVisionPrefix),
                     {{"format", "pt"}});
   save_preprocessing(image.preprocessing, folder / "preprocessor_config.json");
   fs::create_directories(folder / kQFormerTokenizer);
   words->save(folder / kQFormerTokenizer);
-  if (language.model) {
-    write_language(*language.model, folder);
+  if (config.language) {
+    write_language(language, folder);
     language.tokenizer->save(folder);
   }
   save_bridge(bridge, folder);

@@ -21,7 +21,7 @@ struct Assembly {
           "EfficientNet-Lite weights (.pth or safetensors), or a Hugging Face directory");
     visit("image_variant", self.image_variant, "of an EfficientNet-Lite: lite0 to lite4");
     visit("language_model", self.language_model,
-          "decoder-only model: a GGUF file or a Hugging Face directory; empty: none");
+          "a Hugging Face directory (T5 too), or a decoder-only model's GGUF file; empty: none");
     visit("text_encoder", self.text_encoder, "BERT directory whose weights start the Q-Former");
     visit("num_query_tokens", self.num_query_tokens, "learned queries");
     visit("cross_attention_frequency", self.cross_attention_frequency,

@@ -8,23 +8,6 @@
 #include "blip2/objectives/cmlm.h"
 
 namespace blip2 {
-namespace {
-
-// Each row of a batch as plain language modelling teaches it.
-std::vector<SpokenRow> spoken_rows(const PromptBatch& batch) {
-  const auto ids = batch.ids.accessor<std::int64_t, 2>();
-  const auto* prompt = batch.prompt_lengths.const_data_ptr<std::int64_t>();
-  const auto* length = batch.lengths.const_data_ptr<std::int64_t>();
-  std::vector<SpokenRow> rows;
-  for (std::int64_t i = 0; i < ids.size(0); ++i) {
-    const std::int64_t* begin = ids[i].data();
-    const std::vector<std::int64_t> answer(begin + prompt[i], begin + length[i]);
-    rows.push_back({{begin, begin + prompt[i]}, answer, answer});
-  }
-  return rows;
-}
-
-}  // namespace
 
 at::Tensor see(const Bridge& bridge, const PromptBatch& batch, const at::Tensor& features,
                const ComputeOptions& compute) {
@@ -47,6 +30,19 @@ std::int64_t answer_mask(const Tokenizer& language) {
   }
   throw Error("expected a mask, unknown, padding or end token for CMLM",
               "the language model's tokenizer");
+}
+
+std::vector<SpokenRow> spoken_rows(const PromptBatch& batch) {
+  const auto ids = batch.ids.accessor<std::int64_t, 2>();
+  const auto* prompt = batch.prompt_lengths.const_data_ptr<std::int64_t>();
+  const auto* length = batch.lengths.const_data_ptr<std::int64_t>();
+  std::vector<SpokenRow> rows;
+  for (std::int64_t i = 0; i < ids.size(0); ++i) {
+    const std::int64_t* begin = ids[i].data();
+    const std::vector<std::int64_t> answer(begin + prompt[i], begin + length[i]);
+    rows.push_back({{begin, begin + prompt[i]}, answer, answer});
+  }
+  return rows;
 }
 
 std::vector<SpokenRow> masked_rows(const PromptBatch& batch, std::int64_t mask_token,

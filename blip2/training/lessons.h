@@ -24,6 +24,9 @@ at::Tensor see(const Bridge& bridge, const PromptBatch& batch, const at::Tensor&
 // first that there is. Error if there is none.
 std::int64_t answer_mask(const Tokenizer& language);
 
+// The rows of a batch as plain language modelling teaches them.
+std::vector<SpokenRow> spoken_rows(const PromptBatch& batch);
+
 // The rows of a batch with parts of their answers hidden (CMLM); a function of the arguments, the
 // first row having the place `first_row` in a larger batch.
 std::vector<SpokenRow> masked_rows(const PromptBatch& batch, std::int64_t mask_token,

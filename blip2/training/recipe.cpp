@@ -120,7 +120,7 @@ void validate_optimizer(const Recipe& recipe, const std::string& where) {
 // The objectives' own numbers, and whether a stage is left with none.
 void validate_objectives(const Recipe& recipe, const std::string& where) {
   const ObjectivesRecipe& o = recipe.objectives;
-  for (double weight : {o.itc, o.itm, o.itg, o.mlm, o.mrm, o.lm, o.cmlm, o.words}) {
+  for (double weight : {o.itc, o.itm, o.itg, o.mlm, o.mrm, o.lm, o.prefix_lm, o.cmlm, o.words}) {
     require_range(weight, 0, 1e6, where, "objectives");
   }
   require_range(o.label_smoothing, 0, 0.99, where, "objectives.label_smoothing");
@@ -133,11 +133,11 @@ void validate_objectives(const Recipe& recipe, const std::string& where) {
   require(o.lm_from == 0 || o.words > 0, where, "objectives.words", "a weight above 0 with lm_from",
           "0");
   const bool matching = o.itm > 0 && o.itm_from == 0;
-  const double stage1 = o.itc + o.itg + o.mlm + o.mrm, stage2 = o.lm + o.cmlm;
+  const double stage1 = o.itc + o.itg + o.mlm + o.mrm, stage2 = o.lm + o.prefix_lm + o.cmlm;
   require(recipe.stage == 2 || stage1 > 0 || matching, where, "objectives",
           "an objective of stage 1 with a weight above 0 from the first step on", "none");
-  require(recipe.stage == 1 || stage2 > 0, where, "objectives", "a weight above 0 of lm or cmlm",
-          "none");
+  require(recipe.stage == 1 || stage2 > 0, where, "objectives",
+          "a weight above 0 of lm, prefix_lm or cmlm", "none");
   if (recipe.stage == 1) return;
   require(o.cmlm == 0 || recipe.prompt.to_qformer, where, "prompt.to_qformer",
           "true with objectives.cmlm, whose instruction the Q-Former reads", "false");

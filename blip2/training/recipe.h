@@ -96,7 +96,7 @@ struct CheckpointRecipe {
 struct ObjectivesRecipe {
   double itc = 1, itm = 1, itg = 1, mlm = 0, mrm = 0;
   double mlm_share = 0.15, mrm_share = 0.15;
-  double lm = 1, cmlm = 0, words = 0, label_smoothing = 0.1;
+  double lm = 1, prefix_lm = 0, cmlm = 0, words = 0, label_smoothing = 0.1;
   double words_sharpness = 16;
   std::int64_t itm_from = 0, lm_from = 0, words_lead = 0;
   bool clamp_temperature = true, alternate = false;
@@ -113,6 +113,8 @@ struct ObjectivesRecipe {
     visit("itm_from", self.itm_from, "steps without matching at the start (stage 1)");
     visit("lm", self.lm, "weight of language modelling (stage 2)");
     visit("lm_from", self.lm_from, "steps by words alone at the start (stage 2)");
+    visit("prefix_lm", self.prefix_lm,
+          "weight of prefix language modelling (stage 2 with an encoder-decoder)");
     visit("cmlm", self.cmlm,
           "weight of conditional masked language modelling (stage 2 with prompt.to_qformer)");
     visit("words", self.words, "weight of the words objective (stage 1 on captions, stage 2)");

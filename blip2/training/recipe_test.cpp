@@ -86,7 +86,8 @@ TEST_F(RecipeTest, AStageNeedsObjectivesThatFitTogether) {
   const std::vector<std::string> none{"objectives.itc=0", "objectives.itg=0",
                                       "objectives.itm_from=9"};
   EXPECT_NE(error_of(kGood, none).find("from the first step on, got none"), std::string::npos);
-  EXPECT_NE(error_of(kGood, {"stage=2", "objectives.lm=0"}).find("lm or cmlm"), std::string::npos);
+  EXPECT_NE(error_of(kGood, {"stage=2", "objectives.lm=0"}).find("lm, prefix_lm or cmlm"),
+            std::string::npos);
   EXPECT_NE(error_of(kGood, {"stage=2", "objectives.cmlm=1"}).find("prompt.to_qformer"),
             std::string::npos);
   EXPECT_NE(error_of(kGood, {"stage=2", "objectives.lm_from=5"}).find("objectives.words"),

@@ -7,6 +7,7 @@
 #include "blip2/model/image_side.h"
 #include "blip2/model/prompts.h"
 #include "blip2/nn/tensor_bridge.h"
+#include "blip2/training/prefix_lm_task.h"
 #include "blip2/training/stage1_task.h"
 #include "blip2/training/stage2_task.h"
 
@@ -39,14 +40,23 @@ void require_parts(const Blip2Config& config, const Recipe& recipe) {
     throw Error("the model has no language model", recipe.init,
                 "give one when assembling it with `blip2 convert`");
   }
-  if (recipe.stage == 2 && !std::holds_alternative<DecoderConfig>(*config.language)) {
-    throw Error("stage 2 trains with a decoder-only language model, got an encoder-decoder",
-                recipe.init);
-  }
   if (config.layout != ModelLayout::own) {
     throw Error("training starts from a directory in this program's own layout, got " +
                     architecture_of(config.layout),
                 recipe.init, "`blip2 convert` assembles one of its parts");
+  }
+}
+
+// The objectives of stage 2 that only one kind of language model can be trained by.
+void require_objectives(const LanguageConfig& language, const ObjectivesRecipe& objectives) {
+  const bool encoder_decoder = std::holds_alternative<T5Config>(language);
+  if (encoder_decoder && objectives.words > 0) {
+    throw Error("the words objective needs a decoder-only language model, got an encoder-decoder",
+                "objectives.words", "set it to 0, and objectives.lm_from with it");
+  }
+  if (!encoder_decoder && objectives.prefix_lm > 0) {
+    throw Error("prefix language modelling needs an encoder-decoder, got a decoder-only model",
+                "objectives.prefix_lm", "set it to 0; objectives.lm reads and says captions");
   }
 }
 
@@ -106,12 +116,31 @@ std::optional<CaptionWords> caption_words(const Recipe& recipe, const Blip2Confi
   return CaptionWords(records, *tokenizer, format, *language, recipe.objectives);
 }
 
+// Stage 2 with the language model of the directory, of either kind.
+std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const Session& session,
+                                            const LanguageConfig& config,
+                                            std::shared_ptr<const TensorFile> weights,
+                                            Datasets sets, const Ranks* ranks) {
+  const StageTokenizers tokenizers{*session.language_tokenizer, *session.qformer_tokenizer};
+  const at::ScalarType type = compute_type(recipe);
+  if (const auto* t5 = std::get_if<T5Config>(&config)) {
+    return make_prefix_lm_task(recipe, session.bridge,
+                               load_t5(std::move(weights), *t5, type, kLanguagePrefix), tokenizers,
+                               std::move(sets.train), std::move(sets.validation), ranks);
+  }
+  auto decoder = load_language_model(std::move(weights), std::get<DecoderConfig>(config), type,
+                                     kLanguagePrefix);
+  return make_stage2_task(recipe, session.bridge, std::move(decoder), tokenizers,
+                          std::move(sets.train), std::move(sets.validation), ranks);
+}
+
 }  // namespace
 
 Session open_session(const Recipe& recipe, const Ranks* ranks) {
   const fs::path init = recipe.init;
   const Blip2Config initial = read_blip2_config(init / "config.json");
   require_parts(initial, recipe);
+  if (recipe.stage == 2) require_objectives(*initial.language, recipe.objectives);
   const std::shared_ptr<const TensorFile> weights = open_model_weights(init);
   Session session;
   session.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);
@@ -126,11 +155,7 @@ Session open_session(const Recipe& recipe, const Ranks* ranks) {
     return session;
   }
   session.language_tokenizer = load_tokenizer(init);
-  auto language = load_language_model(weights, std::get<DecoderConfig>(*initial.language),
-                                      compute_type(recipe), kLanguagePrefix);
-  session.task = make_stage2_task(recipe, session.bridge, std::move(language),
-                                  {*session.language_tokenizer, *session.qformer_tokenizer},
-                                  std::move(sets.train), std::move(sets.validation), ranks);
+  session.task = speaking_task(recipe, session, *initial.language, weights, std::move(sets), ranks);
   return session;
 }
 

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 
 import numpy
 import pytest
@@ -91,6 +92,18 @@ def mini_init(run, tmp_path_factory):
     assembly = write_parts(folder, ROOT / ".cache" / "models" / "efficientnet-lite0.pth")
     run("convert", assembly, folder / "model")
     return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def t5_init(program, tmp_path_factory):
+    """An untrained model whose language model is a small random T5."""
+    sys.path.insert(0, str(ROOT / "tests" / "parity"))
+    import toy_t5
+
+    folder = tmp_path_factory.mktemp("t5_init") / "model"
+    captions = [f"a {colour} {shape}" for colour in COLOURS for shape in SHAPES]
+    toy_t5.assemble(program, folder, ["a photo of", "Question: what color is it? Short answer:", *captions])
+    return folder
 
 
 @pytest.fixture(scope="session")

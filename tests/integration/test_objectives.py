@@ -71,9 +71,32 @@ def test_stage2_by_masked_answers(train, pictures, tmp_path):
     assert falls([line["loss"] for line in lines], 0.8)
 
 
-def test_objectives_that_do_not_fit_are_refused(train, tmp_path):
+def test_stage2_with_an_encoder_decoder(train, run_json, pictures, t5_init, tmp_path):
+    """The losses fall; the model captions, answers, and keeps its heads of stage 1."""
+    folder = tmp_path / "run"
+    data = f'data.train=["{pictures}/my.jsonl", "{pictures}/vqa.jsonl"]'
+    train(2, folder, f"init={t5_init}", data, f"data.validation={pictures / 'val.jsonl'}", "objectives.lm=0",
+          "objectives.prefix_lm=1", "objectives.cmlm=0.5", "steps=24", *FAST, "optimizer.lr=2e-3")
+    lines = logged(folder)
+    for line in lines:
+        assert line["loss"] == pytest.approx(line["prefix_lm"] + 0.5 * line["cmlm"], rel=1e-5)
+    assert falls([line["loss"] for line in lines], 0.85)
+    last = [json.loads(line) for line in (folder / "log.jsonl").open()][-1]
+    assert 0 < last["validation_loss"] < 0.8 * lines[0]["prefix_lm"]
+    image = pictures / "red_circle_4.png"
+    [caption] = run_json("caption", "--model", folder, image)
+    [answer] = run_json("vqa", "--model", folder, "--question", "what color is it?", image)
+    assert caption["text"] and answer["answer"]
+    assert "itm" in run_json("match", "--model", folder, "--text", "a red circle", image)[0]
+
+
+def test_objectives_that_do_not_fit_are_refused(train, t5_init, tmp_path):
     def error(stage, *settings):
         return train(stage, tmp_path / "run", "steps=1", *settings, code=1).stderr
 
     assert "prompt.to_qformer" in error(2, "objectives.cmlm=1", "prompt.to_qformer=false")
+    assert "objectives.prefix_lm: prefix language modelling needs an encoder-decoder" in error(
+        2, "objectives.prefix_lm=1")
+    assert "objectives.words: the words objective needs a decoder-only language model" in error(
+        2, f"init={t5_init}", "objectives.words=1")
     assert "objectives" in error(1, *only())

@@ -94,13 +94,16 @@ OBJECTIVES = {
     "words": (1, ["objectives.words=1"]),
     "lm": (2, []),
     "cmlm": (2, ["objectives.cmlm=0.5", "prompt.to_qformer=true"]),
+    "prefix_lm": (2, ["objectives.prefix_lm=1", "objectives.cmlm=0.5", "prompt.to_qformer=true"]),
 }
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_two_ranks_are_one_with_the_whole_batch(command, tmp_path, name):
+def test_two_ranks_are_one_with_the_whole_batch(command, t5_init, tmp_path, name):
     """Losses, norms of gradients and accuracies of each step, hard negatives included."""
     stage, settings = OBJECTIVES[name]
+    if name == "prefix_lm":
+        settings = [*settings, f"init={t5_init}"]
     alone(command, stage, tmp_path / "one", *settings)
     together(command, 2, stage, tmp_path / "two", *settings)
     assert_same_log(tmp_path / "one", tmp_path / "two")

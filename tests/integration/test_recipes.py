@@ -27,8 +27,12 @@ def start(run, pictures, tmp_path):
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_recipe_runs(start, mini_init, recipe):
-    lines = start(recipe, mini_init)
+def test_recipe_runs(request, start, recipe):
+    encoder_decoder = "t5" in recipe.stem
+    init = request.getfixturevalue("t5_init" if encoder_decoder else "mini_init")
+    lines = start(recipe, init)
     assert [line["step"] for line in lines] == [1, 2]
+    if encoder_decoder:
+        assert all(line["loss"] == line["prefix_lm"] for line in lines)
     if recipe.stem == "masked_stage1":
         assert all(len({"mlm", "mrm"} & set(line)) == 1 for line in lines)

@@ -20,13 +20,13 @@ def losses(folder):
 
 @pytest.fixture
 def start(program, pictures, mini_init):
-    """start(stage, output, resume) starts a run that logs every step; the process."""
+    """start(stage, output, resume, *settings) starts a run that logs every step; the process."""
 
-    def call(stage, output, resume=False):
+    def call(stage, output, resume=False, *changes):
         settings = [f"init={mini_init}", f"data.train={pictures / 'my.jsonl'}", "batch_size=8", "steps=9",
                     "data.views=1", f"data.cache={pictures / 'features'}",
                     f"data.validation={pictures / 'val.jsonl'}", "schedule.warmup_steps=2",
-                    "log_every=1", "checkpoint.every=2"]
+                    "log_every=1", "checkpoint.every=2", *changes]
         flags = [word for setting in settings for word in ("--set", setting)]
         return subprocess.Popen(
             [program, "train", ROOT / "recipes" / f"tiny_stage{stage}.toml", *flags, "--output",
@@ -40,19 +40,22 @@ def wait(process, code=0):
     assert process.returncode == code, error[-2000:]
 
 
-@pytest.mark.parametrize("stage", [1, 2])
-def test_killed_and_resumed_is_as_never_stopped(start, tmp_path, stage):
-    wait(start(stage, tmp_path / "whole"))
+@pytest.mark.parametrize("stage, language", [(1, ""), (2, ""), (2, "T5")])
+def test_killed_and_resumed_is_as_never_stopped(request, start, tmp_path, stage, language):
+    changes = []
+    if language == "T5":
+        changes = [f"init={request.getfixturevalue('t5_init')}", "objectives.prefix_lm=1", "objectives.cmlm=1"]
+    wait(start(stage, tmp_path / "whole", False, *changes))
     generator, killed = random.Random(stage), tmp_path / "killed"
     for attempt in range(3):
-        process = start(stage, killed, resume=attempt > 0)
+        process = start(stage, killed, attempt > 0, *changes)
         after = generator.randint(1, 8)
         log = killed / "log.jsonl"
         while process.poll() is None and (not log.exists() or log.read_text().count("\n") < after):
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    wait(start(stage, killed, resume=True))
+    wait(start(stage, killed, True, *changes))
     name = "model-bridge.safetensors"
     assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert losses(killed) == losses(tmp_path / "whole")

@@ -42,16 +42,17 @@ to_qformer = {to_qformer}
 [objectives]
 lm = {lm}
 cmlm = {cmlm}
+prefix_lm = {prefix_lm}
 """
 MASK_STREAM = 23  # of a step's randomness, in stage2_task.cpp
 
 
-def write_records(folder):
+def write_records(folder, records=RECORDS):
     for index, (colour, box) in enumerate([("red", (9, 9, 40, 40)), ("blue", (20, 4, 60, 30)), ("gold", (2, 2, 20, 60))]):
         image = Image.new("RGB", (64, 64), "white")
         ImageDraw.Draw(image).ellipse(box, fill=colour)
         image.save(folder / f"{index}.png")
-    (folder / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
+    (folder / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
 def language_model(init):
@@ -124,10 +125,10 @@ def hide_answers(init, ids, labels):
     return ids, hidden
 
 
-def features_of(ours):
+def features_of(ours, records=RECORDS):
     """The records' picture features [B,P,E] as the program has them."""
-    order = list(dict.fromkeys(record["image"] for record in RECORDS))
-    return ours["features"][[order.index(record["image"]) for record in RECORDS]]
+    order = list(dict.fromkeys(record["image"] for record in records))
+    return ours["features"][[order.index(record["image"]) for record in records]]
 
 
 def gradients_of(model, loss):
@@ -170,7 +171,7 @@ def test_stage2_loss_and_gradients(probe, build, tmp_path, caption, question, to
     write_records(tmp_path)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(RECIPE.format(init=init, rows=len(RECORDS), caption=caption, question=question,
-                                    to_qformer=str(to_qformer).lower(), lm=lm, cmlm=cmlm))
+                                    to_qformer=str(to_qformer).lower(), lm=lm, cmlm=cmlm, prefix_lm=0))
     probe("training", recipe, tmp_path / "out.safetensors")
     ours = load_file(tmp_path / "out.safetensors")
 
