@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -127,6 +128,8 @@ struct Ranks::Connection {
 };
 
 Ranks::Ranks(const RankPlace& place, std::chrono::seconds timeout) : place_(place) {
+  // Writing to a process that is gone shall be an error of this one, not its end.
+  std::signal(SIGPIPE, SIG_IGN);
   connection_ = std::make_unique<Connection>();
   try {
     connection_->store = meet(place, place.rank == 0 && !place.launcher_meets, timeout);
