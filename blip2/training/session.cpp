@@ -15,7 +15,72 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The configuration of the model that the recipe trains, from that of `init`.
+std::string hash_frozen_files(const fs::path& folder) {
+  std::uint64_t hash = 0;
+  for (const char* name : {kVisionFile, kLanguageFile}) {
+    if (fs::exists(folder / name))
+      hash = hash_bytes(MappedFile::open(folder / name)->bytes(), hash);
+  }
+  return hash_text(hash);
+}
+
+struct Datasets {
+  Dataset train, validation;
+};
+
+Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> weights,
+                       const Blip2Config& config, std::optional<std::int64_t> sample) {
+  const auto images = std::make_shared<const ImageSide>(recipe.init, std::move(weights), config);
+  const ImageEncoder& encoder = images->encoder();
+  const Preprocessing& preprocessing = images->preprocessing();
+  const auto encode = [images](const at::Tensor& pixels) {
+    return images->encoder().forward(pixels);
+  };
+  if (sample) {
+    const auto live = [&](const std::vector<FeatureSource>& sources) {
+      return load_live_dataset(sources, recipe, encode, preprocessing, sample);
+    };
+    return {live(train_sources(recipe.data)),
+            recipe.data.validation.empty() ? Dataset{}
+                                           : live(plain_sources(recipe.data.validation))};
+  }
+  const auto cache = open_feature_cache(recipe, encoder, preprocessing);
+  const DataRecipe& data = recipe.data;
+  Datasets sets;
+  if (data.features == "live") {
+    sets.train = load_live_dataset(train_sources(data), recipe, encode, preprocessing);
+  } else {
+    sets.train = load_dataset(train_sources(data), recipe, encoder, cache);
+  }
+  if (!data.validation.empty()) {
+    sets.validation = load_dataset(plain_sources(data.validation), recipe, encoder, cache);
+  }
+  return sets;
+}
+
+// The words objective of stage 1, if the recipe asks for it.
+std::optional<CaptionWords> caption_words(const Recipe& recipe, const Blip2Config& config,
+                                          std::shared_ptr<const TensorFile> weights,
+                                          const std::vector<Record>& records) {
+  if (recipe.objectives.words <= 0) return std::nullopt;
+  if (!config.language) {
+    throw Error("the model has no language model", "objectives.words",
+                "its words are what soft prompts shall point to; set it to 0");
+  }
+  const auto* decoder = std::get_if<DecoderConfig>(&*config.language);
+  if (!decoder) {
+    throw Error("expected a decoder-only language model", "objectives.words", "set it to 0");
+  }
+  const auto tokenizer = load_tokenizer(recipe.init);
+  const auto language =
+      load_language_model(std::move(weights), *decoder, compute_type(recipe), kLanguagePrefix);
+  PromptFormat format = prompt_format(config, *tokenizer);
+  format.max_target_tokens = recipe.data.max_text_tokens;
+  return CaptionWords(records, *tokenizer, format, *language, recipe.objectives);
+}
+
+}  // namespace
+
 Blip2Config trained_config(Blip2Config config, const Recipe& recipe) {
   config.qformer.hidden_dropout_prob = recipe.dropout;
   config.qformer.attention_probs_dropout_prob = recipe.dropout;
@@ -50,65 +115,7 @@ void require_parts(const Blip2Config& config, const Recipe& recipe) {
   }
 }
 
-std::string hash_frozen_files(const fs::path& folder) {
-  std::uint64_t hash = 0;
-  for (const char* name : {kVisionFile, kLanguageFile}) {
-    if (fs::exists(folder / name))
-      hash = hash_bytes(MappedFile::open(folder / name)->bytes(), hash);
-  }
-  return hash_text(hash);
-}
-
-struct Datasets {
-  Dataset train, validation;
-};
-
-Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> weights,
-                       const Blip2Config& config) {
-  const auto images = std::make_shared<const ImageSide>(recipe.init, std::move(weights), config);
-  const ImageEncoder& encoder = images->encoder();
-  const Preprocessing& preprocessing = images->preprocessing();
-  const auto cache = open_feature_cache(recipe, encoder, preprocessing);
-  const DataRecipe& data = recipe.data;
-  Datasets sets;
-  if (data.features == "live") {
-    const auto encode = [images](const at::Tensor& pixels) {
-      return images->encoder().forward(pixels);
-    };
-    sets.train = load_live_dataset(recipe, encode, preprocessing);
-  } else {
-    sets.train = load_dataset(train_sources(data), recipe, encoder, cache);
-  }
-  if (!data.validation.empty()) {
-    sets.validation = load_dataset(plain_sources(data.validation), recipe, encoder, cache);
-  }
-  return sets;
-}
-
-// The words objective of stage 1, if the recipe asks for it.
-std::optional<CaptionWords> caption_words(const Recipe& recipe, const Blip2Config& config,
-                                          std::shared_ptr<const TensorFile> weights,
-                                          const std::vector<Record>& records) {
-  if (recipe.objectives.words <= 0) return std::nullopt;
-  if (!config.language) {
-    throw Error("the model has no language model", "objectives.words",
-                "its words are what soft prompts shall point to; set it to 0");
-  }
-  const auto* decoder = std::get_if<DecoderConfig>(&*config.language);
-  if (!decoder) {
-    throw Error("expected a decoder-only language model", "objectives.words", "set it to 0");
-  }
-  const auto tokenizer = load_tokenizer(recipe.init);
-  const auto language =
-      load_language_model(std::move(weights), *decoder, compute_type(recipe), kLanguagePrefix);
-  PromptFormat format = prompt_format(config, *tokenizer);
-  format.max_target_tokens = recipe.data.max_text_tokens;
-  return CaptionWords(records, *tokenizer, format, *language, recipe.objectives);
-}
-
-}  // namespace
-
-Session open_session(const Recipe& recipe) {
+Session open_session(const Recipe& recipe, std::optional<std::int64_t> sample) {
   const fs::path init = recipe.init;
   const Blip2Config initial = read_blip2_config(init / "config.json");
   require_parts(initial, recipe);
@@ -116,8 +123,8 @@ Session open_session(const Recipe& recipe) {
   Session session;
   session.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);
   session.qformer_tokenizer = load_tokenizer(init / kQFormerTokenizer);
-  session.frozen_hash = hash_frozen_files(init);
-  Datasets sets = load_datasets(recipe, weights, initial);
+  if (!sample) session.frozen_hash = hash_frozen_files(init);
+  Datasets sets = load_datasets(recipe, weights, initial, sample);
   if (recipe.stage == 1) {
     auto words = caption_words(recipe, session.bridge->config(), weights, sets.train.records);
     session.task =

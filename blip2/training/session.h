@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,9 +20,16 @@ struct Session {
   std::string frozen_hash;  // of the frozen parts' weight files
 };
 
+// The configuration of the model that the recipe trains, from that of `init`.
+Blip2Config trained_config(Blip2Config config, const Recipe& recipe);
+// Error if `init` lacks a part that the recipe's stage needs.
+void require_parts(const Blip2Config& config, const Recipe& recipe);
+
 // Opens the recipe's model directory and data, and computes the features that are missing. Throws
-// Error naming the file if something is missing or does not fit.
-Session open_session(const Recipe& recipe);
+// Error naming the file if something is missing or does not fit. With `sample`, the first so many
+// records of each source only, whose pictures are read where they are needed: nothing is written
+// or hashed.
+Session open_session(const Recipe& recipe, std::optional<std::int64_t> sample = std::nullopt);
 
 // Leaves a model directory at `folder`: the bridge, the frozen parts of the recipe's `init`, and
 // for stage 2 the stage-1 model that it started from.

@@ -43,13 +43,18 @@ std::string difference(const json& before, const json& now) {
   return text;
 }
 
+Recipe with_cache(Recipe recipe, const std::filesystem::path& output) {
+  recipe.data.cache = feature_cache_folder(recipe, output);
+  return recipe;
+}
+
 class Trainer {
  public:
   Trainer(const Recipe& recipe, const TrainOptions& options)
       : recipe_(recipe),
         options_(options),
         folder_(options.output, options.resume),
-        session_(open_session(recipe)),
+        session_(open_session(with_cache(recipe, options.output))),
         optimizer_(trained_tensors(*session_.bridge, recipe), recipe.optimizer),
         sampler_(session_.task->data().sources, sampler_options()) {}
 
