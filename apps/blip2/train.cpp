@@ -75,6 +75,8 @@ void add_train(CLI::App& app) {
   verb->add_flag("--resume", flags->train.resume, "Go on after the newest checkpoint in --output");
   verb->add_flag("--allow-changed", flags->train.allow_changed,
                  "Resume although the recipe or the frozen parts have changed");
+  verb->add_flag("--tensorboard", flags->train.tensorboard,
+                 "Write the log's numbers to an event file of TensorBoard too");
   verb->add_option("--threads", flags->threads, "Threads of tensor operations; 0: one a core")
       ->check(CLI::Range(0, 1024));
   add_json_flag(*verb, flags->train.json);

@@ -19,7 +19,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr double kF32 = 4;
+constexpr double kFloatBytes = 4;
 // Measured on Debian 12 (glibc 2.36, LibTorch 2.13 on the CPU): the program, its libraries and the
 // kernels that oneDNN compiles.
 constexpr double kProgramBytes = 205e6;
@@ -133,13 +133,13 @@ class Planner {
 
   // Own memory; in stage 2 the file that they came from stays mapped beside the language model's.
   double bridge_bytes() const {
-    const double own = kF32 * static_cast<double>(bridge_.all());
+    const double own = kFloatBytes * static_cast<double>(bridge_.all());
     return recipe_.stage == 2 ? 2 * own : own;
   }
 
   void add_memory(RunPlan& plan) const {
-    const double moments = 2 * kF32 * static_cast<double>(bridge_.in_optimizer);
-    const double gradients = kF32 * static_cast<double>(bridge_.reached());
+    const double moments = 2 * kFloatBytes * static_cast<double>(bridge_.in_optimizer);
+    const double gradients = kFloatBytes * static_cast<double>(bridge_.reached());
     const double copies =
         pass_weight_bytes(config_.qformer, static_cast<std::int64_t>(type_bytes()));
     const double slack = kSlack * (steps_.largest.qformer_bytes + steps_.largest.loss_bytes);
@@ -183,7 +183,7 @@ class Planner {
     constexpr double kIndexEntry = 40;
     const double feature = recipe_.data.feature_type == "f32" ? 4 : 2;
     const double row = static_cast<double>(encoder_.positions * encoder_.width) * feature;
-    const double one = 3 * kF32 * static_cast<double>(bridge_.in_optimizer);
+    const double one = 3 * kFloatBytes * static_cast<double>(bridge_.in_optimizer);
     const std::int64_t written = (recipe_.steps + recipe_.checkpoint.every - 1) /
                                  recipe_.checkpoint.every;
     // The best one on validation is kept besides, and one is being written.
@@ -191,7 +191,7 @@ class Planner {
     const std::int64_t kept = std::min(written, recipe_.checkpoint.keep + best + 1);
     plan.disk = {{kFeatureCacheItem, static_cast<double>(data_.rows) * (row + kIndexEntry)},
                  {"checkpoints", static_cast<double>(kept) * one},
-                 {"model", kF32 * static_cast<double>(bridge_.all())}};
+                 {"model", kFloatBytes * static_cast<double>(bridge_.all())}};
   }
 
   const Recipe& recipe_;

@@ -17,7 +17,9 @@
 #include "blip2/data/sampler.h"
 #include "blip2/io/fields.h"
 #include "blip2/training/checkpoint.h"
+#include "blip2/training/event_file.h"
 #include "blip2/training/run_folder.h"
+#include "blip2/training/run_report.h"
 #include "blip2/training/schedule.h"
 #include "blip2/training/session.h"
 
@@ -61,6 +63,10 @@ class Trainer {
   void run() {
     std::int64_t step = restore();
     write_recipe();
+    if (recipe_.log.tensorboard || options_.tensorboard) {
+      const auto kept = options_.resume ? std::optional(step) : std::nullopt;
+      events_.emplace(folder_.path(), kept);
+    }
     Progress progress(fmt::format("stage {}", recipe_.stage), recipe_.steps, step);
     for (; step < recipe_.steps; ++step) {
       take_step(step);
@@ -120,7 +126,9 @@ class Trainer {
   }
 
   void check_unchanged(const json& state, const std::filesystem::path& where) const {
-    std::string changed = difference(state.value("recipe", json::object()), write_value(recipe_));
+    json before = state.value("recipe", json::object()), now = write_value(recipe_);
+    for (json* recipe : {&before, &now}) recipe->erase("log");  // changes nothing that is learnt
+    std::string changed = difference(before, now);
     if (state.value("frozen", "") != session_.frozen_hash) {
       changed += std::string(changed.empty() ? "" : ", ") + "the frozen parts' weights";
     }
@@ -184,8 +192,9 @@ class Trainer {
     since_log_ = 0;
   }
 
-  void emit(const ordered_json& line) const {
+  void emit(const ordered_json& line) {
     folder_.append_log(line);
+    if (events_) events_->add(line);
     if (options_.json) {
       std::puts(line.dump().c_str());
       std::fflush(stdout);
@@ -230,6 +239,7 @@ class Trainer {
   Session session_;
   AdamW optimizer_;
   Sampler sampler_;
+  std::optional<EventFile> events_;
   std::deque<std::vector<std::int64_t>> upcoming_;  // of the present step and those read ahead
   std::optional<std::int64_t> best_step_;
   double best_loss_ = 0, last_loss_ = 0;
@@ -240,7 +250,14 @@ class Trainer {
 }  // namespace
 
 void train(const Recipe& recipe, const TrainOptions& options) {
+  const Clock::time_point start = Clock::now();
   Trainer(recipe, options).run();
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  try {
+    write_run_report(recipe, options.output, seconds);
+  } catch (const Error& error) {  // the model is there all the same
+    log_warning("no report of the run: {}", error.what());
+  }
 }
 
 }  // namespace blip2

@@ -11,10 +11,11 @@ struct TrainOptions {
   bool resume = false;
   bool allow_changed = false;  // resume although recipe or frozen parts differ from the run's
   bool json = false;           // log lines to standard output too
+  bool tensorboard = false;    // an event file, as the recipe's log.tensorboard
 };
 
 // Runs a recipe to its end and leaves a model directory at options.output: with validation the
-// weights of the best checkpoint, otherwise the last. Throws Interrupted after saving a checkpoint
+// weights of the best checkpoint, otherwise the last; and a page about the run, report.html. Throws Interrupted after saving a checkpoint
 // if a signal came.
 void train(const Recipe& recipe, const TrainOptions& options);
 

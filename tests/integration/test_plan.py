@@ -1,0 +1,235 @@
+"""What `train --plan` and `train --dry-run` say, against what others count and what a run then does."""
+
+import json
+import pathlib
+import re
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import LlamaConfig, LlamaForCausalLM
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "parity"))
+from blip2_reference import BridgeConfig, Stage1, Stage2  # noqa: E402
+
+SHAPES = ROOT / "recipes" / "shapes" / "vit_g_opt_2.7b"
+SAMPLES, TOKENS, QUERIES, POSITIONS = 8, 12, 8, 49
+
+
+def flags(*settings):
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+@pytest.fixture(scope="session")
+def plan(run_json):
+    def call(recipe, *settings, records=None):
+        assumed = ["--records", records] if records else []
+        return run_json("train", ROOT / "recipes" / recipe, "--plan", *flags(*settings), *assumed)[0]
+
+    return call
+
+
+def elements(file):
+    """Of each tensor of a safetensors file, from its header."""
+    with open(file, "rb") as stream:
+        header = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
+    header.pop("__metadata__", None)
+    return {name: torch.Size(entry["shape"]).numel() for name, entry in header.items()}
+
+
+def test_parameters_are_those_of_the_files(plan, init, pictures):
+    data = f"data.train={pictures / 'my.jsonl'}"
+    parts = plan("tiny_stage1.toml", f"init={init}", data)["parameters"]["parts"]
+    bridge = elements(init / "model-bridge.safetensors")
+    assert sum(p["trained"] + p["frozen"] for name, p in parts.items()
+               if name not in ("image encoder", "language model")) == sum(bridge.values())
+    assert parts["language model"]["frozen"] == sum(elements(init / "model-language.safetensors").values())
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+    vision = elements(init / "model-vision.safetensors")
+    assert parts["image encoder"]["frozen"] == sum(n for k, n in vision.items() if not k.endswith(buffers))
+
+
+def test_paper_recipes_need_shapes_alone(plan):
+    """The paper trains 188M parameters (section 3.1) in stage 1 and 107M in stage 2 (table 2)."""
+    first = plan("paper_stage1.toml", f"init={SHAPES}", records=129_000_000)
+    second = plan("paper_stage2_opt.toml", f"init={SHAPES}", records=129_000_000)
+    assert first["parameters"]["trained"] == pytest.approx(188e6, rel=0.02)
+    assert second["parameters"]["trained"] == pytest.approx(107e6, rel=0.02)
+    parts = second["parameters"]["parts"]
+    assert parts["image encoder"]["frozen"] == pytest.approx(985e6, rel=0.01)  # 39 of the 40 blocks
+    assert parts["language model"]["frozen"] == pytest.approx(2.65e9, rel=0.01)
+    assert first["run"]["samples"] == 250_000 * 1680
+    assert first["run"]["epochs"] == pytest.approx(250_000 * 1680 / 129e6)
+    row = 257 * 1408 * 2
+    assert first["disk"]["parts"]["feature cache"] == pytest.approx(129e6 * 5 * row, rel=0.01)
+
+
+def count(compute):
+    """Forward and backward operations of each module and of all ("Global")."""
+    with FlopCounterMode(display=False) as forward:
+        loss = compute()
+    with FlopCounterMode(display=False) as backward:
+        loss.backward()
+    modules = {name.split(".", 1)[-1]: sum(ops.values()) for name, ops in forward.get_flop_counts().items()}
+    return forward.get_total_flops(), backward.get_total_flops(), modules
+
+
+def shared(counts, reference, images, queries, texts, distinct, generates=False):
+    """A pass's operations without those that the program shares: keys and values of pictures, rows
+    that are still equal in the first layer, and text that nobody uses in the last."""
+    forward, _, modules = counts
+    layers = reference.config.num_hidden_layers
+    saved = sum(n for name, n in modules.items()
+                if re.fullmatch(r"qformer\.encoder\.layer\.\d+\.crossattention\.attention\.(key|value)", name))
+    first, last = "qformer.encoder.layer.0.", f"qformer.encoder.layer.{layers - 1}."
+    rows = images * (queries + texts)
+    if images and queries:  # the first layer reads one picture's queries, and each text once
+        read = queries + distinct * texts
+        for part in ("query", "key", "value"):
+            saved += modules[first + "attention.attention." + part] * (1 - read / rows)
+        kept = distinct if texts else 1 / images
+        saved += modules[first + "attention.output.dense"] * (1 - kept / images if texts else 1 - kept)
+    if texts and images and not generates:
+        for part in ("intermediate.dense", "output.dense"):
+            saved += modules[first + part] * (1 - distinct / images)
+            saved += modules[last + part]
+        saved += modules[last + "attention.output.dense"] * texts / (queries + texts)
+    return forward - saved
+
+
+def test_operations_of_stage1_are_those_of_the_reference(plan, init):
+    step = plan("tiny_stage1.toml", f"init={init}", f"batch_size={SAMPLES}",
+                f"data.max_text_tokens={TOKENS}", "data.train=none", records=1000)["step"]
+    model = Stage1(BridgeConfig(attention="eager"))
+    features = torch.randn(SAMPLES, POSITIONS, 1280)
+    ids, mask = torch.randint(1, 1000, (SAMPLES, TOKENS)), torch.ones(SAMPLES, TOKENS, dtype=torch.long)
+    three = [torch.cat([x] * 3) for x in (features, ids, mask)]
+    queries = count(lambda: model.queries(model.see(features)).sum())
+    text = count(lambda: model.text(ids, mask).sum())
+    both = count(lambda: model.both(model.see(three[0]), *three[1:])[:, :QUERIES].sum())
+    causal = count(lambda: model.causal(model.see(features), ids[:, :-1], mask[:, :-1]).sum())
+    alone = shared(queries, model, SAMPLES, QUERIES, 0, 1)
+    # Text that generates reads the queries of the pass of the queries alone.
+    generated = causal[0] - queries[0]
+    qformer = alone + text[0] + shared(both, model, 3 * SAMPLES, QUERIES, TOKENS, SAMPLES) + generated
+    assert step["parts"]["Q-Former"]["forward"] == pytest.approx(qformer, rel=0.1)
+    # Everything in the Q-Former is trained: two products backward for each forward.
+    assert both[1] == pytest.approx(2 * both[0], rel=0.05)
+    assert step["parts"]["Q-Former"]["backward"] == pytest.approx(2 * qformer, rel=0.1)
+    once = sum(n for name, n in queries[2].items() if re.search(r"crossattention\.attention\.(key|value)$", name))
+    assert step["parts"]["keys and values of pictures"]["forward"] == pytest.approx(once, rel=0.01)
+    assert step["parts"]["keys and values of pictures"]["backward"] == pytest.approx(once, rel=0.01)
+    hidden = torch.randn(SAMPLES * (TOKENS - 1), 384, requires_grad=True)
+    words = count(lambda: model.cls(hidden, model.embeddings.word_embeddings.weight).sum())
+    assert step["parts"]["heads"]["forward"] == pytest.approx(words[0], rel=0.1)
+    assert step["parts"]["heads"]["backward"] == pytest.approx(words[1], rel=0.1)
+
+
+def test_operations_of_stage2_are_those_of_the_reference(plan, init):
+    step = plan("tiny_stage2.toml", f"init={init}", f"batch_size={SAMPLES}", "prompt.to_qformer=false",
+                f"data.max_text_tokens={TOKENS}", "data.train=none", records=1000)["step"]
+    config = LlamaConfig(hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
+                         num_attention_heads=9, num_key_value_heads=3, head_dim=64, vocab_size=49152,
+                         attn_implementation="eager")
+    language = LlamaForCausalLM(config)
+    for parameter in language.parameters():
+        parameter.requires_grad_(False)
+    rows = QUERIES + TOKENS - 1  # the last token is not read
+    embeds = torch.randn(SAMPLES, rows, 576, requires_grad=True)
+
+    def speak():
+        hidden = language.model(inputs_embeds=embeds, use_cache=False).last_hidden_state
+        return language.lm_head(hidden[:, -TOKENS:]).sum()
+
+    forward, backward, _ = count(speak)
+    assert step["parts"]["language model"]["forward"] == pytest.approx(forward, rel=0.1)
+    assert step["parts"]["language model"]["backward"] == pytest.approx(backward, rel=0.1)
+    assert step["language_tokens"] == SAMPLES * rows
+
+
+@pytest.fixture(scope="session")
+def many(pictures, tmp_path_factory):
+    """Captions and questions about the drawn shapes, enough for whole batches."""
+    file = tmp_path_factory.mktemp("many") / "many.jsonl"
+    lines = [json.loads(line) for name in ("my", "vqa")
+             for line in (pictures / f"{name}.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["image"] = str(pictures / line["image"])
+    return file, lines
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_memory_is_what_a_run_takes(stage, plan, program, init, many, pictures, tmp_path):
+    file, lines = many
+    kept = [line for line in lines if stage == 2 or "caption" in line]
+    file.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    settings = [f"init={init}", f"data.train={file}", "steps=3", "data.views=0",
+                f"data.cache={pictures / 'features'}"]
+    predicted = plan(f"tiny_stage{stage}.toml", *settings)["memory"]["peak"]
+    command = [program, "train", ROOT / "recipes" / f"tiny_stage{stage}.toml", *flags(*settings),
+               "--output", tmp_path / "run"]
+    run = subprocess.Popen(list(map(str, command)), cwd="/", stderr=subprocess.DEVNULL)
+    peak, status = 0, pathlib.Path(f"/proc/{run.pid}/status")
+    while run.poll() is None:
+        found = re.search(r"VmHWM:\s+(\d+)", status.read_text())
+        peak = max(peak, 1024 * int(found[1])) if found else peak
+        time.sleep(0.02)
+    assert run.wait() == 0
+    assert predicted == pytest.approx(peak, rel=0.1)
+
+
+def test_a_dry_run_leaves_nothing_behind(run_json, init, pictures, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    data = [f"init={init}", f"data.train={pictures / 'my.jsonl'}",
+            f"data.validation={pictures / 'val.jsonl'}", "batch_size=8"]
+    for stage in (1, 2):
+        told = run_json("train", ROOT / "recipes" / f"tiny_stage{stage}.toml", *flags(*data),
+                        "--output", tmp_path / "runs" / "one", "--dry-run")[0]
+        assert told["records"] == 24 and told["validation_records"] == 12
+        assert told["pictures_read"] == 8 and told["batch"] == 4
+        assert 0 < told["loss"] < 40 and told["grad_norm"] > 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_finds_what_a_run_would(run, train, init, pictures, tmp_path):
+    recipe, output = ROOT / "recipes" / "tiny_stage1.toml", tmp_path / "out"
+
+    def fails(*settings, output=output):
+        data = [f"init={init}", f"data.train={pictures / 'my.jsonl'}", *settings]
+        return run("train", recipe, *flags(*data), "--output", output, "--dry-run", code=1).stderr
+
+    assert "nowhere.jsonl" in fails("data.train=nowhere.jsonl")
+    broken = tmp_path / "model"
+    broken.mkdir()
+    for file in init.iterdir():
+        (broken / file.name).symlink_to(file)
+    (broken / "config.json").unlink()
+    config = json.loads((init / "config.json").read_text())
+    config["num_query_tokens"] = 9
+    (broken / "config.json").write_text(json.dumps(config))
+    assert "query_tokens" in fails(f"init={broken}")
+    (broken / "qformer_tokenizer").unlink()
+    assert "qformer_tokenizer" in fails(f"init={broken}")
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n nothing")
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text(json.dumps({"image": "a.png", "caption": "a thing"}) + "\n")
+    assert "a.png" in fails(f"data.train={bad}")
+    (tmp_path / "file").write_text("")
+    assert "expected a folder" in fails(output=tmp_path / "file" / "run")
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "log.jsonl").write_text("")
+    assert "already holds a run" in fails(output=tmp_path / "used")
+    assert not output.exists()
+
+
+def test_usage(run):
+    recipe = ROOT / "recipes" / "tiny_stage1.toml"
+    run("train", recipe, code=2)
+    run("train", recipe, "--records", "5", code=2)
+    run("train", recipe, "--plan", "--dry-run", code=2)
