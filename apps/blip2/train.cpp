@@ -61,9 +61,10 @@ void add_train(CLI::App& app) {
       ->allow_extra_args(false);
   auto* output =
       verb->add_option("--output", flags->train.output, "Folder of the run and of its model");
-  auto* plan = verb->add_flag("--plan", flags->plan,
-                              "Say what the run would cost instead: parameters, memory, operations, "
-                              "tokens, disk space");
+  auto* plan =
+      verb->add_flag("--plan", flags->plan,
+                     "Say what the run would cost instead: parameters, memory, operations, "
+                     "tokens, disk space");
   verb->add_flag("--dry-run", flags->dry_run,
                  "Check everything that the run needs and take one step, without writing")
       ->excludes(plan);

@@ -28,7 +28,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::int64_t kPictures = 8, kBatch = 4;  // of each source; of the step
 
 bool same_device(const fs::path& a, const fs::path& b) {
-  struct stat one {}, other {};
+  struct stat one {
+  }, other{};
   return ::stat(a.c_str(), &one) == 0 && ::stat(b.c_str(), &other) == 0 &&
          one.st_dev == other.st_dev;
 }

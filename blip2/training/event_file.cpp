@@ -69,8 +69,8 @@ std::string start_event(std::int64_t step) {
 }
 // Summary.Value: tag = 1, simple_value = 2.
 std::string scalar(std::string_view tag, float value) {
-  return message(1, message(1, tag) + key(2, kFixed32) +
-                        fixed(std::bit_cast<std::uint32_t>(value)));
+  return message(1,
+                 message(1, tag) + key(2, kFixed32) + fixed(std::bit_cast<std::uint32_t>(value)));
 }
 
 std::string tag_of(const std::string& name) {

@@ -92,8 +92,8 @@ void draw_steps(PlannedData& data, const Recipe& recipe, const ScannedFiles& fil
                                   .lengths = {},
                                   .distinct = std::move(distinct)});
   for (const Int step : chosen_steps(recipe)) {
-    StepTexts texts{.step = step, .samples = recipe.batch_size, .qformer = {}, .prompts = {},
-                    .targets = {}};
+    StepTexts texts{
+        .step = step, .samples = recipe.batch_size, .qformer = {}, .prompts = {}, .targets = {}};
     read(texts, sampler.batch(step));
     data.steps.push_back(std::move(texts));
   }
@@ -170,8 +170,8 @@ PlannedData assume_data(const Recipe& recipe, std::int64_t records) {
                    static_cast<double>(records);
   const Lengths full(static_cast<std::size_t>(recipe.batch_size), recipe.data.max_text_tokens);
   for (const Int step : chosen_steps(recipe)) {
-    StepTexts texts{.step = step, .samples = recipe.batch_size, .qformer = {}, .prompts = {},
-                    .targets = {}};
+    StepTexts texts{
+        .step = step, .samples = recipe.batch_size, .qformer = {}, .prompts = {}, .targets = {}};
     if (recipe.stage == 1 || recipe.prompt.to_qformer) texts.qformer = full;
     if (recipe.stage == 2) {
       texts.prompts.assign(full.size(), 0);

@@ -21,8 +21,8 @@ struct PlannedData {
   std::vector<StepTexts> steps;   // spread over the run
 };
 
-// Reads the recipe's data lists, not their pictures, and the tokenizers of `init`; the steps' records
-// are drawn as the run would draw them. Errors as the run would give them.
+// Reads the recipe's data lists, not their pictures, and the tokenizers of `init`; the steps'
+// records are drawn as the run would draw them. Errors as the run would give them.
 PlannedData scan_data(const Recipe& recipe, const Blip2Config& config);
 
 // In place of data: so many different pictures with one text of the longest length each.

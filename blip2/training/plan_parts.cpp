@@ -31,8 +31,7 @@ double vit_flops(const Vit& vit) {
       flops += 2 * positions * size;
     }
   }
-  return flops +
-         4 * positions * positions * width * static_cast<double>(vit.config().layers());
+  return flops + 4 * positions * positions * width * static_cast<double>(vit.config().layers());
 }
 
 // Convolutions in the order in which they run. A shortcut reads what its layer reads.
@@ -94,7 +93,9 @@ TrainedPart qformer_size(const QFormerConfig& c, const Recipe& recipe) {
   const Reach reach = reach_of(recipe);
   const Int d = c.hidden_size, f = c.intermediate_size;
   TrainedPart size;
-  const auto add = [&](Int count, bool trained) { (trained ? size.trained : size.frozen) += count; };
+  const auto add = [&](Int count, bool trained) {
+    (trained ? size.trained : size.frozen) += count;
+  };
   add(2 * d, true);
   if (c.use_qformer_text_input) {
     add(c.vocab_size * d, reach.text && recipe.train_word_embeddings);
@@ -116,7 +117,9 @@ TrainedPart heads_size(const Blip2Config& config, const Recipe& recipe) {
   if (recipe.stage == 2 || !config.stage1_heads) return size;  // stage 2 leaves them out
   const ObjectivesRecipe& o = recipe.objectives;
   const Int d = config.qformer.hidden_size;
-  const auto add = [&](Int count, bool trained) { (trained ? size.trained : size.frozen) += count; };
+  const auto add = [&](Int count, bool trained) {
+    (trained ? size.trained : size.frozen) += count;
+  };
   add(2 * linear(d, config.image_text_hidden_size) + 1, o.itc > 0);
   add(linear(d, 2), o.itm > 0);
   add(linear(d, d) + 2 * d + config.qformer.vocab_size, o.itg > 0 || o.mlm > 0);

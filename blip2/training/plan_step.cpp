@@ -68,7 +68,7 @@ class Passes {
     attend(plan.self);
     multiply(rows, d_, d_);
     if (trains) {
-      keep(padded(read) * 4 * d_);   // what the layer reads, queries, keys and values
+      keep(padded(read) * 4 * d_);  // what the layer reads, queries, keys and values
       keep_attention(rows);
     }
     if (crosses && plan.query_rows > 0) {
@@ -308,8 +308,8 @@ class Step {
     rows = padded_rows(rows);
     const auto room = static_cast<double>(padded_rows(rows + rows / 8));
     const auto layers = static_cast<double>(c.num_hidden_layers),
-               width = static_cast<double>(c.hidden_size),
-               qkv = static_cast<double>(c.qkv_width()), up = static_cast<double>(c.up_width()),
+               width = static_cast<double>(c.hidden_size), qkv = static_cast<double>(c.qkv_width()),
+               up = static_cast<double>(c.up_width()),
                widest = static_cast<double>(std::max(c.hidden_size, c.query_width()));
     const double kept = kF32 * width * (2 * layers + 1) + type_ * layers * (qkv + up);
     const double working =

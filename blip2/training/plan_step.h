@@ -11,11 +11,11 @@ namespace blip2 {
 
 // What one step reads, in tokens.
 struct StepTexts {
-  std::int64_t step = 0;                 // whose objectives count
-  std::int64_t samples = 0;              // B
-  std::vector<std::int64_t> qformer;     // tokens of each text that the Q-Former reads; may be none
-  std::vector<std::int64_t> prompts;     // stage 2: tokens of each prompt
-  std::vector<std::int64_t> targets;     // ... and of each caption or answer, end token included
+  std::int64_t step = 0;              // whose objectives count
+  std::int64_t samples = 0;           // B
+  std::vector<std::int64_t> qformer;  // tokens of each text that the Q-Former reads; may be none
+  std::vector<std::int64_t> prompts;  // stage 2: tokens of each prompt
+  std::vector<std::int64_t> targets;  // ... and of each caption or answer, end token included
 };
 
 // The work of one step and the memory that it needs beside the weights, from the same plan of rows

@@ -51,9 +51,9 @@ Steps measure_steps(const StepModel& model, const PlannedData& data) {
   const double share = 1 / static_cast<double>(data.steps.size());
   for (const StepTexts& texts : data.steps) {
     const StepCost cost = step_cost(model, texts);
-    for (const auto part : {&StepCost::image_keys, &StepCost::qformer, &StepCost::heads,
-                            &StepCost::projection, &StepCost::language, &StepCost::words,
-                            &StepCost::encoder}) {
+    for (const auto part :
+         {&StepCost::image_keys, &StepCost::qformer, &StepCost::heads, &StepCost::projection,
+          &StepCost::language, &StepCost::words, &StepCost::encoder}) {
       add_scaled(steps.mean.*part, cost.*part, share);
     }
     steps.mean.qformer_tokens += share * cost.qformer_tokens;
@@ -107,9 +107,7 @@ class Planner {
   const DecoderConfig* decoder_config() const {
     return config_.language ? std::get_if<DecoderConfig>(&*config_.language) : nullptr;
   }
-  double type_bytes() const {
-    return static_cast<double>(c10::elementSize(compute_type(recipe_)));
-  }
+  double type_bytes() const { return static_cast<double>(c10::elementSize(compute_type(recipe_))); }
 
   void add_parts(RunPlan& plan) const {
     plan.parts = {{"image encoder", 0, encoder_.parameters},
@@ -184,8 +182,8 @@ class Planner {
     const double feature = recipe_.data.feature_type == "f32" ? 4 : 2;
     const double row = static_cast<double>(encoder_.positions * encoder_.width) * feature;
     const double one = 3 * kFloatBytes * static_cast<double>(bridge_.in_optimizer);
-    const std::int64_t written = (recipe_.steps + recipe_.checkpoint.every - 1) /
-                                 recipe_.checkpoint.every;
+    const std::int64_t written =
+        (recipe_.steps + recipe_.checkpoint.every - 1) / recipe_.checkpoint.every;
     // The best one on validation is kept besides, and one is being written.
     const std::int64_t best = recipe_.data.validation.empty() ? 0 : 1;
     const std::int64_t kept = std::min(written, recipe_.checkpoint.keep + best + 1);
@@ -204,8 +202,8 @@ class Planner {
 };
 
 std::string count_text(double count) {
-  const std::pair<double, const char*> units[] = {{1e15, " P"}, {1e12, " T"}, {1e9, " G"},
-                                                  {1e6, " M"},  {1e3, " k"}};
+  const std::pair<double, const char*> units[] = {
+      {1e15, " P"}, {1e12, " T"}, {1e9, " G"}, {1e6, " M"}, {1e3, " k"}};
   for (const auto& [size, unit] : units) {
     if (count >= size) return fmt::format("{:.4g}{}", count / size, unit);
   }
@@ -297,9 +295,9 @@ std::string plan_text(const RunPlan& plan) {
   text += fmt::format(
       "a step: {} samples, {:.0f} tokens of the Q-Former, {:.0f} of the language model\n",
       plan.samples_per_step, plan.qformer_tokens_per_step, plan.language_tokens_per_step);
-  text += fmt::format(
-      "the run: {} steps, {} samples of {} records, {:.2f} epochs, {}operations\n", plan.steps,
-      plan.samples, plan.records, plan.epochs, count_text(plan.run_flops()));
+  text += fmt::format("the run: {} steps, {} samples of {} records, {:.2f} epochs, {}operations\n",
+                      plan.steps, plan.samples, plan.records, plan.epochs,
+                      count_text(plan.run_flops()));
   text += fmt::format("  of these for {} rows of features, once: {}operations\n", plan.feature_rows,
                       count_text(plan.feature_flops));
   text += fmt::format("{:36} {:>12}\n", "disk", bytes_text(plan.disk_bytes()));

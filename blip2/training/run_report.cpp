@@ -68,9 +68,9 @@ void add_charts(HtmlReport& report, const Curves& curves) {
     if (name == "lr" || name == "grad_norm" || name == "epoch" || name == "samples_per_second") {
       continue;
     }
-    auto& chart = name.starts_with("validation_")   ? validation
-                  : name.ends_with("_accuracy") ? accuracies
-                                                    : losses;
+    auto& chart = name.starts_with("validation_") ? validation
+                  : name.ends_with("_accuracy")   ? accuracies
+                                                  : losses;
     chart.push_back(thinned(series));
   }
   const auto chart = [&](const char* title, const char* unit,
@@ -96,8 +96,8 @@ std::string processor() {
 }
 
 void add_facts(HtmlReport& report, const Recipe& recipe, const Curves& curves, double seconds) {
-  const double memory = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) *
-                        static_cast<double>(::sysconf(_SC_PAGESIZE));
+  const double memory =
+      static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
   std::vector<std::vector<std::string>> rows{
       {"stage", fmt::format("{}", recipe.stage)},
       {"steps", fmt::format("{}", recipe.steps)},

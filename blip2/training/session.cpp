@@ -40,9 +40,9 @@ Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> w
     const auto live = [&](const std::vector<FeatureSource>& sources) {
       return load_live_dataset(sources, recipe, encode, preprocessing, sample);
     };
-    return {live(train_sources(recipe.data)),
-            recipe.data.validation.empty() ? Dataset{}
-                                           : live(plain_sources(recipe.data.validation))};
+    return {live(train_sources(recipe.data)), recipe.data.validation.empty()
+                                                  ? Dataset{}
+                                                  : live(plain_sources(recipe.data.validation))};
   }
   const auto cache = open_feature_cache(recipe, encoder, preprocessing);
   const DataRecipe& data = recipe.data;

@@ -15,8 +15,8 @@ struct TrainOptions {
 };
 
 // Runs a recipe to its end and leaves a model directory at options.output: with validation the
-// weights of the best checkpoint, otherwise the last; and a page about the run, report.html. Throws Interrupted after saving a checkpoint
-// if a signal came.
+// weights of the best checkpoint, otherwise the last; and a page about the run, report.html. Throws
+// Interrupted after saving a checkpoint if a signal came.
 void train(const Recipe& recipe, const TrainOptions& options);
 
 }  // namespace blip2
