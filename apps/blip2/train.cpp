@@ -1,11 +1,15 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
+#include "blip2/training/dry_run.h"
+#include "blip2/training/run_plan.h"
 #include "blip2/training/trainer.h"
 
 namespace blip2 {
@@ -15,9 +19,20 @@ struct TrainFlags {
   std::string recipe;
   std::vector<std::string> settings;
   TrainOptions train;
+  bool plan = false, dry_run = false;
+  std::optional<std::int64_t> records;
   int threads = 0;
   std::int64_t timeout = 600;
 };
+
+void show_plan(const TrainFlags& flags) {
+  const RunPlan plan = plan_run(load_recipe(flags.recipe, flags.settings), flags.records);
+  if (flags.train.json) {
+    print_json(plan_json(plan));
+  } else {
+    std::fputs(plan_text(plan).c_str(), stdout);
+  }
+}
 
 std::string describe_keys() {
   std::string text = "Keys of a recipe, with their defaults:\n";
@@ -25,6 +40,15 @@ std::string describe_keys() {
     text += fmt::format("  {} = {}\n      {}\n", line.key, line.default_value, line.help);
   }
   return text;
+}
+
+void show_dry_run(const TrainFlags& flags) {
+  const DryRun result = dry_run(load_recipe(flags.recipe, flags.settings), flags.train);
+  if (flags.train.json) {
+    print_json(dry_run_json(result));
+  } else {
+    std::fputs(dry_run_text(result).c_str(), stdout);
+  }
 }
 
 }  // namespace
@@ -36,11 +60,25 @@ void add_train(CLI::App& app) {
   verb->add_option("--set", flags->settings, "key=value: change the recipe (may be repeated)")
       ->take_all()
       ->allow_extra_args(false);
-  verb->add_option("--output", flags->train.output, "Folder of the run and of its model")
-      ->required();
+  auto* output =
+      verb->add_option("--output", flags->train.output, "Folder of the run and of its model");
+  auto* plan =
+      verb->add_flag("--plan", flags->plan,
+                     "Say what the run would cost instead: parameters, memory, operations, "
+                     "tokens, disk space");
+  verb->add_flag("--dry-run", flags->dry_run,
+                 "Check everything that the run needs and take one step, without writing")
+      ->excludes(plan);
+  verb->add_option("--records", flags->records,
+                   "With --plan: assume so many pictures with a text each in place of data; `init` "
+                   "then needs only its config.json")
+      ->needs(plan)
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
   verb->add_flag("--resume", flags->train.resume, "Go on after the newest checkpoint in --output");
   verb->add_flag("--allow-changed", flags->train.allow_changed,
                  "Resume although the recipe or the frozen parts have changed");
+  verb->add_flag("--tensorboard", flags->train.tensorboard,
+                 "Write the log's numbers to an event file of TensorBoard too");
   verb->add_option("--threads", flags->threads, "Threads of tensor operations; 0: one a core")
       ->check(CLI::Range(0, 1024));
   verb->add_option("--timeout", flags->timeout,
@@ -49,9 +87,12 @@ void add_train(CLI::App& app) {
       ->capture_default_str();
   add_json_flag(*verb, flags->train.json);
   verb->footer(describe_keys());
-  verb->callback([flags] {
+  verb->callback([flags, output] {
     apply_threads(flags->threads);
+    if (flags->plan) return show_plan(*flags);
+    if (output->empty()) throw CLI::RequiredError("--output");
     flags->train.timeout = std::chrono::seconds(flags->timeout);
+    if (flags->dry_run) return show_dry_run(*flags);
     train(load_recipe(flags->recipe, flags->settings), flags->train);
   });
 }

@@ -96,6 +96,12 @@ at::Tensor Dataset::gather(std::span<const std::int64_t> places, std::uint64_t s
   return cache->gather(rows);
 }
 
+std::string feature_cache_folder(const Recipe& recipe, const std::filesystem::path& output) {
+  if (!recipe.data.cache.empty()) return recipe.data.cache;
+  const auto run = std::filesystem::absolute(output / ".").lexically_normal();
+  return (run.parent_path().parent_path() / "features").string();
+}
+
 std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe, const ImageEncoder& encoder,
                                                  const Preprocessing& preprocessing) {
   FeatureKey key;
@@ -145,14 +151,15 @@ Dataset load_dataset(const std::vector<FeatureSource>& sources, const Recipe& re
   return dataset;
 }
 
-Dataset load_live_dataset(const Recipe& recipe, Encoder encoder,
-                          const Preprocessing& preprocessing) {
+Dataset load_live_dataset(const std::vector<FeatureSource>& sources, const Recipe& recipe,
+                          Encoder encoder, const Preprocessing& preprocessing,
+                          std::optional<std::int64_t> most) {
   Dataset dataset;
   const DataRecipe& data = recipe.data;
-  const auto sources = train_sources(data);
-  const auto files = read_files(sources, data.bad_share);
+  auto files = read_files(sources, data.bad_share);
   for (std::size_t i = 0; i < files.size(); ++i) {
-    const auto& records = files[i].records;
+    auto& records = files[i].records;
+    if (most && std::ssize(records) > *most) records.resize(static_cast<std::size_t>(*most));
     dataset.sources.push_back({std::ssize(records), sources[i].weight});
     dataset.records.insert(dataset.records.end(), records.begin(), records.end());
   }

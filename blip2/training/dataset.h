@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -34,6 +35,10 @@ struct Dataset {
                     std::optional<std::int64_t> step) const;
 };
 
+// Where a run in `output` keeps its features: where the recipe says, otherwise beside the output
+// folder, for all runs there.
+std::string feature_cache_folder(const Recipe& recipe, const std::filesystem::path& output);
+
 // The cache of the recipe's features by this encoder.
 std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe, const ImageEncoder& encoder,
                                                  const Preprocessing& preprocessing);
@@ -53,8 +58,10 @@ std::vector<FeatureSource> plain_sources(const std::vector<std::string>& paths);
 Dataset load_dataset(const std::vector<FeatureSource>& sources, const Recipe& recipe,
                      const ImageEncoder& encoder, std::shared_ptr<FeatureCache> cache);
 
-// Reads data files for training whose pictures are read at each step and not cached.
-Dataset load_live_dataset(const Recipe& recipe, Encoder encoder,
-                          const Preprocessing& preprocessing);
+// Reads data files whose pictures are read at each step and not cached; with `most`, the first so
+// many records of each alone.
+Dataset load_live_dataset(const std::vector<FeatureSource>& sources, const Recipe& recipe,
+                          Encoder encoder, const Preprocessing& preprocessing,
+                          std::optional<std::int64_t> most = std::nullopt);
 
 }  // namespace blip2

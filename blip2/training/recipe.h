@@ -93,6 +93,16 @@ struct CheckpointRecipe {
   }
 };
 
+struct LogRecipe {
+  bool tensorboard = false;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("tensorboard", self.tensorboard,
+          "write the log's numbers to an event file of TensorBoard too");
+  }
+};
+
 struct ObjectivesRecipe {
   double itc = 1, itm = 1, itg = 1, mlm = 0, mrm = 0;
   double mlm_share = 0.15, mrm_share = 0.15;
@@ -155,6 +165,7 @@ struct Recipe {
   OptimizerRecipe optimizer;
   ScheduleRecipe schedule;
   CheckpointRecipe checkpoint;
+  LogRecipe log;
   ObjectivesRecipe objectives;
   PromptRecipe prompt;
 
@@ -176,6 +187,7 @@ struct Recipe {
     visit("optimizer", self.optimizer, "");
     visit("schedule", self.schedule, "");
     visit("checkpoint", self.checkpoint, "");
+    visit("log", self.log, "");
     visit("objectives", self.objectives, "");
     visit("prompt", self.prompt, "");
   }

@@ -17,36 +17,54 @@
 namespace blip2 {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr std::uint64_t kMaxLogBytes = std::uint64_t{1} << 32;
+
+void refuse_used(const fs::path& path, bool resume) {
+  const bool used = fs::exists(path / "log.jsonl") || fs::exists(path / "checkpoints") ||
+                    fs::exists(path / "config.json");
+  if (used && !resume) {
+    throw Error("the folder already holds a run or a model", path.string(),
+                "choose another --output, or --resume to go on with this one");
+  }
+}
+
+// An open, locked descriptor; the caller closes it.
+int lock_file(const fs::path& file, const fs::path& folder) {
+  const int lock = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock < 0) throw Error(std::string("cannot open: ") + std::strerror(errno), file.string());
+  if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    ::close(lock);
+    throw Error("another run is using this folder", folder.string());
+  }
+  return lock;
+}
 
 }  // namespace
 
-RunFolder::RunFolder(std::filesystem::path path, bool resume) : path_(std::move(path)) {
-  refuse_used(resume);
-  std::error_code error;
-  std::filesystem::create_directories(path_, error);
-  if (error) throw Error("cannot create folder: " + error.message(), path_.string());
-  const auto lock_file = path_ / ".lock";
-  lock_ = ::open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock_ < 0)
-    throw Error(std::string("cannot open: ") + std::strerror(errno), lock_file.string());
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-    ::close(lock_);
-    throw Error("another run is using this folder", path_.string());
+void check_run_folder(const fs::path& path, bool resume) {
+  refuse_used(path, resume);
+  fs::path folder = fs::absolute(path).lexically_normal();
+  while (!fs::exists(folder) && folder != folder.root_path()) folder = folder.parent_path();
+  if (!fs::is_directory(folder)) throw Error("expected a folder", folder.string());
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) {
+    throw Error(std::string("cannot write there: ") + std::strerror(errno), folder.string());
   }
+  const fs::path lock = path / ".lock";
+  if (fs::exists(lock)) ::close(lock_file(lock, path));
+}
+
+RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
+  refuse_used(path_, resume);
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error) throw Error("cannot create folder: " + error.message(), path_.string());
+  lock_ = lock_file(path_ / ".lock", path_);
 }
 
 RunFolder::~RunFolder() {
   ::close(lock_);
-}
-
-void RunFolder::refuse_used(bool resume) const {
-  const bool used = std::filesystem::exists(log()) || std::filesystem::exists(checkpoints()) ||
-                    std::filesystem::exists(path_ / "config.json");
-  if (used && !resume) {
-    throw Error("the folder already holds a run or a model", path_.string(),
-                "choose another --output, or --resume to go on with this one");
-  }
 }
 
 void RunFolder::rewind_log(std::int64_t step) const {

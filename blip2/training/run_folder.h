@@ -7,6 +7,10 @@
 
 namespace blip2 {
 
+// Error if a run could not use the folder: it or the folder above it is none, cannot be written in,
+// is in use, or holds a run or a model already and `resume` is false. Leaves nothing behind.
+void check_run_folder(const std::filesystem::path& path, bool resume);
+
 // A training run's folder: log.jsonl, recipe.json, checkpoints/ and, when it has ended, a model
 // directory's files. Locked while a run uses it.
 class RunFolder {
@@ -28,7 +32,6 @@ class RunFolder {
   void append_log(const nlohmann::ordered_json& line) const;
 
  private:
-  void refuse_used(bool resume) const;
   std::filesystem::path path_;
   int lock_ = -1;
 };

@@ -16,50 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The configuration of the model that the recipe trains, from that of `init`.
-Blip2Config trained_config(Blip2Config config, const Recipe& recipe) {
-  config.qformer.hidden_dropout_prob = recipe.dropout;
-  config.qformer.attention_probs_dropout_prob = recipe.dropout;
-  if (recipe.stage == 2) {
-    config.stage1_heads = false;
-    config.reads_prompt = recipe.prompt.to_qformer;
-  }
-  if (recipe.stage == 2 || recipe.objectives.words > 0) {
-    config.caption_prompt = recipe.prompt.caption;
-    config.question_prompt = recipe.prompt.question;
-  }
-  return config;
-}
-
-void require_parts(const Blip2Config& config, const Recipe& recipe) {
-  if (recipe.stage == 1 && !config.stage1_heads) {
-    throw Error("the model has no stage-1 heads", recipe.init,
-                "start stage 1 from a directory that `blip2 convert` or stage 1 wrote");
-  }
-  if (recipe.stage == 2 && !config.language) {
-    throw Error("the model has no language model", recipe.init,
-                "give one when assembling it with `blip2 convert`");
-  }
-  if (config.layout != ModelLayout::own) {
-    throw Error("training starts from a directory in this program's own layout, got " +
-                    architecture_of(config.layout),
-                recipe.init, "`blip2 convert` assembles one of its parts");
-  }
-}
-
-// The objectives of stage 2 that only one kind of language model can be trained by.
-void require_objectives(const LanguageConfig& language, const ObjectivesRecipe& objectives) {
-  const bool encoder_decoder = std::holds_alternative<T5Config>(language);
-  if (encoder_decoder && objectives.words > 0) {
-    throw Error("the words objective needs a decoder-only language model, got an encoder-decoder",
-                "objectives.words", "set it to 0, and objectives.lm_from with it");
-  }
-  if (!encoder_decoder && objectives.prefix_lm > 0) {
-    throw Error("prefix language modelling needs an encoder-decoder, got a decoder-only model",
-                "objectives.prefix_lm", "set it to 0; objectives.lm reads and says captions");
-  }
-}
-
 std::string hash_frozen_files(const fs::path& folder) {
   std::uint64_t hash = 0;
   for (const char* name : {kVisionFile, kLanguageFile}) {
@@ -74,18 +30,26 @@ struct Datasets {
 };
 
 Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> weights,
-                       const Blip2Config& config) {
+                       const Blip2Config& config, std::optional<std::int64_t> sample) {
   const auto images = std::make_shared<const ImageSide>(recipe.init, std::move(weights), config);
   const ImageEncoder& encoder = images->encoder();
   const Preprocessing& preprocessing = images->preprocessing();
+  const auto encode = [images](const at::Tensor& pixels) {
+    return images->encoder().forward(pixels);
+  };
+  if (sample) {
+    const auto live = [&](const std::vector<FeatureSource>& sources) {
+      return load_live_dataset(sources, recipe, encode, preprocessing, sample);
+    };
+    return {live(train_sources(recipe.data)), recipe.data.validation.empty()
+                                                  ? Dataset{}
+                                                  : live(plain_sources(recipe.data.validation))};
+  }
   const auto cache = open_feature_cache(recipe, encoder, preprocessing);
   const DataRecipe& data = recipe.data;
   Datasets sets;
   if (data.features == "live") {
-    const auto encode = [images](const at::Tensor& pixels) {
-      return images->encoder().forward(pixels);
-    };
-    sets.train = load_live_dataset(recipe, encode, preprocessing);
+    sets.train = load_live_dataset(train_sources(data), recipe, encode, preprocessing);
   } else {
     sets.train = load_dataset(train_sources(data), recipe, encoder, cache);
   }
@@ -116,6 +80,19 @@ std::optional<CaptionWords> caption_words(const Recipe& recipe, const Blip2Confi
   return CaptionWords(records, *tokenizer, format, *language, recipe.objectives);
 }
 
+// The objectives of stage 2 that only one kind of language model can be trained by.
+void require_objectives(const LanguageConfig& language, const ObjectivesRecipe& objectives) {
+  const bool encoder_decoder = std::holds_alternative<T5Config>(language);
+  if (encoder_decoder && objectives.words > 0) {
+    throw Error("the words objective needs a decoder-only language model, got an encoder-decoder",
+                "objectives.words", "set it to 0, and objectives.lm_from with it");
+  }
+  if (!encoder_decoder && objectives.prefix_lm > 0) {
+    throw Error("prefix language modelling needs an encoder-decoder, got a decoder-only model",
+                "objectives.prefix_lm", "set it to 0; objectives.lm reads and says captions");
+  }
+}
+
 // Stage 2 with the language model of the directory, of either kind.
 std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const Session& session,
                                             const LanguageConfig& config,
@@ -136,7 +113,38 @@ std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const Session&
 
 }  // namespace
 
-Session open_session(const Recipe& recipe, const Ranks* ranks) {
+Blip2Config trained_config(Blip2Config config, const Recipe& recipe) {
+  config.qformer.hidden_dropout_prob = recipe.dropout;
+  config.qformer.attention_probs_dropout_prob = recipe.dropout;
+  if (recipe.stage == 2) {
+    config.stage1_heads = false;
+    config.reads_prompt = recipe.prompt.to_qformer;
+  }
+  if (recipe.stage == 2 || recipe.objectives.words > 0) {
+    config.caption_prompt = recipe.prompt.caption;
+    config.question_prompt = recipe.prompt.question;
+  }
+  return config;
+}
+
+void require_parts(const Blip2Config& config, const Recipe& recipe) {
+  if (recipe.stage == 1 && !config.stage1_heads) {
+    throw Error("the model has no stage-1 heads", recipe.init,
+                "start stage 1 from a directory that `blip2 convert` or stage 1 wrote");
+  }
+  if (recipe.stage == 2 && !config.language) {
+    throw Error("the model has no language model", recipe.init,
+                "give one when assembling it with `blip2 convert`");
+  }
+  if (config.layout != ModelLayout::own) {
+    throw Error("training starts from a directory in this program's own layout, got " +
+                    architecture_of(config.layout),
+                recipe.init, "`blip2 convert` assembles one of its parts");
+  }
+}
+
+Session open_session(const Recipe& recipe, const Ranks* ranks,
+                     std::optional<std::int64_t> sample) {
   const fs::path init = recipe.init;
   const Blip2Config initial = read_blip2_config(init / "config.json");
   require_parts(initial, recipe);
@@ -145,8 +153,8 @@ Session open_session(const Recipe& recipe, const Ranks* ranks) {
   Session session;
   session.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);
   session.qformer_tokenizer = load_tokenizer(init / kQFormerTokenizer);
-  session.frozen_hash = hash_frozen_files(init);
-  Datasets sets = load_datasets(recipe, weights, initial);
+  if (!sample) session.frozen_hash = hash_frozen_files(init);
+  Datasets sets = load_datasets(recipe, weights, initial, sample);
   if (recipe.stage == 1) {
     auto words = caption_words(recipe, session.bridge->config(), weights, sets.train.records);
     session.task =

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,9 +20,17 @@ struct Session {
   std::string frozen_hash;  // of the frozen parts' weight files
 };
 
+// The configuration of the model that the recipe trains, from that of `init`.
+Blip2Config trained_config(Blip2Config config, const Recipe& recipe);
+// Error if `init` lacks a part that the recipe's stage needs.
+void require_parts(const Blip2Config& config, const Recipe& recipe);
+
 // Opens the recipe's model directory and data, and computes the features that are missing. Throws
-// Error naming the file if something is missing or does not fit. `ranks` must outlive the session.
-Session open_session(const Recipe& recipe, const Ranks* ranks = nullptr);
+// Error naming the file if something is missing or does not fit. With `sample`, the first so many
+// records of each source only, whose pictures are read where they are needed: nothing is written
+// or hashed. `ranks`, the processes that share each batch, must outlive the session.
+Session open_session(const Recipe& recipe, const Ranks* ranks = nullptr,
+                     std::optional<std::int64_t> sample = std::nullopt);
 
 // Leaves a model directory at `folder`: the bridge, the frozen parts of the recipe's `init`, and
 // for stage 2 the stage-1 model that it started from.

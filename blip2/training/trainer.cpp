@@ -18,9 +18,11 @@
 #include "blip2/io/fields.h"
 #include "blip2/nn/ranks.h"
 #include "blip2/training/checkpoint.h"
+#include "blip2/training/event_file.h"
 #include "blip2/training/gradient_sum.h"
 #include "blip2/training/meters.h"
 #include "blip2/training/run_folder.h"
+#include "blip2/training/run_report.h"
 #include "blip2/training/schedule.h"
 #include "blip2/training/session.h"
 
@@ -46,6 +48,11 @@ std::string difference(const json& before, const json& now) {
   return text;
 }
 
+Recipe with_cache(Recipe recipe, const std::filesystem::path& output) {
+  recipe.data.cache = feature_cache_folder(recipe, output);
+  return recipe;
+}
+
 class Trainer {
  public:
   Trainer(const Recipe& recipe, const TrainOptions& options)
@@ -53,7 +60,7 @@ class Trainer {
         options_(options),
         ranks_(join_ranks(options)),
         folder_(open_folder()),
-        session_(open_session(recipe, ranks_.get())),
+        session_(open_session(with_cache(recipe, options.output), ranks_.get())),
         optimizer_(trained_tensors(*session_.bridge, recipe), recipe.optimizer),
         sampler_(session_.task->data().sources, sampler_options()) {
     if (!ranks_) return;
@@ -62,11 +69,18 @@ class Trainer {
     gradient_sum_.emplace(*ranks_, optimizer_.parameters());
   }
 
+  // Whether this is the process that writes.
+  bool writes() const { return folder_.has_value(); }
+
   void run() {
     std::int64_t step = restore();
     std::optional<Progress> progress;
     if (folder_) {
       write_recipe();
+      if (recipe_.log.tensorboard || options_.tensorboard) {
+        const auto kept = options_.resume ? std::optional(step) : std::nullopt;
+        events_.emplace(folder_->path(), kept);
+      }
       progress.emplace(fmt::format("stage {}", recipe_.stage), recipe_.steps, step);
     }
     for (; step < recipe_.steps; ++step) {
@@ -179,7 +193,9 @@ class Trainer {
   }
 
   void check_unchanged(const json& state, const std::filesystem::path& where) const {
-    std::string changed = difference(state.value("recipe", json::object()), write_value(recipe_));
+    json before = state.value("recipe", json::object()), now = write_value(recipe_);
+    for (json* recipe : {&before, &now}) recipe->erase("log");  // changes nothing that is learnt
+    std::string changed = difference(before, now);
     if (state.value("frozen", "") != session_.frozen_hash) {
       changed += std::string(changed.empty() ? "" : ", ") + "the frozen parts' weights";
     }
@@ -261,9 +277,10 @@ class Trainer {
     since_log_ = 0;
   }
 
-  void emit(const ordered_json& line) const {
+  void emit(const ordered_json& line) {
     if (!folder_) return;
     folder_->append_log(line);
+    if (events_) events_->add(line);
     if (options_.json) {
       std::puts(line.dump().c_str());
       std::fflush(stdout);
@@ -320,6 +337,7 @@ class Trainer {
   Sampler sampler_;
   std::optional<GradientSum> gradient_sum_;
   bool stopping_ = false;
+  std::optional<EventFile> events_;
   std::deque<std::vector<std::int64_t>> upcoming_;  // of the present step and those read ahead
   std::optional<std::int64_t> best_step_;
   double best_loss_ = 0, last_loss_ = 0;
@@ -330,7 +348,16 @@ class Trainer {
 }  // namespace
 
 void train(const Recipe& recipe, const TrainOptions& options) {
-  Trainer(recipe, options).run();
+  const Clock::time_point start = Clock::now();
+  Trainer trainer(recipe, options);
+  trainer.run();
+  if (!trainer.writes()) return;
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  try {
+    write_run_report(recipe, options.output, seconds);
+  } catch (const Error& error) {  // the model is there all the same
+    log_warning("no report of the run: {}", error.what());
+  }
 }
 
 }  // namespace blip2

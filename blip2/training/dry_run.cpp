@@ -1,0 +1,198 @@
+#include "blip2/training/dry_run.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "blip2/base/error.h"
+#include "blip2/base/log.h"
+#include "blip2/image/image.h"
+#include "blip2/training/adamw.h"
+#include "blip2/training/run_folder.h"
+#include "blip2/training/run_plan.h"
+#include "blip2/training/schedule.h"
+#include "blip2/training/session.h"
+
+namespace blip2 {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::int64_t kPictures = 8, kBatch = 4;  // of each source; of the step
+
+bool same_device(const fs::path& a, const fs::path& b) {
+  struct stat one {
+  }, other{};
+  return ::stat(a.c_str(), &one) == 0 && ::stat(b.c_str(), &other) == 0 &&
+         one.st_dev == other.st_dev;
+}
+
+// The first folder on the way up that there is.
+fs::path existing(fs::path path) {
+  path = fs::absolute(path);
+  while (!fs::exists(path) && path.has_parent_path() && path != path.root_path()) {
+    path = path.parent_path();
+  }
+  return path;
+}
+
+double free_bytes(const fs::path& path) {
+  std::error_code error;
+  const auto space = fs::space(existing(path), error);
+  if (error) throw Error("cannot tell the free space: " + error.message(), path.string());
+  return static_cast<double>(space.available);
+}
+
+double folder_bytes(const fs::path& folder) {
+  double bytes = 0;
+  std::error_code error;
+  for (const auto& entry : fs::recursive_directory_iterator(folder, error)) {
+    if (entry.is_regular_file(error)) bytes += static_cast<double>(entry.file_size(error));
+  }
+  return bytes;
+}
+
+// Features that the cache may hold already are not asked for again.
+void require_space(const RunPlan& plan, const Recipe& recipe, const fs::path& output) {
+  const fs::path cache = recipe.data.cache;
+  std::map<fs::path, double> needed;  // by file system, each named by one of its folders
+  const auto place = [&](const fs::path& path) {
+    const fs::path folder = existing(path);
+    for (const auto& [known, bytes] : needed) {
+      if (same_device(known, folder)) return known;
+    }
+    return folder;
+  };
+  for (const auto& item : plan.disk) {
+    const bool features = item.name == kFeatureCacheItem;
+    const double bytes = features ? std::max(0.0, item.bytes - folder_bytes(cache)) : item.bytes;
+    needed[place(features ? cache : output)] += bytes;
+  }
+  for (const auto& [folder, bytes] : needed) {
+    if (const double free = free_bytes(folder); bytes > free) {
+      throw Error(fmt::format("the run writes up to {:.0f} MB, {:.0f} MB are free", bytes / 1e6,
+                              free / 1e6),
+                  folder.string(), "free some space, keep fewer views or checkpoints");
+    }
+  }
+}
+
+// Which of the records' pictures can be read; a warning names the others. Error if none of a
+// source can.
+std::vector<std::int64_t> readable_items(const Dataset& data, DryRun& result) {
+  std::vector<std::int64_t> items;
+  std::map<std::string, bool> known;
+  std::int64_t item = 0;
+  for (const SampleSource& source : data.sources) {
+    std::string failure;
+    const std::size_t before = items.size();
+    for (std::int64_t i = 0; i < source.count; ++i, ++item) {
+      const std::string& picture = data.records[static_cast<std::size_t>(item)].image;
+      const auto [found, fresh] = known.try_emplace(picture, true);
+      if (fresh) {
+        try {
+          load_image(picture);
+          ++result.pictures_read;
+        } catch (const Error& error) {
+          found->second = false;
+          failure = error.what();
+          ++result.pictures_unreadable;
+          log_warning("a picture cannot be read: {}", failure);
+        }
+      }
+      if (found->second) items.push_back(item);
+    }
+    if (items.size() == before) {
+      throw Error(fmt::format("none of a source's first {} pictures can be read", source.count),
+                  failure);
+    }
+  }
+  return items;
+}
+
+// Different pictures if there are some: contrast needs negatives.
+std::vector<std::int64_t> small_batch(const Dataset& data, const std::vector<std::int64_t>& items,
+                                      std::int64_t most) {
+  std::vector<std::int64_t> batch;
+  std::map<std::string, int> seen;
+  for (const std::int64_t item : items) {
+    const std::string& picture = data.records[static_cast<std::size_t>(item)].image;
+    if (std::ssize(batch) < most && seen[picture]++ == 0) batch.push_back(item);
+  }
+  return batch;
+}
+
+void take_step(const Recipe& recipe, Session& session, DryRun& result) {
+  const auto start = Clock::now();
+  const Dataset& data = session.task->data();
+  const auto batch =
+      small_batch(data, readable_items(data, result), std::min(kBatch, recipe.batch_size));
+  AdamW optimizer(trained_tensors(*session.bridge, recipe), recipe.optimizer);
+  // The last step has all objectives that start later.
+  const TaskLoss loss = session.task->train(batch, recipe.steps - 1, /*part=*/0);
+  loss.loss.backward();
+  result.batch = std::ssize(batch);
+  result.loss = loss.loss.item<double>();
+  result.gradient_norm = optimizer.step(learning_rate(recipe, 0));
+  result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  if (std::isfinite(result.loss) && std::isfinite(result.gradient_norm)) return;
+  throw Error(fmt::format("expected a finite loss, got {} with a gradient of norm {}", result.loss,
+                          result.gradient_norm),
+              recipe.init, "use precision = \"f32\", or look at the weights");
+}
+
+}  // namespace
+
+DryRun dry_run(const Recipe& recipe, const TrainOptions& options) {
+  check_run_folder(options.output, options.resume);
+  Recipe settled = recipe;
+  settled.data.cache = feature_cache_folder(recipe, options.output);
+  const RunPlan plan = plan_run(settled, std::nullopt);
+  require_space(plan, settled, options.output);
+  DryRun result;
+  result.records = plan.records;
+  result.pictures = plan.pictures;
+  result.validation_records = plan.validation_records;
+  result.memory_bytes = plan.peak_memory();
+  result.disk_bytes = plan.disk_bytes();
+  result.free_bytes = free_bytes(options.output);
+  Session session = open_session(settled, nullptr, kPictures);
+  take_step(settled, session, result);
+  return result;
+}
+
+nlohmann::ordered_json dry_run_json(const DryRun& result) {
+  return {{"records", result.records},
+          {"validation_records", result.validation_records},
+          {"pictures", result.pictures},
+          {"pictures_read", result.pictures_read},
+          {"pictures_unreadable", result.pictures_unreadable},
+          {"memory", static_cast<std::int64_t>(result.memory_bytes)},
+          {"disk", static_cast<std::int64_t>(result.disk_bytes)},
+          {"disk_free", static_cast<std::int64_t>(result.free_bytes)},
+          {"batch", result.batch},
+          {"loss", result.loss},
+          {"grad_norm", result.gradient_norm},
+          {"seconds", result.seconds}};
+}
+
+std::string dry_run_text(const DryRun& result) {
+  return fmt::format(
+      "data: {} records, {} pictures, {} records to validate on; of the first pictures {} could be "
+      "read, {} not\n"
+      "memory: {:.0f} MB at the peak; disk: {:.0f} MB, {:.0f} MB are free\n"
+      "a step on {} samples: loss {:.4f}, gradient norm {:.3f}, {:.1f} s\n"
+      "the run can start\n",
+      result.records, result.pictures, result.validation_records, result.pictures_read,
+      result.pictures_unreadable, result.memory_bytes / 1e6, result.disk_bytes / 1e6,
+      result.free_bytes / 1e6, result.batch, result.loss, result.gradient_norm, result.seconds);
+}
+
+}  // namespace blip2

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "blip2/model/config.h"
+#include "blip2/training/plan_parts.h"
+#include "blip2/training/recipe.h"
+
+namespace blip2 {
+
+// What one step reads, in tokens.
+struct StepTexts {
+  std::int64_t step = 0;              // whose objectives count
+  std::int64_t samples = 0;           // B
+  std::vector<std::int64_t> qformer;  // tokens of each text that the Q-Former reads; may be none
+  std::vector<std::int64_t> prompts;  // stage 2: tokens of each prompt
+  std::vector<std::int64_t> targets;  // ... and of each caption or answer, end token included
+};
+
+// The work of one step and the memory that it needs beside the weights, from the same plan of rows
+// that the passes follow (qformer/plan.h).
+struct StepCost {
+  Flops image_keys, qformer, heads, projection, language, words, encoder;
+  double qformer_tokens = 0, language_tokens = 0;  // soft prompts included
+  // Bytes: what the forward pass keeps for the backward pass of the Q-Former and of the language
+  // model, pictures' features with their keys and values, and what the losses hold.
+  double qformer_bytes = 0, language_bytes = 0, feature_bytes = 0, loss_bytes = 0;
+
+  double activation_bytes() const {
+    return qformer_bytes + language_bytes + feature_bytes + loss_bytes;
+  }
+  Flops flops() const;
+};
+
+struct StepModel {
+  const Blip2Config& config;
+  const Recipe& recipe;
+  EncoderSize encoder;
+  std::int64_t word_targets = 0;  // different tokens of the words objective
+};
+StepCost step_cost(const StepModel& model, const StepTexts& texts);
+
+// Bytes of the Q-Former's weights as a pass holds them beside the f32 parameters: copies in compute
+// type, and the matrices that it lays together.
+double pass_weight_bytes(const QFormerConfig& config, std::int64_t type_bytes);
+
+}  // namespace blip2
