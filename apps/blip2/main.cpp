@@ -64,9 +64,10 @@ int run(int argc, char** argv) {
       "Any option --some-name of a verb can be set as BLIP2_SOME_NAME in the environment, or in a\n"
       "TOML file given with --config under the verb's name; options beat variables beat the file.");
   app.set_config("--config", "", "TOML file with a table of options for each verb");
-  for (const auto add : {blip2::add_caption, blip2::add_vqa, blip2::add_chat, blip2::add_match,
-                         blip2::add_embed, blip2::add_train, blip2::add_eval, blip2::add_tokenize,
-                         blip2::add_preprocess, blip2::add_convert, blip2::add_inspect}) {
+  for (const auto add :
+       {blip2::add_caption, blip2::add_capfilt, blip2::add_vqa, blip2::add_chat, blip2::add_match,
+        blip2::add_embed, blip2::add_train, blip2::add_eval, blip2::add_tokenize,
+        blip2::add_preprocess, blip2::add_convert, blip2::add_inspect}) {
     add(app);
   }
   std::vector<std::string> arguments(argv + 1, argv + argc);

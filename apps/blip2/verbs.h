@@ -6,6 +6,7 @@ namespace blip2 {
 
 // Each adds one verb to the program; its callback does the work and throws Error on failure.
 void add_caption(CLI::App& app);
+void add_capfilt(CLI::App& app);
 void add_vqa(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_match(CLI::App& app);

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "blip2/base/error.h"
 #include "blip2/data/data_source.h"
@@ -62,6 +63,22 @@ std::vector<std::string> expand_braces(const std::string& pattern, std::size_t m
     at = close + 1;
   }
   return results;
+}
+
+std::vector<std::filesystem::path> shards_of(const std::filesystem::path& path,
+                                             std::string_view extension) {
+  std::vector<std::filesystem::path> shards;
+  if (std::filesystem::is_regular_file(path)) return {path};
+  if (!std::filesystem::is_directory(path)) {
+    for (std::string& name : expand_braces(path.string())) shards.emplace_back(std::move(name));
+    return shards;
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(path)) {
+    if (entry.path().extension() == extension) shards.push_back(entry.path());
+  }
+  if (shards.empty()) throw Error(fmt::format("holds no {} file", extension), path.string());
+  std::sort(shards.begin(), shards.end());
+  return shards;
 }
 
 }  // namespace blip2

@@ -157,15 +157,17 @@ std::optional<DataKind> recognise_text(const fs::path& path) {
 
 std::optional<DataKind> recognise_folder(const fs::path& folder) {
   if (fs::exists(folder / "config.json")) return {};  // a model
-  bool has_shards = false, has_pictures = fs::exists(folder / "metadata.jsonl");
+  bool has_shards = false, has_lists = false, has_pictures = fs::exists(folder / "metadata.jsonl");
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
     const std::string extension = split_member_name(entry.path().extension().string()).second;
     has_shards = has_shards || extension == "tar";
+    has_lists = has_lists || extension == "jsonl";
     has_pictures = has_pictures || is_picture_extension(extension) || entry.is_directory(ignored);
   }
   if (has_shards) return DataKind::tar;
-  return has_pictures ? std::optional(DataKind::folder) : std::nullopt;
+  if (has_pictures) return DataKind::folder;
+  return has_lists ? std::optional(DataKind::jsonl) : std::nullopt;
 }
 
 std::string absolute_text(const fs::path& folder, const std::string& path) {
@@ -192,7 +194,7 @@ std::optional<DataKind> recognise_data(const fs::path& path) {
   std::error_code ignored;
   const bool has_braces = path.string().find('{') != std::string::npos;
   if (path.extension() == ".tar" || (has_braces && !fs::exists(path, ignored))) {
-    return DataKind::tar;
+    return path.extension() == ".jsonl" ? DataKind::jsonl : DataKind::tar;
   }
   if (fs::is_directory(path)) return recognise_folder(path);
   if (path.extension() == ".jsonl") return DataKind::jsonl;

@@ -12,7 +12,7 @@ namespace blip2 {
 
 // The forms of data that are read; their names are the prefixes of a source's text.
 enum class DataKind {
-  jsonl,          // lines {"image": …, "caption": …}
+  jsonl,          // lines {"image": …, "caption": …}, in shards too
   lavis,          // one JSON list of such objects
   coco,           // COCO captions: {"images": […], "annotations": […]}
   karpathy,       // dataset_coco.json: {"images": [{"sentences": […], "split": …}]}
@@ -46,5 +46,10 @@ std::string resolve_data_source(const std::string& text, const std::filesystem::
 // "s-{08..10}.tar" -> s-08.tar, s-09.tar, s-10.tar; "{a,b}" -> a, b; several braces multiply.
 // Error if a range is malformed or there are more than `most` results.
 std::vector<std::string> expand_braces(const std::string& pattern, std::size_t most = 1'000'000);
+
+// The shards that a path stands for: a file of that name, the files with the extension in a folder
+// (sorted), or those that a pattern with braces names. Error if a folder holds none.
+std::vector<std::filesystem::path> shards_of(const std::filesystem::path& path,
+                                             std::string_view extension);
 
 }  // namespace blip2

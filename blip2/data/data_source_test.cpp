@@ -51,6 +51,8 @@ TEST_F(DataSourceTest, RecognisesKindsByContent) {
   EXPECT_EQ(kind_of("a.json", R"({"task_type": "x", "questions": [{"question": "q"}]})"),
             DataKind::vqav2);
   EXPECT_EQ(open_data_source((folder_ / "s-{00..03}.tar").string()).kind, DataKind::tar);
+  EXPECT_EQ(open_data_source((folder_ / "s-{00..03}.jsonl").string()).kind, DataKind::jsonl);
+  EXPECT_EQ(open_data_source(folder_.string()).kind, DataKind::jsonl);
   put("one.png", "x");
   EXPECT_EQ(open_data_source(folder_.string()).kind, DataKind::folder);
   put("one.tar", "x");

@@ -9,6 +9,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/nearest.h"
+#include "blip2/io/tar_place.h"
 
 namespace blip2 {
 
@@ -112,10 +113,24 @@ std::string PictureFinder::find(const std::string& name,
   return place->second.path;
 }
 
+namespace {
+
+// Why the place cannot be in its shard; whether a picture is there shows when it is read.
+std::string problem_of(const TarPlace& place) {
+  std::error_code error;
+  const std::uint64_t size = std::filesystem::file_size(place.archive, error);
+  if (error) return fmt::format("cannot find the shard {}", place.archive.string());
+  if (place.offset <= size && place.size <= size - place.offset) return "";
+  return fmt::format("{} ends at byte {}, before the picture does", place.archive.string(), size);
+}
+
+}  // namespace
+
 PictureFinder::Found PictureFinder::look(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     if (name.find('\0') != std::string::npos) return {"", "the picture's name holds a zero byte"};
   }
+  if (const auto place = TarPlace::parse(names[0])) return {names[0], problem_of(*place)};
   for (std::size_t i = 0; i < folders_.size(); ++i) {
     // Where the last picture was, the next one is too.
     const std::size_t folder = (last_folder_ + i) % folders_.size();

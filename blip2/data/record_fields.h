@@ -44,7 +44,8 @@ class PictureFinder {
   // Names are tried in each folder, in order; `hint` says what to do when a picture is not there.
   explicit PictureFinder(std::vector<std::filesystem::path> folders, std::string hint = {});
 
-  // The absolute path of the first name that is there; Error if none is, or it is no file.
+  // The absolute path of the first name that is there; Error if none is, or it is no file. A place
+  // in a tar shard (TarPlace, in text form) stands for itself.
   std::string find(const std::string& name, std::initializer_list<std::string> others = {});
 
  private:

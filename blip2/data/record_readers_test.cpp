@@ -197,6 +197,48 @@ TEST_F(RecordReadersTest, TarShards) {
   EXPECT_EQ(dropped.bad[0].line, 1u);
 }
 
+TEST_F(RecordReadersTest, JsonlShards) {
+  put("a.jpg", "x");
+  put("l/s-0.jsonl", R"({"image": "a.jpg", "caption": "one"})"
+                     "\n\n"
+                     R"({"image": "a.jpg", "caption": 2})");
+  put("l/s-1.jsonl", "");
+  put("l/s-2.jsonl",
+      "{\n"
+      R"({"image": "a.jpg", "caption": ["two", "three"]})");
+  for (const char* source : {"l/s-{0..2}.jsonl", "l"}) {
+    const RecordFile file = read((folder_ / source).string() + "?images=" + folder_.string());
+    ASSERT_EQ(file.records.size(), 2u) << source;
+    EXPECT_THAT(file.records[1].captions, ElementsAre("two", "three"));
+    EXPECT_EQ(file.records[1].line, 5u);  // of all
+    ASSERT_EQ(file.bad.size(), 2u);
+    EXPECT_EQ(file.bad[0].where, "s-0.jsonl:3");
+    EXPECT_EQ(file.bad[1].where, "s-2.jsonl:1");
+  }
+  EXPECT_THAT(failure((folder_ / "l/s-{0..3}.jsonl").string()), HasSubstr("s-3.jsonl"));
+  std::filesystem::create_directory(folder_ / "none");
+  EXPECT_THAT(failure("jsonl:" + (folder_ / "none").string()), HasSubstr("holds no .jsonl file"));
+}
+
+TEST_F(RecordReadersTest, ListsNamePicturesInShards) {
+  const std::string shard = put("s.tar", tar_member("0.jpg", "pic0") + tar_end());
+  const auto line = [](const std::string& image) {
+    return R"({"caption": "c", "image": ")" + image + "\"}\n";
+  };
+  const RecordFile file = read(
+      put("a.jsonl",
+          line("tar:512+4:" + shard + "//0.jpg") + line("tar:512+9999:" + shard + "//0.jpg") +
+              line("tar:18446744073709551615+4:" + shard + "//0.jpg") +
+              line("tar:0+4:/no/such.tar//0.jpg") + line("tar:0+4:" + folder_.string() + "//x")));
+  ASSERT_EQ(file.records.size(), 1u);
+  EXPECT_EQ(read_source(file.records[0].image), "pic0");
+  ASSERT_EQ(file.bad.size(), 4u);
+  EXPECT_THAT(file.bad[0].what, HasSubstr("ends at byte 2048, before the picture"));
+  EXPECT_THAT(file.bad[1].what, HasSubstr("ends at byte"));
+  EXPECT_THAT(file.bad[2].what, HasSubstr("cannot find the shard /no/such.tar"));
+  EXPECT_THAT(file.bad[3].what, HasSubstr("cannot find the shard"));
+}
+
 TEST_F(RecordReadersTest, ListsThatAreCutOffLoseOnlyTheirTail) {
   put("a.jpg", "x");
   std::string text = "[";

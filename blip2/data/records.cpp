@@ -98,25 +98,42 @@ Record read_object_record(const nlohmann::json& object, PictureFinder& pictures,
   return record;
 }
 
-void read_jsonl_records(const RecordReading& reading) {
+namespace {
+
+// One file's lines, numbered after those of the files before it. `several`: it is one of many, so
+// that a bad line needs its name.
+std::size_t read_lines(const RecordReading& reading, const std::filesystem::path& path,
+                       std::size_t before, bool several) {
   RecordFile& file = reading.file;
-  const auto mapped = MappedFile::open(reading.source.path);
+  const auto mapped = MappedFile::open(path);
   std::string_view text = text_in(*mapped);
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   const auto folder = reading.source.path_option("images");
-  PictureFinder pictures({folder.value_or(reading.source.path.parent_path())});
-  for (std::size_t number = 1; !text.empty(); ++number) {
+  PictureFinder pictures({folder.value_or(path.parent_path())});
+  std::size_t number = 0;
+  while (!text.empty()) {
+    ++number;
     const std::size_t end = std::min(text.find('\n'), text.size());
     const std::string_view line = trim(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.empty()) continue;
     try {
       file.records.push_back(read_line(line, pictures, reading));
-      file.records.back().line = number;
+      file.records.back().line = before + number;
     } catch (const Error& error) {
-      file.bad.push_back({number, error.what()});
+      file.bad.push_back({before + number, error.what(),
+                          several ? fmt::format("{}:{}", path.filename().string(), number) : ""});
     }
   }
+  return before + number;
+}
+
+}  // namespace
+
+void read_jsonl_records(const RecordReading& reading) {
+  const auto files = shards_of(reading.source.path, ".jsonl");
+  std::size_t lines = 0;
+  for (const auto& path : files) lines = read_lines(reading, path, lines, files.size() > 1);
 }
 
 RecordFile read_records(const std::string& source, RecordUse use, const BadRecordPolicy& policy) {

@@ -19,21 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The shards that a pattern with braces names, or that lie in a folder.
-std::vector<fs::path> shards_of(const fs::path& path) {
-  std::vector<fs::path> shards;
-  if (!fs::is_directory(path)) {
-    for (std::string& name : expand_braces(path.string())) shards.emplace_back(std::move(name));
-    return shards;
-  }
-  for (const auto& entry : fs::directory_iterator(path)) {
-    if (entry.path().extension() == ".tar") shards.push_back(entry.path());
-  }
-  if (shards.empty()) throw Error("holds no .tar file", path.string());
-  std::sort(shards.begin(), shards.end());
-  return shards;
-}
-
 Record tar_record(const TarSampleReader& reader, const fs::path& shard, const TarSample& sample,
                   RecordUse use) {
   if (!sample.fault.empty()) refuse(sample.fault);
@@ -82,7 +67,7 @@ void move_to_end(std::vector<T>& from, std::vector<T>& to) {
 }  // namespace
 
 void read_tar_records(const RecordReading& reading) {
-  const auto shards = shards_of(reading.source.path);
+  const auto shards = shards_of(reading.source.path, ".tar");
   std::vector<RecordFile> files(shards.size());
   const std::size_t threads = std::clamp(std::thread::hardware_concurrency(), 1u, 8u);
   parallel_for(shards.size(), threads,

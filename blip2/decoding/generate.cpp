@@ -21,6 +21,10 @@ std::size_t prompt_count(const StepFunction& step, std::span<const float> logits
   return logits.size() / static_cast<std::size_t>(step.vocabulary);
 }
 
+std::uint64_t seed_of(const GenerationOptions& options, std::size_t prompt) {
+  return options.prompt_seeds.empty() ? options.seed : options.prompt_seeds[prompt];
+}
+
 // One sequence of greedy search or sampling.
 struct Sequence {
   std::size_t prompt;
@@ -87,7 +91,7 @@ Answers search_single(const StepFunction& step, std::span<const float> logits,
       running.push_back(sequences.size());
       sources.push_back(static_cast<std::int32_t>(p));
       sequences.push_back({p,
-                           derive_seed(options.seed, i),
+                           derive_seed(seed_of(options, p), i),
                            prompt_ids.empty() ? std::vector<std::int32_t>() : prompt_ids[p],
                            {}});
     }
@@ -124,8 +128,9 @@ Answers search_beams(const StepFunction& step, std::span<const float> logits,
   std::vector<BeamSearch> searches;
   std::vector<Running> running;
   for (std::size_t p = 0; p < prompts; ++p) {
-    searches.emplace_back(options,
-                          prompt_ids.empty() ? std::vector<std::int32_t>() : prompt_ids[p]);
+    GenerationOptions own = options;
+    own.seed = seed_of(options, p);
+    searches.emplace_back(own, prompt_ids.empty() ? std::vector<std::int32_t>() : prompt_ids[p]);
     running.push_back({p, p, 1});
   }
   for (;;) {
@@ -162,6 +167,11 @@ Answers generate(const StepFunction& step, std::span<const float> logits,
   if (!prompt_ids.empty() && prompt_ids.size() != prompts) {
     throw Error(fmt::format("expected ids of {} prompts, got {}", prompts, prompt_ids.size()),
                 "generate");
+  }
+  if (!options.prompt_seeds.empty() && options.prompt_seeds.size() != prompts) {
+    throw Error(
+        fmt::format("expected seeds of {} prompts, got {}", prompts, options.prompt_seeds.size()),
+        "generate");
   }
   for (const std::int32_t end : options.eos_token_ids) {
     if (end >= 0 && end < step.vocabulary) continue;

@@ -29,7 +29,7 @@ struct Generated {
 // `logits` [prompts, vocabulary] are those after the prompts, whose rows `step` holds at the start.
 // Equal to transformers' generate(inputs_embeds=...), where the prompts' tokens are unknown;
 // `prompt_ids` (one list a prompt, or none) makes the repetition penalty count them. A prompt's
-// answers do not depend on the other prompts; samples depend on the seed alone.
+// answers do not depend on the other prompts; samples depend on its seed alone.
 std::vector<std::vector<Generated>> generate(
     const StepFunction& step, std::span<const float> logits, const GenerationOptions& options,
     std::span<const std::vector<std::int32_t>> prompt_ids = {});

@@ -123,6 +123,29 @@ TEST(Generate, SeveralBeamsAreDrawnByTheSeedAlone) {
   EXPECT_GT(differing, 2);
 }
 
+TEST(Generate, PromptsMayHaveSeedsOfTheirOwn) {
+  Chain chain = garden_path();
+  GenerationOptions options = three_tokens();
+  options.sample = true;
+  options.top_k = 0;
+  for (const std::int64_t beams : {1, 2}) {
+    options.beams = beams;
+    options.return_sequences = beams == 1 ? 20 : 2;
+    options.prompt_seeds = {7, 8};
+    const auto together = generate(chain.step(), chain.start({0, 0}), options);
+    options.prompt_seeds.clear();
+    for (const std::size_t p : {0, 1}) {
+      options.seed = 7 + p;
+      const auto alone = generate(chain.step(), chain.start({0}), options);
+      for (std::size_t i = 0; i < alone[0].size(); ++i) {
+        EXPECT_EQ(together[p][i].tokens, alone[0][i].tokens) << beams << " beams";
+      }
+    }
+  }
+  options.prompt_seeds = {7};
+  EXPECT_THROW(generate(chain.step(), chain.start({0, 0}), options), Error);
+}
+
 TEST(Generate, SamplesDependOnTheSeedAlone) {
   Chain chain = garden_path();
   GenerationOptions options = three_tokens();

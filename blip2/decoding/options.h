@@ -21,6 +21,7 @@ struct GenerationOptions {
   std::int64_t top_k = 50;  // 0: all
   double top_p = 1.0;
   std::uint64_t seed = 0;                   // of the samples
+  std::vector<std::uint64_t> prompt_seeds;  // of each prompt's samples, in place of `seed`
   std::vector<std::int32_t> eos_token_ids;  // ends a sequence and is its last token
 
   template <typename Self, typename Visit>

@@ -71,6 +71,10 @@ class Planner {
       : recipe_(recipe),
         initial_(read_blip2_config(std::filesystem::path(recipe.init) / "config.json")) {
     require_parts(initial_, recipe);
+    if (recipe.stage == 2 && !std::holds_alternative<DecoderConfig>(*initial_.language)) {
+      throw Error("there is no plan for an encoder-decoder yet", recipe.init,
+                  "--dry-run checks the run all the same");
+    }
     config_ = trained_config(initial_, recipe);
     data_ = records ? assume_data(recipe, *records) : scan_data(recipe, config_);
     encoder_ = encoder_size(config_.vision);
