@@ -133,11 +133,7 @@ class Planner {
     return type_bytes() * (static_cast<double>(language_.parameters) + fused);
   }
 
-  // Own memory; in stage 2 the file that they came from stays mapped beside the language model's.
-  double bridge_bytes() const {
-    const double own = kFloatBytes * static_cast<double>(bridge_.all());
-    return recipe_.stage == 2 ? 2 * own : own;
-  }
+  double bridge_bytes() const { return kFloatBytes * static_cast<double>(bridge_.all()); }
 
   void add_memory(RunPlan& plan) const {
     const double moments = 2 * kFloatBytes * static_cast<double>(bridge_.in_optimizer);

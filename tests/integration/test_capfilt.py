@@ -21,6 +21,12 @@ FIVE = ("--shard-size", 5)
 
 
 @pytest.fixture(scope="session")
+def init(mini_init):
+    """Stages 1 and 2 start from the smallest model here."""
+    return mini_init
+
+
+@pytest.fixture(scope="session")
 def source(pictures, tmp_path_factory):
     """Twelve pictures: two lines of one picture, two captions in a line, none, and an id."""
     names = sorted(path.name for path in pictures.glob("*.png"))[:12]
