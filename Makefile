@@ -2,10 +2,10 @@
 JOBS ?= $(shell nproc)
 SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.h' '*.cpp')
 
-.PHONY: help build test demo bench format lint clean
+.PHONY: help build test demo bench full-size format lint clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 build:  ## the program build/blip2, and build/tiny, an untrained model to start from
 	tools/setup.sh demo
@@ -23,6 +23,11 @@ bench:  ## measure against PyTorch and transformers
 	tools/setup.sh test
 	tools/build.sh blip2 language_bench training_bench probe_vision
 	tools/bench.sh
+
+full-size:  ## run models of the published ones' full size against transformers: 20 GB of disk, 18 GiB of memory
+	tools/setup.sh test
+	tools/build.sh probe_published
+	.venv/bin/python tests/full_size/check.py
 
 format:  ## lay the C++ sources out with clang-format
 	clang-format -i $(SOURCES)

@@ -156,3 +156,10 @@ def test_options_beat_variables_beat_the_file(run_json, stage2, pictures, tmp_pa
     assert count() == 2
     assert count(env=variables) == 3
     assert count("--max-new-tokens", 4, "--min-new-tokens", 4, env=variables) == 4
+
+
+def test_an_own_directory_is_copied_bit_for_bit(run, stage2, tmp_path):
+    run("convert", stage2, tmp_path / "copy", "--own-layout")
+    for file in (tmp_path / "copy").iterdir():
+        if file.suffix in (".safetensors", ".json") and file.is_file():
+            assert file.read_bytes() == (stage2 / file.name).read_bytes(), file.name

@@ -140,25 +140,31 @@ def test_a_batch_gives_what_its_pictures_alone_give(answer, published, pictures,
     assert together == [row for [row] in alone]  # logits and scores bit for bit
 
 
+def save_retrieval_model(folder, seed, scheme):
+    """With the old processor, or (`scheme`) with image tokens before the text."""
+    folder.mkdir()
+    words = word_tokenizer()
+    images = BlipImageProcessorPil(size={"height": SIZE, "width": SIZE})
+    processor = transformers.Blip2Processor(images, words, num_query_tokens=QUERIES if scheme else None)
+    config = transformers.Blip2Config(
+        vision_config=vision_config(transformers.Blip2VisionConfig),
+        qformer_config=transformers.Blip2QFormerConfig(
+            **qformer_sizes(round_up(len(words))), use_qformer_text_input=True),
+        num_query_tokens=QUERIES, image_text_hidden_size=16,
+        image_token_index=words.convert_tokens_to_ids("<image>") if scheme else None)
+    model = randomise(transformers.Blip2ForImageTextRetrieval(config), seed)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return model, processor
+
+
 @pytest.mark.parametrize("scheme", [False, True])
 def test_matching(answer, tmp_path, pictures, scheme):
     """ITC and ITM; with the old processor, and with image tokens before the text."""
     cases = 0
     for seed in range(5):
         folder = tmp_path / f"model{seed}"
-        folder.mkdir()
-        words = word_tokenizer()
-        images = BlipImageProcessorPil(size={"height": SIZE, "width": SIZE})
-        processor = transformers.Blip2Processor(images, words, num_query_tokens=QUERIES if scheme else None)
-        config = transformers.Blip2Config(
-            vision_config=vision_config(transformers.Blip2VisionConfig),
-            qformer_config=transformers.Blip2QFormerConfig(
-                **qformer_sizes(round_up(len(words))), use_qformer_text_input=True),
-            num_query_tokens=QUERIES, image_text_hidden_size=16,
-            image_token_index=words.convert_tokens_to_ids("<image>") if scheme else None)
-        model = randomise(transformers.Blip2ForImageTextRetrieval(config), seed)
-        model.save_pretrained(folder)
-        processor.save_pretrained(folder)
+        model, processor = save_retrieval_model(folder, seed, scheme)
         texts = ["a photo of a cat", "what is this?", "red"]
         [ours] = answer([{"model": str(folder), "images": [str(p) for p in pictures], "texts": texts}])
         itc, itm = iter(ours["itc"]), iter(numpy.array(ours["itm"]).reshape(-1, 2))
@@ -191,7 +197,7 @@ def weights_of(folder):
     return merged
 
 
-@pytest.mark.parametrize("name", ["opt", "instruct_t5", "gpt2"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_what_is_saved_is_loaded(convert, published, tmp_path, pictures, name):
     """load -> save -> load is bit-identical, and transformers finds every tensor."""
     source = published(name)
@@ -210,6 +216,17 @@ def test_what_is_saved_is_loaded(convert, published, tmp_path, pictures, name):
     stored = weights_of(half)
     assert stored["language_projection.weight"].dtype == torch.bfloat16
     assert stored["query_tokens"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("scheme", [False, True])
+def test_a_saved_retrieval_model_is_loaded(convert, tmp_path, scheme):
+    save_retrieval_model(tmp_path / "source", 0, scheme)
+    saved = convert(tmp_path / "source", tmp_path / "saved")
+    before, after = weights_of(tmp_path / "source"), weights_of(saved)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    _, info = transformers.Blip2ForImageTextRetrieval.from_pretrained(saved, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
 
 
 @pytest.mark.parametrize("kind", ["shards", "bin", "old"])
