@@ -143,8 +143,7 @@ void require_parts(const Blip2Config& config, const Recipe& recipe) {
   }
 }
 
-Session open_session(const Recipe& recipe, const Ranks* ranks,
-                     std::optional<std::int64_t> sample) {
+Session open_session(const Recipe& recipe, const Ranks* ranks, std::optional<std::int64_t> sample) {
   const fs::path init = recipe.init;
   const Blip2Config initial = read_blip2_config(init / "config.json");
   require_parts(initial, recipe);
