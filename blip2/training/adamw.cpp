@@ -39,17 +39,27 @@ void restore(const TensorFile& file, const std::string& name, at::Tensor& into) 
 
 }  // namespace
 
-AdamW::AdamW(std::vector<NamedTensor> parameters, const OptimizerRecipe& recipe)
+AdamW::AdamW(std::vector<NamedTensor> parameters, const OptimizerRecipe& recipe,
+             const std::vector<double>& lr_scales)
     : parameters_(std::move(parameters)), recipe_(recipe) {
-  groups_ = {{recipe.weight_decay, {}}, {0.0, {}}};
+  TORCH_CHECK(lr_scales.empty() || lr_scales.size() == parameters_.size(),
+              "AdamW: a scale for each parameter");
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const at::Tensor& value = parameters_[i].value;
     TORCH_CHECK(value.scalar_type() == at::kFloat, "AdamW keeps f32 master weights");
-    groups_[value.dim() >= 2 ? 0 : 1].members.push_back(i);
+    group(value.dim() >= 2 ? recipe.weight_decay : 0, lr_scales.empty() ? 1 : lr_scales[i])
+        .members.push_back(i);
     exp_avg_.push_back(at::zeros_like(value));
     exp_avg_sq_.push_back(at::zeros_like(value));
     steps_.push_back(at::zeros({}, value.options()));
   }
+}
+
+AdamW::Group& AdamW::group(double weight_decay, double lr_scale) {
+  for (Group& group : groups_) {
+    if (group.weight_decay == weight_decay && group.lr_scale == lr_scale) return group;
+  }
+  return groups_.emplace_back(Group{weight_decay, lr_scale, {}});
 }
 
 void AdamW::update(const Group& group, double lr, const at::Tensor& gradient_scale) {
@@ -76,7 +86,7 @@ double AdamW::step(double lr) {
     // The update divides gradients by this scale, so that clipping costs no pass of its own.
     const bool clips = recipe_.clip > 0 && norm > recipe_.clip;
     const at::Tensor scale = at::full({}, clips ? norm / recipe_.clip : 1.0, at::kFloat);
-    for (const Group& group : groups_) update(group, lr, scale);
+    for (const Group& group : groups_) update(group, lr * group.lr_scale, scale);
   }
   for (auto& [name, parameter] : parameters_) parameter.mutable_grad().reset();
   return norm;

@@ -15,11 +15,13 @@ struct NamedTensor {
   at::Tensor value;
 };
 
-// AdamW (Loshchilov & Hutter 2019) on f32 parameters in two groups: weights of two or more
-// dimensions decay, biases and other 1-D parameters do not (LAVIS's rule).
+// AdamW (Loshchilov & Hutter 2019) on f32 parameters: weights of two or more dimensions decay,
+// biases and other 1-D parameters do not (LAVIS's rule).
 class AdamW {
  public:
-  AdamW(std::vector<NamedTensor> parameters, const OptimizerRecipe& recipe);
+  // `lr_scales`: what the learning rate of each parameter is multiplied by; none: 1 everywhere.
+  AdamW(std::vector<NamedTensor> parameters, const OptimizerRecipe& recipe,
+        const std::vector<double>& lr_scales = {});
 
   // One update from the parameters' gradients, clipped to the recipe's norm; a parameter without a
   // gradient stays as it is. Clears the gradients. Returns the norm before clipping; if it is not
@@ -35,9 +37,10 @@ class AdamW {
 
  private:
   struct Group {
-    double weight_decay;
+    double weight_decay, lr_scale;
     std::vector<std::size_t> members;
   };
+  Group& group(double weight_decay, double lr_scale);
   void update(const Group& group, double lr, const at::Tensor& gradient_scale);
 
   std::vector<NamedTensor> parameters_;

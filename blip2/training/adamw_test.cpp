@@ -47,6 +47,29 @@ TEST(AdamWTest, EqualsTorchsOwnWithoutDecayOnBiases) {
   for (int i = 0; i < 2; ++i) EXPECT_TRUE(at::allclose(ours[i].value, theirs[i].value, 1e-6, 1e-7));
 }
 
+TEST(AdamWTest, EqualsTorchsOwnWithARateForEachParameter) {
+  const OptimizerRecipe recipe{.lr = 1, .weight_decay = 0.1, .clip = 0};
+  auto ours = two_parameters(), theirs = two_parameters();
+  AdamW optimizer(ours, recipe, {0.5, 0.25});
+  using torch::optim::AdamWOptions;
+  std::vector<torch::optim::OptimizerParamGroup> groups;
+  for (const int i : {0, 1}) {
+    groups.emplace_back(std::vector<at::Tensor>{theirs[i].value},
+                        std::make_unique<AdamWOptions>(AdamWOptions(i == 0 ? 0.005 : 0.0025)
+                                                           .betas({recipe.beta1, recipe.beta2})
+                                                           .eps(recipe.eps)
+                                                           .weight_decay(i == 0 ? 0.1 : 0)));
+  }
+  torch::optim::AdamW reference(groups, AdamWOptions(0.01));
+  for (int step = 0; step < 5; ++step) {
+    set_gradients(ours, 0.1 * (step + 1));
+    set_gradients(theirs, 0.1 * (step + 1));
+    optimizer.step(0.01);
+    reference.step();
+  }
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(at::allclose(ours[i].value, theirs[i].value, 1e-6, 1e-7));
+}
+
 TEST(AdamWTest, ClipsToTheNorm) {
   OptimizerRecipe recipe;
   recipe.clip = 0.5;

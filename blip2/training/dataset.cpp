@@ -9,7 +9,9 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/log.h"
+#include "blip2/base/parallel.h"
 #include "blip2/data/batch.h"
+#include "blip2/image/image.h"
 
 namespace blip2 {
 namespace {
@@ -36,6 +38,24 @@ std::vector<RecordFile> read_files(const std::vector<FeatureSource>& sources, do
     report_bad_records(files.back());
   }
   return files;
+}
+
+// Which of the pictures cannot be read, and why.
+std::map<std::string, std::string> unreadable_of(const std::vector<std::string>& pictures) {
+  std::vector<std::string> failures(pictures.size());
+  parallel_for(pictures.size(), static_cast<std::size_t>(at::get_num_threads()),
+               [&](std::size_t i) {
+                 try {
+                   load_image(pictures[i]);
+                 } catch (const Error& error) {
+                   failures[i] = error.what();
+                 }
+               });
+  std::map<std::string, std::string> unreadable;
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    if (!failures[i].empty()) unreadable.emplace(pictures[i], failures[i]);
+  }
+  return unreadable;
 }
 
 // The features of all files' pictures. A picture of fewer views than others has them several times.
@@ -152,25 +172,30 @@ Dataset load_dataset(const std::vector<FeatureSource>& sources, const Recipe& re
 }
 
 Dataset load_live_dataset(const std::vector<FeatureSource>& sources, const Recipe& recipe,
-                          Encoder encoder, const Preprocessing& preprocessing,
-                          std::optional<std::int64_t> most) {
+                          StepEncoder encoder, const Preprocessing& preprocessing,
+                          const LiveDatasetOptions& wanted) {
   Dataset dataset;
   const DataRecipe& data = recipe.data;
   auto files = read_files(sources, data.bad_share);
   for (std::size_t i = 0; i < files.size(); ++i) {
     auto& records = files[i].records;
-    if (most && std::ssize(records) > *most) records.resize(static_cast<std::size_t>(*most));
+    const auto most = static_cast<std::size_t>(wanted.most.value_or(std::ssize(records)));
+    if (records.size() > most) records.resize(most);
+    if (wanted.plain) {
+      drop_pictures(files[i], unreadable_of(pictures_of(records)), {.share = data.bad_share});
+      report_bad_records(files[i]);
+    }
     dataset.sources.push_back({std::ssize(records), sources[i].weight});
     dataset.records.insert(dataset.records.end(), records.begin(), records.end());
   }
   dataset.pictures = pictures_of(dataset.records);
   LiveFeatureOptions options;
   options.loader.preprocessing = preprocessing;
-  if (data.views > 0) options.loader.augmentation = augmentation_of(recipe);
+  if (data.views > 0 && !wanted.plain) options.loader.augmentation = augmentation_of(recipe);
   options.loader.seed = static_cast<std::uint64_t>(recipe.seed);
   options.loader.threads = static_cast<std::size_t>(at::get_num_threads());
   options.bad_share = data.bad_share;
-  options.storage = storage_type(recipe);
+  options.storage = recipe.image_encoder.train ? at::kFloat : storage_type(recipe);
   dataset.live = std::make_shared<LiveFeatures>(dataset.records, dataset.pictures,
                                                 std::move(encoder), options);
   return dataset;

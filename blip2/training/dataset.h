@@ -58,10 +58,16 @@ std::vector<FeatureSource> plain_sources(const std::vector<std::string>& paths);
 Dataset load_dataset(const std::vector<FeatureSource>& sources, const Recipe& recipe,
                      const ImageEncoder& encoder, std::shared_ptr<FeatureCache> cache);
 
-// Reads data files whose pictures are read at each step and not cached; with `most`, the first so
-// many records of each alone.
+struct LiveDatasetOptions {
+  std::optional<std::int64_t> most;  // the first so many records of each file alone
+  // Plain pictures, for validation: without augmentation. Each is read once beforehand; what cannot
+  // be read is left out, within the recipe's share.
+  bool plain = false;
+};
+
+// Reads data files whose pictures are read at each step and not cached.
 Dataset load_live_dataset(const std::vector<FeatureSource>& sources, const Recipe& recipe,
-                          Encoder encoder, const Preprocessing& preprocessing,
-                          std::optional<std::int64_t> most = std::nullopt);
+                          StepEncoder encoder, const Preprocessing& preprocessing,
+                          const LiveDatasetOptions& options = {});
 
 }  // namespace blip2

@@ -134,7 +134,7 @@ void take_step(const Recipe& recipe, Session& session, DryRun& result) {
   const Dataset& data = session.task->data();
   const auto batch =
       small_batch(data, readable_items(data, result), std::min(kBatch, recipe.batch_size));
-  AdamW optimizer(trained_tensors(*session.bridge, recipe), recipe.optimizer);
+  AdamW optimizer = make_optimizer(session, recipe);
   // The last step has all objectives that start later.
   const TaskLoss loss = session.task->train(batch, recipe.steps - 1, /*part=*/0);
   loss.loss.backward();

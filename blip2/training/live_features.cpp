@@ -8,11 +8,18 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/log.h"
+#include "blip2/base/random.h"
 
 namespace blip2 {
+namespace {
+
+// The stream of a step's randomness.
+constexpr std::uint64_t kPictureSeed = 51;
+
+}  // namespace
 
 LiveFeatures::LiveFeatures(std::span<const Record> records, std::vector<std::string> pictures,
-                           Encoder encoder, LiveFeatureOptions options)
+                           StepEncoder encoder, LiveFeatureOptions options)
     : pictures_(std::ssize(pictures)),
       encoder_(std::move(encoder)),
       options_(options),
@@ -88,9 +95,12 @@ at::Tensor LiveFeatures::gather(std::span<const std::int64_t> places, std::int64
     const auto row = static_cast<std::size_t>(rows.back());
     if (present_->loaded.is_bad(row)) throw Error(present_->loaded.failures[row]);
   }
-  const at::NoGradGuard no_grad;
+  std::vector<std::uint64_t> seeds;
+  for (const std::int64_t place : places) {
+    if (step >= 0) seeds.push_back(derive_seed(options_.loader.seed, kPictureSeed, step, place));
+  }
   const at::Tensor pixels = present_->loaded.pixels.index_select(0, torch::tensor(rows, at::kLong));
-  return encoder_(pixels).to(options_.storage);
+  return encoder_(pixels, seeds).to(options_.storage);
 }
 
 }  // namespace blip2

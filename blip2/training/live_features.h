@@ -3,17 +3,20 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <set>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "blip2/data/feature_cache.h"
 #include "blip2/data/picture_loader.h"
 #include "blip2/data/records.h"
 
 namespace blip2 {
+
+// [B, 3, H, W] f32 -> [B, P, D], with a seed of each picture in a training step, otherwise none.
+using StepEncoder = std::function<at::Tensor(const at::Tensor&, std::span<const std::uint64_t>)>;
 
 struct LiveFeatureOptions {
   PictureLoaderOptions loader;
@@ -27,8 +30,8 @@ struct LiveFeatureOptions {
 class LiveFeatures {
  public:
   // `pictures`: as pictures_of(records) lists them.
-  LiveFeatures(std::span<const Record> records, std::vector<std::string> pictures, Encoder encoder,
-               LiveFeatureOptions options);
+  LiveFeatures(std::span<const Record> records, std::vector<std::string> pictures,
+               StepEncoder encoder, LiveFeatureOptions options);
 
   std::int64_t steps_ahead() const { return options_.ahead; }
   // Starts to read the pictures of a step's records.
@@ -36,7 +39,8 @@ class LiveFeatures {
   // The records, with others of the batch in place of those whose picture cannot be read. Names
   // each such picture once. Error if none of the batch can be read, or more than the share of all.
   std::vector<std::int64_t> readable(std::span<const std::int64_t> items, std::int64_t step);
-  // Features [B, P, D] in the storage type of pictures of the step's readable records.
+  // Features [B, P, D] in the storage type of pictures of the step's readable records, with the
+  // gradient that the encoder gives them. Step -1: of no training step.
   at::Tensor gather(std::span<const std::int64_t> places, std::int64_t step);
 
   std::int64_t bad_pictures() const { return static_cast<std::int64_t>(bad_.size()); }
@@ -55,7 +59,7 @@ class LiveFeatures {
 
   std::vector<std::int64_t> place_of_item_;
   std::int64_t pictures_;
-  Encoder encoder_;
+  StepEncoder encoder_;
   LiveFeatureOptions options_;
   PictureLoader loader_;
   std::set<std::int64_t> bad_;

@@ -117,6 +117,17 @@ void validate_optimizer(const Recipe& recipe, const std::string& where) {
   require_range(recipe.schedule.min_lr, 0, optimizer.lr, where, "schedule.min_lr");
 }
 
+void validate_image_encoder(const Recipe& recipe, const std::string& where) {
+  const ImageEncoderRecipe& encoder = recipe.image_encoder;
+  require_range(encoder.layer_decay, 0.01, 1, where, "image_encoder.layer_decay");
+  require_range(encoder.drop_path, 0, 0.95, where, "image_encoder.drop_path");
+  require_range(encoder.image_size, 0, 8192, where, "image_encoder.image_size");
+  require(encoder.train || encoder == ImageEncoderRecipe{}, where, "image_encoder.train",
+          "true with other keys of image_encoder", "false");
+  require(!encoder.train || recipe.data.features == "live", where, "data.features",
+          "live with image_encoder.train: features change with every step", recipe.data.features);
+}
+
 // The objectives' own numbers, and whether a stage is left with none.
 void validate_objectives(const Recipe& recipe, const std::string& where) {
   const ObjectivesRecipe& o = recipe.objectives;
@@ -171,6 +182,7 @@ void validate_recipe(const Recipe& recipe, const std::string& where) {
           "a template that holds {} for the question", recipe.prompt.question);
   validate_objectives(recipe, where);
   validate_data(recipe, where);
+  validate_image_encoder(recipe, where);
   validate_optimizer(recipe, where);
 }
 

@@ -58,6 +58,26 @@ struct AugmentationRecipe {
   }
 };
 
+struct ImageEncoderRecipe {
+  bool train = false, checkpointing = false;
+  double layer_decay = 1, drop_path = 0;
+  std::int64_t image_size = 0;
+
+  bool operator==(const ImageEncoderRecipe&) const = default;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("train", self.train, "train the image encoder too (vision transformers)");
+    visit("layer_decay", self.layer_decay,
+          "each layer's learning rate over that of the layer above it");
+    visit("drop_path", self.drop_path,
+          "share of pictures that pass by the last block; rises linearly from 0 in the first");
+    visit("checkpointing", self.checkpointing,
+          "compute each block again in the backward pass, to save memory");
+    visit("image_size", self.image_size, "height and width of pictures in pixels; 0: as in init");
+  }
+};
+
 struct OptimizerRecipe {
   double lr = 1e-4, weight_decay = 0.05, beta1 = 0.9, beta2 = 0.98, eps = 1e-8, clip = 1.0;
 
@@ -162,6 +182,7 @@ struct Recipe {
   bool train_word_embeddings = true;
   DataRecipe data;
   AugmentationRecipe augmentation;
+  ImageEncoderRecipe image_encoder;
   OptimizerRecipe optimizer;
   ScheduleRecipe schedule;
   CheckpointRecipe checkpoint;
@@ -184,6 +205,7 @@ struct Recipe {
     visit("train_word_embeddings", self.train_word_embeddings, "false: they stay as they are");
     visit("data", self.data, "");
     visit("augmentation", self.augmentation, "");
+    visit("image_encoder", self.image_encoder, "");
     visit("optimizer", self.optimizer, "");
     visit("schedule", self.schedule, "");
     visit("checkpoint", self.checkpoint, "");

@@ -16,9 +16,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string hash_frozen_files(const fs::path& folder) {
+std::string hash_frozen_files(const fs::path& folder, bool with_vision) {
   std::uint64_t hash = 0;
   for (const char* name : {kVisionFile, kLanguageFile}) {
+    if (!with_vision && name == std::string_view(kVisionFile)) continue;
     if (fs::exists(folder / name))
       hash = hash_bytes(MappedFile::open(folder / name)->bytes(), hash);
   }
@@ -29,22 +30,30 @@ struct Datasets {
   Dataset train, validation;
 };
 
+// Data whose pictures an encoder sees in each step.
+Datasets live_datasets(const Recipe& recipe, const StepEncoder& encode,
+                       const Preprocessing& preprocessing, std::optional<std::int64_t> sample) {
+  const auto load = [&](const std::vector<FeatureSource>& sources, bool plain) {
+    // A sample's pictures are looked at elsewhere.
+    return load_live_dataset(sources, recipe, encode, preprocessing, {sample, plain && !sample});
+  };
+  Datasets sets{load(train_sources(recipe.data), /*plain=*/false), {}};
+  if (!recipe.data.validation.empty()) {
+    sets.validation = load(plain_sources(recipe.data.validation), /*plain=*/true);
+  }
+  return sets;
+}
+
 Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> weights,
                        const Blip2Config& config, std::optional<std::int64_t> sample) {
   const auto images = std::make_shared<const ImageSide>(recipe.init, std::move(weights), config);
   const ImageEncoder& encoder = images->encoder();
   const Preprocessing& preprocessing = images->preprocessing();
-  const auto encode = [images](const at::Tensor& pixels) {
+  const auto encode = [images](const at::Tensor& pixels, std::span<const std::uint64_t>) {
+    const at::NoGradGuard no_grad;
     return images->encoder().forward(pixels);
   };
-  if (sample) {
-    const auto live = [&](const std::vector<FeatureSource>& sources) {
-      return load_live_dataset(sources, recipe, encode, preprocessing, sample);
-    };
-    return {live(train_sources(recipe.data)), recipe.data.validation.empty()
-                                                  ? Dataset{}
-                                                  : live(plain_sources(recipe.data.validation))};
-  }
+  if (sample) return live_datasets(recipe, encode, preprocessing, sample);
   const auto cache = open_feature_cache(recipe, encoder, preprocessing);
   const DataRecipe& data = recipe.data;
   Datasets sets;
@@ -120,6 +129,7 @@ Blip2Config trained_config(Blip2Config config, const Recipe& recipe) {
     config.stage1_heads = false;
     config.reads_prompt = recipe.prompt.to_qformer;
   }
+  if (recipe.image_encoder.train) config.vision = trained_vision(config.vision, recipe);
   if (recipe.stage == 2 || recipe.objectives.words > 0) {
     config.caption_prompt = recipe.prompt.caption;
     config.question_prompt = recipe.prompt.question;
@@ -148,12 +158,25 @@ Session open_session(const Recipe& recipe, const Ranks* ranks, std::optional<std
   const Blip2Config initial = read_blip2_config(init / "config.json");
   require_parts(initial, recipe);
   if (recipe.stage == 2) require_objectives(*initial.language, recipe.objectives);
+  if (ranks && recipe.image_encoder.train && recipe.stage == 1 && recipe.objectives.itm > 0) {
+    throw Error("matching trains the image encoder in one process only", "objectives.itm",
+                "negatives of other processes give no gradient; start one process");
+  }
   const std::shared_ptr<const TensorFile> weights = open_model_weights(init);
   Session session;
   session.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);
   session.qformer_tokenizer = load_tokenizer(init / kQFormerTokenizer);
-  if (!sample) session.frozen_hash = hash_frozen_files(init);
-  Datasets sets = load_datasets(recipe, weights, initial, sample);
+  if (!sample) session.frozen_hash = hash_frozen_files(init, !recipe.image_encoder.train);
+  Datasets sets;
+  if (recipe.image_encoder.train) {
+    session.encoder = std::make_shared<const TrainedEncoder>(recipe, weights, initial.vision);
+    const auto encode = [encoder = session.encoder](const auto& pixels, auto seeds) {
+      return encoder->encode(pixels, seeds);
+    };
+    sets = live_datasets(recipe, encode, session.encoder->preprocessing(), sample);
+  } else {
+    sets = load_datasets(recipe, weights, initial, sample);
+  }
   if (recipe.stage == 1) {
     auto words = caption_words(recipe, session.bridge->config(), weights, sets.train.records);
     session.task =
@@ -166,9 +189,21 @@ Session open_session(const Recipe& recipe, const Ranks* ranks, std::optional<std
   return session;
 }
 
+AdamW make_optimizer(const Session& session, const Recipe& recipe) {
+  std::vector<NamedTensor> parameters = trained_tensors(*session.bridge, recipe);
+  if (!session.encoder) return {std::move(parameters), recipe.optimizer};
+  std::vector<double> lr_scales(parameters.size(), 1.0);
+  const auto& more = session.encoder->parameters();
+  const auto& scales = session.encoder->lr_scales();
+  parameters.insert(parameters.end(), more.begin(), more.end());
+  lr_scales.insert(lr_scales.end(), scales.begin(), scales.end());
+  return {std::move(parameters), recipe.optimizer, lr_scales};
+}
+
 void export_model(const Session& session, const Recipe& recipe, const fs::path& folder) {
   const fs::path init = recipe.init;
   link_frozen_parts(init, folder, /*with_language=*/true);
+  if (session.encoder) session.encoder->save(folder);
   save_bridge(*session.bridge, folder);
   write_weight_index(folder);
   if (recipe.stage == 2) keep_stage1(init, folder / kStage1Folder);

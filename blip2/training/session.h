@@ -9,6 +9,7 @@
 #include "blip2/text/tokenizer.h"
 #include "blip2/training/recipe.h"
 #include "blip2/training/task.h"
+#include "blip2/training/trained_encoder.h"
 
 namespace blip2 {
 
@@ -17,8 +18,12 @@ struct Session {
   std::shared_ptr<Bridge> bridge;
   std::unique_ptr<Tokenizer> qformer_tokenizer, language_tokenizer;
   std::unique_ptr<TrainingTask> task;
-  std::string frozen_hash;  // of the frozen parts' weight files
+  std::shared_ptr<const TrainedEncoder> encoder;  // empty: the image encoder is frozen
+  std::string frozen_hash;                        // of the frozen parts' weight files
 };
+
+// An optimiser of all that the session's recipe trains; nothing else requires gradients afterwards.
+AdamW make_optimizer(const Session& session, const Recipe& recipe);
 
 // The configuration of the model that the recipe trains, from that of `init`.
 Blip2Config trained_config(Blip2Config config, const Recipe& recipe);
@@ -32,8 +37,8 @@ void require_parts(const Blip2Config& config, const Recipe& recipe);
 Session open_session(const Recipe& recipe, const Ranks* ranks = nullptr,
                      std::optional<std::int64_t> sample = std::nullopt);
 
-// Leaves a model directory at `folder`: the bridge, the frozen parts of the recipe's `init`, and
-// for stage 2 the stage-1 model that it started from.
+// Leaves a model directory at `folder`: what was trained, the frozen parts of the recipe's `init`,
+// and for stage 2 the stage-1 model that it started from.
 void export_model(const Session& session, const Recipe& recipe,
                   const std::filesystem::path& folder);
 

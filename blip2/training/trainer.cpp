@@ -61,7 +61,7 @@ class Trainer {
         ranks_(join_ranks(options)),
         folder_(open_folder()),
         session_(open_session(with_cache(recipe, options.output), ranks_.get())),
-        optimizer_(trained_tensors(*session_.bridge, recipe), recipe.optimizer),
+        optimizer_(make_optimizer(session_, recipe)),
         sampler_(session_.task->data().sources, sampler_options()) {
     if (!ranks_) return;
     require_equal_shares();

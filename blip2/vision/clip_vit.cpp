@@ -17,12 +17,12 @@ VitWeights build(torch::nn::Module& root, const VitConfig& c) {
   return w;
 }
 
-at::Tensor features(const VitWeights& w, const at::Tensor& pixel_values) {
+at::Tensor features(const VitWeights& w, const at::Tensor& pixel_values, const VitStep& step) {
   at::Tensor x = w.patches(pixel_values);  // [B, N, D]
   const at::Tensor first = w.class_embedding.expand({x.size(0), 1, -1});
-  x = at::cat({first, x}, 1) + w.position_embedding;    // [B, P, D]
-  x = w.first_norm(x);                                  // [B, P, D]
-  for (const VitBlock& block : w.blocks) x = block(x);  // [B, P, D]
+  x = at::cat({first, x}, 1) + w.position_embedding;  // [B, P, D]
+  x = w.first_norm(x);                                // [B, P, D]
+  x = run_blocks(w.blocks, x, step);                  // [B, P, D]
   return x;
 }
 

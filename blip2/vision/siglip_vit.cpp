@@ -15,9 +15,9 @@ VitWeights build(torch::nn::Module& root, const VitConfig& c) {
   return w;
 }
 
-at::Tensor features(const VitWeights& w, const at::Tensor& pixel_values) {
+at::Tensor features(const VitWeights& w, const at::Tensor& pixel_values, const VitStep& step) {
   at::Tensor x = w.patches(pixel_values) + w.position_embedding;  // [B, P, D]
-  for (const VitBlock& block : w.blocks) x = block(x);            // [B, P, D]
+  x = run_blocks(w.blocks, x, step);                              // [B, P, D]
   return w.last_norm(x);                                          // [B, P, D]
 }
 

@@ -1,5 +1,7 @@
 #include "blip2/vision/vit.h"
 
+#include <cstdlib>
+
 namespace blip2 {
 namespace {
 
@@ -19,8 +21,25 @@ Vit::Vit(const VitConfig& config)
       weights_(architecture_.build(*this, config)) {}
 
 at::Tensor Vit::forward(const at::Tensor& pixel_values) const {
+  return forward(pixel_values, VitStep{});
+}
+
+at::Tensor Vit::forward(const at::Tensor& pixel_values, const VitStep& step) const {
   check_input(pixel_values);
-  return architecture_.features(weights_, pixel_values).to(at::kFloat);  // [B, P, D]
+  TORCH_CHECK(step.seeds.empty() || std::ssize(step.seeds) == pixel_values.size(0),
+              "image encoder: a seed for each picture");
+  const Autocast autocast(step.type);
+  return architecture_.features(weights_, pixel_values, step).to(at::kFloat);  // [B, P, D]
+}
+
+std::int64_t Vit::layer_of(const std::string& parameter) const {
+  const bool before = parameter.starts_with("embeddings.") || parameter.starts_with("pre_layrnorm");
+  if (before) return 0;
+  for (const char* blocks : {"encoder.layers.", "encoder.layer."}) {
+    if (!parameter.starts_with(blocks)) continue;
+    return 1 + std::atoll(parameter.c_str() + std::string_view(blocks).size());
+  }
+  return config_.layers();
 }
 
 nlohmann::json Vit::config_json() const {

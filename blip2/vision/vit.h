@@ -3,11 +3,13 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "blip2/vision/image_encoder.h"
 #include "blip2/vision/vit_config.h"
 #include "blip2/vision/vit_layers.h"
+#include "blip2/vision/vit_step.h"
 
 namespace blip2 {
 
@@ -24,12 +26,13 @@ struct VitWeights {
 // [B, 3, S, S], in the weights' type. Each is a file: eva_vit, clip_vit, siglip_vit, dinov2.
 struct VitArchitecture {
   VitWeights (*build)(torch::nn::Module& root, const VitConfig& config);
-  at::Tensor (*features)(const VitWeights& weights, const at::Tensor& pixel_values);
+  at::Tensor (*features)(const VitWeights& weights, const at::Tensor& pixel_values,
+                         const VitStep& step);
 };
 extern const VitArchitecture kEvaVit, kClipVit, kSiglipVit, kDinov2;
 
 // A vision transformer as an image encoder. It computes in its weights' type (f32, bf16, f16) and
-// gives f32; gradients flow to parameters that require them. In training nothing is dropped.
+// gives f32; gradients flow to parameters that require them.
 //
 // Its parameters have no memory before they are loaded or initialised (see image_encoders.h).
 class Vit : public ImageEncoder {
@@ -38,6 +41,8 @@ class Vit : public ImageEncoder {
   explicit Vit(const VitConfig& config);
 
   at::Tensor forward(const at::Tensor& pixel_values) const override;
+  // The same as a training step computes it.
+  at::Tensor forward(const at::Tensor& pixel_values, const VitStep& step) const;
   std::int64_t positions() const override { return config_.positions(); }
   std::int64_t width() const override { return config_.hidden_size; }
   std::int64_t image_size() const override { return config_.image_size; }
@@ -45,6 +50,11 @@ class Vit : public ImageEncoder {
   void set_image_size(std::int64_t image_size, bool align_corners = false) override;
 
   const VitConfig& config() const { return config_; }
+
+  // The layer that a parameter counts to in layer-wise learning-rate decay (BEiT's and LAVIS's
+  // get_num_layer): 0 for what comes before the blocks, 1 to L for those of L blocks, L for what
+  // comes after them.
+  std::int64_t layer_of(const std::string& parameter) const;
 
  private:
   VitConfig config_;

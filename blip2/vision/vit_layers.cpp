@@ -77,13 +77,25 @@ VitBlock::VitBlock(torch::nn::Module& root, const std::string& path, const VitBl
   out_ = VitLinear(root, at(gated_ ? "mlp.weights_out" : "mlp.fc2"), inner, width);
 }
 
-at::Tensor VitBlock::operator()(const at::Tensor& x) const {
-  at::Tensor a = attend(norm1_(x));        // [B, P, D]
-  if (scale1_.defined()) a = a * scale1_;  // [B, P, D]
-  const at::Tensor h = x + a;              // [B, P, D]
-  at::Tensor f = feed_forward(norm2_(h));  // [B, P, D]
-  if (scale2_.defined()) f = f * scale2_;  // [B, P, D]
-  return h + f;                            // [B, P, D]
+at::Tensor VitBlock::operator()(const at::Tensor& x, const at::Tensor& scales) const {
+  at::Tensor a = attend(norm1_(x));         // [B, P, D]
+  if (scale1_.defined()) a = a * scale1_;   // [B, P, D]
+  if (scales.defined()) a = a * scales[0];  // [B, P, D]
+  const at::Tensor h = x + a;               // [B, P, D]
+  at::Tensor f = feed_forward(norm2_(h));   // [B, P, D]
+  if (scale2_.defined()) f = f * scale2_;   // [B, P, D]
+  if (scales.defined()) f = f * scales[1];  // [B, P, D]
+  return h + f;                             // [B, P, D]
+}
+
+std::vector<at::Tensor> VitBlock::parameters() const {
+  std::vector<at::Tensor> all{norm1_.weight, norm1_.bias, norm2_.weight,
+                              norm2_.bias,   scale1_,     scale2_};
+  for (const VitLinear* linear : {&qkv_, &query_, &key_, &value_, &output_, &in_, &out_}) {
+    all.insert(all.end(), {linear->weight, linear->bias});
+  }
+  std::erase_if(all, [](const at::Tensor& parameter) { return !parameter.defined(); });
+  return all;
 }
 
 at::Tensor VitBlock::attend(const at::Tensor& x) const {

@@ -68,7 +68,10 @@ class VitBlock {
  public:
   VitBlock(torch::nn::Module& root, const std::string& path, const VitBlockNames& names,
            const VitConfig& config);
-  at::Tensor operator()(const at::Tensor& x) const;  // [B, P, D] -> [B, P, D]
+  // [B, P, D] -> [B, P, D]. `scales` [2, B, 1, 1], or undefined: of what attention and feed-forward
+  // add to each picture.
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& scales = {}) const;
+  std::vector<at::Tensor> parameters() const;
 
  private:
   at::Tensor attend(const at::Tensor& x) const;

@@ -8,7 +8,7 @@ import sys
 
 import numpy
 import pytest
-from mini_model import write_parts
+from mini_model import write_image_encoder, write_parts
 from PIL import Image, ImageDraw
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -91,6 +91,15 @@ def mini_init(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mini")
     assembly = write_parts(folder, ROOT / ".cache" / "models" / "efficientnet-lite0.pth")
     run("convert", assembly, folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def vit_init(run, tmp_path_factory):
+    """mini_init with a vision transformer, which can be trained too."""
+    folder = tmp_path_factory.mktemp("vit")
+    write_image_encoder(folder / "clip")
+    run("convert", write_parts(folder, folder / "clip"), folder / "model")
     return folder / "model"
 
 

@@ -39,6 +39,15 @@ def write_language_model(folder):
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
 
 
+def write_image_encoder(folder):
+    """A CLIP vision transformer of two blocks for pictures of 28 pixels."""
+    torch.manual_seed(3)
+    config = transformers.CLIPVisionConfig(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, image_size=28, patch_size=14,
+        initializer_range=0.1, initializer_factor=5.0)
+    transformers.CLIPVisionModel(config).save_pretrained(folder)
+
+
 def write_parts(folder, image_encoder):
     """Writes the parts and the assembly file that `blip2 convert` takes; its path."""
     write_text_encoder(folder / "bert")

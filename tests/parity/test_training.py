@@ -154,7 +154,7 @@ def assert_step(ours, model, loss_of):
     largest = max(value.abs().max() for value in gradients.values())
     for name, theirs in gradients.items():
         # A key's bias shifts all of a row's logits alike: its gradient is rounding, and 0 on paper.
-        scale = largest if name.endswith("key.bias") else theirs.abs().max()
+        scale = largest if name.endswith(("key.bias", "k_proj.bias")) else theirs.abs().max()
         off = (compared[name] - theirs).abs().max() / scale
         rounding = (rounded[name] - theirs).abs().max() / scale
         assert off <= max(1e-4, 3 * rounding), f"{name}: {off:.2e}, the reference's f32: {rounding:.2e}"

@@ -1,7 +1,8 @@
 // A training step as `blip2 train` takes it, on what test_training.py wrote.
 //
 //   training RECIPE OUT   the loss of step 0 on the first batch_size records, the gradients of the
-//                         trained weights and the pictures' features -> OUT (safetensors)
+//                         trained weights, the scales of a trained image encoder's learning rates
+//                         and the pictures' features -> OUT (safetensors)
 
 #include <torch/torch.h>
 
@@ -35,8 +36,16 @@ void run(const std::string& recipe_path, const std::string& out) {
   const Dataset& data = session.task->data();
   std::vector<std::int64_t> pictures(data.pictures.size());
   std::iota(pictures.begin(), pictures.end(), 0);
-  tensors.push_back({"features", data.gather(pictures, 0, std::nullopt)});
-  for (const auto& [name, value] : trained_tensors(*session.bridge, recipe)) {
+  tensors.push_back({"features", data.gather(pictures, 0, std::nullopt).detach()});
+  if (session.encoder) {
+    const auto& parameters = session.encoder->parameters();
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      tensors.push_back({"lr_scale." + parameters[i].name,
+                         at::full({1}, session.encoder->lr_scales()[i], at::kDouble)});
+    }
+  }
+  const AdamW optimizer = make_optimizer(session, recipe);
+  for (const auto& [name, value] : optimizer.parameters()) {
     if (value.grad().defined()) tensors.push_back({"grad." + name, value.grad().contiguous()});
   }
   write(out, tensors);
