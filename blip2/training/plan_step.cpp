@@ -159,19 +159,34 @@ class Step {
   double vocabulary() const { return static_cast<double>(c_.qformer.vocab_size); }
   double samples() const { return static_cast<double>(texts_.samples); }
 
-  // Features, and each cross-attention layer's keys and values: once a step. The encoder is frozen,
-  // so nothing but the matrices needs a gradient.
+  // Features, and each cross-attention layer's keys and values: once a step. Of a frozen encoder
+  // nothing but the matrices needs a gradient.
   void see_pictures() {
     const double rows = samples() * static_cast<double>(encoder_.positions);
     const double width = static_cast<double>(c_.qformer.encoder_hidden_size);
-    const double stored = recipe_.data.feature_type == "f32" ? 4 : 2;
+    const bool trains = recipe_.image_encoder.train;
+    const double stored = trains || recipe_.data.feature_type == "f32" ? 4 : 2;
     cost_.feature_bytes = rows * width * (stored + type_);
     for (Int layer = 0; layer < c_.qformer.num_hidden_layers; ++layer) {
       if (!c_.qformer.crosses(layer)) continue;
-      cost_.image_keys += product_flops(rows, width, 2 * d_, false, true);
+      cost_.image_keys += product_flops(rows, width, 2 * d_, trains, true);
       cost_.feature_bytes += rows * 2 * d_ * type_;
     }
     if (recipe_.data.features == "live") cost_.encoder = {samples() * encoder_.flops, 0};
+    if (trains) train_encoder(rows);
+  }
+
+  // What run_blocks keeps of `rows` positions: in f32 both norms' inputs, in compute type their
+  // results, queries, keys, values, what was seen, and both sides of the activation.
+  void train_encoder(double rows) {
+    const auto& vit = std::get<VitConfig>(c_.vision);
+    const bool again = recipe_.image_encoder.checkpointing;
+    const auto width = static_cast<double>(vit.hidden_size);
+    const auto inner = static_cast<double>(vit.feed_forward_width());
+    const auto layers = static_cast<double>(vit.layers());
+    const double block = rows * (2 * kF32 * width + type_ * (6 * width + 2 * inner));
+    cost_.encoder_bytes = again ? rows * kF32 * width * layers + block : layers * block;
+    cost_.encoder.backward = cost_.encoder.forward * (again ? 3 : 2);
   }
 
   void represent() {

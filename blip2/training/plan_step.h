@@ -24,11 +24,13 @@ struct StepCost {
   Flops image_keys, qformer, heads, projection, language, words, encoder;
   double qformer_tokens = 0, language_tokens = 0;  // soft prompts included
   // Bytes: what the forward pass keeps for the backward pass of the Q-Former and of the language
-  // model, pictures' features with their keys and values, and what the losses hold.
-  double qformer_bytes = 0, language_bytes = 0, feature_bytes = 0, loss_bytes = 0;
+  // model, pictures' features with their keys and values, what the losses hold, and what a trained
+  // image encoder keeps.
+  double qformer_bytes = 0, language_bytes = 0, feature_bytes = 0, loss_bytes = 0,
+         encoder_bytes = 0;
 
   double activation_bytes() const {
-    return qformer_bytes + language_bytes + feature_bytes + loss_bytes;
+    return qformer_bytes + language_bytes + feature_bytes + loss_bytes + encoder_bytes;
   }
   Flops flops() const;
 };

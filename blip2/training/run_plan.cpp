@@ -114,7 +114,7 @@ class Planner {
   double type_bytes() const { return static_cast<double>(c10::elementSize(compute_type(recipe_))); }
 
   void add_parts(RunPlan& plan) const {
-    plan.parts = {{"image encoder", 0, encoder_.parameters},
+    plan.parts = {{"image encoder", encoder_trained(), encoder_.parameters - encoder_trained()},
                   {"norm of image features", bridge_.norm.trained, 0},
                   {"queries", bridge_.queries.trained, 0},
                   {"Q-Former", bridge_.qformer.trained, bridge_.qformer.frozen},
@@ -123,6 +123,11 @@ class Planner {
                   {"language model", 0, language_.parameters}};
     std::erase_if(plan.parts, [](const auto& part) { return part.trained + part.frozen == 0; });
   }
+
+  std::int64_t encoder_trained() const {
+    return recipe_.image_encoder.train ? encoder_.parameters : 0;
+  }
+  std::int64_t in_optimizer() const { return bridge_.in_optimizer + encoder_trained(); }
 
   // The language model's weights in memory: as they are mapped, and the matrices laid together.
   double language_bytes() const {
@@ -136,8 +141,9 @@ class Planner {
   double bridge_bytes() const { return kFloatBytes * static_cast<double>(bridge_.all()); }
 
   void add_memory(RunPlan& plan) const {
-    const double moments = 2 * kFloatBytes * static_cast<double>(bridge_.in_optimizer);
-    const double gradients = kFloatBytes * static_cast<double>(bridge_.reached());
+    const double moments = 2 * kFloatBytes * static_cast<double>(in_optimizer());
+    const double gradients =
+        kFloatBytes * static_cast<double>(bridge_.reached() + encoder_trained());
     const double copies =
         pass_weight_bytes(config_.qformer, static_cast<std::int64_t>(type_bytes()));
     const double slack = kSlack * (steps_.largest.qformer_bytes + steps_.largest.loss_bytes);
@@ -151,12 +157,14 @@ class Planner {
                    {"gradients", gradients},
                    {"weights in compute type", copies},
                    {"image features, keys and values", steps_.largest.feature_bytes},
+                   {"activations of the image encoder", steps_.largest.encoder_bytes},
                    {"activations of the Q-Former", steps_.largest.qformer_bytes},
                    {"activations of the language model", steps_.largest.language_bytes},
                    {"losses", steps_.largest.loss_bytes}};
     if (recipe_.data.features == "live") {
-      plan.memory.push_back({"weights of the image encoder",
-                             type_bytes() * static_cast<double>(encoder_.parameters)});
+      const double each = encoder_trained() > 0 ? kFloatBytes : type_bytes();
+      plan.memory.push_back(
+          {"weights of the image encoder", each * static_cast<double>(encoder_.parameters)});
     }
     plan.memory.push_back({"kept by the allocator", slack});
     // A checkpoint's files are mapped to be verified when the step's memory has been given back.
@@ -181,7 +189,7 @@ class Planner {
     constexpr double kIndexEntry = 40;
     const double feature = recipe_.data.feature_type == "f32" ? 4 : 2;
     const double row = static_cast<double>(encoder_.positions * encoder_.width) * feature;
-    const double one = 3 * kFloatBytes * static_cast<double>(bridge_.in_optimizer);
+    const double one = 3 * kFloatBytes * static_cast<double>(in_optimizer());
     const std::int64_t written =
         (recipe_.steps + recipe_.checkpoint.every - 1) / recipe_.checkpoint.every;
     // The best one on validation is kept besides, and one is being written.
@@ -189,7 +197,7 @@ class Planner {
     const std::int64_t kept = std::min(written, recipe_.checkpoint.keep + best + 1);
     plan.disk = {{kFeatureCacheItem, static_cast<double>(data_.rows) * (row + kIndexEntry)},
                  {"checkpoints", static_cast<double>(kept) * one},
-                 {"model", kFloatBytes * static_cast<double>(bridge_.all())}};
+                 {"model", kFloatBytes * static_cast<double>(bridge_.all() + encoder_trained())}};
   }
 
   const Recipe& recipe_;
