@@ -73,7 +73,7 @@ class Planner {
     require_parts(initial_, recipe);
     if (recipe.stage == 2 && !std::holds_alternative<DecoderConfig>(*initial_.language)) {
       throw Error("there is no plan for an encoder-decoder yet", recipe.init,
-                  "--dry-run checks the run all the same");
+                  "train without --plan and --dry-run");
     }
     config_ = trained_config(initial_, recipe);
     data_ = records ? assume_data(recipe, *records) : scan_data(recipe, config_);
