@@ -1,10 +1,16 @@
 """Every verb of the program on a model that it has trained itself, by the documented contract."""
 
 import json
+import pathlib
 
 import numpy
 import pytest
+import torch
+import transformers
+from mini_model import write_parts
 from safetensors.numpy import load_file
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def test_training_leaves_a_log_and_a_model(stage1, stage2):
@@ -163,3 +169,22 @@ def test_an_own_directory_is_copied_bit_for_bit(run, stage2, tmp_path):
     for file in (tmp_path / "copy").iterdir():
         if file.suffix in (".safetensors", ".json") and file.is_file():
             assert file.read_bytes() == (stage2 / file.name).read_bytes(), file.name
+
+
+def test_language_models_in_shards_and_archives(run, tmp_path):
+    """The same weights in one file, in shards and in PyTorch's archives assemble the same model."""
+    assembly = write_parts(tmp_path, ROOT / ".cache" / "models" / "efficientnet-lite0.pth")
+    folder = tmp_path / "llama"
+    run("convert", assembly, tmp_path / "one")
+    model = transformers.LlamaForCausalLM.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="40KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 2
+    run("convert", assembly, tmp_path / "shards")
+    for file in folder.glob("model*.safetensors*"):
+        file.unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    run("convert", assembly, tmp_path / "archive")
+    name = "model-language.safetensors"
+    for other in ("shards", "archive"):
+        assert (tmp_path / other / name).read_bytes() == (tmp_path / "one" / name).read_bytes()

@@ -194,12 +194,12 @@ def reference_gradient(gradients, name):
 
 @torch.no_grad()
 def test_full_width_vit_g(jobs, tmp_path):
-    """EVA ViT-g/14 cut to 2 layers, at 224 and 364 pixels."""
+    """EVA ViT-g/14 cut to 2 layers, at 224, 364 and 490 pixels."""
     torch.manual_seed(0)
     model = shake(hf.Blip2VisionModel(hf.Blip2VisionConfig(num_hidden_layers=2)))
     source = saved(model, tmp_path / "g")
     expected = []
-    for size in (224, 364):
+    for size in (224, 364, 490):
         pixels = pixels_of(size, count=1)
         output = jobs.add("features", {"pixel_values": pixels}, image_size=size, **source)
         expected.append((f"ViT-g at {size}", output, features_of(model, pixels)))
