@@ -177,14 +177,16 @@ class Step {
   }
 
   // What run_blocks keeps of `rows` positions: in f32 both norms' inputs, in compute type their
-  // results, queries, keys, values, what was seen, and both sides of the activation.
+  // results, queries, keys, values, what was seen, and both sides of the activation (of quick_gelu
+  // its gate too).
   void train_encoder(double rows) {
     const auto& vit = std::get<VitConfig>(c_.vision);
     const bool again = recipe_.image_encoder.checkpointing;
     const auto width = static_cast<double>(vit.hidden_size);
-    const auto inner = static_cast<double>(vit.feed_forward_width());
+    const double sides = vit.hidden_act == "quick_gelu" ? 3 : 2;
+    const double inner = sides * static_cast<double>(vit.feed_forward_width());
     const auto layers = static_cast<double>(vit.layers());
-    const double block = rows * (2 * kF32 * width + type_ * (6 * width + 2 * inner));
+    const double block = rows * (2 * kF32 * width + type_ * (6 * width + inner));
     cost_.encoder_bytes = again ? rows * kF32 * width * layers + block : layers * block;
     cost_.encoder.backward = cost_.encoder.forward * (again ? 3 : 2);
   }

@@ -23,7 +23,8 @@ constexpr double kFloatBytes = 4;
 // Measured on Debian 12 (glibc 2.36, LibTorch 2.13 on the CPU): the program, its libraries and the
 // kernels that oneDNN compiles.
 constexpr double kProgramBytes = 205e6;
-// What the allocator holds beside the Q-Former's activations and the losses, as a share of them:
+// What the allocator holds beside the Q-Former's and a trained image encoder's activations and the
+// losses, as a share of them:
 // blocks of changing sizes leave gaps. The language model's memory is one block, lent out again.
 constexpr double kSlack = 0.4;
 // The share of a step's memory that the allocator still holds when a checkpoint is written.
@@ -146,7 +147,8 @@ class Planner {
         kFloatBytes * static_cast<double>(bridge_.reached() + encoder_trained());
     const double copies =
         pass_weight_bytes(config_.qformer, static_cast<std::int64_t>(type_bytes()));
-    const double slack = kSlack * (steps_.largest.qformer_bytes + steps_.largest.loss_bytes);
+    const double slack = kSlack * (steps_.largest.qformer_bytes + steps_.largest.loss_bytes +
+                                   steps_.largest.encoder_bytes);
     const double transient =
         gradients + copies + steps_.activations - steps_.largest.language_bytes + slack;
     plan.memory = {{"program and libraries", kProgramBytes},
