@@ -53,25 +53,25 @@ TextRows select_texts(const TextRows& text, const Ids& places) {
   return selected;
 }
 
-}  // namespace
-
-TextRows gather_texts(const Ranks* ranks, const TextRows& text) {
-  if (!ranks) return text;
-  const at::Tensor lengths = ranks->gather(at::tensor(text.lengths, at::kLong));
+// Every process's texts, in the order of the ranks.
+TextRows gather_texts(const Ranks& ranks, const TextRows& text) {
+  const at::Tensor lengths = ranks.gather(at::tensor(text.lengths, at::kLong));
   const at::Tensor padded = pad_rows(text.ids, text.lengths);  // [b, T], T of this process
   const at::Tensor wide =
       at::zeros({padded.size(0), lengths.max().item<std::int64_t>()}, at::kLong);
   wide.narrow(1, 0, padded.size(1)).copy_(padded);
-  return pack_text(ranks->gather(wide), {lengths.const_data_ptr<std::int64_t>(),
-                                         static_cast<std::size_t>(lengths.numel())});
+  return pack_text(ranks.gather(wide), {lengths.const_data_ptr<std::int64_t>(),
+                                        static_cast<std::size_t>(lengths.numel())});
 }
+
+}  // namespace
 
 MatchingRows fetch_negatives(const Ranks& ranks, const at::Tensor& features,
                              const ImageKeysValues& images, const TextRows& text,
                              const Negatives& negatives,
                              const std::function<ImageKeysValues(const at::Tensor&)>& project) {
   const at::Tensor all_features = ranks.gather(features);
-  const TextRows all_texts = gather_texts(&ranks, text);
+  const TextRows all_texts = gather_texts(ranks, text);
   const std::int64_t count = text.texts(), first = ranks.rank() * count;
   const Ids pictures = foreign_places(negatives.images, first, count);
   const Ids texts = foreign_places(negatives.texts, first, count);

@@ -12,9 +12,6 @@
 
 namespace blip2 {
 
-// Every process's texts, in the order of the ranks; without ranks the texts themselves.
-TextRows gather_texts(const Ranks* ranks, const TextRows& text);
-
 // What matching reads: the own pictures and texts, behind them those of other processes that are
 // negatives of own ones, and the negatives as places among these.
 struct MatchingRows {

@@ -57,12 +57,12 @@ class FilterRun {
   FilterRunResult run() {
     claim_folder(options_.output, settings_of(options_, source_.pictures));
     remove_leftovers(options_.output, [&](std::size_t shard) { return is_mine(shard); });
-    const std::vector<std::size_t> todo = take_finished();
-    const std::size_t pictures = result_.pictures + sizes(todo);
+    const std::vector<std::size_t> unfinished = take_finished();
+    const std::size_t pictures = result_.pictures + sizes(unfinished);
     Progress progress("capfilt", static_cast<std::int64_t>(pictures),
                       static_cast<std::int64_t>(result_.pictures));
-    if (!todo.empty()) open_models();
-    for (const std::size_t shard : todo) do_shard(shard, progress);
+    if (!unfinished.empty()) open_models();
+    for (const std::size_t shard : unfinished) do_shard(shard, progress);
     progress.finish(note(result_.kept, result_.bad));
     return result_;
   }
@@ -87,13 +87,13 @@ class FilterRun {
 
   // This process's shards that are not finished; the others' sums go into the result.
   std::vector<std::size_t> take_finished() {
-    std::vector<std::size_t> todo;
+    std::vector<std::size_t> unfinished;
     for (std::size_t shard = options_.process; shard_begin(shard) < source_.pictures.size();
          shard += options_.processes) {
       const ShardFiles files = files_of(shard);
       const auto stats = files.finished();
       if (!stats) {
-        todo.push_back(shard);
+        unfinished.push_back(shard);
         continue;
       }
       if (!options_.resume) {
@@ -102,7 +102,7 @@ class FilterRun {
       }
       add(*stats);
     }
-    return todo;
+    return unfinished;
   }
 
   void add(const ShardStats& stats) {

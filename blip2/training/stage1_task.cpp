@@ -59,27 +59,20 @@ class Stage1Task : public TrainingTask {
     TaskLoss total = weigh(losses, weights);
     if (words_ && losses.queries.defined()) {
       const at::Tensor soft = bridge_->soft_prompts(losses.queries);
-      const TaskLoss words = words_->loss(soft, items, data_seed, step, ranks_);
-      total.loss = total.loss + words.loss;
-      total.meters.insert(total.meters.end(), words.meters.begin(), words.meters.end());
+      total.add(words_->loss(soft, items, data_seed, step, ranks_));
     }
     return total;
   }
 
   MeanMeters validate() override {
     if (!held_out_) return {};
-    const at::NoGradGuard no_grad;
-    MeanMeters mean;
-    for (const auto& items : own_batches(held_out_->size(), recipe_.batch_size, ranks_)) {
+    return mean_loss(held_out_->size(), recipe_.batch_size, ranks_, [&](const auto& items) {
       const CaptionBatch batch = held_out_->batch(items, 0, std::nullopt);
       const at::Tensor features = validation_.gather(batch.pictures, 0, std::nullopt);
       const ComputeOptions compute{compute_type(recipe_), false,
                                    derive_seed(kValidationSeed, items[0])};
-      const TaskLoss loss =
-          weigh(compute_losses(batch, features, compute, weights_, nullptr), weights_);
-      mean.add(loss.loss.item<double>(), loss.meters, static_cast<double>(items.size()));
-    }
-    return mean;
+      return weigh(compute_losses(batch, features, compute, weights_, nullptr), weights_);
+    });
   }
 
  private:

@@ -77,73 +77,50 @@ Meters meters_of(const at::Tensor& losses, const Targets& targets,
 
 class Stage2Task : public TrainingTask {
  public:
-  Stage2Task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
+  Stage2Task(const Recipe& recipe, const std::shared_ptr<Bridge>& bridge,
              std::shared_ptr<LanguageModel> language, const StageTokenizers& tokenizers,
              Dataset train, Dataset validation, const Ranks* ranks)
       : recipe_(recipe),
-        bridge_(std::move(bridge)),
         language_(std::move(language)),
-        train_(std::move(train)),
-        validation_(std::move(validation)),
-        ranks_(ranks) {
-    PromptFormat format = prompt_format(bridge_->config(), tokenizers.language);
-    format.max_prompt_tokens = format.max_target_tokens = recipe.data.max_text_tokens;
-    const Tokenizer* reads = bridge_->config().reads_prompt ? &tokenizers.qformer : nullptr;
-    prompts_.emplace(train_.records, tokenizers.language, format, reads);
-    if (!validation_.empty()) {
-      held_out_.emplace(validation_.records, tokenizers.language, format, reads);
-    }
+        data_(recipe, bridge, tokenizers, prompt_format(bridge->config(), tokenizers.language),
+              std::move(train), std::move(validation), ranks, {kDataSeed, kStepSeed}) {
     const ObjectivesRecipe& objectives = recipe.objectives;
-    if (objectives.words > 0) words_.emplace(*prompts_, *language_, objectives);
+    if (objectives.words > 0) words_.emplace(data_.prompts(), *language_, objectives);
     if (objectives.cmlm > 0) mask_token_ = answer_mask(tokenizers.language);
   }
 
-  const Dataset& data() const override { return train_; }
+  const Dataset& data() const override { return data_.train(); }
 
   SamplerOptions sampling() const override { return {}; }
 
   TaskLoss train(std::span<const std::int64_t> items, std::int64_t step,
                  std::int64_t part) override {
-    const auto seed = static_cast<std::uint64_t>(recipe_.seed);
-    const std::uint64_t data_seed = derive_seed(seed, kDataSeed);
-    const PromptBatch batch = prompts_->batch(items, data_seed, step);
-    const at::Tensor features = train_.gather(batch.pictures, data_seed, step);
-    std::uint64_t dropout_seed = part_seed(seed, kStepSeed, step, part);
-    if (ranks_) dropout_seed = derive_seed(dropout_seed, ranks_->rank());
-    const ComputeOptions compute{compute_type(recipe_), true, dropout_seed};
-    const at::Tensor soft = see(*bridge_, batch, features, compute);
+    const SpokenBatch batch = data_.batch(items, step, part);
     const auto [lm, cmlm] = weights_at(step);
     TaskLoss total{at::zeros({}), {}};
     if (lm > 0 && step >= recipe_.objectives.lm_from) {
-      total = language_loss(batch, soft, items, train_.records, ranks_);
+      total = language_loss(batch, items, data_.train().records, data_.ranks());
       if (lm != 1) total.loss = lm * total.loss;
     }
-    if (cmlm > 0) add_masked(total, cmlm, batch, soft, part_seed(seed, kMaskSeed, step, part));
-    if (words_) {
-      const TaskLoss words = words_->loss(soft, batch, ranks_);
-      total.loss = total.loss + words.loss;
-      total.meters.insert(total.meters.end(), words.meters.begin(), words.meters.end());
+    if (cmlm > 0) {
+      const auto seed = static_cast<std::uint64_t>(recipe_.seed);
+      const auto rows = masked_rows(batch.prompts, mask_token_,
+                                    part_seed(seed, kMaskSeed, step, part), data_.first_row(batch));
+      data_.add_mean(total, "cmlm", cmlm, spoken_losses(*language_, batch.soft, rows));
     }
+    if (words_) total.add(words_->loss(batch.soft, batch.prompts, data_.ranks()));
     return total;
   }
 
   MeanMeters validate() override {
-    if (!held_out_) return {};
-    const at::NoGradGuard no_grad;
-    MeanMeters mean;
-    for (const auto& items : own_batches(held_out_->size(), recipe_.batch_size, ranks_)) {
-      const PromptBatch batch = held_out_->batch(items, 0, std::nullopt);
-      const at::Tensor features = validation_.gather(batch.pictures, 0, std::nullopt);
-      const ComputeOptions compute{compute_type(recipe_), false, 0};
-      const at::Tensor soft = see(*bridge_, batch, features, compute);
-      TaskLoss loss = language_loss(batch, soft, items, validation_.records, nullptr);
+    return data_.validate([&](const SpokenBatch& batch, std::span<const std::int64_t> items) {
+      TaskLoss loss = language_loss(batch, items, data_.validation().records, nullptr);
       if (words_) {
-        const TaskLoss words = words_->loss(soft, batch);
+        const TaskLoss words = words_->loss(batch.soft, batch.prompts);
         loss.meters.insert(loss.meters.end(), words.meters.begin(), words.meters.end());
       }
-      mean.add(loss.loss.item<double>(), loss.meters, static_cast<double>(items.size()));
-    }
-    return mean;
+      return loss;
+    });
   }
 
  private:
@@ -152,23 +129,10 @@ class Stage2Task : public TrainingTask {
     return step_weights(std::array{recipe.lm, recipe.cmlm}, recipe.alternate, step);
   }
 
-  // Adds conditional masked language modelling of all rows.
-  void add_masked(TaskLoss& total, double weight, const PromptBatch& batch, const at::Tensor& soft,
-                  std::uint64_t seed) const {
-    const std::int64_t first = ranks_ ? ranks_->rank() * soft.size(0) : 0;
-    const auto rows = masked_rows(batch, mask_token_, seed, first);
-    const at::Tensor losses = spoken_losses(*language_, soft, rows), loss = losses.mean();
-    const double share = share_of(ranks_, losses.numel());
-    total.loss = total.loss + weight * share * loss;
-    total.meters.push_back({"cmlm", loss.item<double>(), share});
-  }
-
-  // Of a batch with its soft prompts [B, Q, width].
-  TaskLoss language_loss(const PromptBatch& batch, const at::Tensor& soft,
-                         std::span<const std::int64_t> items, const std::vector<Record>& records,
-                         const Ranks* ranks) const {
-    const auto input = language_input(*language_, soft, tokens_read(batch));
-    const Targets targets = find_targets(batch, input.offsets, soft.size(1));
+  TaskLoss language_loss(const SpokenBatch& batch, std::span<const std::int64_t> items,
+                         const std::vector<Record>& records, const Ranks* ranks) const {
+    const auto input = language_input(*language_, batch.soft, tokens_read(batch.prompts));
+    const Targets targets = find_targets(batch.prompts, input.offsets, batch.soft.size(1));
     const at::Tensor hidden = language_->forward_packed(input.embeds, input.offsets);
     const at::Tensor losses =
         language_->token_loss(hidden.index_select(0, torch::tensor(targets.places, at::kLong)),
@@ -179,13 +143,10 @@ class Stage2Task : public TrainingTask {
   }
 
   Recipe recipe_;
-  std::shared_ptr<Bridge> bridge_;
   std::shared_ptr<LanguageModel> language_;
-  Dataset train_, validation_;
-  std::optional<PromptData> prompts_, held_out_;
+  SpokenData data_;
   std::optional<WordsLesson> words_;
   std::int64_t mask_token_ = -1;
-  const Ranks* ranks_;
 };
 
 }  // namespace
@@ -194,7 +155,7 @@ std::unique_ptr<TrainingTask> make_stage2_task(const Recipe& recipe, std::shared
                                                std::shared_ptr<LanguageModel> language,
                                                const StageTokenizers& tokenizers, Dataset train,
                                                Dataset validation, const Ranks* ranks) {
-  return std::make_unique<Stage2Task>(recipe, std::move(bridge), std::move(language), tokenizers,
+  return std::make_unique<Stage2Task>(recipe, bridge, std::move(language), tokenizers,
                                       std::move(train), std::move(validation), ranks);
 }
 

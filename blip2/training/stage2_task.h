@@ -3,16 +3,10 @@
 #include <memory>
 
 #include "blip2/language/language_model.h"
-#include "blip2/text/tokenizer.h"
+#include "blip2/training/spoken_data.h"
 #include "blip2/training/task.h"
 
 namespace blip2 {
-
-// The two tokenizers of a model that speaks: the language model's, and the Q-Former's for prompts
-// that it reads.
-struct StageTokenizers {
-  const Tokenizer &language, &qformer;
-};
 
 // Stage 2: the queries learn to speak to the frozen language model, with the loss on captions and
 // answers only. `train` must not be empty; `validation` may be. `ranks` as for stage 1.

@@ -1,7 +1,5 @@
 #include "blip2/training/task.h"
 
-#include <utility>
-
 #include "blip2/base/random.h"
 #include "blip2/model/directory.h"
 
@@ -36,17 +34,23 @@ std::uint64_t part_seed(std::uint64_t seed, std::uint64_t stream, std::int64_t s
   return part == 0 ? derive_seed(seed, stream, step) : derive_seed(seed, stream, step, part);
 }
 
-std::vector<std::vector<std::int64_t>> own_batches(std::int64_t count, std::int64_t batch_size,
-                                                   const Ranks* ranks) {
-  auto batches = sequential_batches(count, batch_size);
-  if (!ranks) return batches;
-  std::vector<std::vector<std::int64_t>> own;
-  for (std::size_t i = 0; i < batches.size(); ++i) {
-    if (static_cast<int>(i % static_cast<std::size_t>(ranks->size())) == ranks->rank()) {
-      own.push_back(std::move(batches[i]));
-    }
+void TaskLoss::add(const TaskLoss& other) {
+  loss = loss.defined() ? loss + other.loss : other.loss;
+  meters.insert(meters.end(), other.meters.begin(), other.meters.end());
+}
+
+MeanMeters mean_loss(std::int64_t count, std::int64_t batch_size, const Ranks* ranks,
+                     const std::function<TaskLoss(std::span<const std::int64_t>)>& loss_of) {
+  const at::NoGradGuard no_grad;
+  const std::size_t first = ranks ? static_cast<std::size_t>(ranks->rank()) : 0;
+  const std::size_t stride = ranks ? static_cast<std::size_t>(ranks->size()) : 1;
+  const auto batches = sequential_batches(count, batch_size);
+  MeanMeters mean;
+  for (std::size_t i = first; i < batches.size(); i += stride) {
+    const TaskLoss loss = loss_of(batches[i]);
+    mean.add(loss.loss.item<double>(), loss.meters, static_cast<double>(batches[i].size()));
   }
-  return own;
+  return mean;
 }
 
 std::vector<NamedTensor> trained_tensors(const Bridge& bridge, const Recipe& recipe) {

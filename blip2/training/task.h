@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -20,8 +21,10 @@ namespace blip2 {
 // A loss and what the log shows of it. With several processes the loss is this one's share: the sum
 // over all is the loss of the whole batch.
 struct TaskLoss {
-  at::Tensor loss;  // []
+  at::Tensor loss;  // []; undefined: nothing yet
   Meters meters;
+
+  void add(const TaskLoss& other);
 };
 
 // What a stage of pre-training trains, and on what.
@@ -47,9 +50,10 @@ at::ScalarType compute_type(const Recipe& recipe);
 std::uint64_t part_seed(std::uint64_t seed, std::uint64_t stream, std::int64_t step,
                         std::int64_t part);
 
-// sequential_batches, of several processes those whose turn is this one's.
-std::vector<std::vector<std::int64_t>> own_batches(std::int64_t count, std::int64_t batch_size,
-                                                   const Ranks* ranks);
+// The mean of what `loss_of` gives for batches of items 0 … count - 1 in order, without gradients;
+// of several processes, of the batches whose turn is this one's.
+MeanMeters mean_loss(std::int64_t count, std::int64_t batch_size, const Ranks* ranks,
+                     const std::function<TaskLoss(std::span<const std::int64_t>)>& loss_of);
 
 // The bridge's trained tensors in the directory's names; the others are frozen.
 std::vector<NamedTensor> trained_tensors(const Bridge& bridge, const Recipe& recipe);

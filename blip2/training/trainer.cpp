@@ -163,12 +163,11 @@ class Trainer {
 
   // The step to go on with, which rank 0 finds; all start from its weights.
   std::int64_t restore() {
-    std::int64_t step = folder_ ? restore_from_folder() : 0;
+    const std::int64_t step = folder_ ? restore_from_folder() : 0;
     if (!ranks_) return step;
-    const json told = json::parse(ranks_->gather_text(json{{"step", step}}.dump())[0]);
     for (const auto& [name, value] : optimizer_.parameters()) ranks_->broadcast(value);
     for (const auto& [name, value] : optimizer_.state()) ranks_->broadcast(value);
-    return told["step"].get<std::int64_t>();
+    return std::stoll(ranks_->gather_text(std::to_string(step)).front());
   }
 
   // The step after the newest whole checkpoint, or the first.

@@ -1,0 +1,61 @@
+#include "blip2/training/spoken_data.h"
+
+#include <utility>
+
+#include "blip2/base/random.h"
+#include "blip2/training/lessons.h"
+
+namespace blip2 {
+
+SpokenData::SpokenData(const Recipe& recipe, std::shared_ptr<const Bridge> bridge,
+                       const StageTokenizers& tokenizers, PromptFormat format, Dataset train,
+                       Dataset validation, const Ranks* ranks, Streams streams)
+    : recipe_(recipe),
+      bridge_(std::move(bridge)),
+      train_(std::move(train)),
+      validation_(std::move(validation)),
+      ranks_(ranks),
+      streams_(streams) {
+  format.max_prompt_tokens = format.max_target_tokens = recipe.data.max_text_tokens;
+  const Tokenizer* reads = bridge_->config().reads_prompt ? &tokenizers.qformer : nullptr;
+  prompts_.emplace(train_.records, tokenizers.language, format, reads);
+  if (validation_.empty()) return;
+  held_out_.emplace(validation_.records, tokenizers.language, format, reads);
+}
+
+SpokenBatch SpokenData::batch(std::span<const std::int64_t> items, std::int64_t step,
+                              std::int64_t part) const {
+  const auto seed = static_cast<std::uint64_t>(recipe_.seed);
+  const std::uint64_t data_seed = derive_seed(seed, streams_.data);
+  PromptBatch prompts = prompts_->batch(items, data_seed, step);
+  const at::Tensor features = train_.gather(prompts.pictures, data_seed, step);
+  std::uint64_t dropout_seed = part_seed(seed, streams_.dropout, step, part);
+  if (ranks_) dropout_seed = derive_seed(dropout_seed, ranks_->rank());
+  at::Tensor soft =
+      see(*bridge_, prompts, features, {compute_type(recipe_), /*training=*/true, dropout_seed});
+  return {std::move(prompts), std::move(soft)};
+}
+
+std::int64_t SpokenData::first_row(const SpokenBatch& batch) const {
+  return ranks_ ? ranks_->rank() * batch.soft.size(0) : 0;
+}
+
+void SpokenData::add_mean(TaskLoss& total, const char* name, double weight,
+                          const at::Tensor& losses) const {
+  const at::Tensor loss = losses.mean();
+  const double share = share_of(ranks_, losses.numel());
+  total.add({weight * share * loss, {{name, loss.item<double>(), share}}});
+}
+
+MeanMeters SpokenData::validate(const LossOf& loss_of) const {
+  if (!held_out_) return {};
+  return mean_loss(held_out_->size(), recipe_.batch_size, ranks_, [&](const auto& items) {
+    PromptBatch prompts = held_out_->batch(items, 0, std::nullopt);
+    const at::Tensor features = validation_.gather(prompts.pictures, 0, std::nullopt);
+    at::Tensor soft =
+        see(*bridge_, prompts, features, {compute_type(recipe_), /*training=*/false, 0});
+    return loss_of({std::move(prompts), std::move(soft)}, items);
+  });
+}
+
+}  // namespace blip2
