@@ -9,4 +9,4 @@ _spec = importlib.util.spec_from_file_location("integration_fixtures", _path)
 _module = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_module)
 init, pictures, program, run, run_json = (
-    getattr(_module, name) for name in ("init", "pictures", "program", "run", "run_json"))
+    getattr(_module, name) for name in ("real_init", "pictures", "program", "run", "run_json"))

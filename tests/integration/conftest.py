@@ -45,6 +45,21 @@ def run_json(run):
     return call
 
 
+@pytest.fixture(scope="session")
+def failing_disk(tmp_path_factory):
+    """The environment in which the at-th call under a path that holds `folder` fails or signals."""
+    library = tmp_path_factory.mktemp("fault") / "failing_disk.so"
+    source = ROOT / "tests" / "integration" / "failing_disk.c"
+    subprocess.run(["gcc", "-O1", "-fPIC", "-shared", "-o", library, source, "-ldl"], check=True)
+
+    def environment(folder, at=0, **fault):
+        return {**os.environ, "LD_PRELOAD": str(library), "FAULT_FOLDER": str(folder), "FAULT_AT": str(at),
+                **{f"FAULT_{name.upper()}": str(int(value) if name != "count" else value)
+                   for name, value in fault.items()}}
+
+    return environment
+
+
 def draw(shape, colour, at):
     image = Image.new("RGB", (64, 64), "white")
     pen, box = ImageDraw.Draw(image), (at, at, at + 36, at + 36)
@@ -78,7 +93,7 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def init(run, tmp_path_factory):
+def real_init(run, tmp_path_factory):
     """The untrained model of recipes/tiny_model.toml."""
     folder = tmp_path_factory.mktemp("init") / "model"
     run("convert", ROOT / "recipes" / "tiny_model.toml", folder)
@@ -86,7 +101,7 @@ def init(run, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def mini_init(run, tmp_path_factory):
+def init(run, tmp_path_factory):
     """An untrained model whose text side is as small as can be."""
     folder = tmp_path_factory.mktemp("mini")
     assembly = write_parts(folder, ROOT / ".cache" / "models" / "efficientnet-lite0.pth")
@@ -96,7 +111,7 @@ def mini_init(run, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def vit_init(run, tmp_path_factory):
-    """mini_init with a vision transformer, which can be trained too."""
+    """init with a vision transformer, which can be trained too."""
     folder = tmp_path_factory.mktemp("vit")
     write_image_encoder(folder / "clip")
     run("convert", write_parts(folder, folder / "clip"), folder / "model")

@@ -1,10 +1,11 @@
 // Preloaded before a program: the FAULT_AT-th call that writes, syncs, makes or renames something
-// under a folder whose path holds FAULT_FOLDER fails with FAULT_ERRNO. The number of such calls is
-// left in the file FAULT_COUNT.
+// under a path that holds FAULT_FOLDER fails with FAULT_ERRNO, or sends the program FAULT_SIGNAL
+// first and then goes its way. The number of such calls is left in the file FAULT_COUNT.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,11 @@ static int fails(const char* path) {
   if (!folder || !strstr(path, folder)) return 0;
   ++calls;
   if (calls != atol(getenv("FAULT_AT"))) return 0;
+  const char* signal = getenv("FAULT_SIGNAL");
+  if (signal) {
+    kill(getpid(), atoi(signal));
+    return 0;
+  }
   errno = atoi(getenv("FAULT_ERRNO"));
   return 1;
 }

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import tarfile
-import time
 
 import pytest
 
@@ -18,12 +17,6 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 WRITE = ("--captions", 4, "--max-new-tokens", 6, "--seed", 3)
 FIVE = ("--shard-size", 5)
-
-
-@pytest.fixture(scope="session")
-def init(mini_init):
-    """Stages 1 and 2 start from the smallest model here."""
-    return mini_init
 
 
 @pytest.fixture(scope="session")
@@ -183,25 +176,20 @@ def wait(process, code=0):
 
 
 @pytest.mark.parametrize("form", ["jsonl", "tar"])
-def test_killed_and_resumed_is_as_undisturbed(program, capfilt, stage2, source, tmp_path, form):
+def test_killed_and_resumed_is_as_undisturbed(program, failing_disk, stage2, source, tmp_path, form):
     options = ("--format", form, "--shard-size", 2, "--batch-size", 1)
-    capfilt(source, tmp_path / "whole", *WRITE, *options)
-    generator, killed, unfinished = random.Random(form), tmp_path / "killed", 0
-    for attempt in range(4):
-        done = len(list(killed.glob("*_stats.json")))
-        process = start(program, stage2, source, killed, *options, "--resume")
-        while process.poll() is None and len(list(killed.glob("*_stats.json"))) <= done:
-            time.sleep(0.002)
-        if attempt % 2:
-            time.sleep(generator.uniform(0, 0.1))
-        else:  # in the middle of a shard
-            while process.poll() is None and not list(killed.glob("*.tmp*")):
-                time.sleep(0.001)
-        assert process.poll() is None, process.communicate()
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+    count, killed = tmp_path / "count", tmp_path / "killed"
+    wait(start(program, stage2, source, tmp_path / "whole", *options,
+               env=failing_disk(tmp_path / "whole", count=count)))
+    calls = int(count.read_text())
+    generator, unfinished, finished = random.Random(form), 0, set()
+    for _ in range(4):  # each time within the first fifth of all that there is to write
+        process = start(program, stage2, source, killed, *options, "--resume",
+                        env=failing_disk(killed, at=generator.randint(1, calls // 5), signal=signal.SIGKILL))
+        wait(process, -signal.SIGKILL)
         unfinished += any(".tmp" in path.name for path in killed.iterdir())
-    assert unfinished >= 1 and len(list(killed.glob("*_stats.json"))) < 6
+        finished.add(len(list(killed.glob("*_stats.json"))))
+    assert unfinished and 0 < max(finished) < 6
     wait(start(program, stage2, source, killed, *options, "--resume"))
     assert content(killed) == content(tmp_path / "whole")
     # Everything is there: nothing is loaded or written again.
@@ -210,15 +198,13 @@ def test_killed_and_resumed_is_as_undisturbed(program, capfilt, stage2, source, 
     assert before == {path: path.stat().st_mtime_ns for path in killed.iterdir()}
 
 
-def test_an_interrupt_keeps_what_is_finished(program, stage2, source, whole, tmp_path):
-    process = start(program, stage2, source, tmp_path / "out", *FIVE, "--batch-size", 1)
-    while not (tmp_path / "out" / "shard-00000_stats.json").exists():
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    assert "interrupted" in wait(process, 130)
+def test_an_interrupt_keeps_what_is_finished(program, failing_disk, stage2, source, whole, tmp_path):
+    first = failing_disk(tmp_path / "out" / "shard-00000_stats.json", at=1, signal=signal.SIGINT)
+    error = wait(start(program, stage2, source, tmp_path / "out", *FIVE, "--batch-size", 1, env=first), 130)
+    assert "interrupted" in error
     names = set(content(tmp_path / "out"))
     assert "shard-00000.jsonl" in names and not any(".tmp" in name for name in names)
+    assert "shard-00002.jsonl" not in names
     wait(start(program, stage2, source, tmp_path / "out", *FIVE, "--resume"))
     assert content(tmp_path / "out") == content(whole)
 

@@ -12,11 +12,6 @@ ROOT = __import__("pathlib").Path(__file__).resolve().parents[2]
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 
 
-@pytest.fixture(scope="session")
-def init(mini_init):
-    return mini_init
-
-
 @pytest.fixture
 def records(run_json):
     """records(source) gives the records that the program reads."""

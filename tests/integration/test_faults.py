@@ -20,23 +20,15 @@ THOROUGH = os.environ.get("BLIP2_THOROUGH") == "1"
 
 
 @pytest.fixture
-def command(program, pictures, mini_init):
+def command(program, pictures, init):
     def make(output, *settings, flags=()):
-        chosen = [f"init={mini_init}", f"data.train={pictures / 'my.jsonl'}", "batch_size=8", "data.views=0",
+        chosen = [f"init={init}", f"data.train={pictures / 'my.jsonl'}", "batch_size=8", "data.views=0",
                   f"data.cache={pictures / 'features'}", "schedule.warmup_steps=2", "log_every=1", *settings]
         return [str(program), "train", str(ROOT / "recipes" / "tiny_stage1.toml"),
                 *(word for setting in chosen for word in ("--set", setting)), "--output", str(output),
                 "--threads", "1", *flags]
 
     return make
-
-
-@pytest.fixture(scope="session")
-def failing_disk(tmp_path_factory):
-    library = tmp_path_factory.mktemp("fault") / "failing_disk.so"
-    source = ROOT / "tests" / "integration" / "failing_disk.c"
-    subprocess.run(["gcc", "-O1", "-fPIC", "-shared", "-o", library, source, "-ldl"], check=True)
-    return library
 
 
 def test_a_failing_disk_costs_no_checkpoint(command, failing_disk, tmp_path):
@@ -48,8 +40,7 @@ def test_a_failing_disk_costs_no_checkpoint(command, failing_disk, tmp_path):
     def resume(name, **fault):
         output = tmp_path / name
         shutil.copytree(base, output)
-        environment = {**os.environ, "LD_PRELOAD": str(failing_disk), "FAULT_FOLDER": f"{name}/checkpoints",
-                       "FAULT_AT": "0", "FAULT_ERRNO": "0", "FAULT_COUNT": str(tmp_path / "count"), **fault}
+        environment = failing_disk(f"{name}/checkpoints", count=tmp_path / "count", **fault)
         return output, subprocess.run(command(output, "steps=4", "checkpoint.every=2", flags=flags),
                                       env=environment, capture_output=True, text=True)
 
@@ -62,7 +53,7 @@ def test_a_failing_disk_costs_no_checkpoint(command, failing_disk, tmp_path):
     named = 0
     for call in chosen:
         number = errno.ENOSPC if call % 2 else errno.EIO
-        output, done = resume(f"run{call}", FAULT_AT=str(call), FAULT_ERRNO=str(number))
+        output, done = resume(f"run{call}", at=call, errno=number)
         if done.returncode != 0:  # a folder that cannot be synced is no loss
             named += 1
             assert done.returncode == 1, (call, done.stderr)

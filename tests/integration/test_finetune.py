@@ -167,6 +167,6 @@ def test_settings_that_do_not_fit(train, tmp_path, setting, expected):
     assert "image_encoder.train: expected true with other keys" in done.stderr
 
 
-def test_other_encoders_stay_frozen(train, mini_init, tmp_path):
-    done = train(1, tmp_path / "run", f"init={mini_init}", code=1)
+def test_other_encoders_stay_frozen(train, init, tmp_path):
+    done = train(1, tmp_path / "run", f"init={init}", code=1)
     assert "expected a vision transformer, got efficientnet_lite" in done.stderr

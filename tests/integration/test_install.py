@@ -44,10 +44,10 @@ def test_nothing_installed_names_the_sources(prefix):
         assert str(ROOT) not in text, file
 
 
-def test_the_example_captions_as_the_program(example, prefix, init, pictures):
+def test_the_example_captions_as_the_program(example, prefix, real_init, pictures):
     picture = sorted(pictures.glob("*.png"))[0]
-    said = run(example, init, picture, cwd="/").rstrip("\n")
-    line = run(prefix / "bin" / "blip2", "caption", "--model", init, "--json", picture, cwd="/")
+    said = run(example, real_init, picture, cwd="/").rstrip("\n")
+    line = run(prefix / "bin" / "blip2", "caption", "--model", real_init, "--json", picture, cwd="/")
     assert said == json.loads(line)["text"]
 
 

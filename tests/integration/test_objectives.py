@@ -20,14 +20,6 @@ def only(*names):
     return [f"objectives.{name}={int(name in names)}" for name in ("itc", "itm", "itg", "mlm", "mrm")]
 
 
-@pytest.fixture
-def train(train, mini_init):
-    def call(stage, output, *settings, **options):
-        return train(stage, output, f"init={mini_init}", *settings, **options)
-
-    return call
-
-
 FAST = ("dropout=0", "data.views=0", "optimizer.lr=4e-3", "checkpoint.every=1000")
 
 

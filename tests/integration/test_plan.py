@@ -21,6 +21,11 @@ SHAPES = ROOT / "recipes" / "shapes" / "vit_g_opt_2.7b"
 SAMPLES, TOKENS, QUERIES, POSITIONS = 8, 12, 8, 49
 
 
+@pytest.fixture(scope="session")
+def init(real_init):
+    return real_init
+
+
 def flags(*settings):
     return [word for setting in settings for word in ("--set", setting)]
 

@@ -25,13 +25,13 @@ def free_port():
 
 
 @pytest.fixture
-def command(program, pictures, mini_init):
+def command(program, pictures, init):
     """command(stage, output, *settings): a run of few steps that logs each."""
 
     def make(stage, output, *settings, flags=()):
         data = f'data.train=["{pictures}/my.jsonl", "{pictures}/vqa.jsonl"]' if stage == 2 else (
             f"data.train={pictures / 'my.jsonl'}")
-        chosen = [f"init={mini_init}", data, "batch_size=8", "steps=6", "data.views=1", "dropout=0",
+        chosen = [f"init={init}", data, "batch_size=8", "steps=6", "data.views=1", "dropout=0",
                   "precision=f32", f"data.cache={pictures / 'features'}", "schedule.warmup_steps=2",
                   "log_every=1", "checkpoint.every=3", f"data.validation={pictures / 'val.jsonl'}", *settings]
         return [str(program), "train", str(ROOT / "recipes" / f"tiny_stage{stage}.toml"),

@@ -29,7 +29,7 @@ def start(run, pictures, tmp_path):
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipe_runs(request, start, recipe):
     encoder_decoder, trains_encoder = "t5" in recipe.stem, recipe.stem.startswith("finetune")
-    init = request.getfixturevalue("t5_init" if encoder_decoder else "vit_init" if trains_encoder else "mini_init")
+    init = request.getfixturevalue("t5_init" if encoder_decoder else "vit_init" if trains_encoder else "init")
     lines = start(recipe, init, *(["image_encoder.image_size=42"] if trains_encoder else []))
     assert [line["step"] for line in lines] == [1, 2]
     if encoder_decoder:

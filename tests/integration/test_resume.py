@@ -19,11 +19,11 @@ def losses(folder):
 
 
 @pytest.fixture
-def start(program, pictures, mini_init):
+def start(program, pictures, init):
     """start(stage, output, resume, *settings) starts a run that logs every step; the process."""
 
     def call(stage, output, resume=False, *changes):
-        settings = [f"init={mini_init}", f"data.train={pictures / 'my.jsonl'}", "batch_size=8", "steps=9",
+        settings = [f"init={init}", f"data.train={pictures / 'my.jsonl'}", "batch_size=8", "steps=9",
                     "data.views=1", f"data.cache={pictures / 'features'}",
                     f"data.validation={pictures / 'val.jsonl'}", "schedule.warmup_steps=2",
                     "log_every=1", "checkpoint.every=2", *changes]

@@ -9,11 +9,6 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator, event_file_loader
 
 
-@pytest.fixture(scope="session")
-def init(mini_init):
-    return mini_init
-
-
 def scalars(folder):
     """Of each tag, (step, value) as TensorBoard shows them."""
     reader = event_accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})

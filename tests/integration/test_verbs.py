@@ -13,6 +13,11 @@ from safetensors.numpy import load_file
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(scope="session")
+def init(real_init):
+    return real_init
+
+
 def test_training_leaves_a_log_and_a_model(stage1, stage2):
     for folder, steps in ((stage1, 6), (stage2, 6)):
         lines = [json.loads(line) for line in (folder / "log.jsonl").open()]

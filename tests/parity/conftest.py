@@ -41,3 +41,16 @@ def probe(build):
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def one_thread(monkeypatch):
+    """Tiny models: more threads only wait for each other."""
+    import torch
+
+    for name in ("OMP_NUM_THREADS", "THREADS"):
+        monkeypatch.setenv(name, "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -56,14 +56,7 @@ checkpointing = {checkpointing}
 """
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """Tiny matrices: more threads only wait for each other."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="session", params=KINDS)

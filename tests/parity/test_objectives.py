@@ -22,14 +22,7 @@ ROWS = [([11, 12, 13], [21, 22, 23, 24, END]), ([], [31, END]), ([14], [21, 22, 
         ([15, 16], [END]), ([11, 12, 13], [21, 22, 23, 24, END])]
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """Tiny matrices: more threads only wait for each other."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tiny_decoder(folder, kind):

@@ -95,15 +95,7 @@ def forward(model, batch, mask, **fixed):
     )
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """Tiny matrices: more threads only wait for each other."""
-    monkeypatch.setenv("THREADS", "1")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def off(ours, theirs):
