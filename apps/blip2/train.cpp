@@ -8,6 +8,7 @@
 
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
+#include "blip2/base/rank_place.h"
 #include "blip2/training/dry_run.h"
 #include "blip2/training/run_plan.h"
 #include "blip2/training/trainer.h"
@@ -20,13 +21,22 @@ struct TrainFlags {
   std::vector<std::string> settings;
   TrainOptions train;
   bool plan = false, dry_run = false;
-  std::optional<std::int64_t> records;
+  std::optional<std::int64_t> records, processes;
   int threads = 0;
   std::int64_t timeout = 600;
 };
 
+// Of several processes that a launcher has started, one speaks.
+bool speaks() {
+  return rank_place_from_environment().rank == 0;
+}
+
 void show_plan(const TrainFlags& flags) {
-  const RunPlan plan = plan_run(load_recipe(flags.recipe, flags.settings), flags.records);
+  const std::int64_t processes =
+      flags.processes ? *flags.processes : rank_place_from_environment().size;
+  const RunPlan plan =
+      plan_run(load_recipe(flags.recipe, flags.settings), processes, flags.records);
+  if (!speaks()) return;
   if (flags.train.json) {
     print_json(plan_json(plan));
   } else {
@@ -44,6 +54,7 @@ std::string describe_keys() {
 
 void show_dry_run(const TrainFlags& flags) {
   const DryRun result = dry_run(load_recipe(flags.recipe, flags.settings), flags.train);
+  if (!speaks()) return;
   if (flags.train.json) {
     print_json(dry_run_json(result));
   } else {
@@ -74,6 +85,11 @@ void add_train(CLI::App& app) {
                    "then needs only its config.json")
       ->needs(plan)
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
+  verb->add_option("--processes", flags->processes,
+                   "With --plan: assume so many processes; without it, as many as a launcher has "
+                   "started")
+      ->needs(plan)
+      ->check(CLI::Range(1, 1 << 20));
   verb->add_flag("--resume", flags->train.resume, "Go on after the newest checkpoint in --output");
   verb->add_flag("--allow-changed", flags->train.allow_changed,
                  "Resume although the recipe or the frozen parts have changed");

@@ -16,8 +16,9 @@ PromptFormat prompt_format(const Blip2Config& config, const Tokenizer& language)
   PromptFormat format;
   format.caption = config.caption_prompt;
   format.question = config.question_prompt;
-  // What the tokenizer puts before a text (Llama's <s>, OPT's </s>), if anything.
-  format.start = language.encode("");
+  // What the tokenizer puts before a text (Llama's <s>, OPT's </s>), if anything. T5's has nothing
+  // there, and its end token after a text.
+  if (!std::holds_alternative<T5Config>(*config.language)) format.start = language.encode("");
   format.end = {end_tokens(*config.language).front()};
   return format;
 }

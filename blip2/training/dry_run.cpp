@@ -12,6 +12,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/log.h"
+#include "blip2/base/rank_place.h"
 #include "blip2/image/image.h"
 #include "blip2/training/adamw.h"
 #include "blip2/training/run_folder.h"
@@ -154,7 +155,7 @@ DryRun dry_run(const Recipe& recipe, const TrainOptions& options) {
   check_run_folder(options.output, options.resume);
   Recipe settled = recipe;
   settled.data.cache = feature_cache_folder(recipe, options.output);
-  const RunPlan plan = plan_run(settled, std::nullopt);
+  const RunPlan plan = plan_run(settled, rank_place_from_environment().size);
   require_space(plan, settled, options.output);
   DryRun result;
   result.records = plan.records;

@@ -92,8 +92,9 @@ void draw_steps(PlannedData& data, const Recipe& recipe, const ScannedFiles& fil
                                   .lengths = {},
                                   .distinct = std::move(distinct)});
   for (const Int step : chosen_steps(recipe)) {
-    StepTexts texts{
-        .step = step, .samples = recipe.batch_size, .qformer = {}, .prompts = {}, .targets = {}};
+    StepTexts texts;
+    texts.step = step;
+    texts.samples = recipe.batch_size;
     read(texts, sampler.batch(step));
     data.steps.push_back(std::move(texts));
   }
@@ -129,6 +130,9 @@ void scan_prompts(PlannedData& data, const Recipe& recipe, const Blip2Config& co
     if (batch.instructions.ids.defined()) texts.qformer = numbers(batch.instructions.lengths);
     texts.prompts = numbers(batch.prompt_lengths);
     texts.targets = numbers(batch.lengths - batch.prompt_lengths);
+    for (const Int item : items) {
+      texts.whole.push_back(files.records[static_cast<std::size_t>(item)].is_question());
+    }
   });
   if (recipe.objectives.words > 0) {
     data.word_targets = std::ssize(prompts.target_tokens(recipe.objectives.words_lead));
@@ -170,12 +174,14 @@ PlannedData assume_data(const Recipe& recipe, std::int64_t records) {
                    static_cast<double>(records);
   const Lengths full(static_cast<std::size_t>(recipe.batch_size), recipe.data.max_text_tokens);
   for (const Int step : chosen_steps(recipe)) {
-    StepTexts texts{
-        .step = step, .samples = recipe.batch_size, .qformer = {}, .prompts = {}, .targets = {}};
+    StepTexts texts;
+    texts.step = step;
+    texts.samples = recipe.batch_size;
     if (recipe.stage == 1 || recipe.prompt.to_qformer) texts.qformer = full;
     if (recipe.stage == 2) {
       texts.prompts.assign(full.size(), 0);
       texts.targets = full;
+      texts.whole.assign(full.size(), false);
     }
     planned.steps.push_back(std::move(texts));
   }

@@ -1,10 +1,10 @@
 #include "blip2/training/plan_parts.h"
 
+#include <numeric>
 #include <string>
 #include <utility>
 #include <variant>
 
-#include "blip2/language/decoder_weights.h"
 #include "blip2/vision/efficientnet_lite.h"
 #include "blip2/vision/resnet.h"
 #include "blip2/vision/vit.h"
@@ -69,8 +69,8 @@ Int parameters_of(const torch::nn::Module& module) {
   return count;
 }
 
-EncoderSize size_of(const ImageEncoder& encoder, double flops) {
-  return {parameters_of(encoder), encoder.positions(), encoder.width(), flops};
+EncoderSize size_of(const ImageEncoder& encoder, Int side, double flops) {
+  return {parameters_of(encoder), encoder.positions(), encoder.width(), 3 * side * side, flops};
 }
 
 Int linear(Int ins, Int outs) {
@@ -128,6 +128,10 @@ TrainedPart heads_size(const Blip2Config& config, const Recipe& recipe) {
 
 }  // namespace
 
+double total_of(const std::vector<std::int64_t>& lengths) {
+  return static_cast<double>(std::accumulate(lengths.begin(), lengths.end(), Int{0}));
+}
+
 Flops product_flops(double rows, double ins, double outs, bool input_gradient,
                     bool weight_gradient) {
   const double once = 2 * rows * ins * outs;
@@ -137,46 +141,15 @@ Flops product_flops(double rows, double ins, double outs, bool input_gradient,
 EncoderSize encoder_size(const VisionConfig& config) {
   if (const auto* vit = std::get_if<VitConfig>(&config)) {
     const Vit encoder(*vit);  // its parameters have shapes and no memory
-    return size_of(encoder, vit_flops(encoder));
+    return size_of(encoder, vit->image_size, vit_flops(encoder));
   }
   if (const auto* resnet = std::get_if<ResNetConfig>(&config)) {
     const ResNet encoder(*resnet);
-    return size_of(encoder, convolution_flops(encoder, resnet->image_size));
+    return size_of(encoder, resnet->image_size, convolution_flops(encoder, resnet->image_size));
   }
   const auto& lite = std::get<EfficientNetLiteConfig>(config);
   const EfficientNetLite encoder(lite);
-  return size_of(encoder, convolution_flops(encoder, lite.image_size));
-}
-
-LanguageSize language_size(const DecoderConfig& config) {
-  DecoderWeights weights;
-  weights.config = config;
-  LanguageSize size{0, 0, config.vocab_size * config.hidden_size};
-  for (const DecoderTensor& tensor : decoder_tensors(weights)) {
-    Int count = 1;
-    for (const Int extent : tensor.shape) count *= extent;
-    size.parameters += count;
-    const bool in_layer = tensor.name.find(".layers.") != std::string::npos ||
-                          tensor.name.find(".h.") != std::string::npos;
-    if (in_layer && tensor.shape.size() == 2) size.matrices += count;
-  }
-  return size;
-}
-
-Flops language_flops(const DecoderConfig& config, const std::vector<std::int64_t>& lengths,
-                     double targets) {
-  double rows = 0, scores = 0;
-  for (const Int length : lengths) {
-    rows += static_cast<double>(length);
-    scores += static_cast<double>(length * length);
-  }
-  const LanguageSize size = language_size(config);
-  Flops flops = product_flops(rows, static_cast<double>(size.matrices), 1, true, false);
-  const double attention = 4 * scores * static_cast<double>(config.query_width()) *
-                           static_cast<double>(config.num_hidden_layers);
-  flops += {attention, 2 * attention};
-  flops += product_flops(targets, static_cast<double>(size.embeddings), 1, true, false);
-  return flops;
+  return size_of(encoder, lite.image_size, convolution_flops(encoder, lite.image_size));
 }
 
 BridgeSize bridge_size(const Blip2Config& config, const Recipe& recipe) {

@@ -1,14 +1,18 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
-#include "blip2/language/decoder_config.h"
 #include "blip2/model/config.h"
 #include "blip2/training/recipe.h"
 
 namespace blip2 {
 
 // Sizes and work of a model's parts, from their configuration alone: nothing is allocated or read.
+
+inline constexpr double kF32Bytes = 4;
+
+double total_of(const std::vector<std::int64_t>& lengths);
 
 // Multiplications and additions, counted singly.
 struct Flops {
@@ -26,22 +30,11 @@ Flops product_flops(double rows, double ins, double outs, bool input_gradient = 
                     bool weight_gradient = true);
 
 struct EncoderSize {
-  std::int64_t parameters = 0;  // buffers of batch norms not counted
-  std::int64_t positions = 0, width = 0;
-  double flops = 0;  // of one picture, forward
+  std::int64_t parameters = 0;                        // buffers of batch norms not counted
+  std::int64_t positions = 0, width = 0, pixels = 0;  // pixels: values of a picture
+  double flops = 0;                                   // of one picture, forward
 };
 EncoderSize encoder_size(const VisionConfig& config);
-
-struct LanguageSize {
-  std::int64_t parameters = 0;
-  std::int64_t matrices = 0;    // elements of the layers' matrices: a token's products
-  std::int64_t embeddings = 0;  // V * D
-};
-LanguageSize language_size(const DecoderConfig& config);
-// A pass over sequences of these lengths, and the losses of `targets` tokens; frozen: no gradients
-// of weights.
-Flops language_flops(const DecoderConfig& config, const std::vector<std::int64_t>& lengths,
-                     double targets);
 
 // Parameters of the bridge's parts by whether this recipe's gradient reaches them.
 struct TrainedPart {

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 
-#include "blip2/nn/padded_rows.h"
 #include "blip2/qformer/plan.h"
 #include "blip2/training/alternation.h"
+#include "blip2/training/plan_language.h"
+#include "blip2/training/plan_passes.h"
 #include "blip2/training/task.h"
 
 namespace blip2 {
@@ -15,107 +15,7 @@ namespace {
 using Int = std::int64_t;
 using Lengths = std::vector<Int>;
 
-constexpr double kF32 = 4;
-constexpr Int kVocabularyRows = 1024, kLanguageRows = 128;  // logits held at once
-
-double sum(const Lengths& lengths) {
-  return static_cast<double>(std::accumulate(lengths.begin(), lengths.end(), Int{0}));
-}
-
-// Work of the Q-Former's passes of one step.
-class Passes {
- public:
-  Passes(const Blip2Config& config, Int positions, double type_bytes)
-      : c_(config.qformer),
-        queries_(config.num_query_tokens),
-        positions_(positions),
-        type_(type_bytes) {}
-
-  // One pass over rows of pictures and texts. `trains`: its states are kept for gradients.
-  void run(const std::vector<PassRow>& rows, const Lengths& texts, bool trains) {
-    const PassPlan plan =
-        plan_pass(rows, {.layers = c_.num_hidden_layers,
-                         .cross_attention_frequency = c_.cross_attention_frequency,
-                         .queries = queries_,
-                         .positions = positions_,
-                         .text_lengths = texts});
-    const Flops before = flops;
-    for (Int l = 0; l < c_.num_hidden_layers; ++l) {
-      layer(plan.layers[static_cast<std::size_t>(l)], c_.crosses(l), trains);
-    }
-    if (!trains) {
-      flops.backward = before.backward;
-      return;
-    }
-    // Embeddings: their sum, its norm and the gradient's table of words.
-    const double read = sum(texts) + static_cast<double>(plan.has_queries ? queries_ : 0);
-    bytes += 4 * kF32 * read * d_;
-    if (!texts.empty()) tables += 1;
-  }
-
-  Flops flops;
-  double bytes = 0;   // kept for the backward pass
-  double tables = 0;  // gradients of the word embeddings that are made one by one
-
- private:
-  double padded(Int rows) const {
-    return static_cast<double>(type_ == kF32 ? rows : padded_rows(rows));
-  }
-
-  void layer(const LayerPlan& plan, bool crosses, bool trains) {
-    const Int read = plan.after_self.inputs, rows = plan.after_self.outputs();
-    multiply(read, d_, 3 * d_);
-    attend(plan.self);
-    multiply(rows, d_, d_);
-    if (trains) {
-      keep(padded(read) * 4 * d_);  // what the layer reads, queries, keys and values
-      keep_attention(rows);
-    }
-    if (crosses && plan.query_rows > 0) {
-      multiply(plan.self_query_rows, d_, d_);
-      attend(plan.cross);
-      multiply(plan.query_rows, d_, d_);
-      if (trains) {
-        keep(padded(plan.self_query_rows) * 2 * d_);
-        keep_attention(plan.query_rows);
-      }
-    }
-    feed_forward(plan.query_rows, trains);
-    feed_forward(plan.text_rows, trains);
-  }
-
-  // The result of attention (twice where it was padded), its product, sums and statistics.
-  void keep_attention(Int rows) {
-    keep(static_cast<double>(rows) * d_ + (type_ == kF32 ? 1 : 2) * padded(rows) * d_);
-    bytes += kF32 * static_cast<double>(rows) * (static_cast<double>(c_.num_attention_heads) + 2);
-  }
-
-  void feed_forward(Int rows, bool trains) {
-    multiply(rows, d_, f_);
-    multiply(rows, f_, d_);
-    if (trains) keep(padded(rows) * (2 * d_ + 2 * f_));
-  }
-
-  void multiply(Int rows, double ins, double outs) {
-    flops += product_flops(static_cast<double>(rows), ins, outs);
-  }
-
-  void attend(const std::vector<kernels::Segment>& segments) {
-    double scores = 0;
-    for (const kernels::Segment& s : segments) {
-      scores += static_cast<double>(s.q_count) * static_cast<double>(s.a_count + s.b_count);
-    }
-    flops += {4 * scores * d_, 8 * scores * d_};
-  }
-
-  void keep(double elements) { bytes += type_ * elements; }
-
-  const QFormerConfig& c_;
-  Int queries_, positions_;
-  double type_;
-  const double d_ = static_cast<double>(c_.hidden_size),
-               f_ = static_cast<double>(c_.intermediate_size);
-};
+constexpr Int kVocabularyRows = 1024;  // of the Q-Former's logits, held at once
 
 std::vector<PassRow> picture_rows(Int count) {
   std::vector<PassRow> rows(static_cast<std::size_t>(count));
@@ -123,11 +23,9 @@ std::vector<PassRow> picture_rows(Int count) {
   return rows;
 }
 
-// Each picture with the text that stands `shift` places after its own.
-void add_pairs(std::vector<PassRow>& rows, Int count, Int shift, PassRow::Text wanted) {
-  for (Int i = 0; i < count; ++i) {
-    rows.push_back({.image = i, .text = (i + shift) % count, .wanted_text = wanted});
-  }
+// Each picture with its own text.
+void add_pairs(std::vector<PassRow>& rows, Int count, PassRow::Text wanted) {
+  for (Int i = 0; i < count; ++i) rows.push_back({.image = i, .text = i, .wanted_text = wanted});
 }
 
 class Step {
@@ -137,6 +35,7 @@ class Step {
         recipe_(model.recipe),
         encoder_(model.encoder),
         word_targets_(static_cast<double>(model.word_targets)),
+        processes_(model.processes),
         texts_(texts),
         type_(static_cast<double>(c10::elementSize(compute_type(model.recipe)))),
         passes_(model.config, model.encoder.positions, type_) {}
@@ -150,8 +49,8 @@ class Step {
     }
     cost_.qformer = passes_.flops;
     cost_.qformer_bytes = passes_.bytes;
-    cost_.loss_bytes += passes_.tables * kF32 * vocabulary() * d_;
-    cost_.qformer_tokens += sum(texts_.qformer);
+    cost_.loss_bytes += passes_.tables * kF32Bytes * vocabulary() * d_;
+    cost_.qformer_tokens += total_of(texts_.qformer);
     return cost_;
   }
 
@@ -163,22 +62,56 @@ class Step {
   // nothing but the matrices needs a gradient.
   void see_pictures() {
     const double rows = samples() * static_cast<double>(encoder_.positions);
-    const double width = static_cast<double>(c_.qformer.encoder_hidden_size);
     const bool trains = recipe_.image_encoder.train;
-    const double stored = trains || recipe_.data.feature_type == "f32" ? 4 : 2;
-    cost_.feature_bytes = rows * width * (stored + type_);
-    for (Int layer = 0; layer < c_.qformer.num_hidden_layers; ++layer) {
-      if (!c_.qformer.crosses(layer)) continue;
-      cost_.image_keys += product_flops(rows, width, 2 * d_, trains, true);
-      cost_.feature_bytes += rows * 2 * d_ * type_;
-    }
+    cost_.feature_bytes = rows * feature_width() * (stored_bytes() + type_);
+    project_pictures(rows);
+    cost_.feature_bytes += rows * key_bytes();
     if (recipe_.data.features == "live") cost_.encoder = {samples() * encoder_.flops, 0};
     if (trains) train_encoder(rows);
   }
 
+  // Negatives of other processes: all features come, those wanted are projected, and their keys and
+  // values laid behind a copy of the own ones.
+  void see_foreign_pictures(double joint_bytes) {
+    const auto positions = static_cast<double>(encoder_.positions);
+    const double rows = positions * static_cast<double>(foreign_negatives());
+    if (rows == 0) return;
+    project_pictures(rows);
+    cost_.feature_bytes += rows * feature_width() * type_;
+    cost_.feature_bytes += (rows + samples() * positions) * key_bytes();
+    const double all = samples() * static_cast<double>(processes_) * positions;
+    // Gone again before the joint pass has its memory.
+    cost_.feature_bytes += std::max(0.0, all * feature_width() * stored_bytes() - joint_bytes);
+  }
+
+  void project_pictures(double rows) {
+    for (Int layer = 0; layer < c_.qformer.num_hidden_layers; ++layer) {
+      if (!c_.qformer.crosses(layer)) continue;
+      cost_.image_keys +=
+          product_flops(rows, feature_width(), 2 * d_, recipe_.image_encoder.train, true);
+    }
+  }
+
+  double feature_width() const { return static_cast<double>(c_.qformer.encoder_hidden_size); }
+  double stored_bytes() const {
+    return recipe_.image_encoder.train || recipe_.data.feature_type == "f32" ? 4 : 2;
+  }
+  // Of a position's keys and values in all layers.
+  double key_bytes() const {
+    double bytes = 0;
+    for (Int layer = 0; layer < c_.qformer.num_hidden_layers; ++layer) {
+      if (c_.qformer.crosses(layer)) bytes += 2 * d_ * type_;
+    }
+    return bytes;
+  }
+  // Of the own pictures, and of the own texts: those whose negative is another process's, were it
+  // drawn by chance, each another one.
+  Int foreign_negatives() const { return texts_.samples * (processes_ - 1) / processes_; }
+
   // What run_blocks keeps of `rows` positions: in f32 both norms' inputs, in compute type their
   // results, queries, keys, values, what was seen, and both sides of the activation (of quick_gelu
-  // its gate too).
+  // its gate too). In bf16 each of the products that read the first norm's result has its own, and
+  // all have their matrices.
   void train_encoder(double rows) {
     const auto& vit = std::get<VitConfig>(c_.vision);
     const bool again = recipe_.image_encoder.checkpointing;
@@ -186,8 +119,11 @@ class Step {
     const double sides = vit.hidden_act == "quick_gelu" ? 3 : 2;
     const double inner = sides * static_cast<double>(vit.feed_forward_width());
     const auto layers = static_cast<double>(vit.layers());
-    const double block = rows * (2 * kF32 * width + type_ * (6 * width + inner));
-    cost_.encoder_bytes = again ? rows * kF32 * width * layers + block : layers * block;
+    const bool narrow = type_ != kF32Bytes;
+    const double matrices = narrow ? type_ * static_cast<double>(encoder_.parameters) / layers : 0;
+    const double block =
+        matrices + rows * (2 * kF32Bytes * width + type_ * ((narrow ? 8 : 6) * width + inner));
+    cost_.encoder_bytes = again ? rows * kF32Bytes * width * layers + block : layers * block;
     cost_.encoder.backward = cost_.encoder.forward * (again ? 3 : 2);
   }
 
@@ -201,7 +137,7 @@ class Step {
     if (itm > 0 || itg > 0) joint(itm > 0, itg > 0);
     if (mlm > 0) {
       together(PassRow::Text::all);
-      name_words(sum(texts_.qformer) * o.mlm_share);
+      name_words(total_of(texts_.qformer) * o.mlm_share);
     }
     if (mrm > 0) together(PassRow::Text::none);
     if (o.words > 0) {
@@ -221,14 +157,22 @@ class Step {
     }
     passes_.run(rows, contrast ? texts_.qformer : Lengths{}, itc || itg);
     if (!contrast) return;
+    compare(itc);
+  }
+
+  // Queries and texts of all processes.
+  void compare(bool trains) {
     const double queries = static_cast<double>(c_.num_query_tokens) * samples(),
-                 width = static_cast<double>(c_.image_text_hidden_size);
+                 width = static_cast<double>(c_.image_text_hidden_size),
+                 processes = static_cast<double>(processes_);
+    const double all_queries = processes * queries, all_texts = processes * samples();
     Flops heads = product_flops(queries, d_, width);
     heads += product_flops(samples(), d_, width);
-    heads += product_flops(queries, width, samples());
-    if (!itc) heads.backward = 0;
+    heads += product_flops(all_queries, width, all_texts);
+    if (!trains) heads.backward = 0;
     cost_.heads += heads;
-    cost_.loss_bytes += kF32 * (3 * queries * width + 2 * queries * samples());
+    cost_.loss_bytes +=
+        kF32Bytes * (2 * queries * width + all_queries * width + 2 * all_queries * all_texts);
   }
 
   // Matching's three pairs a sample and generation, in one pass.
@@ -236,11 +180,7 @@ class Step {
     std::vector<PassRow> rows;
     Lengths texts;
     if (itm) {
-      for (const Int shift : {0, -1, 1}) {
-        add_pairs(rows, texts_.samples, (shift + texts_.samples) % texts_.samples,
-                  PassRow::Text::none);
-      }
-      texts = texts_.qformer;
+      match(rows, texts);
       cost_.heads += product_flops(3 * samples(), d_, 2);
     }
     double generated = 0;
@@ -254,14 +194,31 @@ class Step {
       texts.push_back(length);
       generated += static_cast<double>(length);
     }
+    const double before = passes_.bytes;
     passes_.run(rows, texts, true);
+    if (itm) see_foreign_pictures(passes_.bytes - before);
     if (itg) name_words(generated);
+  }
+
+  // Each picture with its text, each text with another picture, and each picture with another text;
+  // the first others are those of other processes, which stand behind the own ones.
+  void match(std::vector<PassRow>& rows, Lengths& texts) const {
+    const Int count = texts_.samples, foreign = foreign_negatives();
+    add_pairs(rows, count, PassRow::Text::none);
+    for (Int i = 0; i < count; ++i) {
+      rows.push_back({.image = i < foreign ? count + i : (i + 1) % count, .text = i});
+    }
+    for (Int i = 0; i < count; ++i) {
+      rows.push_back({.image = i, .text = i < foreign ? count + i : (i + 1) % count});
+    }
+    texts = texts_.qformer;
+    texts.insert(texts.end(), texts_.qformer.begin(), texts_.qformer.begin() + foreign);
   }
 
   // Each picture with its own text.
   void together(PassRow::Text wanted) {
     std::vector<PassRow> rows;
-    add_pairs(rows, texts_.samples, 0, wanted);
+    add_pairs(rows, texts_.samples, wanted);
     passes_.run(rows, texts_.qformer, true);
   }
 
@@ -270,22 +227,23 @@ class Step {
     cost_.heads += product_flops(targets, d_, d_);
     cost_.heads += product_flops(targets, d_, vocabulary(), true, recipe_.train_word_embeddings);
     const double rows = std::min(targets, static_cast<double>(kVocabularyRows));
-    cost_.loss_bytes += rows * vocabulary() * type_ + targets * d_ * (3 * type_ + 2 * kF32);
-    if (recipe_.train_word_embeddings) cost_.loss_bytes += vocabulary() * d_ * (kF32 + type_);
+    cost_.loss_bytes += rows * vocabulary() * type_ + targets * d_ * (3 * type_ + 2 * kF32Bytes);
+    if (!recipe_.train_word_embeddings) return;
+    cost_.loss_bytes += vocabulary() * d_ * (kF32Bytes + (type_ == kF32Bytes ? 0 : type_));
   }
 
   void project() {
     const double rows = samples() * static_cast<double>(c_.num_query_tokens);
     const auto width = static_cast<double>(language_width(*c_.language));
     cost_.projection += product_flops(rows, d_, width);
-    cost_.loss_bytes += kF32 * rows * (2 * width + d_);
+    cost_.loss_bytes += kF32Bytes * rows * (2 * width + d_);
   }
 
   void point_at_words() {
     const double rows = samples() * static_cast<double>(c_.num_query_tokens);
     const auto width = static_cast<double>(language_width(*c_.language));
     cost_.words += product_flops(rows, width, word_targets_, true, false);
-    cost_.loss_bytes += kF32 * (2 * rows * width + 3 * rows * word_targets_);
+    cost_.loss_bytes += kF32Bytes * (2 * rows * width + 3 * rows * word_targets_);
   }
 
   // The soft prompts, and what the language model makes of them.
@@ -297,54 +255,64 @@ class Step {
     }
     project();
     const ObjectivesRecipe& o = recipe_.objectives;
-    const auto [lm, cmlm] = step_weights(std::array{o.lm, o.cmlm}, o.alternate, texts_.step);
-    if (lm > 0 && texts_.step >= o.lm_from) say();
-    if (cmlm > 0) say();
+    const auto [lm, prefix_lm, cmlm] =
+        step_weights(std::array{o.lm, o.prefix_lm, o.cmlm}, o.alternate, texts_.step);
+    double working = 0;
+    if (lm > 0 && texts_.step >= o.lm_from) say(spoken_texts(), working);
+    if (prefix_lm > 0) say(split_texts(), working);
+    if (cmlm > 0) say(spoken_texts(), working);
+    cost_.language_bytes += working;
     if (o.words > 0) point_at_words();
   }
 
-  // The last token of a text predicts nothing and is not read.
-  void say() {
-    const auto& decoder = std::get<DecoderConfig>(*c_.language);
-    Lengths lengths;
-    for (std::size_t i = 0; i < texts_.prompts.size(); ++i) {
-      lengths.push_back(c_.num_query_tokens + texts_.prompts[i] + texts_.targets[i] - 1);
-    }
-    const double targets = sum(texts_.targets), rows = sum(lengths);
-    cost_.language += language_flops(decoder, lengths, targets);
-    cost_.language_tokens += rows;
-    cost_.language_bytes += stack_bytes(decoder, static_cast<Int>(rows));
-    const auto width = static_cast<double>(decoder.hidden_size);
-    const double held = std::min(targets, static_cast<double>(kLanguageRows));
-    cost_.language_bytes += kF32 * width * (5 * rows + 3 * targets) +
-                            held * static_cast<double>(decoder.vocab_size) * type_;
+  void say(const SpokenTexts& texts, double& working) {
+    const LanguageCost cost = language_cost(*c_.language, texts, type_);
+    cost_.language += cost.flops;
+    cost_.language_tokens += cost.tokens;
+    cost_.language_bytes += cost.lent + cost.kept;
+    cost_.lent_bytes += cost.lent;
+    working = std::max(working, cost.working);
   }
 
-  // DecoderStack's memory, which has an eighth more rows than the batch that it was made for.
-  double stack_bytes(const DecoderConfig& c, Int rows) const {
-    rows = padded_rows(rows);
-    const auto room = static_cast<double>(padded_rows(rows + rows / 8));
-    const auto layers = static_cast<double>(c.num_hidden_layers),
-               width = static_cast<double>(c.hidden_size), qkv = static_cast<double>(c.qkv_width()),
-               up = static_cast<double>(c.up_width()),
-               widest = static_cast<double>(std::max(c.hidden_size, c.query_width()));
-    const double kept = kF32 * width * (2 * layers + 1) + type_ * layers * (qkv + up);
-    const double working =
-        type_ * (2 * widest + static_cast<double>(c.intermediate_size) + qkv + up);
-    return room * (kept + working);
+  SpokenTexts spoken_texts() const {
+    SpokenTexts texts{texts_.prompts, texts_.targets};
+    for (Int& length : texts.prompts) length += c_.num_query_tokens;
+    return texts;
+  }
+
+  // Prefix language modelling moves any number of a caption's tokens but the last and the end
+  // token: here the mean.
+  SpokenTexts split_texts() const {
+    SpokenTexts texts = spoken_texts();
+    for (std::size_t i = 0; i < texts.prompts.size(); ++i) {
+      if (texts_.whole[i]) continue;
+      const Int moved = std::max<Int>(texts.targets[i] - 2, 0) / 2;
+      texts.prompts[i] += moved;
+      texts.targets[i] -= moved;
+    }
+    return texts;
   }
 
   const Blip2Config& c_;
   const Recipe& recipe_;
   const EncoderSize encoder_;
   double word_targets_;
+  Int processes_;
   const StepTexts& texts_;
   const double type_, d_ = static_cast<double>(c_.qformer.hidden_size);
-  Passes passes_;
+  PlannedPasses passes_;
   StepCost cost_;
 };
 
 }  // namespace
+
+StepTexts StepTexts::part(std::int64_t first, std::int64_t count) const {
+  const auto slice = [&](const auto& all) {
+    using List = std::decay_t<decltype(all)>;
+    return all.empty() ? List{} : List(all.begin() + first, all.begin() + first + count);
+  };
+  return {step, count, slice(qformer), slice(prompts), slice(targets), slice(whole)};
+}
 
 Flops StepCost::flops() const {
   Flops all;
@@ -356,20 +324,6 @@ Flops StepCost::flops() const {
 
 StepCost step_cost(const StepModel& model, const StepTexts& texts) {
   return Step(model, texts).run();
-}
-
-double pass_weight_bytes(const QFormerConfig& c, std::int64_t type_bytes) {
-  const auto d = static_cast<double>(c.hidden_size), f = static_cast<double>(c.intermediate_size),
-             features = static_cast<double>(c.encoder_hidden_size);
-  const double copy = type_bytes == 4 ? 0 : static_cast<double>(type_bytes);
-  double bytes = 0;
-  for (Int layer = 0; layer < c.num_hidden_layers; ++layer) {
-    bytes += 3 * d * d * (kF32 + copy) + copy * (d * d + 2 * d * f);
-    if (c.use_qformer_text_input) bytes += copy * 2 * d * f;
-    if (c.crosses(layer)) bytes += copy * 2 * d * d + 2 * d * features * (2 * kF32 + copy);
-  }
-  if (c.use_qformer_text_input) bytes += copy * static_cast<double>(c.vocab_size) * d;
-  return bytes;
 }
 
 }  // namespace blip2

@@ -16,10 +16,14 @@ struct StepTexts {
   std::vector<std::int64_t> qformer;  // tokens of each text that the Q-Former reads; may be none
   std::vector<std::int64_t> prompts;  // stage 2: tokens of each prompt
   std::vector<std::int64_t> targets;  // ... and of each caption or answer, end token included
+  std::vector<bool> whole;            // ... whose answers prefix language modelling does not split
+
+  // Of samples [first, first + count).
+  StepTexts part(std::int64_t first, std::int64_t count) const;
 };
 
-// The work of one step and the memory that it needs beside the weights, from the same plan of rows
-// that the passes follow (qformer/plan.h).
+// The work of what a process computes at a time, a step or a part of one, and the memory that it
+// needs beside the weights, from the same plan of rows that the passes follow (qformer/plan.h).
 struct StepCost {
   Flops image_keys, qformer, heads, projection, language, words, encoder;
   double qformer_tokens = 0, language_tokens = 0;  // soft prompts included
@@ -28,6 +32,7 @@ struct StepCost {
   // image encoder keeps.
   double qformer_bytes = 0, language_bytes = 0, feature_bytes = 0, loss_bytes = 0,
          encoder_bytes = 0;
+  double lent_bytes = 0;  // of the language model's: it keeps them for its next pass
 
   double activation_bytes() const {
     return qformer_bytes + language_bytes + feature_bytes + loss_bytes + encoder_bytes;
@@ -40,11 +45,8 @@ struct StepModel {
   const Recipe& recipe;
   EncoderSize encoder;
   std::int64_t word_targets = 0;  // different tokens of the words objective
+  std::int64_t processes = 1;     // that share each batch
 };
 StepCost step_cost(const StepModel& model, const StepTexts& texts);
-
-// Bytes of the Q-Former's weights as a pass holds them beside the f32 parameters: copies in compute
-// type, and the matrices that it lays together.
-double pass_weight_bytes(const QFormerConfig& config, std::int64_t type_bytes);
 
 }  // namespace blip2

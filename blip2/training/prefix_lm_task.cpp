@@ -20,13 +20,6 @@ enum Objective : std::size_t { kLm, kPrefixLm, kCmlm, kObjectives };
 constexpr std::array<const char*, kObjectives> kNames{"lm", "prefix_lm", "cmlm"};
 using Weights = std::array<double, kObjectives>;
 
-// T5's tokenizer has nothing before a text, and its end token after it.
-PromptFormat t5_format(const Blip2Config& config, const Tokenizer& tokenizer) {
-  PromptFormat format = prompt_format(config, tokenizer);
-  format.start.clear();
-  return format;
-}
-
 class PrefixLmTask : public TrainingTask {
  public:
   PrefixLmTask(const Recipe& recipe, const std::shared_ptr<Bridge>& bridge,
@@ -34,7 +27,7 @@ class PrefixLmTask : public TrainingTask {
                Dataset validation, const Ranks* ranks)
       : recipe_(recipe),
         language_(std::move(language)),
-        data_(recipe, bridge, tokenizers, t5_format(bridge->config(), tokenizers.language),
+        data_(recipe, bridge, tokenizers, prompt_format(bridge->config(), tokenizers.language),
               std::move(train), std::move(validation), ranks, {kDataSeed, kStepSeed}),
         weights_{recipe.objectives.lm, recipe.objectives.prefix_lm, recipe.objectives.cmlm} {
     if (weights_[kCmlm] > 0) mask_token_ = answer_mask(tokenizers.language);

@@ -9,7 +9,10 @@
 
 #include "blip2/base/error.h"
 #include "blip2/model/config.h"
+#include "blip2/training/live_features.h"
 #include "blip2/training/plan_data.h"
+#include "blip2/training/plan_language.h"
+#include "blip2/training/plan_passes.h"
 #include "blip2/training/plan_step.h"
 #include "blip2/training/session.h"
 #include "blip2/training/task.h"
@@ -19,16 +22,14 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr double kFloatBytes = 4;
 // Measured on Debian 12 (glibc 2.36, LibTorch 2.13 on the CPU): the program, its libraries and the
 // kernels that oneDNN compiles.
 constexpr double kProgramBytes = 205e6;
-// What the allocator holds beside the Q-Former's and a trained image encoder's activations and the
-// losses, as a share of them:
-// blocks of changing sizes leave gaps. The language model's memory is one block, lent out again.
-constexpr double kSlack = 0.4;
-// The share of a step's memory that the allocator still holds when a checkpoint is written.
-constexpr double kRetained = 0.86;
+// What glibc's allocator holds beside the activations of the Q-Former and of a trained image
+// encoder and the losses, as a share of them: blocks of changing sizes leave gaps, more of them in
+// bf16, where copies in other types come between. The language model's memory is one block, lent
+// out again.
+constexpr double kSlack = 0.1, kNarrowSlack = 0.4;
 
 double sum(const std::vector<RunPlan::Bytes>& items) {
   double total = 0;
@@ -36,10 +37,10 @@ double sum(const std::vector<RunPlan::Bytes>& items) {
   return total;
 }
 
-// What all of the run's steps looked at cost on average, and at most in memory.
+// What all of the run's steps looked at cost a process on average, and the largest of what it
+// computes at a time.
 struct Steps {
-  StepCost mean;
-  double activations = 0;
+  StepCost mean;  // tokens: of all processes
   StepCost largest;
 };
 
@@ -47,44 +48,45 @@ void add_scaled(Flops& sum, const Flops& part, double share) {
   sum += {part.forward * share, part.backward * share};
 }
 
-Steps measure_steps(const StepModel& model, const PlannedData& data) {
+Steps measure_steps(const StepModel& model, const PlannedData& data, std::int64_t at_once) {
   Steps steps;
-  const double share = 1 / static_cast<double>(data.steps.size());
-  for (const StepTexts& texts : data.steps) {
-    const StepCost cost = step_cost(model, texts);
+  const double share = 1 / static_cast<double>(data.steps.size()),
+               own_share = share / static_cast<double>(model.processes);
+  const auto add = [&](const StepCost& cost) {
     for (const auto part :
          {&StepCost::image_keys, &StepCost::qformer, &StepCost::heads, &StepCost::projection,
           &StepCost::language, &StepCost::words, &StepCost::encoder}) {
-      add_scaled(steps.mean.*part, cost.*part, share);
+      add_scaled(steps.mean.*part, cost.*part, own_share);
     }
     steps.mean.qformer_tokens += share * cost.qformer_tokens;
     steps.mean.language_tokens += share * cost.language_tokens;
-    if (cost.activation_bytes() < steps.activations) continue;
-    steps.activations = cost.activation_bytes();
-    steps.largest = cost;
+    if (cost.activation_bytes() > steps.largest.activation_bytes()) steps.largest = cost;
+  };
+  for (const StepTexts& texts : data.steps) {
+    for (std::int64_t first = 0; first < texts.samples; first += at_once) {
+      add(step_cost(model, texts.part(first, at_once)));
+    }
   }
   return steps;
 }
 
 class Planner {
  public:
-  Planner(const Recipe& recipe, std::optional<std::int64_t> records)
+  Planner(const Recipe& recipe, std::int64_t processes, std::optional<std::int64_t> records)
       : recipe_(recipe),
-        initial_(read_blip2_config(std::filesystem::path(recipe.init) / "config.json")) {
-    require_parts(initial_, recipe);
-    if (recipe.stage == 2 && !std::holds_alternative<DecoderConfig>(*initial_.language)) {
-      throw Error("there is no plan for an encoder-decoder yet", recipe.init,
-                  "train without --plan and --dry-run");
-    }
+        processes_(processes),
+        initial_(read_blip2_config(std::filesystem::path(recipe.init) / "config.json")),
+        at_once_(samples_at_once(recipe, processes)) {
+    require_trainable(initial_, recipe, processes);
     config_ = trained_config(initial_, recipe);
     data_ = records ? assume_data(recipe, *records) : scan_data(recipe, config_);
     encoder_ = encoder_size(config_.vision);
     bridge_ = bridge_size(config_, recipe);
-    if (const auto* decoder = decoder_config()) language_ = language_size(*decoder);
     if (records && recipe.objectives.words > 0) {
       data_.word_targets = std::min<std::int64_t>(*records, vocabulary_of(*config_.language));
     }
-    steps_ = measure_steps({config_, recipe_, encoder_, data_.word_targets}, data_);
+    steps_ =
+        measure_steps({config_, recipe_, encoder_, data_.word_targets, processes}, data_, at_once_);
   }
 
   RunPlan plan() const {
@@ -93,7 +95,9 @@ class Planner {
     add_memory(plan);
     add_work(plan);
     add_disk(plan);
+    plan.processes = processes_;
     plan.samples_per_step = recipe_.batch_size;
+    plan.samples_at_once = at_once_;
     plan.samples = recipe_.batch_size * recipe_.steps;
     plan.qformer_tokens_per_step = steps_.mean.qformer_tokens;
     plan.language_tokens_per_step = steps_.mean.language_tokens;
@@ -108,20 +112,18 @@ class Planner {
   }
 
  private:
-  // Null without a decoder-only language model.
-  const DecoderConfig* decoder_config() const {
-    return config_.language ? std::get_if<DecoderConfig>(&*config_.language) : nullptr;
-  }
+  bool narrow() const { return compute_type(recipe_) != at::kFloat; }
   double type_bytes() const { return static_cast<double>(c10::elementSize(compute_type(recipe_))); }
 
   void add_parts(RunPlan& plan) const {
-    plan.parts = {{"image encoder", encoder_trained(), encoder_.parameters - encoder_trained()},
-                  {"norm of image features", bridge_.norm.trained, 0},
-                  {"queries", bridge_.queries.trained, 0},
-                  {"Q-Former", bridge_.qformer.trained, bridge_.qformer.frozen},
-                  {"heads", bridge_.heads.trained, bridge_.heads.frozen},
-                  {"language projection", bridge_.projection.trained, bridge_.projection.frozen},
-                  {"language model", 0, language_.parameters}};
+    plan.parts = {
+        {"image encoder", encoder_trained(), encoder_.parameters - encoder_trained()},
+        {"norm of image features", bridge_.norm.trained, 0},
+        {"queries", bridge_.queries.trained, 0},
+        {"Q-Former", bridge_.qformer.trained, bridge_.qformer.frozen},
+        {"heads", bridge_.heads.trained, bridge_.heads.frozen},
+        {"language projection", bridge_.projection.trained, bridge_.projection.frozen},
+        {"language model", 0, config_.language ? language_parameters(*config_.language) : 0}};
     std::erase_if(plan.parts, [](const auto& part) { return part.trained + part.frozen == 0; });
   }
 
@@ -130,49 +132,72 @@ class Planner {
   }
   std::int64_t in_optimizer() const { return bridge_.in_optimizer + encoder_trained(); }
 
-  // The language model's weights in memory: as they are mapped, and the matrices laid together.
+  // Stage 1 reads no more of the language model than the words that it points at.
   double language_bytes() const {
-    if (recipe_.stage == 1) return 0;
-    const DecoderConfig& c = *decoder_config();
-    const double fused = static_cast<double>(c.num_hidden_layers * c.hidden_size) *
-                         static_cast<double>(c.qkv_width() + (c.classic() ? 0 : c.up_width()));
-    return type_bytes() * (static_cast<double>(language_.parameters) + fused);
+    return recipe_.stage == 1 ? 0 : language_weight_bytes(*config_.language, type_bytes());
   }
 
-  double bridge_bytes() const { return kFloatBytes * static_cast<double>(bridge_.all()); }
+  double bridge_bytes() const { return kF32Bytes * static_cast<double>(bridge_.all()); }
 
   void add_memory(RunPlan& plan) const {
-    const double moments = 2 * kFloatBytes * static_cast<double>(in_optimizer());
-    const double gradients =
-        kFloatBytes * static_cast<double>(bridge_.reached() + encoder_trained());
-    const double copies =
-        pass_weight_bytes(config_.qformer, static_cast<std::int64_t>(type_bytes()));
-    const double slack = kSlack * (steps_.largest.qformer_bytes + steps_.largest.loss_bytes +
-                                   steps_.largest.encoder_bytes);
-    const double transient =
-        gradients + copies + steps_.activations - steps_.largest.language_bytes + slack;
+    const StepCost& most = steps_.largest;
+    const double moments = 2 * kF32Bytes * static_cast<double>(in_optimizer());
     plan.memory = {{"program and libraries", kProgramBytes},
                    {"records and their tokens", data_.record_bytes},
                    {"weights of the bridge", bridge_bytes()},
+                   {"weights of the image encoder", encoder_bytes()},
                    {"weights of the language model", language_bytes()},
                    {"optimiser state", moments},
-                   {"gradients", gradients},
-                   {"weights in compute type", copies},
-                   {"image features, keys and values", steps_.largest.feature_bytes},
-                   {"activations of the image encoder", steps_.largest.encoder_bytes},
-                   {"activations of the Q-Former", steps_.largest.qformer_bytes},
-                   {"activations of the language model", steps_.largest.language_bytes},
-                   {"losses", steps_.largest.loss_bytes}};
-    if (recipe_.data.features == "live") {
-      const double each = encoder_trained() > 0 ? kFloatBytes : type_bytes();
-      plan.memory.push_back(
-          {"weights of the image encoder", each * static_cast<double>(encoder_.parameters)});
-    }
-    plan.memory.push_back({"kept by the allocator", slack});
-    // A checkpoint's files are mapped to be verified when the step's memory has been given back.
-    const double given_back = (1 - kRetained) * transient;
-    plan.memory.push_back({"checkpoint being verified", std::max(0.0, moments - given_back)});
+                   {"gradients on their way", processes_ > 1 ? moments / 2 : 0}};
+    const double lasting = sum(plan.memory) + most.lent_bytes;
+    const auto type = static_cast<std::int64_t>(type_bytes());
+    const std::vector<RunPlan::Bytes> step{
+        {"weights in compute type", pass_weight_bytes(config_.qformer, type)},
+        {"gradients", gradient_bytes()},
+        {"pictures read ahead", picture_bytes()},
+        {"image features, keys and values", most.feature_bytes},
+        {"activations of the image encoder", most.encoder_bytes},
+        {"activations of the Q-Former", most.qformer_bytes},
+        {"activations of the language model", most.language_bytes},
+        {"losses", most.loss_bytes},
+        {"kept by the allocator", slack_bytes()}};
+    plan.memory.insert(plan.memory.end(), step.begin(), step.end());
+    // Its files are mapped to be verified when the step's memory has been given back.
+    plan.memory.push_back(
+        {"checkpoint being verified", std::max(0.0, lasting + moments - sum(plan.memory))});
     std::erase_if(plan.memory, [](const auto& item) { return item.bytes == 0; });
+  }
+
+  // Gradients come as activations go. Those of earlier parts of a batch are there all the time; in
+  // bf16 the gaps between them are as large as they are.
+  double gradient_bytes() const {
+    const double all = kF32Bytes * static_cast<double>(bridge_.reached() + encoder_trained());
+    if (recipe_.accumulate > 1) return narrow() ? 2 * all : all;
+    const StepCost& most = steps_.largest;
+    const double gone = most.activation_bytes() - most.lent_bytes + slack_bytes();
+    return std::max(0.0, all - gone);
+  }
+
+  double slack_bytes() const {
+    if (recipe_.image_encoder.checkpointing) return 0;  // blocks go back at once
+    const StepCost& most = steps_.largest;
+    return (narrow() ? kNarrowSlack : kSlack) *
+           (most.qformer_bytes + most.loss_bytes + most.encoder_bytes);
+  }
+
+  double encoder_bytes() const {
+    if (recipe_.data.features != "live") return 0;
+    const double each = encoder_trained() > 0 ? kF32Bytes : type_bytes();
+    return each * static_cast<double>(encoder_.parameters);
+  }
+
+  // Of this step and of those whose pictures are being read, and a part of them in order.
+  double picture_bytes() const {
+    if (recipe_.data.features != "live") return 0;
+    const auto batches = static_cast<double>(1 + LiveFeatureOptions{}.ahead);
+    const double share = static_cast<double>(recipe_.batch_size / processes_);
+    return kF32Bytes * static_cast<double>(encoder_.pixels) *
+           (batches * share + static_cast<double>(at_once_));
   }
 
   void add_work(RunPlan& plan) const {
@@ -191,7 +216,7 @@ class Planner {
     constexpr double kIndexEntry = 40;
     const double feature = recipe_.data.feature_type == "f32" ? 4 : 2;
     const double row = static_cast<double>(encoder_.positions * encoder_.width) * feature;
-    const double one = 3 * kFloatBytes * static_cast<double>(in_optimizer());
+    const double one = 3 * kF32Bytes * static_cast<double>(in_optimizer());
     const std::int64_t written =
         (recipe_.steps + recipe_.checkpoint.every - 1) / recipe_.checkpoint.every;
     // The best one on validation is kept besides, and one is being written.
@@ -199,15 +224,16 @@ class Planner {
     const std::int64_t kept = std::min(written, recipe_.checkpoint.keep + best + 1);
     plan.disk = {{kFeatureCacheItem, static_cast<double>(data_.rows) * (row + kIndexEntry)},
                  {"checkpoints", static_cast<double>(kept) * one},
-                 {"model", kFloatBytes * static_cast<double>(bridge_.all() + encoder_trained())}};
+                 {"model", kF32Bytes * static_cast<double>(bridge_.all() + encoder_trained())}};
   }
 
   const Recipe& recipe_;
+  std::int64_t processes_;
   Blip2Config initial_, config_;
+  std::int64_t at_once_;
   PlannedData data_;
   EncoderSize encoder_;
   BridgeSize bridge_;
-  LanguageSize language_;
   Steps steps_;
 };
 
@@ -238,11 +264,12 @@ Flops RunPlan::step_flops() const {
   return all;
 }
 double RunPlan::run_flops() const {
-  return static_cast<double>(steps) * step_flops().total() + feature_flops;
+  return static_cast<double>(steps * processes) * step_flops().total() + feature_flops;
 }
 
-RunPlan plan_run(const Recipe& recipe, std::optional<std::int64_t> records) {
-  return Planner(recipe, records).plan();
+RunPlan plan_run(const Recipe& recipe, std::int64_t processes,
+                 std::optional<std::int64_t> records) {
+  return Planner(recipe, processes, records).plan();
 }
 
 ordered_json plan_json(const RunPlan& plan) {
@@ -263,6 +290,8 @@ ordered_json plan_json(const RunPlan& plan) {
           {"memory", {{"peak", static_cast<std::int64_t>(plan.peak_memory())}, {"parts", memory}}},
           {"step",
            {{"samples", plan.samples_per_step},
+            {"processes", plan.processes},
+            {"samples_at_once", plan.samples_at_once},
             {"qformer_tokens", plan.qformer_tokens_per_step},
             {"language_tokens", plan.language_tokens_per_step},
             {"flops", step.total()},
@@ -303,8 +332,10 @@ std::string plan_text(const RunPlan& plan) {
   text += fmt::format("  {:34} {:>12} {:>12}\n", "all", count_text(step.forward),
                       count_text(step.backward));
   text += fmt::format(
-      "a step: {} samples, {:.0f} tokens of the Q-Former, {:.0f} of the language model\n",
-      plan.samples_per_step, plan.qformer_tokens_per_step, plan.language_tokens_per_step);
+      "a step: {} samples, {} at a time in each of {} processes; {:.0f} tokens of the Q-Former, "
+      "{:.0f} of the language model\n",
+      plan.samples_per_step, plan.samples_at_once, plan.processes, plan.qformer_tokens_per_step,
+      plan.language_tokens_per_step);
   text += fmt::format("the run: {} steps, {} samples of {} records, {:.2f} epochs, {}operations\n",
                       plan.steps, plan.samples, plan.records, plan.epochs,
                       count_text(plan.run_flops()));

@@ -15,7 +15,8 @@ namespace blip2 {
 inline constexpr char kFeatureCacheItem[] = "feature cache";
 
 // What a run will cost, worked out from the recipe, the configuration of its `init` and its data
-// lists: no weight is read, no picture opened.
+// lists: no weight is read, no picture opened. Memory and a step's operations are those of one of
+// the processes (memory: of the one that writes), everything else is of all together.
 struct RunPlan {
   struct Part {
     std::string name;
@@ -34,7 +35,8 @@ struct RunPlan {
   std::vector<Work> work;     // of one step, on average over the run's objectives
   std::vector<Bytes> disk;
 
-  std::int64_t samples_per_step = 0, samples = 0;
+  std::int64_t processes = 1;
+  std::int64_t samples_per_step = 0, samples_at_once = 0, samples = 0;  // at once: in one process
   double qformer_tokens_per_step = 0, language_tokens_per_step = 0;
   std::int64_t validation_records = 0, steps = 0, records = 0, pictures = 0, feature_rows = 0;
   double epochs = 0, feature_flops = 0;  // of filling the feature cache from nothing
@@ -45,10 +47,11 @@ struct RunPlan {
   double run_flops() const;  // all steps and the features; validation is not counted
 };
 
-// With `records`, so many pictures with a text of the longest length each are assumed in place of
-// data lists and tokenizers, and `init` needs nothing but its config.json. Throws Error as the run
-// would.
-RunPlan plan_run(const Recipe& recipe, std::optional<std::int64_t> records);
+// `processes` share each batch. With `records`, so many pictures with a text of the longest length
+// each are assumed in place of data lists and tokenizers, and `init` needs nothing but its
+// config.json. Throws Error as the run would.
+RunPlan plan_run(const Recipe& recipe, std::int64_t processes,
+                 std::optional<std::int64_t> records = std::nullopt);
 
 nlohmann::ordered_json plan_json(const RunPlan& plan);
 // The plan as lines of text.

@@ -73,30 +73,29 @@ std::optional<CaptionWords> caption_words(const Recipe& recipe, const Blip2Confi
                                           std::shared_ptr<const TensorFile> weights,
                                           const std::vector<Record>& records) {
   if (recipe.objectives.words <= 0) return std::nullopt;
-  if (!config.language) {
-    throw Error("the model has no language model", "objectives.words",
-                "its words are what soft prompts shall point to; set it to 0");
-  }
-  const auto* decoder = std::get_if<DecoderConfig>(&*config.language);
-  if (!decoder) {
-    throw Error("expected a decoder-only language model", "objectives.words", "set it to 0");
-  }
   const auto tokenizer = load_tokenizer(recipe.init);
   const auto language =
-      load_language_model(std::move(weights), *decoder, compute_type(recipe), kLanguagePrefix);
+      load_language_model(std::move(weights), std::get<DecoderConfig>(*config.language),
+                          compute_type(recipe), kLanguagePrefix);
   PromptFormat format = prompt_format(config, *tokenizer);
   format.max_target_tokens = recipe.data.max_text_tokens;
   return CaptionWords(records, *tokenizer, format, *language, recipe.objectives);
 }
 
-// The objectives of stage 2 that only one kind of language model can be trained by.
-void require_objectives(const LanguageConfig& language, const ObjectivesRecipe& objectives) {
-  const bool encoder_decoder = std::holds_alternative<T5Config>(language);
+// The objectives that only one kind of language model can be trained by.
+void require_objectives(const std::optional<LanguageConfig>& language, const Recipe& recipe) {
+  const ObjectivesRecipe& objectives = recipe.objectives;
+  if (!language) {
+    if (objectives.words <= 0) return;
+    throw Error("the model has no language model", "objectives.words",
+                "its words are what soft prompts shall point to; set it to 0");
+  }
+  const bool encoder_decoder = std::holds_alternative<T5Config>(*language);
   if (encoder_decoder && objectives.words > 0) {
     throw Error("the words objective needs a decoder-only language model, got an encoder-decoder",
                 "objectives.words", "set it to 0, and objectives.lm_from with it");
   }
-  if (!encoder_decoder && objectives.prefix_lm > 0) {
+  if (recipe.stage == 2 && !encoder_decoder && objectives.prefix_lm > 0) {
     throw Error("prefix language modelling needs an encoder-decoder, got a decoder-only model",
                 "objectives.prefix_lm", "set it to 0; objectives.lm reads and says captions");
   }
@@ -137,7 +136,7 @@ Blip2Config trained_config(Blip2Config config, const Recipe& recipe) {
   return config;
 }
 
-void require_parts(const Blip2Config& config, const Recipe& recipe) {
+void require_trainable(const Blip2Config& config, const Recipe& recipe, std::int64_t processes) {
   if (recipe.stage == 1 && !config.stage1_heads) {
     throw Error("the model has no stage-1 heads", recipe.init,
                 "start stage 1 from a directory that `blip2 convert` or stage 1 wrote");
@@ -151,17 +150,18 @@ void require_parts(const Blip2Config& config, const Recipe& recipe) {
                     architecture_of(config.layout),
                 recipe.init, "`blip2 convert` assembles one of its parts");
   }
+  require_objectives(config.language, recipe);
+  if (processes > 1 && recipe.image_encoder.train && recipe.stage == 1 &&
+      recipe.objectives.itm > 0) {
+    throw Error("matching trains the image encoder in one process only", "objectives.itm",
+                "negatives of other processes give no gradient; start one process");
+  }
 }
 
 Session open_session(const Recipe& recipe, const Ranks* ranks, std::optional<std::int64_t> sample) {
   const fs::path init = recipe.init;
   const Blip2Config initial = read_blip2_config(init / "config.json");
-  require_parts(initial, recipe);
-  if (recipe.stage == 2) require_objectives(*initial.language, recipe.objectives);
-  if (ranks && recipe.image_encoder.train && recipe.stage == 1 && recipe.objectives.itm > 0) {
-    throw Error("matching trains the image encoder in one process only", "objectives.itm",
-                "negatives of other processes give no gradient; start one process");
-  }
+  require_trainable(initial, recipe, ranks ? ranks->size() : 1);
   const std::shared_ptr<const TensorFile> weights = open_model_weights(init);
   Session session;
   session.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);

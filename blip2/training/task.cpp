@@ -1,5 +1,8 @@
 #include "blip2/training/task.h"
 
+#include <fmt/format.h>
+
+#include "blip2/base/error.h"
 #include "blip2/base/random.h"
 #include "blip2/model/directory.h"
 
@@ -27,6 +30,14 @@ bool takes_part(const std::string& name, const Recipe& recipe) {
 at::ScalarType compute_type(const Recipe& recipe) {
   if (recipe.precision == "auto") return has_bf16_arithmetic() ? at::kBFloat16 : at::kFloat;
   return recipe.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+}
+
+std::int64_t samples_at_once(const Recipe& recipe, std::int64_t processes) {
+  const std::int64_t parts = processes * recipe.accumulate;
+  if (recipe.batch_size % parts == 0) return recipe.batch_size / parts;
+  throw Error(fmt::format("expected a multiple of {} ({} processes, accumulate {}), got {}", parts,
+                          processes, recipe.accumulate, recipe.batch_size),
+              "batch_size");
 }
 
 std::uint64_t part_seed(std::uint64_t seed, std::uint64_t stream, std::int64_t step,

@@ -46,6 +46,10 @@ class TrainingTask {
 // The number type that the recipe asks for on this machine: bf16 or f32.
 at::ScalarType compute_type(const Recipe& recipe);
 
+// Samples that a process computes at a time: its share of a batch, in the recipe's parts. Error if
+// they do not come out even.
+std::int64_t samples_at_once(const Recipe& recipe, std::int64_t processes);
+
 // The seed of a part of a step.
 std::uint64_t part_seed(std::uint64_t seed, std::uint64_t stream, std::int64_t step,
                         std::int64_t part);

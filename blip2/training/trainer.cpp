@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "blip2/base/allocation.h"
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/base/interrupt.h"
@@ -64,7 +65,7 @@ class Trainer {
         optimizer_(make_optimizer(session_, recipe)),
         sampler_(session_.task->data().sources, sampler_options()) {
     if (!ranks_) return;
-    require_equal_shares();
+    samples_at_once(recipe, ranks_->size());
     require_agreement();
     gradient_sum_.emplace(*ranks_, optimizer_.parameters());
   }
@@ -111,14 +112,6 @@ class Trainer {
   std::optional<RunFolder> open_folder() const {
     if (ranks_ && ranks_->rank() > 0) return std::nullopt;
     return std::optional<RunFolder>(std::in_place, options_.output, options_.resume);
-  }
-
-  void require_equal_shares() const {
-    const std::int64_t parts = ranks_->size() * recipe_.accumulate;
-    if (recipe_.batch_size % parts == 0) return;
-    throw Error(fmt::format("expected a multiple of {} ({} processes, accumulate {}), got {}",
-                            parts, ranks_->size(), recipe_.accumulate, recipe_.batch_size),
-                "batch_size");
   }
 
   // All processes must run the same recipe on the same data and frozen parts.
@@ -304,6 +297,7 @@ class Trainer {
 
   void save(std::int64_t step) {
     if (folder_) {
+      give_back_memory();  // the files written are mapped to be verified
       save_checkpoint(folder_->checkpoints(), step, optimizer_.parameters(), optimizer_.state(),
                       state());
       prune_checkpoints(folder_->checkpoints(), recipe_.checkpoint.keep, best_step_);
@@ -348,6 +342,7 @@ class Trainer {
 
 void train(const Recipe& recipe, const TrainOptions& options) {
   const Clock::time_point start = Clock::now();
+  if (recipe.image_encoder.checkpointing) give_back_blocks();
   Trainer trainer(recipe, options);
   trainer.run();
   if (!trainer.writes()) return;

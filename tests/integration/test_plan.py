@@ -1,6 +1,7 @@
 """What `train --plan` and `train --dry-run` say, against what others count and what a run then does."""
 
 import json
+import os
 import pathlib
 import re
 import struct
@@ -10,11 +11,13 @@ import time
 
 import pytest
 import torch
+from test_ranks import free_port
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "parity"))
+import toy_t5  # noqa: E402
 from blip2_reference import BridgeConfig, Stage1  # noqa: E402
 
 SHAPES = ROOT / "recipes" / "shapes" / "vit_g_opt_2.7b"
@@ -32,8 +35,9 @@ def flags(*settings):
 
 @pytest.fixture(scope="session")
 def plan(run_json):
-    def call(recipe, *settings, records=None):
+    def call(recipe, *settings, records=None, processes=None):
         assumed = ["--records", records] if records else []
+        assumed += ["--processes", processes] if processes else []
         return run_json("train", ROOT / "recipes" / recipe, "--plan", *flags(*settings), *assumed)[0]
 
     return call
@@ -57,6 +61,16 @@ def test_parameters_are_those_of_the_files(plan, init, pictures):
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     vision = elements(init / "model-vision.safetensors")
     assert parts["image encoder"]["frozen"] == sum(n for k, n in vision.items() if not k.endswith(buffers))
+
+
+@pytest.mark.parametrize("original", [False, True])
+def test_parameters_of_an_encoder_decoder_are_those_of_its_file(plan, program, pictures, tmp_path, original):
+    model, _ = toy_t5.assemble(program, tmp_path / "init", ["a photo of a red circle"], original)
+    part = plan("paper_stage2_flan_t5.toml", f"init={tmp_path / 'init'}", "batch_size=4", "steps=2",
+                f"data.train={pictures / 'my.jsonl'}")["parameters"]["parts"]["language model"]
+    weights = elements(tmp_path / "init" / "model-language.safetensors")
+    assert part == {"trained": 0, "frozen": sum(weights.values())}
+    assert part["frozen"] == sum(p.numel() for p in model.parameters()) + original * model.lm_head.weight.numel()
 
 
 def test_paper_recipes_need_shapes_alone(plan):
@@ -163,6 +177,49 @@ def test_operations_of_stage2_are_those_of_the_reference(plan, init):
     assert step["language_tokens"] == SAMPLES * rows
 
 
+def test_operations_of_an_encoder_decoder_are_those_of_the_reference(plan, t5_init):
+    def step(objective):
+        weights = {"lm": 0, "prefix_lm": 0, "cmlm": 0} | {objective: 1}
+        return plan("paper_stage2_flan_t5.toml", f"init={t5_init}", f"batch_size={SAMPLES}", "data.train=none",
+                    f"data.max_text_tokens={TOKENS}", "prompt.to_qformer=true",
+                    *(f"objectives.{name}={weight}" for name, weight in weights.items()), records=1000)["step"]
+
+    keys = json.loads((t5_init / "config.json").read_text())["text_config"]
+    language = T5ForConditionalGeneration(T5Config(**keys)).requires_grad_(False)
+
+    def count_of(moved):
+        """The encoder reads an end token after the prompt; so many tokens of the answer go before it."""
+        embeds = torch.randn(SAMPLES, QUERIES + 1 + moved, keys["d_model"], requires_grad=True)
+        targets = torch.randint(1, keys["vocab_size"], (SAMPLES, TOKENS - moved))
+        return count(lambda: language(inputs_embeds=embeds, labels=targets).loss)
+
+    for objective, moved in (("lm", 0), ("cmlm", 0), ("prefix_lm", (TOKENS - 2) // 2)):
+        planned, (forward, backward, _) = step(objective), count_of(moved)
+        assert planned["parts"]["language model"]["forward"] == pytest.approx(forward, rel=0.02)
+        assert planned["parts"]["language model"]["backward"] == pytest.approx(backward, rel=0.02)
+        assert planned["language_tokens"] == SAMPLES * (QUERIES + 1 + TOKENS)
+
+
+def test_parts_and_processes_share_the_work(plan, init, t5_init):
+    def step(stage, model, *settings, **options):
+        return plan(f"tiny_stage{stage}.toml", f"init={model}", "batch_size=16", "data.train=none", *settings,
+                    records=1000, **options)
+
+    for model in (init, t5_init):
+        whole, parts = step(2, model), step(2, model, "accumulate=4")
+        shared = step(2, model, processes=4)
+        assert parts["step"]["flops"] == pytest.approx(whole["step"]["flops"])
+        assert shared["step"]["flops"] == pytest.approx(whole["step"]["flops"] / 4)
+        assert shared["run"]["flops"] == pytest.approx(whole["run"]["flops"])
+        for name in ("qformer_tokens", "language_tokens", "samples"):
+            assert whole["step"][name] == parts["step"][name] == shared["step"][name]
+        activations = [told["memory"]["parts"]["activations of the Q-Former"] for told in (whole, parts, shared)]
+        assert activations[1] == activations[2] == pytest.approx(activations[0] / 4, rel=0.25)
+    foreign = step(1, init, processes=4)["memory"]["parts"]
+    assert foreign["image features, keys and values"] > step(1, init, "batch_size=4")["memory"]["parts"][
+        "image features, keys and values"]
+
+
 @pytest.fixture(scope="session")
 def varied(pictures, tmp_path_factory):
     """For each stage a file of 480 records with texts of many lengths: texts of one length leave the
@@ -185,20 +242,54 @@ def varied(pictures, tmp_path_factory):
     return files
 
 
-@pytest.mark.parametrize("stage", [1, 2])
-def test_memory_is_what_a_run_takes(stage, plan, program, init, varied, pictures, tmp_path):
-    settings = [f"init={init}", f"data.train={varied[stage - 1]}", "steps=8", "data.views=0",
-                f"data.cache={pictures / 'features'}"]
-    predicted = plan(f"tiny_stage{stage}.toml", *settings)["memory"]["peak"]
+@pytest.fixture(scope="session")
+def large_t5(program, tmp_path_factory):
+    """An untrained model with a T5 whose activations and words take most of a step's memory."""
+    folder = tmp_path_factory.mktemp("large_t5") / "model"
+    texts = ["a photo of", "Question: what color is it? Short answer:", "on a white ground seen from above"]
+    toy_t5.assemble(program, folder, texts, words=8192, width=384, d_kv=64, d_ff=1024, num_layers=4,
+                    num_decoder_layers=4, num_heads=6)
+    return folder
+
+
+def peak_of(commands):
+    """The largest memory of programs that run side by side."""
+    runs = [subprocess.Popen(list(map(str, command)), cwd="/", env={**os.environ, **env}, stderr=subprocess.DEVNULL)
+            for command, env in commands]
+    peak = 0
+    while any(run.poll() is None for run in runs):
+        for run in runs:
+            try:
+                found = re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{run.pid}/status").read_text())
+            except FileNotFoundError:
+                continue
+            peak = max(peak, 1024 * int(found[1])) if found else peak
+        time.sleep(0.01)
+    assert all(run.wait() == 0 for run in runs)
+    return peak
+
+
+RUNS = {
+    "stage1": (1, "init", 1, []),
+    "stage1_parts": (1, "init", 1, ["accumulate=4"]),
+    "stage1_processes": (1, "init", 2, []),
+    "stage2": (2, "init", 1, []),
+    "stage2_parts": (2, "init", 1, ["accumulate=2"]),
+    "t5": (2, "large_t5", 1, ["objectives.prefix_lm=1", "objectives.lm=0"]),
+    "t5_parts": (2, "large_t5", 1, ["accumulate=4"]),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_memory_is_what_a_run_takes(request, name, plan, program, varied, pictures, tmp_path):
+    stage, model, processes, more = RUNS[name]
+    settings = [f"init={request.getfixturevalue(model)}", f"data.train={varied[stage - 1]}", "steps=6", "data.views=0",
+                f"data.cache={pictures / 'features'}", *more]
+    predicted = plan(f"tiny_stage{stage}.toml", *settings, processes=processes)["memory"]["peak"]
     command = [program, "train", ROOT / "recipes" / f"tiny_stage{stage}.toml", *flags(*settings),
                "--output", tmp_path / "run"]
-    run = subprocess.Popen(list(map(str, command)), cwd="/", stderr=subprocess.DEVNULL)
-    peak, status = 0, pathlib.Path(f"/proc/{run.pid}/status")
-    while run.poll() is None:
-        found = re.search(r"VmHWM:\s+(\d+)", status.read_text())
-        peak = max(peak, 1024 * int(found[1])) if found else peak
-        time.sleep(0.02)
-    assert run.wait() == 0
+    places = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    peak = peak_of([(command, {**places, "RANK": str(rank)}) for rank in range(processes)])
     assert predicted == pytest.approx(peak, rel=0.1)
 
 

@@ -30,12 +30,13 @@ def tokenizer_of(texts):
     return transformers.T5Tokenizer(vocab=vocab, _spm_precompiled_charsmap=charsmap({"\t": " "}))
 
 
-def random_t5(words, original=False, width=48):
+def random_t5(words, original=False, width=48, **sizes):
     """v1.1's form, as FlanT5 has it (gated GELU, a head of its own), or that of the original T5 (ReLU,
     the head tied to the embeddings and scaled)."""
     torch.manual_seed(5)
+    sizes = dict(d_kv=12, d_ff=64, num_layers=2, num_decoder_layers=2, num_heads=4) | sizes
     config = transformers.T5Config(
-        vocab_size=words, d_model=width, d_kv=12, d_ff=64, num_layers=2, num_decoder_layers=2, num_heads=4,
+        vocab_size=words, d_model=width, **sizes,
         feed_forward_proj="relu" if original else "gated-gelu", tie_word_embeddings=original,
         decoder_start_token_id=0, eos_token_id=1, pad_token_id=0, dropout_rate=0.0,
     )
@@ -62,11 +63,11 @@ def write_t5(folder, model, tokenizer):
     (folder / "config.json").write_text(json.dumps(config))
 
 
-def assemble(program, folder, texts, original=False):
+def assemble(program, folder, texts, original=False, words=None, **sizes):
     """Writes `folder` with `blip2 convert`; transformers' model of the T5 in it and its tokenizer."""
     folder = pathlib.Path(folder)
     tokenizer = tokenizer_of(texts)
-    model = random_t5(len(tokenizer), original)
+    model = random_t5(words or len(tokenizer), original, **sizes)
     t5 = folder.parent / f"{folder.name}_t5"
     write_t5(t5, model, tokenizer)
     parts = folder.parent / f"{folder.name}.toml"

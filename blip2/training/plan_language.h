@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "blip2/language/frozen_language.h"
+#include "blip2/training/plan_parts.h"
+
+namespace blip2 {
+
+// A frozen language model in the plan of a run, from its configuration alone.
+
+// All of its file's.
+std::int64_t language_parameters(const LanguageConfig& config);
+
+// Bytes of its weights in memory: as they are mapped, and (decoder-only) the matrices that are laid
+// together.
+double language_weight_bytes(const LanguageConfig& config, double type_bytes);
+
+// What an objective has it read, in tokens of each row.
+struct SpokenTexts {
+  std::vector<std::int64_t> prompts;  // soft prompts and prompt
+  std::vector<std::int64_t> targets;  // the caption or answer, end token included
+};
+
+// One pass forward and back; the gradients go to its input alone.
+struct LanguageCost {
+  Flops flops;
+  double tokens = 0;   // read, soft prompts included
+  double lent = 0;     // bytes of activations that a decoder-only model keeps for its next pass
+  double kept = 0;     // bytes that are held until the backward pass
+  double working = 0;  // bytes besides, while losses or their gradients are computed
+};
+LanguageCost language_cost(const LanguageConfig& config, const SpokenTexts& texts,
+                           double type_bytes);
+
+}  // namespace blip2
