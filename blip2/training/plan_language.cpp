@@ -50,6 +50,7 @@ class DecoderOnly {
   Int parameters() const { return parameters_; }
 
   double weight_bytes(double type) const {
+    if (type == kF32Bytes) return type * static_cast<double>(parameters_);
     const double fused = static_cast<double>(c_.num_hidden_layers * c_.hidden_size) *
                          static_cast<double>(c_.qkv_width() + (c_.classic() ? 0 : c_.up_width()));
     return type * (static_cast<double>(parameters_) + fused);

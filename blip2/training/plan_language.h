@@ -13,8 +13,8 @@ namespace blip2 {
 // All of its file's.
 std::int64_t language_parameters(const LanguageConfig& config);
 
-// Bytes of its weights in memory: as they are mapped, and (decoder-only) the matrices that are laid
-// together.
+// Bytes of its weights in memory. In half precision those of a decoder-only model's file stay
+// mapped beside the matrices that are laid together; in f32 they are taken to be converted.
 double language_weight_bytes(const LanguageConfig& config, double type_bytes);
 
 // What an objective has it read, in tokens of each row.

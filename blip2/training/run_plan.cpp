@@ -25,11 +25,10 @@ using nlohmann::ordered_json;
 // Measured on Debian 12 (glibc 2.36, LibTorch 2.13 on the CPU): the program, its libraries and the
 // kernels that oneDNN compiles.
 constexpr double kProgramBytes = 205e6;
-// What glibc's allocator holds beside the activations of the Q-Former and of a trained image
-// encoder and the losses, as a share of them: blocks of changing sizes leave gaps, more of them in
-// bf16, where copies in other types come between. The language model's memory is one block, lent
-// out again.
-constexpr double kSlack = 0.1, kNarrowSlack = 0.4;
+// What glibc's allocator holds beside activations and losses, as a share of them: blocks of
+// changing sizes leave gaps. The Q-Former in f32 leaves few, as no copies in other types come
+// between. The language model's memory is one block, lent out again.
+constexpr double kSlack = 0.4, kSlackF32 = 0.1;
 
 double sum(const std::vector<RunPlan::Bytes>& items) {
   double total = 0;
@@ -181,8 +180,8 @@ class Planner {
   double slack_bytes() const {
     if (recipe_.image_encoder.checkpointing) return 0;  // blocks go back at once
     const StepCost& most = steps_.largest;
-    return (narrow() ? kNarrowSlack : kSlack) *
-           (most.qformer_bytes + most.loss_bytes + most.encoder_bytes);
+    return kSlack * most.encoder_bytes +
+           (narrow() ? kSlack : kSlackF32) * (most.qformer_bytes + most.loss_bytes);
   }
 
   double encoder_bytes() const {

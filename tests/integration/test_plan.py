@@ -197,7 +197,7 @@ def test_operations_of_an_encoder_decoder_are_those_of_the_reference(plan, t5_in
         planned, (forward, backward, _) = step(objective), count_of(moved)
         assert planned["parts"]["language model"]["forward"] == pytest.approx(forward, rel=0.02)
         assert planned["parts"]["language model"]["backward"] == pytest.approx(backward, rel=0.02)
-        assert planned["language_tokens"] == SAMPLES * (QUERIES + 1 + TOKENS)
+        assert planned["language_tokens"] == pytest.approx(SAMPLES * (QUERIES + 1 + TOKENS))
 
 
 def test_parts_and_processes_share_the_work(plan, init, t5_init):
@@ -208,11 +208,13 @@ def test_parts_and_processes_share_the_work(plan, init, t5_init):
     for model in (init, t5_init):
         whole, parts = step(2, model), step(2, model, "accumulate=4")
         shared = step(2, model, processes=4)
-        assert parts["step"]["flops"] == pytest.approx(whole["step"]["flops"])
-        assert shared["step"]["flops"] == pytest.approx(whole["step"]["flops"] / 4)
-        assert shared["run"]["flops"] == pytest.approx(whole["run"]["flops"])
+        # But for the first layer's queries, which all pictures of a part share.
+        assert parts["step"]["flops"] == pytest.approx(whole["step"]["flops"], rel=0.01)
+        assert shared["step"]["flops"] == pytest.approx(whole["step"]["flops"] / 4, rel=0.01)
+        assert shared["run"]["flops"] == pytest.approx(whole["run"]["flops"], rel=0.01)
         for name in ("qformer_tokens", "language_tokens", "samples"):
-            assert whole["step"][name] == parts["step"][name] == shared["step"][name]
+            for told in (parts, shared):
+                assert told["step"][name] == pytest.approx(whole["step"][name])
         activations = [told["memory"]["parts"]["activations of the Q-Former"] for told in (whole, parts, shared)]
         assert activations[1] == activations[2] == pytest.approx(activations[0] / 4, rel=0.25)
     foreign = step(1, init, processes=4)["memory"]["parts"]
@@ -274,7 +276,6 @@ RUNS = {
     "stage1_parts": (1, "init", 1, ["accumulate=4"]),
     "stage1_processes": (1, "init", 2, []),
     "stage2": (2, "init", 1, []),
-    "stage2_parts": (2, "init", 1, ["accumulate=2"]),
     "t5": (2, "large_t5", 1, ["objectives.prefix_lm=1", "objectives.lm=0"]),
     "t5_parts": (2, "large_t5", 1, ["accumulate=4"]),
 }
@@ -293,12 +294,11 @@ def test_memory_is_what_a_run_takes(request, name, plan, program, varied, pictur
     assert predicted == pytest.approx(peak, rel=0.1)
 
 
-def test_a_dry_run_leaves_nothing_behind(run_json, init, pictures, tmp_path):
+def test_a_dry_run_leaves_nothing_behind(run_json, init, t5_init, pictures, tmp_path):
     before = sorted(tmp_path.rglob("*"))
-    data = [f"init={init}", f"data.train={pictures / 'my.jsonl'}",
-            f"data.validation={pictures / 'val.jsonl'}", "batch_size=8"]
-    for stage in (1, 2):
-        told = run_json("train", ROOT / "recipes" / f"tiny_stage{stage}.toml", *flags(*data),
+    data = [f"data.train={pictures / 'my.jsonl'}", f"data.validation={pictures / 'val.jsonl'}", "batch_size=8"]
+    for recipe, model in (("tiny_stage1", init), ("tiny_stage2", init), ("paper_stage2_flan_t5", t5_init)):
+        told = run_json("train", ROOT / "recipes" / f"{recipe}.toml", *flags(f"init={model}", *data),
                         "--output", tmp_path / "runs" / "one", "--dry-run")[0]
         assert told["records"] == 24 and told["validation_records"] == 12
         assert told["pictures_read"] == 8 and told["batch"] == 4
@@ -338,8 +338,19 @@ def test_a_dry_run_finds_what_a_run_would(run, train, init, pictures, tmp_path):
     assert not output.exists()
 
 
+def test_shares_that_do_not_come_out_even_are_refused(run, init, tmp_path):
+    recipe, launched = ROOT / "recipes" / "tiny_stage1.toml", {
+        "RANK": "0", "WORLD_SIZE": "5", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    settings = flags(f"init={init}", "accumulate=2", "data.train=none")
+    message = "batch_size: expected a multiple of 10 (5 processes, accumulate 2), got 48"
+    assert message in run("train", recipe, *settings, "--plan", "--processes", 5, code=1).stderr
+    for mode in (["--plan"], ["--dry-run", "--output", tmp_path / "run"]):
+        assert message in run("train", recipe, *settings, *mode, env=launched, code=1).stderr
+
+
 def test_usage(run):
     recipe = ROOT / "recipes" / "tiny_stage1.toml"
     run("train", recipe, code=2)
     run("train", recipe, "--records", "5", code=2)
+    run("train", recipe, "--processes", "5", code=2)
     run("train", recipe, "--plan", "--dry-run", code=2)
