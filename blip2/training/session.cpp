@@ -158,10 +158,6 @@ Session open_session(const Recipe& recipe, const Ranks* ranks, std::optional<std
   const Blip2Config initial = read_blip2_config(init / "config.json");
   require_parts(initial, recipe);
   if (recipe.stage == 2) require_objectives(*initial.language, recipe.objectives);
-  if (ranks && recipe.image_encoder.train && recipe.stage == 1 && recipe.objectives.itm > 0) {
-    throw Error("matching trains the image encoder in one process only", "objectives.itm",
-                "negatives of other processes give no gradient; start one process");
-  }
   const std::shared_ptr<const TensorFile> weights = open_model_weights(init);
   Session session;
   session.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);

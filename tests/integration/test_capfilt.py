@@ -183,9 +183,10 @@ def test_killed_and_resumed_is_as_undisturbed(program, failing_disk, stage2, sou
                env=failing_disk(tmp_path / "whole", count=count)))
     calls = int(count.read_text())
     generator, unfinished, finished = random.Random(form), 0, set()
-    for _ in range(4):  # each time within the first fifth of all that there is to write
+    for shard in range(4):  # within the first shard, then one shard further each time
+        at = generator.randint(1, calls // 6) if shard == 0 else generator.randint(calls // 5, calls // 4)
         process = start(program, stage2, source, killed, *options, "--resume",
-                        env=failing_disk(killed, at=generator.randint(1, calls // 5), signal=signal.SIGKILL))
+                        env=failing_disk(killed, at=at, signal=signal.SIGKILL))
         wait(process, -signal.SIGKILL)
         unfinished += any(".tmp" in path.name for path in killed.iterdir())
         finished.add(len(list(killed.glob("*_stats.json"))))
