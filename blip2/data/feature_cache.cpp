@@ -262,7 +262,9 @@ void FeatureCache::compute(Pending& pending, const Encoder& encoder, const Ensur
     if (progress) progress->update(total - pending.rows - in_hand);
   }
   store_.sync(*store_.lock());
-  if (progress) progress->finish();
+  if (!progress) return;
+  progress->update(total);
+  progress->finish();
 }
 
 FeatureTable FeatureCache::ensure(std::span<const std::string> pictures, const Encoder& encoder,

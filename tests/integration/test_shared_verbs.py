@@ -133,19 +133,22 @@ def evaluation(program, data, vit_init):
     return make
 
 
-def test_a_process_that_hangs_is_named(evaluation, vit_init):
+@pytest.mark.parametrize("victim, message", [
+    (1, "rank 1 does not answer"), (0, "rank 0, where all meet, does not answer")])
+def test_a_process_that_hangs_is_named(evaluation, vit_init, victim, message):
     processes = start(lambda rank: evaluation(), 2, free_port())
-    maps = pathlib.Path(f"/proc/{processes[1].pid}/maps")
-    while str(vit_init) not in maps.read_text():  # until then they may not have met
-        assert processes[1].poll() is None
-        time.sleep(0.002)
-    processes[1].send_signal(signal.SIGSTOP)
+    other = processes[1 - victim]
+    for process in processes:  # that has opened the model: the others have met it before
+        while str(vit_init) not in pathlib.Path(f"/proc/{process.pid}/maps").read_text():
+            assert process.poll() is None
+            time.sleep(0.002)
+    processes[victim].send_signal(signal.SIGSTOP)
     began = time.monotonic()
-    printed, error = processes[0].communicate(timeout=60)
-    assert processes[0].returncode == 1 and printed == "" and "rank 1 does not answer" in error, error
+    printed, error = other.communicate(timeout=60)
+    assert other.returncode == 1 and printed == "" and message in error, error
     assert time.monotonic() - began < 20
-    processes[1].kill()
-    processes[1].communicate()
+    processes[victim].kill()
+    processes[victim].communicate()
 
 
 def test_one_that_fails_ends_the_others(evaluation, data, tmp_path):
