@@ -45,7 +45,8 @@ Datasets live_datasets(const Recipe& recipe, const StepEncoder& encode,
 }
 
 Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> weights,
-                       const Blip2Config& config, std::optional<std::int64_t> sample) {
+                       const Blip2Config& config, const Ranks* ranks,
+                       std::optional<std::int64_t> sample) {
   const auto images = std::make_shared<const ImageSide>(recipe.init, std::move(weights), config);
   const ImageEncoder& encoder = images->encoder();
   const Preprocessing& preprocessing = images->preprocessing();
@@ -60,10 +61,10 @@ Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> w
   if (data.features == "live") {
     sets.train = load_live_dataset(train_sources(data), recipe, encode, preprocessing);
   } else {
-    sets.train = load_dataset(train_sources(data), recipe, encoder, cache);
+    sets.train = load_dataset(train_sources(data), recipe, encoder, cache, ranks);
   }
   if (!data.validation.empty()) {
-    sets.validation = load_dataset(plain_sources(data.validation), recipe, encoder, cache);
+    sets.validation = load_dataset(plain_sources(data.validation), recipe, encoder, cache, ranks);
   }
   return sets;
 }
@@ -171,7 +172,7 @@ Session open_session(const Recipe& recipe, const Ranks* ranks, std::optional<std
     };
     sets = live_datasets(recipe, encode, session.encoder->preprocessing(), sample);
   } else {
-    sets = load_datasets(recipe, weights, initial, sample);
+    sets = load_datasets(recipe, weights, initial, ranks, sample);
   }
   if (recipe.stage == 1) {
     auto words = caption_words(recipe, session.bridge->config(), weights, sets.train.records);
