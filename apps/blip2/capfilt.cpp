@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
-#include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -10,7 +10,7 @@
 #include "apps/blip2/generation_flags.h"
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
-#include "blip2/base/error.h"
+#include "blip2/base/rank_place.h"
 #include "blip2/io/utf8.h"
 #include "blip2/retrieval/filter_run.h"
 
@@ -45,17 +45,6 @@ std::string read_process(const std::string& text, FilterRunOptions& options) {
   return "";
 }
 
-// RANK and WORLD_SIZE as torchrun sets them.
-void read_process_from_environment(FilterRunOptions& options) {
-  const char *rank = std::getenv("RANK"), *size = std::getenv("WORLD_SIZE");
-  if (rank == nullptr && size == nullptr) return;
-  const std::string text =
-      fmt::format("{}/{}", rank == nullptr ? "" : rank, size == nullptr ? "" : size);
-  if (const std::string wrong = read_process(text, options); !wrong.empty()) {
-    throw Error(wrong, "RANK/WORLD_SIZE in the environment");
-  }
-}
-
 void print_result(const FilterRunResult& result, bool json) {
   const nlohmann::ordered_json object{{"shards", result.shards},
                                       {"pictures", result.pictures},
@@ -74,7 +63,11 @@ void print_result(const FilterRunResult& result, bool json) {
 void capfilt(CapfiltOptions& options) {
   FilterRunOptions& run = options.filter;
   CaptionFilterOptions& filter = run.filter;
-  if (options.process.empty()) read_process_from_environment(run);
+  if (options.process.empty()) {
+    const RankPlace place = rank_from_environment();
+    run.process = static_cast<std::size_t>(place.rank);
+    run.processes = static_cast<std::size_t>(place.size);
+  }
   filter.captioner = options.run.model;
   filter.matcher = options.matcher.empty() ? options.run.model : options.matcher;
   filter.precision = options.run.precision;
@@ -117,8 +110,8 @@ void add_shard_flags(CLI::App& verb, CapfiltOptions& options) {
       ->check(CLI::Range(1, 10'000'000))
       ->capture_default_str();
   verb.add_option("--process", options.process,
-                  "I/N: do every Nth shard, from the Ith (0 is the first); default: RANK and "
-                  "WORLD_SIZE of the environment")
+                  "I/N: do every Nth shard, from the Ith (0 is the first); default: as "
+                  "torchrun, mpirun or srun say")
       ->check([&run](const std::string& text) { return read_process(text, run); });
   verb.add_flag("--resume", run.resume, "Keep the shards that are finished");
   verb.add_option("--bad-share", run.bad_share, "Share of bad pictures that is borne")

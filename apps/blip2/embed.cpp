@@ -1,17 +1,18 @@
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/base/error.h"
-#include "blip2/base/interrupt.h"
-#include "blip2/base/progress.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/model/retrieval_model.h"
+#include "blip2/nn/rank_work.h"
+#include "blip2/nn/ranks.h"
 #include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
@@ -23,22 +24,8 @@ struct EmbedOptions {
   RunOptions run;
   ImageInputs inputs;
   std::string texts, output, mode = "vectors";
+  std::chrono::seconds timeout{600};
 };
-
-// Calls work(begin, count) for parts of `total` with progress; concatenates what it gives.
-template <typename Work>
-at::Tensor in_batches(const char* label, std::size_t total, const Work& work) {
-  Progress progress(label, static_cast<std::int64_t>(total));
-  std::vector<at::Tensor> parts;
-  for (std::size_t begin = 0; begin < total; begin += kAtOnce) {
-    if (interrupted()) throw Interrupted{};
-    const std::size_t count = std::min(kAtOnce, total - begin);
-    parts.push_back(work(begin, count));
-    progress.update(static_cast<std::int64_t>(begin + count));
-  }
-  progress.finish();
-  return at::cat(parts).contiguous();
-}
 
 // The tensors and what they are of, as they are found.
 struct Embeddings {
@@ -52,54 +39,64 @@ ImageKeysValues look(const RetrievalModel& model, const std::vector<std::string>
 }
 
 void embed_pictures(const RetrievalModel& model, const std::vector<std::string>& paths, bool hidden,
-                    Embeddings& out) {
-  std::vector<at::Tensor> states;
-  const at::Tensor vectors =
-      in_batches("pictures", paths.size(), [&](std::size_t begin, std::size_t count) {
-        const ImageKeysValues images = look(model, paths, begin, count);
-        if (hidden) states.push_back(model.hidden_images(images));
-        return model.embed_images(images);
-      });
-  out.tensors.emplace_back("image_embeds", vectors);
-  if (hidden) out.tensors.emplace_back("image_hidden", at::cat(states).contiguous());
+                    const Ranks* ranks, Embeddings& out) {
+  std::vector<at::Tensor> vectors, states;
+  for_own_batches(ranks, "pictures", paths.size(), kAtOnce,
+                  [&](std::size_t begin, std::size_t count) {
+                    const ImageKeysValues images = look(model, paths, begin, count);
+                    if (hidden) states.push_back(model.hidden_images(images));
+                    vectors.push_back(model.embed_images(images));
+                  });
+  out.tensors.emplace_back("image_embeds", collect_rows(ranks, vectors));
+  if (hidden) out.tensors.emplace_back("image_hidden", collect_rows(ranks, states));
 }
 
 void embed_lines(const RetrievalModel& model, const std::vector<std::string>& lines, bool hidden,
-                 Embeddings& out) {
-  std::vector<at::Tensor> states;
-  std::vector<std::int64_t> lengths;
-  const at::Tensor vectors =
-      in_batches("texts", lines.size(), [&](std::size_t begin, std::size_t count) {
-        const TextRows rows = model.tokenize(std::span(lines).subspan(begin, count));
-        lengths.insert(lengths.end(), rows.lengths.begin(), rows.lengths.end());
-        if (hidden) states.push_back(model.hidden_texts(rows));
-        return model.embed_texts(rows);
-      });
-  out.tensors.emplace_back("text_embeds", vectors);
+                 const Ranks* ranks, Embeddings& out) {
+  std::vector<at::Tensor> vectors, states, lengths;
+  for_own_batches(ranks, "texts", lines.size(), kAtOnce, [&](std::size_t begin, std::size_t count) {
+    const TextRows rows = model.tokenize(std::span(lines).subspan(begin, count));
+    vectors.push_back(model.embed_texts(rows));
+    if (!hidden) return;
+    lengths.push_back(at::tensor(rows.lengths, at::kLong));
+    states.push_back(model.hidden_texts(rows));
+  });
+  out.tensors.emplace_back("text_embeds", collect_rows(ranks, vectors));
   if (!hidden) return;
-  out.tensors.emplace_back("text_hidden", pad_rows(at::cat(states), lengths).contiguous());
-  out.tensors.emplace_back("text_lengths", at::tensor(lengths, at::kLong));
+  const at::Tensor all = collect_rows(ranks, states), sizes = collect_rows(ranks, lengths);
+  if (!speaks(ranks)) return;
+  const auto* first = sizes.const_data_ptr<std::int64_t>();
+  out.tensors.emplace_back("text_hidden",
+                           pad_rows(all, {first, first + sizes.numel()}).contiguous());
+  out.tensors.emplace_back("text_lengths", sizes);
 }
 
 // Picture i with text i.
 void embed_pairs(const RetrievalModel& model, const std::vector<std::string>& paths,
-                 const std::vector<std::string>& lines, Embeddings& out) {
+                 const std::vector<std::string>& lines, const Ranks* ranks, Embeddings& out) {
   if (paths.size() != lines.size()) {
     throw Error(fmt::format("expected a text for each picture, got {} pictures and {} texts",
                             paths.size(), lines.size()),
                 "embed --mode multimodal");
   }
-  const at::Tensor states =
-      in_batches("pairs", paths.size(), [&](std::size_t begin, std::size_t count) {
-        Pairs pairs;
-        for (std::size_t i = 0; i < count; ++i) {
-          pairs.images.push_back(static_cast<std::int64_t>(i));
-          pairs.texts.push_back(static_cast<std::int64_t>(i));
-        }
-        return model.hidden_pairs(look(model, paths, begin, count),
-                                  model.tokenize(std::span(lines).subspan(begin, count)), pairs);
-      });
-  out.tensors.emplace_back("multimodal_embeds", states);
+  std::vector<at::Tensor> states;
+  for_own_batches(ranks, "pairs", paths.size(), kAtOnce, [&](std::size_t begin, std::size_t count) {
+    Pairs pairs;
+    for (std::size_t i = 0; i < count; ++i) {
+      pairs.images.push_back(static_cast<std::int64_t>(i));
+      pairs.texts.push_back(static_cast<std::int64_t>(i));
+    }
+    states.push_back(model.hidden_pairs(look(model, paths, begin, count),
+                                        model.tokenize(std::span(lines).subspan(begin, count)),
+                                        pairs));
+  });
+  out.tensors.emplace_back("multimodal_embeds", collect_rows(ranks, states));
+}
+
+void write_embeddings(const std::string& path, const Embeddings& embeddings) {
+  std::vector<TensorView> views;
+  for (const auto& [name, tensor] : embeddings.tensors) views.push_back(view_of(name, tensor));
+  write_safetensors(path, views, embeddings.metadata);
 }
 
 void embed(const EmbedOptions& options) {
@@ -109,6 +106,8 @@ void embed(const EmbedOptions& options) {
   if ((options.mode == "image" || pairs) && !images) throw Error("expected pictures", "embed");
   if ((options.mode == "text" || pairs) && !texts) throw Error("expected --texts", "embed");
   if (!images && !texts) throw Error("expected pictures or --texts", "embed");
+  const auto joined = join_ranks(options.timeout);
+  const Ranks* ranks = joined.get();
   const at::InferenceMode inference;
   const RetrievalModel model(options.run.model, options.run.precision);
   std::vector<std::string> paths, lines;
@@ -118,17 +117,16 @@ void embed(const EmbedOptions& options) {
   if (texts && options.mode != "image" && lines.empty()) {
     throw Error("expected a text a line, got none", options.texts);
   }
+  require_same(ranks, "pictures and texts", fmt::format("{} and {}", paths.size(), lines.size()));
   if (!paths.empty()) out.metadata["images"] = nlohmann::json(paths).dump();
   if (!lines.empty()) out.metadata["texts"] = nlohmann::json(lines).dump();
   if (pairs) {
-    embed_pairs(model, paths, lines, out);
+    embed_pairs(model, paths, lines, ranks, out);
   } else {
-    if (!paths.empty()) embed_pictures(model, paths, options.mode == "image", out);
-    if (!lines.empty()) embed_lines(model, lines, options.mode == "text", out);
+    if (!paths.empty()) embed_pictures(model, paths, options.mode == "image", ranks, out);
+    if (!lines.empty()) embed_lines(model, lines, options.mode == "text", ranks, out);
   }
-  std::vector<TensorView> views;
-  for (const auto& [name, tensor] : out.tensors) views.push_back(view_of(name, tensor));
-  write_safetensors(options.output, views, out.metadata);
+  if (speaks(ranks)) write_embeddings(options.output, out);
 }
 
 }  // namespace
@@ -147,6 +145,7 @@ void add_embed(CLI::App& app) {
                    "hidden states")
       ->check(CLI::IsMember({"vectors", "image", "text", "multimodal"}))
       ->capture_default_str();
+  add_timeout(*verb, options->timeout);
   verb->footer(
       "Vectors are what contrast compares: image_embeds [N, Q, E] of every query, text_embeds\n"
       "[M, E] of the first token; a picture's similarity to a text is that of its best query.\n"

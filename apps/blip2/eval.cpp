@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
 
 #include "apps/blip2/generate.h"
 #include "apps/blip2/generation_flags.h"
@@ -20,6 +22,8 @@
 #include "blip2/evaluation/vqa_accuracy.h"
 #include "blip2/io/tar_place.h"
 #include "blip2/model/prompts.h"
+#include "blip2/nn/rank_work.h"
+#include "blip2/nn/ranks.h"
 
 namespace blip2 {
 namespace {
@@ -32,6 +36,7 @@ struct EvalOptions {
   std::string task, data, report, fusion = "probability";
   std::int64_t batch_size = 32, rerank = 128;
   double matching_weight = 1;
+  std::chrono::seconds timeout{600};
 };
 
 // Right answers of a record for the task; Error if the record is of another kind.
@@ -44,8 +49,7 @@ const std::vector<std::string>& right_answers(const Record& record, const EvalOp
   return vqa ? record.answers : record.captions;
 }
 
-std::vector<PromptedImage> prompts_of(const std::vector<Record>& records,
-                                      const Blip2Config& config) {
+std::vector<PromptedImage> prompts_of(std::span<const Record> records, const Blip2Config& config) {
   std::vector<PromptedImage> prompts;
   for (const Record& record : records) {
     prompts.push_back({record.image, record.is_question()
@@ -55,21 +59,26 @@ std::vector<PromptedImage> prompts_of(const std::vector<Record>& records,
   return prompts;
 }
 
-// The model's text for each record.
-std::vector<std::string> answers_of(const EvalOptions& options,
-                                    const std::vector<Record>& records) {
+// The model's text for each record, at rank 0.
+std::vector<std::string> answers_of(const EvalOptions& options, const std::vector<Record>& records,
+                                    const Ranks* ranks) {
   for (const Record& record : records) right_answers(record, options);
   const GenerationModel model = open_generation_model(options.run);
-  Progress progress(options.task, std::ssize(records));
+  const auto batch = static_cast<std::size_t>(options.batch_size);
+  const IndexRange part = own_part(ranks, records.size(), batch);
+  const auto own = std::span(records).subspan(part.begin, part.size());
+  std::optional<Progress> progress;
+  if (speaks(ranks)) progress.emplace(options.task, std::ssize(own));
   std::vector<std::string> answers;
-  generate_in_batches(model, prompts_of(records, model.config()), options.generation,
+  generate_in_batches(model, prompts_of(own, model.config()), options.generation,
                       options.batch_size,
                       [&](std::size_t i, const std::vector<GeneratedText>& texts) {
+                        if (ranks) ranks->check();
                         answers.push_back(texts[0].text);
-                        progress.update(static_cast<std::int64_t>(i) + 1);
+                        if (progress) progress->update(static_cast<std::int64_t>(i) + 1);
                       });
-  progress.finish();
-  return answers;
+  if (progress) progress->finish();
+  return collect_texts(ranks, std::move(answers));
 }
 
 // The mean over records of score(answer, right answers).
@@ -133,17 +142,22 @@ void print_result(const EvalOptions& options, const ordered_json& result) {
 }
 
 void evaluate(const EvalOptions& options) {
+  const auto ranks = join_ranks(options.timeout);
   const auto file = read_records(options.data, RecordUse::train, {.share = 0});
-  if (!file.damage.empty()) log_warning("{}", describe_bad_records(file));
+  const bool first = speaks(ranks.get());
+  if (first && !file.damage.empty()) log_warning("{}", describe_bad_records(file));
+  require_same(ranks.get(), options.data + ": records", std::to_string(file.records.size()));
   ordered_json result;
   std::vector<std::string> answers;
   if (options.task == "retrieval") {
     apply_threads(options.run.threads);
     const Fusion fusion{options.fusion == "lavis" ? Fusion::lavis : Fusion::probability,
                         options.matching_weight};
-    result = evaluate_retrieval(options.run.model, file, options.rerank, fusion);
+    result = evaluate_retrieval(options.run.model, file, options.rerank, fusion, ranks.get());
+    if (!first) return;
   } else {
-    answers = answers_of(options, file.records);
+    answers = answers_of(options, file.records, ranks.get());
+    if (!first) return;
     result = score_answers(options, file.records, answers);
   }
   if (!options.report.empty()) write_report(options, result, file.records, answers);
@@ -180,6 +194,7 @@ void add_eval(CLI::App& app) {
                    "Weight of matching beside contrast (retrieval)")
       ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
+  add_timeout(*verb, options->timeout);
   verb->callback([options] { evaluate(*options); });
 }
 

@@ -15,6 +15,14 @@ void add_json_flag(CLI::App& verb, bool& json) {
   verb.add_flag("--json", json, "Print one JSON object a line");
 }
 
+void add_timeout(CLI::App& verb, std::chrono::seconds& timeout) {
+  verb.add_option_function<std::int64_t>(
+          "--timeout", [&timeout](std::int64_t given) { timeout = std::chrono::seconds(given); },
+          "Seconds to wait for another of several processes before giving up")
+      ->check(CLI::Range(1, 86400))
+      ->default_str(std::to_string(timeout.count()));
+}
+
 void add_run_options(CLI::App& verb, RunOptions& options) {
   verb.add_option("--model", options.model, "Model directory")->required();
   verb.add_option("--device", options.device, "Where to compute; this build knows cpu")

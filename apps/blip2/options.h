@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -19,6 +20,9 @@ void add_run_options(CLI::App& verb, RunOptions& options);
 void apply_threads(int threads);
 
 void add_json_flag(CLI::App& verb, bool& json);
+
+// --timeout of a verb that several processes may share.
+void add_timeout(CLI::App& verb, std::chrono::seconds& timeout);
 
 // Pictures named on the command line and, one a line, in the file --images-from.
 struct ImageInputs {

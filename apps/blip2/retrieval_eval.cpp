@@ -5,17 +5,22 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
 
 #include "blip2/base/error.h"
 #include "blip2/base/interrupt.h"
 #include "blip2/base/progress.h"
 #include "blip2/model/retrieval_model.h"
+#include "blip2/nn/rank_work.h"
+#include "blip2/nn/ranks.h"
 #include "blip2/retrieval/ranking.h"
 
 namespace blip2 {
 namespace {
 
-constexpr std::size_t kAtOnce = 32;
+constexpr std::size_t kAtOnce = 32;         // pictures or texts
+constexpr std::int64_t kPairsAtOnce = 128;  // matched at a time
 using nlohmann::ordered_json;
 
 // The different pictures and captions of a file, and which belong together.
@@ -50,47 +55,89 @@ Collection collect(const RecordFile& file) {
   return all;
 }
 
-// Features of all pictures, kept for matching: [N, P, D].
-at::Tensor encode_all(const RetrievalModel& model, const std::vector<std::string>& images) {
-  Progress progress("pictures", std::ssize(images));
-  std::vector<at::Tensor> parts;
-  for (std::size_t begin = 0; begin < images.size(); begin += kAtOnce) {
-    if (interrupted()) throw Interrupted{};
-    const auto count = std::min(kAtOnce, images.size() - begin);
-    parts.push_back(model.images().encode(std::span(images).subspan(begin, count)));
-    progress.update(static_cast<std::int64_t>(begin + count));
-  }
-  progress.finish();
-  return at::cat(parts);
+// This process's pictures: features by batches, kept for matching, and vectors.
+struct OwnPictures {
+  std::int64_t first = 0, count = 0;         // their numbers
+  std::vector<at::Tensor> features, embeds;  // [b, P, D], [b, Q, E]
+};
+
+OwnPictures encode_own(const RetrievalModel& model, const std::vector<std::string>& images,
+                       const Ranks* ranks) {
+  const IndexRange part = own_part(ranks, images.size(), kAtOnce);
+  OwnPictures own{
+      static_cast<std::int64_t>(part.begin), static_cast<std::int64_t>(part.size()), {}, {}};
+  for_own_batches(
+      ranks, "pictures", images.size(), kAtOnce, [&](std::size_t begin, std::size_t count) {
+        own.features.push_back(model.images().encode(std::span(images).subspan(begin, count)));
+        own.embeds.push_back(model.embed_images(model.look(own.features.back())));
+      });
+  return own;
 }
 
-at::Tensor embed_all(const RetrievalModel& model, const at::Tensor& features) {
-  std::vector<at::Tensor> parts;
-  for (const at::Tensor& part : features.split(static_cast<std::int64_t>(kAtOnce))) {
-    parts.push_back(model.embed_images(model.look(part)));
+// Cosines [N, M] of all pictures and texts, everywhere the same.
+at::Tensor contrast_of(const RetrievalModel& model, const Collection& all, const OwnPictures& own,
+                       const Ranks* ranks) {
+  std::vector<at::Tensor> rows;
+  for_own_batches(ranks, "texts", all.texts.size(), kAtOnce,
+                  [&](std::size_t begin, std::size_t count) {
+                    const auto some = std::span(all.texts).subspan(begin, count);
+                    rows.push_back(model.embed_texts(model.tokenize(some)));
+                  });
+  const at::Tensor images = collect_rows(ranks, own.embeds), texts = collect_rows(ranks, rows);
+  const at::Tensor contrast = speaks(ranks)
+                                  ? contrast_scores(images, texts)
+                                  : at::empty({std::ssize(all.images), std::ssize(all.texts)});
+  if (ranks) {
+    ranks->wait();
+    ranks->broadcast(contrast);
   }
-  return at::cat(parts);
+  return contrast;
 }
 
-// Matching logits [R, 2] of pairs, whose keys and values are computed once for each different
-// picture.
-at::Tensor match_pairs(const RetrievalModel& model, const at::Tensor& features,
-                       const std::vector<std::string>& texts,
-                       const std::vector<std::int64_t>& images,
-                       const std::vector<std::int64_t>& captions) {
-  std::map<std::int64_t, std::int64_t> place;
-  std::vector<std::int64_t> rows;
+// Matching logits [R, 2] of pairs [R, 2] of texts and pictures, whose numbers begin at `first`.
+at::Tensor match_pairs(const RetrievalModel& model, const ImageKeysValues& images,
+                       std::int64_t first, const std::vector<std::string>& texts,
+                       const at::Tensor& pairs) {
+  Pairs places;
   std::vector<std::string> words;
-  Pairs pairs;
-  for (std::size_t i = 0; i < images.size(); ++i) {
-    const auto [at, first] = place.try_emplace(images[i], std::ssize(rows));
-    if (first) rows.push_back(images[i]);
-    pairs.images.push_back(at->second);
-    pairs.texts.push_back(static_cast<std::int64_t>(i));
-    words.push_back(texts[static_cast<std::size_t>(captions[i])]);
+  const auto numbers = pairs.accessor<std::int64_t, 2>();
+  for (std::int64_t i = 0; i < pairs.size(0); ++i) {
+    places.images.push_back(numbers[i][0] - first);
+    places.texts.push_back(i);
+    words.push_back(texts[static_cast<std::size_t>(numbers[i][1])]);
   }
-  const auto seen = model.look(features.index_select(0, torch::tensor(rows, at::kLong)));
-  return model.match(seen, model.tokenize(words), pairs);
+  return model.match(images, model.tokenize(words), places);
+}
+
+// Matching logits of the pairs of this process's pictures. Keys and values are computed once for
+// each picture.
+std::vector<at::Tensor> match_own(const RetrievalModel& model, const OwnPictures& own,
+                                  const std::vector<std::string>& texts, const at::Tensor& pairs,
+                                  const Ranks* ranks) {
+  const at::Tensor pictures = pairs.select(1, 0).contiguous();
+  const auto* numbers = pictures.const_data_ptr<std::int64_t>();
+  const auto begin_of = [&](std::int64_t picture) {
+    return std::lower_bound(numbers, numbers + pictures.size(0), picture) - numbers;
+  };
+  std::optional<Progress> progress;
+  const std::int64_t own_begin = begin_of(own.first);
+  if (speaks(ranks)) progress.emplace("matching", begin_of(own.first + own.count) - own_begin);
+  std::vector<at::Tensor> logits;
+  std::int64_t first = own.first;
+  for (const at::Tensor& features : own.features) {
+    const ImageKeysValues images = model.look(features);
+    const std::int64_t end = begin_of(first + features.size(0));
+    for (std::int64_t begin = begin_of(first); begin < end; begin += kPairsAtOnce) {
+      if (interrupted()) throw Interrupted{};
+      if (ranks) ranks->check();
+      const std::int64_t stop = std::min(end, begin + kPairsAtOnce);
+      logits.push_back(match_pairs(model, images, first, texts, pairs.slice(0, begin, stop)));
+      if (progress) progress->update(stop - own_begin);
+    }
+    first += features.size(0);
+  }
+  if (progress) progress->finish();
+  return logits;
 }
 
 ordered_json to_json(const RetrievalScores& scores) {
@@ -104,24 +151,20 @@ ordered_json to_json(const RetrievalScores& scores) {
 }  // namespace
 
 ordered_json evaluate_retrieval(const std::string& path, const RecordFile& file, std::int64_t most,
-                                const Fusion& fusion) {
+                                const Fusion& fusion, const Ranks* ranks) {
   const at::InferenceMode inference;
   const Collection all = collect(file);
   const RetrievalModel model(path);
-  const at::Tensor features = encode_all(model, all.images);
-  const at::Tensor contrast =
-      contrast_scores(embed_all(model, features), model.embed_texts(model.tokenize(all.texts)));
-  Progress progress("matching", std::ssize(all.images) * std::ssize(all.texts));
-  std::int64_t matched = 0;
+  const OwnPictures own = encode_own(model, all.images, ranks);
+  const at::Tensor contrast = contrast_of(model, all, own, ranks);
   const bool nats = fusion.kind == Fusion::probability;
   const at::Tensor scaled = nats ? contrast / model.temperature() : contrast;
-  const Reranked ranked = rerank(scaled, most, [&](const auto& images, const auto& texts) {
-    if (interrupted()) throw Interrupted{};
-    progress.update(matched += std::ssize(images));
-    const at::Tensor logits = match_pairs(model, features, all.texts, images, texts);
-    return fusion.weight * (nats ? at::log_softmax(logits, 1) : logits).select(1, 1);
-  });
-  progress.finish();
+  const Candidates best = candidates(scaled, most);
+  const at::Tensor logits =
+      collect_rows(ranks, match_own(model, own, all.texts, best.pairs, ranks));  // [R, 2]
+  if (!speaks(ranks)) return {};
+  const at::Tensor matching = (nats ? at::log_softmax(logits, 1) : logits).select(1, 1);
+  const Reranked ranked = rerank(scaled, best, fusion.weight * matching);
   ordered_json result =
       to_json(recalls(ranked.texts_for_images, ranked.images_for_texts, all.relevance));
   result["itc_only"] = to_json(recalls(contrast, contrast, all.relevance));

@@ -8,6 +8,8 @@
 
 namespace blip2 {
 
+class Ranks;
+
 // How contrast and matching make one score.
 struct Fusion {
   enum Kind {
@@ -18,8 +20,11 @@ struct Fusion {
 };
 
 // Recalls of a data file's captions among its pictures and the other way round: by contrast alone
-// under "itc_only", and with the best `rerank` candidates re-ranked by contrast and matching.
+// under "itc_only", and with the best `rerank` candidates re-ranked by contrast and matching. The
+// processes share pictures, texts and pairs, each keeping the features of its own pictures alone;
+// rank 0 has the result, the others nothing.
 nlohmann::ordered_json evaluate_retrieval(const std::string& model, const RecordFile& file,
-                                          std::int64_t rerank, const Fusion& fusion);
+                                          std::int64_t rerank, const Fusion& fusion,
+                                          const Ranks* ranks);
 
 }  // namespace blip2

@@ -23,7 +23,6 @@ struct TrainFlags {
   bool plan = false, dry_run = false;
   std::optional<std::int64_t> records, processes;
   int threads = 0;
-  std::int64_t timeout = 600;
 };
 
 // Of several processes that a launcher has started, one speaks.
@@ -97,17 +96,13 @@ void add_train(CLI::App& app) {
                  "Write the log's numbers to an event file of TensorBoard too");
   verb->add_option("--threads", flags->threads, "Threads of tensor operations; 0: one a core")
       ->check(CLI::Range(0, 1024));
-  verb->add_option("--timeout", flags->timeout,
-                   "Seconds to wait for another of several processes before giving up")
-      ->check(CLI::Range(1, 86400))
-      ->capture_default_str();
+  add_timeout(*verb, flags->train.timeout);
   add_json_flag(*verb, flags->train.json);
   verb->footer(describe_keys());
   verb->callback([flags, output] {
     apply_threads(flags->threads);
     if (flags->plan) return show_plan(*flags);
     if (output->empty()) throw CLI::RequiredError("--output");
-    flags->train.timeout = std::chrono::seconds(flags->timeout);
     if (flags->dry_run) return show_dry_run(*flags);
     train(load_recipe(flags->recipe, flags->settings), flags->train);
   });

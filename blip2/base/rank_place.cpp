@@ -47,6 +47,15 @@ std::string required(const char* name) {
               "torchrun --no-python sets it; with other launchers set MASTER_ADDR and MASTER_PORT");
 }
 
+// A process that takes itself for the only one would do all the work, beside the others.
+void require_both(const char* rank, const char* size) {
+  if (variable(rank).has_value() == variable(size).has_value()) return;
+  const bool with_rank = variable(rank).has_value();
+  throw Error(fmt::format("not set, though {} is", with_rank ? rank : size),
+              std::string("environment variable ") + (with_rank ? size : rank),
+              "torchrun --no-python sets both; unset both for a process alone");
+}
+
 std::string meeting_address(bool slurm) {
   if (slurm && !variable("MASTER_ADDR")) return first_host(required("SLURM_STEP_NODELIST"));
   return required("MASTER_ADDR");
@@ -61,30 +70,36 @@ std::string first_host(const std::string& nodes) {
   return nodes.substr(0, bracket) + nodes.substr(bracket + 1, end - bracket - 1);
 }
 
-RankPlace rank_place_from_environment() {
+RankPlace rank_from_environment() {
   constexpr long most = 1 << 20;
+  require_both("RANK", "WORLD_SIZE");
   for (const Launcher& launcher : kLaunchers) {
     const auto rank = variable(launcher.rank), size = variable(launcher.size);
     if (!rank || !size) continue;
     RankPlace place;
     place.size = static_cast<int>(number(launcher.size, *size, 1, most));
     place.rank = static_cast<int>(number(launcher.rank, *rank, 0, place.size - 1));
-    if (place.alone()) return place;
     if (const auto local = variable(launcher.local_rank)) {
       place.local_rank = static_cast<int>(number(launcher.local_rank, *local, 0, most));
     }
-    const bool slurm = std::strcmp(launcher.rank, "SLURM_PROCID") == 0;
-    place.address = meeting_address(slurm);
-    const bool any_port = slurm && !variable("MASTER_PORT");
-    place.port = static_cast<std::uint16_t>(
-        any_port ? kDefaultPort : number("MASTER_PORT", required("MASTER_PORT"), 1, 65535));
-    place.launcher_meets = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
-    if (const auto attempt = variable("TORCHELASTIC_RESTART_COUNT")) {
-      place.attempt = static_cast<int>(number("TORCHELASTIC_RESTART_COUNT", *attempt, 0, most));
-    }
+    place.slurm = std::strcmp(launcher.rank, "SLURM_PROCID") == 0;
     return place;
   }
   return {};
+}
+
+RankPlace rank_place_from_environment() {
+  RankPlace place = rank_from_environment();
+  if (place.alone()) return place;
+  place.address = meeting_address(place.slurm);
+  const bool any_port = place.slurm && !variable("MASTER_PORT");
+  place.port = static_cast<std::uint16_t>(
+      any_port ? kDefaultPort : number("MASTER_PORT", required("MASTER_PORT"), 1, 65535));
+  place.launcher_meets = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
+  if (const auto attempt = variable("TORCHELASTIC_RESTART_COUNT")) {
+    place.attempt = static_cast<int>(number("TORCHELASTIC_RESTART_COUNT", *attempt, 0, 1 << 20));
+  }
+  return place;
 }
 
 }  // namespace blip2

@@ -9,6 +9,7 @@ namespace blip2 {
 struct RankPlace {
   int rank = 0, size = 1;
   int local_rank = 0;  // among those on this machine
+  bool slurm = false;  // srun has started them
   std::string address;
   std::uint16_t port = 0;
   // torchrun holds the meeting place itself; otherwise rank 0 does.
@@ -23,6 +24,8 @@ struct RankPlace {
 // machine is the meeting place, at port 29500, unless MASTER_ADDR and MASTER_PORT say otherwise.
 // Error naming the variable that is missing or no number.
 RankPlace rank_place_from_environment();
+// The same for processes that do not meet: without where, which need not be set.
+RankPlace rank_from_environment();
 
 // The first machine of a Slurm list: "node[03-07,9],other" -> "node03".
 std::string first_host(const std::string& nodes);

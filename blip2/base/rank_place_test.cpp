@@ -102,8 +102,21 @@ TEST(RankPlaceTest, NamesWhatIsMissingOrWrong) {
     const Environment set({{"RANK", "2"}, {"WORLD_SIZE", "2"}});
     EXPECT_THAT(message(), testing::HasSubstr("RANK: expected a number of 0 to 1, got \"2\""));
   }
+  {
+    const Environment set(std::map<std::string, std::string>{{"RANK", "1"}});
+    EXPECT_THAT(message(), testing::HasSubstr("WORLD_SIZE: not set, though RANK is"));
+  }
   const Environment set({{"RANK", "0x"}, {"WORLD_SIZE", "two"}});
   EXPECT_THAT(message(), testing::HasSubstr("WORLD_SIZE: expected a number"));
+}
+
+TEST(RankPlaceTest, ProcessesThatDoNotMeetNeedNoPlace) {
+  const Environment set({{"OMPI_COMM_WORLD_RANK", "1"},
+                         {"OMPI_COMM_WORLD_SIZE", "3"},
+                         {"OMPI_COMM_WORLD_LOCAL_RANK", "1"}});
+  EXPECT_EQ(rank_from_environment().rank, 1);
+  EXPECT_EQ(rank_from_environment().size, 3);
+  EXPECT_THAT(message(), testing::HasSubstr("MASTER_ADDR: not set"));
 }
 
 TEST(RankPlaceTest, FindsTheFirstHostOfAList) {

@@ -4,11 +4,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <future>
+#include <iterator>
+#include <list>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "blip2/base/error.h"
@@ -24,6 +28,9 @@ namespace {
 
 constexpr std::uint64_t kViewChoice = 17;  // sub-stream of the seed
 constexpr std::uint64_t kMaxFileBytes = ImageLimits{}.max_bytes;
+// Between two looks whether others have finished; so many before it is told that they are awaited.
+constexpr std::chrono::milliseconds kIdle{50};
+constexpr int kIdleTold = 100;
 
 std::size_t row_bytes_of(const FeatureKey& key) {
   const bool known =
@@ -64,10 +71,17 @@ struct FeatureCache::Work {
   std::vector<std::int64_t> views;
 };
 
+// What is neither there nor taken: parts that one process encodes together.
+struct FeatureCache::Pending {
+  std::list<std::vector<Work>> parts;
+  std::int64_t rows = 0;
+};
+
 struct FeatureCache::Pixels {
   at::Tensor values;         // [n, 3, H, W] f32
   std::vector<RowKey> keys;  // n
   std::int64_t asked = 0;    // n and the views of unreadable pictures
+  std::vector<ContentHash> pictures;
   std::map<std::string, std::string> unreadable;
 };
 
@@ -121,21 +135,47 @@ FeatureTable FeatureTable::select(std::span<const std::string> all,
 FeatureCache::FeatureCache(const std::filesystem::path& root, const FeatureKey& key)
     : key_(key), store_(folder_of(root, key), key.to_text(), row_bytes_of(key)) {}
 
-std::vector<FeatureCache::Work> FeatureCache::find_work(std::span<const std::string> pictures,
-                                                        std::span<const ContentHash> hashes,
-                                                        const EnsureOptions& options,
-                                                        const FeatureTable& table) const {
-  std::vector<Work> work;
+FeatureCache::Pending FeatureCache::find_missing(std::span<const std::string> pictures,
+                                                 std::span<const ContentHash> hashes,
+                                                 const EnsureOptions& options,
+                                                 const FeatureTable& table) const {
+  const auto at_once = static_cast<std::size_t>((options.at_once - 1) / options.views + 1);
+  Pending pending;
   std::set<ContentHash> seen;
   for (std::size_t i = 0; i < pictures.size(); ++i) {
     if (table.unreadable.contains(pictures[i]) || !seen.insert(hashes[i]).second) continue;
+    if ((seen.size() - 1) % at_once == 0) pending.parts.emplace_back();
     Work item{pictures[i], hashes[i], {}};
     for (std::int64_t v = 0; v < options.views; ++v) {
       if (!store_.find({hashes[i], static_cast<std::uint64_t>(v)})) item.views.push_back(v);
     }
-    if (!item.views.empty()) work.push_back(std::move(item));
+    pending.rows += std::ssize(item.views);
+    if (!item.views.empty()) pending.parts.back().push_back(std::move(item));
   }
-  return work;
+  std::erase_if(pending.parts, [](const auto& part) { return part.empty(); });
+  return pending;
+}
+
+// The first part of which something is neither there nor another process's, now this one's.
+std::vector<FeatureCache::Work> FeatureCache::take_work(Pending& pending,
+                                                        const FeatureStore::Claims& claims) {
+  const auto lock = store_.lock();
+  std::vector<Work> taken;
+  for (auto part = pending.parts.begin(); part != pending.parts.end() && taken.empty();) {
+    std::vector<Work> left;
+    for (Work& item : *part) {
+      pending.rows -= static_cast<std::int64_t>(std::erase_if(item.views, [&](std::int64_t view) {
+        return store_.find({item.hash, static_cast<std::uint64_t>(view)}).has_value();
+      }));
+      if (item.views.empty()) continue;
+      const bool free = claims.take(item.hash);
+      if (free) pending.rows -= std::ssize(item.views);
+      (free ? taken : left).push_back(std::move(item));
+    }
+    *part = std::move(left);
+    part = part->empty() ? pending.parts.erase(part) : std::next(part);
+  }
+  return taken;
 }
 
 FeatureCache::Pixels FeatureCache::decode(std::span<const Work> work, std::size_t threads) const {
@@ -157,7 +197,8 @@ FeatureCache::Pixels FeatureCache::decode(std::span<const Work> work, std::size_
   Pixels pixels;
   std::vector<at::Tensor> tensors;
   for (std::size_t i = 0; i < work.size(); ++i) {
-    pixels.asked += static_cast<std::int64_t>(work[i].views.size());
+    pixels.asked += std::ssize(work[i].views);
+    pixels.pictures.push_back(work[i].hash);
     if (!failures[i].empty()) {
       pixels.unreadable[work[i].path] = failures[i];
       continue;
@@ -171,48 +212,59 @@ FeatureCache::Pixels FeatureCache::decode(std::span<const Work> work, std::size_
   return pixels;
 }
 
-void FeatureCache::add(const FeatureStore::Lock& lock, const Pixels& pixels, const Encoder& encoder,
-                       FeatureTable& table) {
+void FeatureCache::add(const Pixels& pixels, const Encoder& encoder,
+                       const FeatureStore::Claims& claims, FeatureTable& table) {
   table.unreadable.insert(pixels.unreadable.begin(), pixels.unreadable.end());
-  if (pixels.keys.empty()) return;
-  const at::NoGradGuard no_grad;
-  const at::Tensor features = encoder(pixels.values).to(key_.storage).contiguous();
-  const auto count = static_cast<std::int64_t>(pixels.keys.size());
-  TORCH_CHECK(features.sizes() == at::IntArrayRef({count, key_.positions, key_.width}),
-              "features: expected ", shape_text({count, key_.positions, key_.width}),
-              " from the encoder, got ", shape_text(features.sizes()));
-  store_.append(lock, pixels.keys,
-                {static_cast<const std::byte*>(features.const_data_ptr()), features.nbytes()});
-  table.computed += count;
+  if (!pixels.keys.empty()) {
+    const at::NoGradGuard no_grad;
+    const at::Tensor features = encoder(pixels.values).to(key_.storage).contiguous();
+    const auto count = std::ssize(pixels.keys);
+    TORCH_CHECK(features.sizes() == at::IntArrayRef({count, key_.positions, key_.width}),
+                "features: expected ", shape_text({count, key_.positions, key_.width}),
+                " from the encoder, got ", shape_text(features.sizes()));
+    store_.append(*store_.lock(), pixels.keys,
+                  {static_cast<const std::byte*>(features.const_data_ptr()), features.nbytes()});
+    table.computed += count;
+  }
+  for (const ContentHash& picture : pixels.pictures) claims.give_back(picture);
 }
 
-void FeatureCache::compute(const std::vector<Work>& work, const Encoder& encoder,
-                           const EnsureOptions& options, const FeatureStore::Lock& lock,
+void FeatureCache::compute(Pending& pending, const Encoder& encoder, const EnsureOptions& options,
                            FeatureTable& table) {
-  std::vector<std::span<const Work>> parts;
-  std::int64_t total = 0;
-  for (std::size_t first = 0, end = 0; first < work.size(); first = end) {
-    std::int64_t rows = 0;
-    while (end < work.size() && rows < options.at_once) {
-      rows += static_cast<std::int64_t>(work[end++].views.size());
-    }
-    parts.push_back(std::span(work).subspan(first, end - first));
-    total += rows;
-  }
+  const std::int64_t total = pending.rows;
   store_.require_space(total);
-  Progress progress(options.label, total);
-  const auto decode_part = [&](std::size_t i) { return decode(parts[i], options.threads); };
-  auto ahead = std::async(std::launch::async, decode_part, 0);
-  std::int64_t done = 0;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    const Pixels pixels = ahead.get();
+  const FeatureStore::Claims claims(store_);
+  std::optional<Progress> progress;
+  if (!options.quiet) progress.emplace(options.label, total);
+  std::int64_t in_hand = 0;
+  int idle = 0;
+  const auto take_ahead = [&]() -> std::future<Pixels> {
+    auto work = take_work(pending, claims);
+    if (work.empty()) return {};
+    for (const Work& item : work) in_hand += std::ssize(item.views);
+    return std::async(std::launch::async, [this, work = std::move(work), n = options.threads] {
+      return decode(work, n);
+    });
+  };
+  for (auto ahead = take_ahead(); ahead.valid() || pending.rows > 0;) {
     if (interrupted()) throw Interrupted{};
-    if (i + 1 < parts.size()) ahead = std::async(std::launch::async, decode_part, i + 1);
-    add(lock, pixels, encoder, table);
-    progress.update(done += pixels.asked);
+    options.meanwhile();
+    if (ahead.valid()) {
+      const Pixels pixels = ahead.get();
+      ahead = take_ahead();
+      add(pixels, encoder, claims, table);
+      in_hand -= pixels.asked;
+    } else {
+      if (++idle == kIdleTold) log_info("others compute features in {}", folder().string());
+      std::this_thread::sleep_for(kIdle);
+      ahead = take_ahead();
+    }
+    if (progress) progress->update(total - pending.rows - in_hand);
   }
-  store_.sync(lock);
-  progress.finish();
+  store_.sync(*store_.lock());
+  if (!progress) return;
+  progress->update(total);
+  progress->finish();
 }
 
 FeatureTable FeatureCache::ensure(std::span<const std::string> pictures, const Encoder& encoder,
@@ -227,11 +279,8 @@ FeatureTable FeatureCache::ensure(std::span<const std::string> pictures, const E
   for (std::size_t i = 0; i < pictures.size(); ++i) {
     if (!failures[i].empty()) table.unreadable[pictures[i]] = failures[i];
   }
-  if (!find_work(pictures, hashes, options, table).empty()) {
-    const auto lock = store_.lock();
-    const auto work = find_work(pictures, hashes, options, table);
-    if (!work.empty()) compute(work, encoder, options, *lock, table);
-  }
+  Pending pending = find_missing(pictures, hashes, options, table);
+  if (pending.rows > 0) compute(pending, encoder, options, table);
   for (std::size_t i = 0; i < pictures.size(); ++i) {
     for (std::int64_t v = 0; v < options.views; ++v) {
       const auto row = store_.find({hashes[i], static_cast<std::uint64_t>(v)});

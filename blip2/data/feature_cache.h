@@ -36,7 +36,7 @@ struct FeatureTable {
   std::int64_t views = 0;
   std::vector<std::int64_t> rows;  // of picture i, view v: rows[i * views + v]; -1 if unreadable
   std::map<std::string, std::string> unreadable;  // path -> what is wrong, see drop_pictures()
-  std::int64_t computed = 0;                      // rows that were not there before
+  std::int64_t computed = 0;                      // rows that this process has added
 
   std::int64_t row(std::int64_t picture, std::int64_t view = 0) const {
     return rows[static_cast<std::size_t>(picture * views + view)];
@@ -53,11 +53,16 @@ struct EnsureOptions {
   std::int64_t at_once = 32;  // rows encoded and written together
   std::size_t threads = 2;    // that read and decode pictures ahead of the encoder
   std::string label = "features";
+  bool quiet = false;  // no progress
+  // Called between parts and while others compute what is missing; may throw.
+  std::function<void()> meanwhile = [] {};
 };
 
 // A frozen encoder's features of pictures, computed once and kept on disk. A picture is known by
-// its content: copies share their rows, and a changed file gets new ones. Several runs may use one
-// folder at the same time; what an interrupted run has computed is kept.
+// its content: copies share their rows, and a changed file gets new ones. Several processes may use
+// one folder at the same time and share what is missing; what one that was stopped has computed is
+// kept, what it had begun is free for the others. The parts that are encoded together follow from
+// the pictures alone, not from who computes them.
 class FeatureCache {
  public:
   // Keeps its files in a folder of `root` that is named by the key.
@@ -76,14 +81,15 @@ class FeatureCache {
 
  private:
   struct Work;
+  struct Pending;
   struct Pixels;
-  std::vector<Work> find_work(std::span<const std::string> pictures,
-                              std::span<const ContentHash> hashes, const EnsureOptions& options,
-                              const FeatureTable& table) const;
+  Pending find_missing(std::span<const std::string> pictures, std::span<const ContentHash> hashes,
+                       const EnsureOptions& options, const FeatureTable& table) const;
+  std::vector<Work> take_work(Pending& pending, const FeatureStore::Claims& claims);
   Pixels decode(std::span<const Work> work, std::size_t threads) const;
-  void compute(const std::vector<Work>& work, const Encoder& encoder, const EnsureOptions& options,
-               const FeatureStore::Lock& lock, FeatureTable& table);
-  void add(const FeatureStore::Lock& lock, const Pixels& pixels, const Encoder& encoder,
+  void compute(Pending& pending, const Encoder& encoder, const EnsureOptions& options,
+               FeatureTable& table);
+  void add(const Pixels& pixels, const Encoder& encoder, const FeatureStore::Claims& claims,
            FeatureTable& table);
 
   FeatureKey key_;

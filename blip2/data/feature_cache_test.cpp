@@ -7,8 +7,11 @@
 #include <csignal>
 #include <fstream>
 #include <functional>
+#include <latch>
+#include <mutex>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "blip2/base/error.h"
 
@@ -234,6 +237,52 @@ TEST_F(FeatureCacheTest, SeveralRunsShareTheWork) {
     for (int i = 0; i < 3; ++i) runs.emplace_back(run);
   }
   EXPECT_EQ(computed, 12);
+}
+
+TEST_F(FeatureCacheTest, SeveralRunsComputeAtTheSameTime) {
+  std::vector<std::string> pictures;
+  for (int i = 0; i < 12; ++i) {
+    pictures.push_back(picture(std::to_string(i) + ".png", static_cast<std::uint8_t>(i)));
+  }
+  std::latch both(2);
+  std::mutex mutex;
+  std::multiset<std::int64_t> parts;
+  const auto run = [&] {
+    FeatureCache cache(folder_ / "cache", key_);
+    bool first = true;
+    const auto encode = [&](const at::Tensor& pixels) {
+      if (std::exchange(first, false)) both.arrive_and_wait();
+      const std::lock_guard lock(mutex);
+      parts.insert(pixels.size(0));
+      return pixels.transpose(1, 2).flatten(2);
+    };
+    EnsureOptions options;
+    options.at_once = 5;
+    const auto table = cache.ensure(pictures, encode, options);
+    const at::Tensor rows = cache.gather(table.rows);
+    for (std::int64_t i = 0; i < 12; ++i) {
+      EXPECT_TRUE(at::equal(rows[i], expected(pictures[static_cast<std::size_t>(i)])));
+    }
+  };
+  { const std::jthread one(run), other(run); }
+  EXPECT_THAT(parts, ElementsAre(2, 5, 5));  // as one alone would
+  EXPECT_EQ(FeatureCache(folder_ / "cache", key_).rows(), 12);
+}
+
+TEST_F(FeatureCacheTest, WhatIsGivenUpIsFreeForOthers) {
+  const FeatureCache cache(folder_ / "cache", key_);
+  FeatureStore store(cache.folder(), key_.to_text(), 6 * 18 * 4);
+  const FeatureStore::Claims mine(store);
+  {
+    const FeatureStore::Claims others(store);
+    EXPECT_TRUE(others.take({8, 1}) && others.take({80, 1}));
+    EXPECT_FALSE(mine.take({8, 1}));
+    EXPECT_TRUE(mine.take({88, 2}));
+    others.give_back({8, 1});
+    EXPECT_TRUE(mine.take({8, 1}));
+    EXPECT_FALSE(mine.take({80, 1}));
+  }
+  EXPECT_TRUE(mine.take({80, 1}));
 }
 
 // A limit on file size stands for a full disk: write() fails half-way either way.

@@ -12,12 +12,11 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <fstream>
 #include <thread>
-#include <utility>
 
 #include "blip2/base/error.h"
 #include "blip2/base/interrupt.h"
-#include "blip2/base/log.h"
 
 namespace blip2 {
 namespace {
@@ -30,9 +29,10 @@ struct Entry {
 };
 static_assert(sizeof(Entry) == 40);
 
-// Rows between two syncs. A power cut may lose rows that the index names already, among twice as
-// many at the end at most: these are checked when the store is opened.
+// Rows between two syncs, whoever adds them. A power cut may lose rows that the index names
+// already, among twice as many at the end at most: these are checked when the store is opened.
 constexpr std::int64_t kRowsPerSync = 1024, kCheckedTail = 2 * kRowsPerSync;
+constexpr std::chrono::milliseconds kLockInterval{5};
 
 std::uint64_t entry_checksum(const Entry& entry, std::int64_t row) {
   const auto bytes = std::as_bytes(std::span(&entry, 1)).first(offsetof(Entry, entry_checksum));
@@ -91,6 +91,25 @@ void release(std::span<const std::byte> bytes) {
   ::madvise(reinterpret_cast<void*>(start), first + bytes.size() - start, MADV_DONTNEED);
 }
 
+// At most `most` entries from number `first` on; fewer where the file ends. It may be cut short by
+// its writer meanwhile, so it is not mapped.
+std::vector<Entry> read_entries(const std::filesystem::path& path, std::int64_t first,
+                                std::int64_t most) {
+  std::vector<Entry> entries(static_cast<std::size_t>(std::max<std::int64_t>(most, 0)));
+  std::ifstream file(path, std::ios::binary);
+  file.seekg(first * static_cast<std::int64_t>(sizeof(Entry)));
+  const std::span bytes = std::as_writable_bytes(std::span(entries));
+  file.read(reinterpret_cast<char*>(bytes.data()), std::ssize(bytes));
+  entries.resize(static_cast<std::size_t>(file.gcount()) / sizeof(Entry));
+  return entries;
+}
+
+int open_lock(const std::filesystem::path& file) {
+  const int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (descriptor < 0) throw Error(std::strerror(errno), file.string());
+  return descriptor;
+}
+
 std::uint64_t file_size_or_zero(const std::filesystem::path& path) {
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
@@ -99,29 +118,53 @@ std::uint64_t file_size_or_zero(const std::filesystem::path& path) {
 
 }  // namespace
 
-FeatureStore::Lock::Lock(const std::filesystem::path& file)
-    : descriptor_(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
-  if (descriptor_ < 0) throw Error(std::strerror(errno), file.string());
-  bool told = false;
+FeatureStore::Lock::Lock(const std::filesystem::path& file) : descriptor_(open_lock(file)) {
   while (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR) {
-      const int error_number = errno;
-      ::close(descriptor_);
-      throw Error(fmt::format("cannot lock: {}", std::strerror(error_number)), file.string());
+    const int error_number = errno;
+    const bool wait = error_number == EWOULDBLOCK || error_number == EINTR;
+    if (wait && !interrupted()) {
+      std::this_thread::sleep_for(kLockInterval);
+      continue;
     }
-    if (!std::exchange(told, true)) {
-      log_info("waiting for another run that computes features in {}", file.parent_path().string());
-    }
-    if (interrupted()) {
-      ::close(descriptor_);
-      throw Interrupted{};
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    ::close(descriptor_);
+    if (wait) throw Interrupted{};
+    throw Error(fmt::format("cannot lock: {}", std::strerror(error_number)), file.string());
   }
 }
 
 FeatureStore::Lock::~Lock() {
   ::close(descriptor_);
+}
+
+FeatureStore::Claims::Claims(const FeatureStore& store)
+    : file_(store.folder() / "claims"), descriptor_(open_lock(file_)) {}
+
+FeatureStore::Claims::~Claims() {
+  ::close(descriptor_);
+}
+
+// Locks of the open file, not of the process: several of one process keep each other out too.
+bool FeatureStore::Claims::set(const ContentHash& picture, short type) const {
+  struct flock place {};
+  place.l_type = type;
+  place.l_whence = SEEK_SET;
+  place.l_start = static_cast<off_t>(picture.low >> 2);  // never written to, so any place will do
+  place.l_len = 1;
+  while (::fcntl(descriptor_, F_OFD_SETLK, &place) != 0) {
+    if (errno == EAGAIN || errno == EACCES) return false;
+    if (errno != EINTR) {
+      throw Error(fmt::format("cannot lock: {}", std::strerror(errno)), file_.string());
+    }
+  }
+  return true;
+}
+
+bool FeatureStore::Claims::take(const ContentHash& picture) const {
+  return set(picture, F_WRLCK);
+}
+
+void FeatureStore::Claims::give_back(const ContentHash& picture) const {
+  set(picture, F_UNLCK);
 }
 
 FeatureStore::FeatureStore(std::filesystem::path folder, const std::string& key,
@@ -131,15 +174,27 @@ FeatureStore::FeatureStore(std::filesystem::path folder, const std::string& key,
   std::filesystem::create_directories(folder_, error);
   if (error) throw Error("cannot make the folder: " + error.message(), folder_.string());
   write_key(folder_ / "key.json", key);
-  load_index();
+  load_new_rows();
 }
 
 FeatureStore::~FeatureStore() = default;
 
 std::unique_ptr<FeatureStore::Lock> FeatureStore::lock() {
   auto lock = std::make_unique<Lock>(folder_ / "lock");
-  load_index();
+  if (!knows_last_row()) {
+    index_.clear();
+    checksums_.clear();
+  }
+  load_new_rows();
   return lock;
+}
+
+// Whether the last row known is still there: one whose writer failed after it was seen is not.
+bool FeatureStore::knows_last_row() const {
+  if (checksums_.empty()) return true;
+  const auto entries = read_entries(folder_ / "index.bin", rows() - 1, 1);
+  return !entries.empty() && entries[0].row_checksum == checksums_.back() &&
+         entries[0].entry_checksum == entry_checksum(entries[0], rows() - 1);
 }
 
 void FeatureStore::map_rows() {
@@ -147,25 +202,22 @@ void FeatureStore::map_rows() {
   mapped_ = file_size_or_zero(path) > 0 ? MappedFile::open(path) : nullptr;
 }
 
-void FeatureStore::load_index() {
-  index_.clear();
-  checksums_.clear();
+void FeatureStore::load_new_rows() {
   map_rows();
-  if (!std::filesystem::exists(folder_ / "index.bin")) return;
-  const std::string bytes = read_file(folder_ / "index.bin", 1u << 30);
-  const std::size_t stored = mapped_ ? mapped_->bytes().size() / row_bytes_ : 0;
+  const std::int64_t known = rows();
+  const auto stored = static_cast<std::int64_t>(mapped_ ? mapped_->bytes().size() / row_bytes_ : 0);
   std::vector<RowKey> keys;
-  for (std::size_t i = 0; i < std::min(bytes.size() / sizeof(Entry), stored); ++i) {
-    Entry entry;
-    std::memcpy(&entry, bytes.data() + i * sizeof(Entry), sizeof(Entry));
+  for (const Entry& entry : read_entries(folder_ / "index.bin", known, stored - known)) {
     if (entry.entry_checksum != entry_checksum(entry, rows())) break;
     checksums_.push_back(entry.row_checksum);
     keys.push_back(entry.key);
   }
-  std::int64_t sound = std::max<std::int64_t>(0, rows() - kCheckedTail);
+  std::int64_t sound = std::max(known, rows() - kCheckedTail);
   while (sound < rows() && row_is_sound(sound)) ++sound;
   checksums_.resize(static_cast<std::size_t>(sound));
-  for (std::int64_t row = 0; row < sound; ++row) index_.emplace(keys[row], row);
+  for (std::int64_t row = known; row < sound; ++row) {
+    index_.emplace(keys[static_cast<std::size_t>(row - known)], row);
+  }
 }
 
 bool FeatureStore::row_is_sound(std::int64_t row) const {
@@ -218,14 +270,13 @@ void FeatureStore::append(const Lock& lock, std::span<const RowKey> keys,
     checksums_.push_back(entry.row_checksum);
   }
   map_rows();
-  unsynced_ += static_cast<std::int64_t>(entries.size());
-  if (unsynced_ >= kRowsPerSync) sync(lock);
+  const auto before = static_cast<std::int64_t>(count);
+  if (rows() / kRowsPerSync != before / kRowsPerSync) sync(lock);
 }
 
 void FeatureStore::sync(const Lock&) {
   Writer(folder_ / "rows.bin").sync();
   Writer(folder_ / "index.bin").sync();
-  unsynced_ = 0;
 }
 
 void FeatureStore::read(std::int64_t row, std::byte* out) const {

@@ -28,7 +28,8 @@ struct RowKey {
 // same order with their checksums. Rows are written before the index names them and are synced now
 // and then, so whatever stops a writer costs only its last rows.
 //
-// Several processes may read at any time; one at a time may add, under lock().
+// Several processes may read and add at any time: one at a time, under a lock() that is held for as
+// long as adding takes. Claims keep them from computing the same rows.
 class FeatureStore {
  public:
   // Opens the folder or makes it. Error if it holds rows of another key.
@@ -46,9 +47,28 @@ class FeatureStore {
    private:
     int descriptor_;
   };
-  // Waits for another process that is adding rows, then sees what it has added. Throws Interrupted
-  // if interrupted() turns true meanwhile.
+  // Waits for another process that is adding rows, then sees what others have added. Throws
+  // Interrupted if interrupted() turns true meanwhile.
   std::unique_ptr<Lock> lock();
+
+  // The pictures whose rows a process computes, in a file of locks beside the store. Those of a
+  // process that has ended are free again.
+  class Claims {
+   public:
+    explicit Claims(const FeatureStore& store);
+    ~Claims();
+    Claims(const Claims&) = delete;
+    Claims& operator=(const Claims&) = delete;
+
+    // False if another process has it. To be called under lock().
+    bool take(const ContentHash& picture) const;
+    void give_back(const ContentHash& picture) const;
+
+   private:
+    bool set(const ContentHash& picture, short type) const;
+    std::filesystem::path file_;
+    int descriptor_;
+  };
 
   std::optional<std::int64_t> find(const RowKey& key) const;
   std::int64_t rows() const { return static_cast<std::int64_t>(checksums_.size()); }
@@ -69,7 +89,8 @@ class FeatureStore {
   void read(std::int64_t row, std::byte* out) const;
 
  private:
-  void load_index();
+  void load_new_rows();
+  bool knows_last_row() const;
   bool row_is_sound(std::int64_t row) const;
   void map_rows();
 
@@ -78,7 +99,6 @@ class FeatureStore {
   std::map<RowKey, std::int64_t> index_;
   std::vector<std::uint64_t> checksums_;
   std::shared_ptr<const MappedFile> mapped_;
-  std::int64_t unsynced_ = 0;
 };
 
 }  // namespace blip2

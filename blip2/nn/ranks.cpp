@@ -12,7 +12,10 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
+#include <future>
 #include <mutex>
+#include <stdexcept>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -25,9 +28,13 @@ namespace {
 
 using c10d::ProcessGroupGloo;
 using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
 
-// How often a process says that it is there, and how long its silence is believed to be chance.
-constexpr milliseconds kBeat{500}, kPatience{2500};
+// How often a process says that it is there, and how long its silence is believed to be chance; how
+// often wait() looks; how long one that ends waits for the store.
+constexpr milliseconds kBeat{500}, kPatience{2500}, kLook{20}, kGoodbye{500};
+// Takes a process's count of beats below zero: an exception has ended it.
+constexpr std::int64_t kEnded = -(std::int64_t{1} << 40);
 
 std::string beat_key(int rank) {
   return fmt::format("blip2/beat/{}", rank);
@@ -79,39 +86,58 @@ c10::intrusive_ptr<c10d::Store> meet(const RankPlace& place, bool serve,
                                                 store);
 }
 
+// store->add(), which itself waits for ever if the machine that holds the store is gone.
+std::int64_t add_within(milliseconds timeout, const c10::intrusive_ptr<c10d::Store>& store,
+                        const std::string& key, std::int64_t value) {
+  std::packaged_task<std::int64_t()> ask([=] { return store->add(key, value); });
+  auto answer = ask.get_future();
+  std::thread(std::move(ask)).detach();
+  if (answer.wait_for(timeout) == std::future_status::ready) return answer.get();
+  throw std::runtime_error("the meeting place is silent");
+}
+
 // Says on the store every now and then that this process is there.
 class Heartbeat {
  public:
   Heartbeat(c10::intrusive_ptr<c10d::Store> store, int rank)
-      : store_(std::move(store)), thread_([this, rank] { run(rank); }) {}
+      : state_(std::make_shared<State>(std::move(store), rank)), thread_(run, state_) {}
   ~Heartbeat() {
-    {
-      const std::lock_guard lock(mutex_);
-      ended_ = true;
-    }
-    wake_.notify_all();
-    thread_.join();
+    std::unique_lock lock(state_->mutex);
+    state_->ended = true;
+    state_->wake.notify_all();
+    const bool done = state_->wake.wait_for(lock, kGoodbye, [this] { return state_->done; });
+    lock.unlock();
+    done ? thread_.join() : thread_.detach();
   }
 
  private:
-  void run(int rank) {
-    std::unique_lock lock(mutex_);
-    while (!ended_) {
+  struct State {
+    State(c10::intrusive_ptr<c10d::Store> where, int who) : store(std::move(where)), rank(who) {}
+    c10::intrusive_ptr<c10d::Store> store;
+    int rank;
+    std::mutex mutex;
+    std::condition_variable wake;
+    bool ended = false, done = false;
+  };
+
+  // Keeps what it needs, in case that the store never answers.
+  static void run(const std::shared_ptr<State>& state) {
+    std::unique_lock lock(state->mutex);
+    for (bool there = true; there && !state->ended;) {
       lock.unlock();
       try {
-        store_->add(beat_key(rank), 1);
+        state->store->add(beat_key(state->rank), 1);
       } catch (const std::exception&) {
-        return;  // the store is gone; the next collective says so
+        there = false;  // the store is gone; the next collective says so
       }
       lock.lock();
-      wake_.wait_for(lock, kBeat, [this] { return ended_; });
+      if (there) state->wake.wait_for(lock, kBeat, [&] { return state->ended; });
     }
+    state->done = true;
+    state->wake.notify_all();
   }
 
-  c10::intrusive_ptr<c10d::Store> store_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool ended_ = false;
+  std::shared_ptr<State> state_;
   std::thread thread_;
 };
 
@@ -125,12 +151,22 @@ struct Ranks::Connection {
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<ProcessGroupGloo> group;
   std::unique_ptr<Heartbeat> heartbeat;
+  // What check() has seen: each process's beats, and since when there were no more.
+  struct Seen {
+    std::int64_t beats = 0;
+    Clock::time_point since = Clock::now();
+  };
+  std::vector<Seen> seen;
+  Clock::time_point checked = Clock::now();
+  std::int64_t waits = 0;
 };
 
-Ranks::Ranks(const RankPlace& place, std::chrono::seconds timeout) : place_(place) {
+Ranks::Ranks(const RankPlace& place, std::chrono::seconds timeout)
+    : place_(place), timeout_(timeout) {
   // Writing to a process that is gone shall be an error of this one, not its end.
   std::signal(SIGPIPE, SIG_IGN);
   connection_ = std::make_unique<Connection>();
+  connection_->seen.resize(static_cast<std::size_t>(place.size));
   try {
     connection_->store = meet(place, place.rank == 0 && !place.launcher_meets, timeout);
     auto options = ProcessGroupGloo::Options::create(timeout);
@@ -148,14 +184,27 @@ Ranks::Ranks(const RankPlace& place, std::chrono::seconds timeout) : place_(plac
   }
 }
 
-Ranks::~Ranks() = default;
+Ranks::~Ranks() {
+  if (std::uncaught_exceptions() == 0) return;
+  try {
+    connection_->heartbeat.reset();
+    add_within(kGoodbye, connection_->store, beat_key(rank()), kEnded);
+  } catch (const std::exception&) {  // those who meet at the store see that it is gone
+  }
+}
+
+void Ranks::lose(const std::string& who, const std::string& why) const {
+  throw Error(
+      who + " " + why, fmt::format("rank {} of {}", rank(), size()),
+      "start all again, `train` with --resume; torchrun's --max-restarts does it by itself");
+}
 
 // The ranks whose beat stands still.
 std::string Ranks::silent_ranks() const {
   const auto beats = [this] {
     std::vector<std::int64_t> counts;
     for (int rank = 0; rank < size(); ++rank) {
-      counts.push_back(connection_->store->add(beat_key(rank), 0));
+      counts.push_back(add_within(kPatience, connection_->store, beat_key(rank), 0));
     }
     return counts;
   };
@@ -170,7 +219,7 @@ std::string Ranks::silent_ranks() const {
     if (silent.empty()) return "another process";
     return fmt::format("rank {}", fmt::join(silent, ", "));
   } catch (const std::exception&) {
-    return place_.launcher_meets ? "the launcher" : "rank 0, where all meet";
+    return place_.launcher_meets ? "the launcher" : "rank 0, where all meet,";
   }
 }
 
@@ -182,10 +231,38 @@ auto Ranks::guarded(const char* what, const Work& work) const {
     throw;
   } catch (const std::exception& error) {
     const std::string text = error.what();
-    throw Error(fmt::format("{} does not answer ({}: {})", silent_ranks(), what,
-                            text.substr(0, text.find('\n'))),
-                fmt::format("rank {} of {}", rank(), size()),
-                "start all again with --resume; torchrun's --max-restarts does it by itself");
+    lose(silent_ranks(),
+         fmt::format("does not answer ({}: {})", what, text.substr(0, text.find('\n'))));
+  }
+}
+
+void Ranks::check() const {
+  Connection& connection = *connection_;
+  const auto now = Clock::now();
+  if (now - connection.checked < kBeat) return;
+  connection.checked = now;
+  std::vector<int> silent;
+  for (int other = 0; other < size(); ++other) {
+    const auto beats = guarded(
+        "listening", [&] { return add_within(timeout_, connection.store, beat_key(other), 0); });
+    if (beats < 0) lose(fmt::format("rank {}", other), "has ended early; it says why");
+    auto& seen = connection.seen[static_cast<std::size_t>(other)];
+    if (beats != seen.beats) seen = {beats, now};
+    if (other != rank() && now - seen.since > timeout_) silent.push_back(other);
+  }
+  if (silent.empty()) return;
+  lose(fmt::format("rank {}", fmt::join(silent, ", ")),
+       fmt::format("does not answer (no sign of life for {} s)", timeout_.count()));
+}
+
+void Ranks::wait() const {
+  const std::string key = fmt::format("blip2/wait/{}", connection_->waits++);
+  const auto arrived = [&](int more) {
+    return guarded("waiting", [&] { return add_within(timeout_, connection_->store, key, more); });
+  };
+  for (auto here = arrived(1); here < size(); here = arrived(0)) {
+    check();
+    std::this_thread::sleep_for(kLook);
   }
 }
 
@@ -210,6 +287,16 @@ void Ranks::broadcast(const at::Tensor& tensor) const {
     std::vector<at::Tensor> tensors{tensor};
     connection_->group->broadcast(tensors)->wait();
   });
+}
+
+void Ranks::send(const at::Tensor& tensor, int to) const {
+  std::vector<at::Tensor> tensors{bytes_of(tensor)};
+  guarded("sending", [&] { connection_->group->send(tensors, to, /*tag=*/0)->wait(); });
+}
+
+void Ranks::receive(const at::Tensor& tensor, int from) const {
+  std::vector<at::Tensor> tensors{bytes_of(tensor)};
+  guarded("receiving", [&] { connection_->group->recv(tensors, from, /*tag=*/0)->wait(); });
 }
 
 at::Tensor Ranks::gather(const at::Tensor& rows) const {
@@ -259,6 +346,11 @@ struct GatherFunction : torch::autograd::Function<GatherFunction> {
 };
 
 }  // namespace
+
+std::unique_ptr<Ranks> join_ranks(std::chrono::seconds timeout) {
+  const RankPlace place = rank_place_from_environment();
+  return place.alone() ? nullptr : std::make_unique<Ranks>(place, timeout);
+}
 
 at::Tensor gather_trained(const Ranks* ranks, const at::Tensor& rows) {
   if (!ranks) return rows;

@@ -13,10 +13,10 @@
 
 namespace blip2 {
 
-// The processes that train together, on c10d with Gloo. Every member function but the plain getters
-// is collective: all processes call the same ones in the same order, with tensors of the same shape
-// and type unless said otherwise. Throws Error naming the processes that do not answer if one is
-// gone, or later than the timeout.
+// The processes that work together, on c10d with Gloo. Every member function but check() and the
+// plain getters is collective: all processes call the same ones in the same order, with tensors of
+// the same shape and type unless said otherwise. Throws Error naming the processes that do not
+// answer if one is gone, or later than the timeout.
 class Ranks {
  public:
   // Waits for all of place.size processes.
@@ -28,6 +28,11 @@ class Ranks {
   int rank() const { return place_.rank; }
   int size() const { return place_.size; }
 
+  // For now and then during long work of one's own. Error naming a process that an exception has
+  // ended, or that has given no sign of life for the timeout.
+  void check() const;
+  // Waits for the others however long they work, as long as check() has nothing to say.
+  void wait() const;
   void barrier() const;
   // Replaces the tensor by the sum over all processes. Contiguous.
   void sum(const at::Tensor& tensor) const;
@@ -41,16 +46,25 @@ class Ranks {
   at::Tensor gather(const at::Tensor& rows) const;
   // Texts of any length.
   std::vector<std::string> gather_text(const std::string& text) const;
+  // From one process to another, which alone take part. Contiguous, alike at both.
+  void send(const at::Tensor& tensor, int to) const;
+  void receive(const at::Tensor& tensor, int from) const;
 
  private:
   struct Connection;
+  [[noreturn]] void lose(const std::string& who, const std::string& why) const;
   std::string silent_ranks() const;
   template <typename Work>
   auto guarded(const char* what, const Work& work) const;
 
   RankPlace place_;
+  std::chrono::seconds timeout_;
   std::unique_ptr<Connection> connection_;
 };
+
+// The processes of the environment's launcher, see rank_place_from_environment(); none if this one
+// is alone.
+std::unique_ptr<Ranks> join_ranks(std::chrono::seconds timeout);
 
 // Ranks::gather with a gradient, for losses of which each process computes its equal share: the sum
 // of all shares' gradients is each row's, if every process computes the whole loss of all rows and

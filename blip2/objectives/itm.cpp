@@ -44,18 +44,22 @@ Negatives draw_negatives(const at::Tensor& similarity, const at::Tensor& matches
 }
 
 Triplets make_triplets(const Negatives& negatives) {
+  return make_triplets(negatives, 0, static_cast<std::int64_t>(negatives.texts.size()));
+}
+
+Triplets make_triplets(const Negatives& negatives, std::int64_t first, std::int64_t count) {
   Triplets triplets;
   std::vector<std::int64_t> labels;
   const auto add = [&](std::int64_t image, std::int64_t text, std::int64_t label) {
-    if (image < 0 || text < 0) return;
-    triplets.pairs.images.push_back(image);
+    if (image < first || image >= first + count || text < 0) return;
+    triplets.pairs.images.push_back(image - first);
     triplets.pairs.texts.push_back(text);
     labels.push_back(label);
   };
-  const auto count = static_cast<std::int64_t>(negatives.texts.size());
-  for (std::int64_t i = 0; i < count; ++i) add(i, i, 1);
-  for (std::int64_t i = 0; i < count; ++i) add(negatives.images[i], i, 0);
-  for (std::int64_t i = 0; i < count; ++i) add(i, negatives.texts[i], 0);
+  const auto all = static_cast<std::int64_t>(negatives.texts.size());
+  for (std::int64_t i = 0; i < all; ++i) add(i, i, 1);
+  for (std::int64_t i = 0; i < all; ++i) add(negatives.images[i], i, 0);
+  for (std::int64_t i = 0; i < all; ++i) add(i, negatives.texts[i], 0);
   triplets.labels = at::tensor(labels, at::kLong);
   return triplets;
 }

@@ -20,13 +20,16 @@ struct Negatives {
 Negatives draw_negatives(const at::Tensor& similarity, const at::Tensor& matches,
                          std::uint64_t seed);
 
-// (picture, its text), (negative picture, text), (picture, negative text): first B pairs match,
+// (picture, its text), (negative picture, text), (picture, negative text): the first pairs match,
 // the others do not. Rows without a negative have none.
 struct Triplets {
   Pairs pairs;
   at::Tensor labels;  // [R] int64, 1: they belong together
 };
 Triplets make_triplets(const Negatives& negatives);
+// Those whose picture is among the `count` from `first` on: shares of a batch have all of its
+// triplets once. Pictures are counted from `first`, texts in the whole batch.
+Triplets make_triplets(const Negatives& negatives, std::int64_t first, std::int64_t count);
 
 struct MatchingLoss {
   at::Tensor loss;    // []; zero if no row has a negative: there is nothing to tell apart

@@ -89,6 +89,16 @@ TEST(Matching, TripletsAreOneToTwoAndChanceIsKnown) {
   EXPECT_NEAR(matching_loss(logits, triplets.labels).loss.item<double>(), 0.6365, 1e-4);
 }
 
+TEST(Matching, TripletsLieWhereTheirPictureIs) {
+  const Negatives negatives{.images = {2, 0, 1, 0}, .texts = {3, 2, -1, 0}};
+  const Triplets first = make_triplets(negatives, 0, 2), second = make_triplets(negatives, 2, 2);
+  EXPECT_THAT(first.pairs.images, ElementsAre(0, 1, 0, 1, 0, 0, 1));
+  EXPECT_THAT(first.pairs.texts, ElementsAre(0, 1, 1, 2, 3, 3, 2));
+  EXPECT_THAT(second.pairs.images, ElementsAre(0, 1, 0, 1));
+  EXPECT_THAT(second.pairs.texts, ElementsAre(2, 3, 0, 0));
+  EXPECT_TRUE(second.labels.equal(ids({1, 1, 0, 0})));
+}
+
 TEST(Generation, ReadsDecAndPredictsTheNextToken) {
   const GenerationText text = generation_text({ids({1, 7, 8, 2, 1, 1, 2}), {4, 1, 2}}, 99);
   EXPECT_TRUE(text.inputs.ids.equal(ids({99, 7, 8, 99})));

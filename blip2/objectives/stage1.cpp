@@ -48,14 +48,6 @@ at::Tensor gather_ids(const Ranks* ranks, const at::Tensor& ids) {
   return ranks ? ranks->gather(ids) : ids;
 }
 
-// Rows [first, first + count) of negatives.
-Negatives slice(const Negatives& all, std::int64_t first, std::int64_t count) {
-  const auto part = [&](const std::vector<std::int64_t>& drawn) {
-    return std::vector<std::int64_t>(drawn.begin() + first, drawn.begin() + first + count);
-  };
-  return {part(all.images), part(all.texts)};
-}
-
 bool has_negatives(const Negatives& negatives) {
   const auto any = [](const std::vector<std::int64_t>& drawn) {
     return std::any_of(drawn.begin(), drawn.end(), [](std::int64_t place) { return place >= 0; });
@@ -169,20 +161,16 @@ class Step {
         batch_.negatives ? *batch_.negatives
                          : draw_negatives(similarity, matches, purpose_seed(kNegativesPurpose));
     check_negatives(all, ranks ? ranks->size() * count : count);
-    losses.negatives = slice(all, first_, count);
-    MatchingRows rows{images_, batch_.text, losses.negatives};
-    if (ranks) {
-      rows = fetch_negatives(
-          *ranks, batch_.image_embeds, images_, batch_.text, losses.negatives,
-          [this](const at::Tensor& features) { return project(parts_, pass_, features); });
-    }
-    const Triplets triplets = make_triplets(rows.negatives);
+    losses.negatives = all;
+    // Each pair is where its picture is, whose keys and values are there; texts are light to move.
+    const TextRows texts = ranks ? gather_texts(*ranks, batch_.text) : batch_.text;
+    const Triplets triplets = make_triplets(all, first_, count);
     losses.shares.itm = share_of(ranks, triplets.labels.numel());
     const JointStates joint =
         options_.objectives.itg
-            ? pass_.encode_joint(parts_.query_tokens, rows.images, rows.text, triplets.pairs,
-                                 text.inputs, text.sources, apart.queries)
-            : pass_.encode_multimodal(parts_.query_tokens, rows.images, rows.text, triplets.pairs);
+            ? pass_.encode_joint(parts_.query_tokens, images_, texts, triplets.pairs, text.inputs,
+                                 text.sources, apart.queries)
+            : pass_.encode_multimodal(parts_.query_tokens, images_, texts, triplets.pairs);
     const MatchingLoss matching =
         matching_loss(matching_logits(joint.queries, parts_.heads.itm_head), triplets.labels,
                       /*others_differ=*/has_negatives(all));

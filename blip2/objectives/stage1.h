@@ -23,7 +23,8 @@ struct Stage1Batch {
   TextRows text;            // B texts, each [CLS] ... [SEP]
   at::Tensor image_ids;     // [B] int64: equal for the same picture
   at::Tensor caption_ids;   // [B] int64: equal for the same caption
-  std::optional<Negatives> negatives = std::nullopt;  // given ones instead of drawn ones
+  // Given ones instead of drawn ones, for the batch of all processes.
+  std::optional<Negatives> negatives = std::nullopt;
 };
 
 // The trained parts of stage 1.
@@ -65,7 +66,7 @@ struct Stage1Loss {
   Stage1Shares shares;
   at::Tensor queries;  // [B,Q,D] of the queries alone; undefined if no objective asked for them
   double itc_accuracy = 0, itm_accuracy = 0, itg_accuracy = 0, mlm_accuracy = 0, mrm_accuracy = 0;
-  // What was drawn for the objectives computed.
+  // What was drawn for the objectives computed; negatives are those of all processes.
   Negatives negatives;
   MaskedText masked;
   HiddenRegions regions;

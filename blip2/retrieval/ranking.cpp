@@ -7,7 +7,6 @@ namespace {
 
 constexpr std::int64_t kScoresAtOnce = 1 << 25;  // of pictures' queries and texts: 128 MiB
 constexpr double kAfterAll = -1e4;               // below every re-ranked score
-constexpr std::size_t kPairsAtOnce = 128;        // pairs matched at a time
 
 // How many of `scores` [K] are at least as good as the best right one, itself excluded.
 std::int64_t rank_of(const at::Tensor& scores, const std::vector<std::int64_t>& right) {
@@ -50,26 +49,24 @@ at::Tensor contrast_scores(const at::Tensor& images, const at::Tensor& texts) {
   return at::cat(blocks);
 }
 
-Reranked rerank(const at::Tensor& contrast, std::int64_t most, const MatchScore& score) {
+Candidates candidates(const at::Tensor& contrast, std::int64_t most) {
   const std::int64_t images = contrast.size(0), texts = contrast.size(1);
   const at::Tensor best_texts = std::get<1>(contrast.topk(std::min(most, texts), 1));
   const at::Tensor best_images = std::get<1>(contrast.topk(std::min(most, images), 0));
-  const at::Tensor for_images = at::zeros({images, texts}, at::kBool).scatter_(1, best_texts, true);
-  const at::Tensor for_texts = at::zeros({images, texts}, at::kBool).scatter_(0, best_images, true);
-  const at::Tensor wanted = at::nonzero(for_images.logical_or(for_texts)).contiguous();  // [R, 2]
-  at::Tensor scores = at::full({images, texts}, kAfterAll);
-  for (const at::Tensor& part : wanted.split(static_cast<std::int64_t>(kPairsAtOnce))) {
-    std::vector<std::int64_t> rows, columns;
-    const auto pairs = part.accessor<std::int64_t, 2>();
-    for (std::int64_t i = 0; i < part.size(0); ++i) {
-      rows.push_back(pairs[i][0]);
-      columns.push_back(pairs[i][1]);
-    }
-    const at::Tensor cosines = contrast.index({part.select(1, 0), part.select(1, 1)});
-    scores.index_put_({part.select(1, 0), part.select(1, 1)}, score(rows, columns) + cosines);
-  }
-  return {scores.masked_fill(for_images.logical_not(), kAfterAll),
-          scores.masked_fill(for_texts.logical_not(), kAfterAll)};
+  const at::Tensor none = at::zeros({images, texts}, at::kBool);
+  Candidates result{none.scatter(1, best_texts, true), none.scatter(0, best_images, true), {}};
+  result.pairs = at::nonzero(result.for_images.logical_or(result.for_texts)).contiguous();
+  return result;
+}
+
+Reranked rerank(const at::Tensor& contrast, const Candidates& candidates,
+                const at::Tensor& matching) {
+  const at::Tensor images = candidates.pairs.select(1, 0), texts = candidates.pairs.select(1, 1);
+  const at::Tensor scores =
+      at::full(contrast.sizes(), kAfterAll)
+          .index_put({images, texts}, matching + contrast.index({images, texts}));
+  return {scores.masked_fill(candidates.for_images.logical_not(), kAfterAll),
+          scores.masked_fill(candidates.for_texts.logical_not(), kAfterAll)};
 }
 
 RetrievalScores recalls(const at::Tensor& texts_for_images, const at::Tensor& images_for_texts,

@@ -3,7 +3,6 @@
 #include <torch/torch.h>
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 namespace blip2 {
@@ -25,17 +24,21 @@ struct RetrievalScores {
 // pictures at a time, so that [N, M, Q] is never in memory.
 at::Tensor contrast_scores(const at::Tensor& images, const at::Tensor& texts);
 
-// Matching logits for "they belong together" of pairs (image, text): -> [R].
-using MatchScore = std::function<at::Tensor(const std::vector<std::int64_t>& images,
-                                            const std::vector<std::int64_t>& texts)>;
+// What re-ranking asks for: each picture's `most` best texts by contrast [N, M], and each text's
+// best pictures.
+struct Candidates {
+  at::Tensor for_images, for_texts;  // [N, M] bool
+  at::Tensor pairs;                  // [R, 2] int64: picture and text, each pair once, by pictures
+};
+Candidates candidates(const at::Tensor& contrast, std::int64_t most);
 
-// Re-ranking as LAVIS does it: of each picture's `most` best texts by contrast [N, M], and each
-// text's best pictures, the score becomes matching logit + cosine; all others come after them.
-// Each pair is asked for once. Results: the scores of texts for pictures, of pictures for texts.
+// Re-ranking as LAVIS does it: a candidate's score becomes its matching [R] + contrast; all others
+// come after them. Results: the scores of texts for pictures, of pictures for texts.
 struct Reranked {
   at::Tensor texts_for_images, images_for_texts;  // [N, M] both
 };
-Reranked rerank(const at::Tensor& contrast, std::int64_t most, const MatchScore& score);
+Reranked rerank(const at::Tensor& contrast, const Candidates& candidates,
+                const at::Tensor& matching);
 
 // Scores [N, M] of texts for pictures and of pictures for texts -> recalls both ways. A query's
 // rank is that of its best right item; ties count against it.

@@ -31,14 +31,10 @@ TEST(RecallsTest, TiesCountAgainst) {
 
 TEST(RerankTest, OnlyTheBestByContrastAreMatched) {
   const at::Tensor contrast = torch::tensor({{0.9f, 0.8f, 0.1f}, {0.2f, 0.3f, 0.7f}});
-  std::int64_t asked = 0;
-  const auto result = rerank(contrast, 2, [&](const auto& images, const auto& texts) {
-    asked += static_cast<std::int64_t>(images.size());
-    std::vector<float> logits;
-    for (std::size_t i = 0; i < images.size(); ++i) logits.push_back(texts[i] == 1 ? 5.f : 0.f);
-    return torch::tensor(logits);
-  });
-  EXPECT_EQ(asked, 6);  // with two pictures, each is among the two best of every text
+  const Candidates best = candidates(contrast, 2);
+  ASSERT_EQ(best.pairs.size(0), 6);  // with two pictures, each is among the two best of every text
+  const at::Tensor matching = best.pairs.select(1, 1).eq(1) * 5.f;
+  const auto result = rerank(contrast, best, matching);
   const at::Tensor first = result.texts_for_images[0];
   EXPECT_NEAR(first[1].item<double>(), 5.8, 1e-6);
   EXPECT_NEAR(first[0].item<double>(), 0.9, 1e-6);

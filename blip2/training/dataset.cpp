@@ -12,6 +12,8 @@
 #include "blip2/base/parallel.h"
 #include "blip2/data/batch.h"
 #include "blip2/image/image.h"
+#include "blip2/nn/rank_work.h"
+#include "blip2/nn/ranks.h"
 
 namespace blip2 {
 namespace {
@@ -66,7 +68,7 @@ struct Features {
 
 Features ensure_features(const std::vector<RecordFile>& files,
                          const std::vector<FeatureSource>& sources, const ImageEncoder& encoder,
-                         FeatureCache& cache) {
+                         FeatureCache& cache, const Ranks* ranks) {
   std::map<std::string, std::int64_t> views_of;
   Features features;
   for (std::size_t i = 0; i < files.size(); ++i) {
@@ -85,6 +87,8 @@ Features ensure_features(const std::vector<RecordFile>& files,
     EnsureOptions options;
     options.views = views;
     options.threads = static_cast<std::size_t>(at::get_num_threads());
+    options.quiet = !speaks(ranks);
+    if (ranks) options.meanwhile = [ranks] { ranks->check(); };
     FeatureTable some = cache.ensure(pictures, encode, options);
     features.table.computed += some.computed;
     features.table.unreadable.merge(some.unreadable);
@@ -154,9 +158,10 @@ std::vector<FeatureSource> plain_sources(const std::vector<std::string>& paths) 
 }
 
 Dataset load_dataset(const std::vector<FeatureSource>& sources, const Recipe& recipe,
-                     const ImageEncoder& encoder, std::shared_ptr<FeatureCache> cache) {
+                     const ImageEncoder& encoder, std::shared_ptr<FeatureCache> cache,
+                     const Ranks* ranks) {
   auto files = read_files(sources, recipe.data.bad_share);
-  const Features all = ensure_features(files, sources, encoder, *cache);
+  const Features all = ensure_features(files, sources, encoder, *cache, ranks);
   Dataset dataset;
   for (std::size_t i = 0; i < files.size(); ++i) {
     drop_pictures(files[i], all.table.unreadable, {.share = recipe.data.bad_share});

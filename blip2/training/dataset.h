@@ -19,6 +19,8 @@
 
 namespace blip2 {
 
+class Ranks;
+
 // The records of some data files with their pictures' features.
 struct Dataset {
   std::vector<Record> records;
@@ -53,10 +55,12 @@ struct FeatureSource {
 std::vector<FeatureSource> train_sources(const DataRecipe& recipe);
 std::vector<FeatureSource> plain_sources(const std::vector<std::string>& paths);
 
-// Reads data files, computes what features are missing, and leaves out what is bad, within the
-// recipe's share.
+// Reads data files, computes what features are missing, shared with the other processes that use
+// the cache's folder, and leaves out what is bad, within the recipe's share. Error if one of
+// `ranks` is gone meanwhile.
 Dataset load_dataset(const std::vector<FeatureSource>& sources, const Recipe& recipe,
-                     const ImageEncoder& encoder, std::shared_ptr<FeatureCache> cache);
+                     const ImageEncoder& encoder, std::shared_ptr<FeatureCache> cache,
+                     const Ranks* ranks);
 
 struct LiveDatasetOptions {
   std::optional<std::int64_t> most;  // the first so many records of each file alone

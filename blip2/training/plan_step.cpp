@@ -62,51 +62,18 @@ class Step {
   // nothing but the matrices needs a gradient.
   void see_pictures() {
     const double rows = samples() * static_cast<double>(encoder_.positions);
+    const auto width = static_cast<double>(c_.qformer.encoder_hidden_size);
     const bool trains = recipe_.image_encoder.train;
-    cost_.feature_bytes = rows * feature_width() * (stored_bytes() + type_);
-    project_pictures(rows);
-    cost_.feature_bytes += rows * key_bytes();
+    const double stored = trains || recipe_.data.feature_type == "f32" ? 4 : 2;
+    cost_.feature_bytes = rows * width * (stored + type_);
+    for (Int layer = 0; layer < c_.qformer.num_hidden_layers; ++layer) {
+      if (!c_.qformer.crosses(layer)) continue;
+      cost_.image_keys += product_flops(rows, width, 2 * d_, trains, true);
+      cost_.feature_bytes += rows * 2 * d_ * type_;
+    }
     if (recipe_.data.features == "live") cost_.encoder = {samples() * encoder_.flops, 0};
     if (trains) train_encoder(rows);
   }
-
-  // Negatives of other processes: all features come, those wanted are projected, and their keys and
-  // values laid behind a copy of the own ones.
-  void see_foreign_pictures(double joint_bytes) {
-    const auto positions = static_cast<double>(encoder_.positions);
-    const double rows = positions * static_cast<double>(foreign_negatives());
-    if (rows == 0) return;
-    project_pictures(rows);
-    cost_.feature_bytes += rows * feature_width() * type_;
-    cost_.feature_bytes += (rows + samples() * positions) * key_bytes();
-    const double all = samples() * static_cast<double>(processes_) * positions;
-    // Gone again before the joint pass has its memory.
-    cost_.feature_bytes += std::max(0.0, all * feature_width() * stored_bytes() - joint_bytes);
-  }
-
-  void project_pictures(double rows) {
-    for (Int layer = 0; layer < c_.qformer.num_hidden_layers; ++layer) {
-      if (!c_.qformer.crosses(layer)) continue;
-      cost_.image_keys +=
-          product_flops(rows, feature_width(), 2 * d_, recipe_.image_encoder.train, true);
-    }
-  }
-
-  double feature_width() const { return static_cast<double>(c_.qformer.encoder_hidden_size); }
-  double stored_bytes() const {
-    return recipe_.image_encoder.train || recipe_.data.feature_type == "f32" ? 4 : 2;
-  }
-  // Of a position's keys and values in all layers.
-  double key_bytes() const {
-    double bytes = 0;
-    for (Int layer = 0; layer < c_.qformer.num_hidden_layers; ++layer) {
-      if (c_.qformer.crosses(layer)) bytes += 2 * d_ * type_;
-    }
-    return bytes;
-  }
-  // Of the own pictures, and of the own texts: those whose negative is another process's, were it
-  // drawn by chance, each another one.
-  Int foreign_negatives() const { return texts_.samples * (processes_ - 1) / processes_; }
 
   // What run_blocks keeps of `rows` positions: in f32 both norms' inputs, in compute type their
   // results, queries, keys, values, what was seen, and both sides of the activation (of quick_gelu
@@ -194,25 +161,24 @@ class Step {
       texts.push_back(length);
       generated += static_cast<double>(length);
     }
-    const double before = passes_.bytes;
     passes_.run(rows, texts, true);
-    if (itm) see_foreign_pictures(passes_.bytes - before);
     if (itg) name_words(generated);
   }
 
-  // Each picture with its text, each text with another picture, and each picture with another text;
-  // the first others are those of other processes, which stand behind the own ones.
+  // Each picture with its text, with one that it is the negative of, and with its own negative: by
+  // chance, texts of any process, all of which are there behind the own ones.
   void match(std::vector<PassRow>& rows, Lengths& texts) const {
-    const Int count = texts_.samples, foreign = foreign_negatives();
+    const Int count = texts_.samples, foreign = count * (processes_ - 1) / processes_;
     add_pairs(rows, count, PassRow::Text::none);
     for (Int i = 0; i < count; ++i) {
-      rows.push_back({.image = i < foreign ? count + i : (i + 1) % count, .text = i});
+      rows.push_back({.image = (i + 1) % count, .text = i < foreign ? count + i : i});
     }
     for (Int i = 0; i < count; ++i) {
       rows.push_back({.image = i, .text = i < foreign ? count + i : (i + 1) % count});
     }
-    texts = texts_.qformer;
-    texts.insert(texts.end(), texts_.qformer.begin(), texts_.qformer.begin() + foreign);
+    for (Int i = 0; i < processes_; ++i) {
+      texts.insert(texts.end(), texts_.qformer.begin(), texts_.qformer.end());
+    }
   }
 
   // Each picture with its own text.

@@ -76,7 +76,7 @@ class Planner {
         processes_(processes),
         initial_(read_blip2_config(std::filesystem::path(recipe.init) / "config.json")),
         at_once_(samples_at_once(recipe, processes)) {
-    require_trainable(initial_, recipe, processes);
+    require_trainable(initial_, recipe);
     config_ = trained_config(initial_, recipe);
     data_ = records ? assume_data(recipe, *records) : scan_data(recipe, config_);
     encoder_ = encoder_size(config_.vision);

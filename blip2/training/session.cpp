@@ -45,7 +45,8 @@ Datasets live_datasets(const Recipe& recipe, const StepEncoder& encode,
 }
 
 Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> weights,
-                       const Blip2Config& config, std::optional<std::int64_t> sample) {
+                       const Blip2Config& config, const Ranks* ranks,
+                       std::optional<std::int64_t> sample) {
   const auto images = std::make_shared<const ImageSide>(recipe.init, std::move(weights), config);
   const ImageEncoder& encoder = images->encoder();
   const Preprocessing& preprocessing = images->preprocessing();
@@ -60,10 +61,10 @@ Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> w
   if (data.features == "live") {
     sets.train = load_live_dataset(train_sources(data), recipe, encode, preprocessing);
   } else {
-    sets.train = load_dataset(train_sources(data), recipe, encoder, cache);
+    sets.train = load_dataset(train_sources(data), recipe, encoder, cache, ranks);
   }
   if (!data.validation.empty()) {
-    sets.validation = load_dataset(plain_sources(data.validation), recipe, encoder, cache);
+    sets.validation = load_dataset(plain_sources(data.validation), recipe, encoder, cache, ranks);
   }
   return sets;
 }
@@ -136,7 +137,7 @@ Blip2Config trained_config(Blip2Config config, const Recipe& recipe) {
   return config;
 }
 
-void require_trainable(const Blip2Config& config, const Recipe& recipe, std::int64_t processes) {
+void require_trainable(const Blip2Config& config, const Recipe& recipe) {
   if (recipe.stage == 1 && !config.stage1_heads) {
     throw Error("the model has no stage-1 heads", recipe.init,
                 "start stage 1 from a directory that `blip2 convert` or stage 1 wrote");
@@ -151,17 +152,12 @@ void require_trainable(const Blip2Config& config, const Recipe& recipe, std::int
                 recipe.init, "`blip2 convert` assembles one of its parts");
   }
   require_objectives(config.language, recipe);
-  if (processes > 1 && recipe.image_encoder.train && recipe.stage == 1 &&
-      recipe.objectives.itm > 0) {
-    throw Error("matching trains the image encoder in one process only", "objectives.itm",
-                "negatives of other processes give no gradient; start one process");
-  }
 }
 
 Session open_session(const Recipe& recipe, const Ranks* ranks, std::optional<std::int64_t> sample) {
   const fs::path init = recipe.init;
   const Blip2Config initial = read_blip2_config(init / "config.json");
-  require_trainable(initial, recipe, ranks ? ranks->size() : 1);
+  require_trainable(initial, recipe);
   const std::shared_ptr<const TensorFile> weights = open_model_weights(init);
   Session session;
   session.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);
@@ -175,7 +171,7 @@ Session open_session(const Recipe& recipe, const Ranks* ranks, std::optional<std
     };
     sets = live_datasets(recipe, encode, session.encoder->preprocessing(), sample);
   } else {
-    sets = load_datasets(recipe, weights, initial, sample);
+    sets = load_datasets(recipe, weights, initial, ranks, sample);
   }
   if (recipe.stage == 1) {
     auto words = caption_words(recipe, session.bridge->config(), weights, sets.train.records);

@@ -27,9 +27,9 @@ AdamW make_optimizer(const Session& session, const Recipe& recipe);
 
 // The configuration of the model that the recipe trains, from that of `init`.
 Blip2Config trained_config(Blip2Config config, const Recipe& recipe);
-// Error if so many processes cannot train a model of `init`'s configuration by the recipe: it lacks
-// a part, or an objective does not fit its language model.
-void require_trainable(const Blip2Config& config, const Recipe& recipe, std::int64_t processes);
+// Error if the recipe cannot train a model of `init`'s configuration: it lacks a part, or an
+// objective does not fit its language model.
+void require_trainable(const Blip2Config& config, const Recipe& recipe);
 
 // Opens the recipe's model directory and data, and computes the features that are missing. Throws
 // Error naming the file if something is missing or does not fit. With `sample`, the first so many

@@ -59,7 +59,7 @@ class Trainer {
   Trainer(const Recipe& recipe, const TrainOptions& options)
       : recipe_(recipe),
         options_(options),
-        ranks_(join_ranks(options)),
+        ranks_(join_ranks(options.timeout)),
         folder_(open_folder()),
         session_(open_session(with_cache(recipe, options.output), ranks_.get())),
         optimizer_(make_optimizer(session_, recipe)),
@@ -103,11 +103,6 @@ class Trainer {
   }
 
  private:
-  static std::unique_ptr<Ranks> join_ranks(const TrainOptions& options) {
-    const RankPlace place = rank_place_from_environment();
-    return place.alone() ? nullptr : std::make_unique<Ranks>(place, options.timeout);
-  }
-
   // The run's folder, which one process writes.
   std::optional<RunFolder> open_folder() const {
     if (ranks_ && ranks_->rank() > 0) return std::nullopt;
@@ -120,6 +115,7 @@ class Trainer {
     own["data"].erase("cache");
     own["frozen"] = session_.frozen_hash;
     own["records"] = session_.task->data().records.size();
+    ranks_->wait();  // some may have had more features to compute than others
     const auto all = ranks_->gather_text(own.dump());
     for (int rank = 1; rank < ranks_->size(); ++rank) {
       const std::string changed = difference(json::parse(all[0]), json::parse(all[rank]));

@@ -5,23 +5,17 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import pytest
 import torch
+from ranks import finish, free_port, start
 from safetensors.torch import load_file
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BRIDGE = "model-bridge.safetensors"
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture
@@ -39,23 +33,6 @@ def command(program, pictures, init):
                 "--threads", "1", *flags]
 
     return make
-
-
-def start(command, ranks, port, prefix=lambda rank: [], address="127.0.0.1"):
-    processes = []
-    for rank in range(ranks):
-        environment = {**os.environ, "RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": str(rank),
-                       "MASTER_ADDR": address, "MASTER_PORT": str(port)}
-        processes.append(subprocess.Popen([*prefix(rank), *command(rank)], env=environment, text=True,
-                                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
-    return processes
-
-
-def finish(processes, codes=None):
-    errors = [process.communicate(timeout=240)[1] for process in processes]
-    for i, process in enumerate(processes):
-        assert process.returncode == (codes[i] if codes else 0), errors[i][-2000:]
-    return errors
 
 
 def together(command, ranks, *arguments, **options):
@@ -164,13 +141,13 @@ def test_a_dead_process_ends_the_others_and_is_named(command, tmp_path):
 
 def test_other_settings_are_named(command, tmp_path):
     processes = start(lambda rank: command(1, tmp_path / "run", f"optimizer.lr={1 + rank}e-4"), 2, free_port())
-    for error in finish(processes, codes=[1, 1]):
+    for _, error in finish(processes, codes=[1, 1]):
         assert "rank 1 runs with other settings than rank 0: optimizer/lr: 0.0001 -> 0.0002" in error
 
 
 def test_uneven_shares_are_refused(command, tmp_path):
     processes = start(lambda rank: command(1, tmp_path / "run", "batch_size=9"), 2, free_port())
-    for error in finish(processes, codes=[1, 1]):
+    for _, error in finish(processes, codes=[1, 1]):
         assert "batch_size: expected a multiple of 2" in error
 
 

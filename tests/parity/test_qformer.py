@@ -220,13 +220,13 @@ def test_masking_is_berts(probe, tmp_path):
     assert not torch.isin(given[~masked], torch.tensor(special)).any()
 
 
-def test_fifty_steps(probe, tmp_path):
+def test_hundred_steps(probe, tmp_path):
     model, batch, mask = make_case(tmp_path, SHAPES["demo"])
-    probe("qformer", "stage1", tmp_path, 50, "f32")
+    probe("qformer", "stage1", tmp_path, 100, "f32")
     ours = load_file(tmp_path / "out.safetensors")["losses"][:, :3]
     optimizer = torch.optim.AdamW(reference.parameter_groups(model, 0.05), lr=1e-4, betas=(0.9, 0.98))
     theirs = []
-    for _ in range(50):
+    for _ in range(100):
         losses = forward(model, batch, mask)
         theirs.append(torch.stack([losses.itc, losses.itm, losses.itg]).detach())
         optimizer.zero_grad()
