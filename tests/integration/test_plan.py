@@ -219,8 +219,7 @@ def test_parts_and_processes_share_the_work(plan, init, t5_init):
         assert activations[1] == activations[2] == pytest.approx(activations[0] / 4, rel=0.25)
     # Contrast compares with the texts of all processes.
     shared, alone = step(1, init, processes=4), step(1, init, "batch_size=4")
-    for name, more in (("heads", 1.001), ("keys and values of pictures", 1)):
-        assert shared["step"]["parts"][name]["forward"] >= more * alone["step"]["parts"][name]["forward"]
+    assert shared["step"]["parts"]["heads"]["forward"] > alone["step"]["parts"]["heads"]["forward"]
 
 
 @pytest.fixture(scope="session")
