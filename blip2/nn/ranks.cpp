@@ -150,7 +150,7 @@ at::Tensor bytes_of(const at::Tensor& tensor) {
 struct Ranks::Connection {
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<ProcessGroupGloo> group;
-  std::unique_ptr<Heartbeat> heartbeat;
+  std::shared_ptr<void> heartbeat;  // a Heartbeat
   // What check() has seen: each process's beats, and since when there were no more.
   struct Seen {
     std::int64_t beats = 0;
@@ -174,7 +174,7 @@ Ranks::Ranks(const RankPlace& place, std::chrono::seconds timeout)
     connection_->group =
         c10::make_intrusive<ProcessGroupGloo>(connection_->store, place.rank, place.size, options);
     connection_->heartbeat =
-        std::make_unique<Heartbeat>(meet(place, /*serve=*/false, timeout), place.rank);
+        std::make_shared<Heartbeat>(meet(place, /*serve=*/false, timeout), place.rank);
   } catch (const std::exception& error) {
     const std::string what = error.what();
     throw Error(fmt::format("rank {} did not find the other {}: {}", place.rank, place.size - 1,
@@ -282,10 +282,12 @@ void Ranks::sum(const at::Tensor& tensor) const {
   begin_sum(tensor)();
 }
 
-void Ranks::broadcast(const at::Tensor& tensor) const {
+void Ranks::broadcast(const at::Tensor& tensor, int from) const {
   guarded("sending", [&] {
     std::vector<at::Tensor> tensors{tensor};
-    connection_->group->broadcast(tensors)->wait();
+    c10d::BroadcastOptions options;
+    options.rootRank = from;
+    connection_->group->broadcast(tensors, options)->wait();
   });
 }
 

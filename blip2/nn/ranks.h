@@ -28,8 +28,8 @@ class Ranks {
   int rank() const { return place_.rank; }
   int size() const { return place_.size; }
 
-  // For now and then during long work of one's own. Error naming a process that an exception has
-  // ended, or that has given no sign of life for the timeout.
+  // To be called now and again during long work of one's own. Error naming a process that an
+  // exception has ended, or that has given no sign of life for the timeout.
   void check() const;
   // Waits for the others however long they work, as long as check() has nothing to say.
   void wait() const;
@@ -39,8 +39,8 @@ class Ranks {
   // The same while the caller goes on: what is returned waits for the end. Calls begin in the same
   // order everywhere.
   std::function<void()> begin_sum(const at::Tensor& tensor) const;
-  // Replaces the tensor by that of rank 0. Contiguous.
-  void broadcast(const at::Tensor& tensor) const;
+  // Replaces the tensor by that of one process. Contiguous.
+  void broadcast(const at::Tensor& tensor, int from = 0) const;
   // Every process's rows, in the order of the ranks: [b, ...] -> [size * b, ...], any type, no
   // gradient.
   at::Tensor gather(const at::Tensor& rows) const;

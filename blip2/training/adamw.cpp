@@ -79,9 +79,10 @@ void AdamW::update(const Group& group, double lr, const at::Tensor& gradient_sca
                     /*maximize=*/false, gradient_scale);
 }
 
-double AdamW::step(double lr) {
+double AdamW::step(double lr, const std::function<double(double)>& total) {
   const at::NoGradGuard no_grad;
-  const double norm = norm_of(gradients_of(parameters_));
+  double norm = norm_of(gradients_of(parameters_));
+  if (total) norm = std::sqrt(total(norm * norm));
   if (std::isfinite(norm)) {
     // The update divides gradients by this scale, so that clipping costs no pass of its own.
     const bool clips = recipe_.clip > 0 && norm > recipe_.clip;

@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <cstddef>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,10 +27,12 @@ class AdamW {
 
   // One update from the parameters' gradients, clipped to the recipe's norm; a parameter without a
   // gradient stays as it is. Clears the gradients. Returns the norm before clipping; if it is not
-  // finite, nothing has been changed.
-  double step(double lr);
+  // finite, nothing has been changed. `total` makes of the sum of squares of these gradients that
+  // of all, where other processes have the others.
+  double step(double lr, const std::function<double(double)>& total = {});
 
-  // The moments and counts, named "exp_avg.NAME" and so on.
+  // The moments and counts, named "exp_avg.NAME" and so on: kStates a parameter, in their order.
+  static constexpr std::size_t kStates = 3;
   std::vector<NamedTensor> state() const;
   // Error if the file's state is not that of these parameters.
   void load_state(const TensorFile& file);

@@ -2,6 +2,8 @@
 
 #include <torch/csrc/autograd/function_hook.h>
 
+#include <algorithm>
+#include <numeric>
 #include <utility>
 
 namespace blip2 {
@@ -44,11 +46,43 @@ void GradientSum::make_buckets(std::size_t bucket_bytes) {
     bucket_of_[i] = buckets_.size() - 1;
     bytes += parameters_[i].nbytes();
   }
-  for (Bucket& bucket : buckets_) {
-    std::int64_t count = 0;
-    for (const std::size_t i : bucket.members) count += parameters_[i].numel();
-    bucket.values = at::empty({count});
+  std::int64_t all = 0;
+  std::vector<std::int64_t> bucket_begins;
+  begins_.resize(parameters_.size());
+  for (const Bucket& bucket : buckets_) {
+    bucket_begins.push_back(all);
+    for (const std::size_t i : bucket.members) {
+      begins_[i] = all;
+      all += parameters_[i].numel();
+    }
   }
+  bucket_begins.push_back(all);
+  memory_ = SharedMemory::open(ranks_, all);
+  const at::Tensor values = memory_ ? memory_->part(ranks_.rank()) : at::empty({all});
+  for (std::size_t b = 0; b < buckets_.size(); ++b) {
+    buckets_[b].values = values.slice(0, bucket_begins[b], bucket_begins[b + 1]);
+  }
+  if (memory_) choose_owners();
+}
+
+// Large ones first, each to the process with the fewest elements so far.
+void GradientSum::choose_owners() {
+  std::vector<std::size_t> order(parameters_.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return parameters_[a].numel() > parameters_[b].numel();
+  });
+  std::vector<std::int64_t> load(static_cast<std::size_t>(ranks_.size()), 0);
+  owners_.resize(parameters_.size());
+  for (const std::size_t i : order) {
+    const auto lightest = std::min_element(load.begin(), load.end());
+    *lightest += parameters_[i].numel();
+    owners_[i] = static_cast<int>(lightest - load.begin());
+  }
+}
+
+at::Tensor GradientSum::place(int rank, std::size_t parameter) const {
+  return memory_->part(rank).narrow(0, begins_[parameter], parameters_[parameter].numel());
 }
 
 void GradientSum::arm() {
@@ -85,7 +119,46 @@ void GradientSum::send(Bucket& bucket) {
       place.zero_();
     }
   }
-  bucket.wait = ranks_.begin_sum(bucket.values);
+  if (!memory_) bucket.wait = ranks_.begin_sum(bucket.values);
+}
+
+void GradientSum::add_up(std::size_t parameter) {
+  const at::NoGradGuard no_grad;
+  at::Tensor& gradient = parameters_[parameter].mutable_grad();
+  if (!gradient.defined() || !gradient.is_contiguous()) {
+    gradient = at::empty(parameters_[parameter].sizes());
+  }
+  at::Tensor sum = gradient.view({-1});
+  at::add_out(sum, place(0, parameter), place(1, parameter));
+  for (int rank = 2; rank < ranks_.size(); ++rank) sum.add_(place(rank, parameter));
+}
+
+void GradientSum::spread() {
+  if (!memory_) return;
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    if (owns(i)) place(ranks_.rank(), i).copy_(parameters_[i].view({-1}));
+  }
+  ranks_.barrier();
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    if (!owns(i)) parameters_[i].view({-1}).copy_(place(owners_[i], i));
+  }
+  ranks_.barrier();  // now the memory is free for the next step
+}
+
+double GradientSum::total(double own) const {
+  if (!memory_) return own;
+  const at::Tensor sum = at::full({}, own, at::kDouble);
+  ranks_.sum(sum);
+  return sum.item<double>();
+}
+
+void GradientSum::spread_state(const std::vector<NamedTensor>& state,
+                               std::size_t per_parameter) const {
+  if (!memory_) return;
+  for (std::size_t i = 0; i < state.size(); ++i) {
+    ranks_.broadcast(state[i].value, owners_[i / per_parameter]);
+  }
 }
 
 void GradientSum::finish() {
@@ -95,8 +168,15 @@ void GradientSum::finish() {
     if (parameters_[i].grad().defined()) used_.mutable_data_ptr<int>()[i] = 1;
   }
   while (sent_ < buckets_.size()) send(buckets_[sent_++]);
-  ranks_.sum(used_);
+  ranks_.sum(used_);  // by then all have laid down theirs
   const int* used = used_.const_data_ptr<int>();
+  if (memory_) {
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      if (!owns(i)) parameters_[i].mutable_grad().reset();
+      if (owns(i) && used[i]) add_up(i);
+    }
+    return;
+  }
   for (Bucket& bucket : buckets_) {
     bucket.wait();
     std::int64_t begin = 0;

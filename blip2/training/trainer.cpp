@@ -218,7 +218,7 @@ class Trainer {
     const MeanMeters result = compute_gradients(items, step);
     const double lr = learning_rate(recipe_, step);
     last_loss_ = result.loss();
-    const double norm = optimizer_.step(std::isfinite(last_loss_) ? lr : 0.0);
+    const double norm = update(std::isfinite(last_loss_) ? lr : 0.0);
     if (!std::isfinite(norm) || !std::isfinite(last_loss_)) return skip(step, items);
     skipped_ = 0;
     since_log_ += recipe_.batch_size;
@@ -242,6 +242,15 @@ class Trainer {
     stopping_ = interrupted();
     if (ranks_) stopping_ = meters.exchange(*ranks_, stopping_);
     return meters;
+  }
+
+  // Returns the gradient's norm.
+  double update(double lr) {
+    if (!gradient_sum_) return optimizer_.step(lr);
+    const double norm =
+        optimizer_.step(lr, [this](double own) { return gradient_sum_->total(own); });
+    gradient_sum_->spread();
+    return norm;
   }
 
   void skip(std::int64_t step, const std::vector<std::int64_t>& items) {
@@ -292,6 +301,7 @@ class Trainer {
   }
 
   void save(std::int64_t step) {
+    if (gradient_sum_) gradient_sum_->spread_state(optimizer_.state(), AdamW::kStates);
     if (folder_) {
       give_back_memory();  // the files written are mapped to be verified
       save_checkpoint(folder_->checkpoints(), step, optimizer_.parameters(), optimizer_.state(),
