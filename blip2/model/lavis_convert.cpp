@@ -123,12 +123,6 @@ void add_image_encoder(const LavisCheckpoint& checkpoint, const LavisParts& part
   }
 }
 
-// What a T5's directory has beside its weights proper.
-bool is_copy(const std::string& name, const TensorFile& file, const std::string& prefix) {
-  if (name.ends_with("EncDecAttention.relative_attention_bias.weight")) return true;
-  return name.ends_with("coder.embed_tokens.weight") && file.find(prefix + "shared.weight");
-}
-
 void add_language_model(const LavisCheckpoint& checkpoint, const LavisParts& parts,
                         Blip2Config& config, PartsFile& weights) {
   if (parts.language_model.empty()) {
@@ -158,8 +152,9 @@ void add_language_model(const LavisCheckpoint& checkpoint, const LavisParts& par
   }
   load_frozen_language(file, *config.language, type == at::kHalf ? at::kFloat : type, prefix);
   for (const TensorView& view : file->tensors()) {
-    if (!view.name.starts_with(prefix) || is_copy(view.name, *file, prefix)) continue;
-    weights.take(view, kLanguagePrefix + view.name.substr(prefix.size()));
+    if (!view.name.starts_with(prefix)) continue;
+    const std::string name = view.name.substr(prefix.size());
+    if (!is_spare_tensor(*config.language, name)) weights.take(view, kLanguagePrefix + name);
   }
   weights.hold(file);
 }
