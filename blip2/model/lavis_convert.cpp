@@ -73,6 +73,7 @@ ImageSource image_directory(const fs::path& folder) {
   if (json.contains("vision_config")) json = nlohmann::json(json["vision_config"]);
   ImageSource source;
   source.config = read_vision_config(json, where, "blip_2_vision_model");
+  if (auto* vit = std::get_if<VitConfig>(&source.config)) vit->align_corners = vit->is_clip();
   source.file = open_model_weights(folder);
   source.prefix = find_encoder_prefix(*source.file, source.config);
   return source;

@@ -3,6 +3,7 @@
 The models have LAVIS's names and are written from its module definitions (lavis_reference.py).
 """
 
+import copy
 import json
 import shutil
 import subprocess
@@ -13,8 +14,8 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from published_models import (BlipImageProcessorPil, byte_level_tokenizer, llama_tokenizer, randomise, round_up,
-                              t5_tokenizer, text_config, word_tokenizer)
+from published_models import (BlipImageProcessorPil, byte_level_tokenizer, llama_tokenizer, load_speaker, load_strictly,
+                              randomise, round_up, t5_tokenizer, text_config, threads, word_tokenizer)
 from safetensors.torch import load_file
 
 SIZE = 28
@@ -24,10 +25,8 @@ PROMPT = "Question: what is this? Short answer:"
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads(1):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,11 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pixels(pictures):
-    processor = BlipImageProcessorPil(size={"height": SIZE, "width": SIZE})
+    return pixels_of(pictures, SIZE)
+
+
+def pixels_of(pictures, size):
+    processor = BlipImageProcessorPil(size={"height": size, "width": size})
     images = [Image.open(path).convert("RGB") for path in pictures]
     return processor(images, return_tensors="pt").pixel_values
 
@@ -126,6 +129,19 @@ def test_stage1_features_contrast_and_matching(stage1, answer, words, pictures, 
     near(torch.tensor(ours["itm"]).reshape(*matched.shape, 2).softmax(-1)[..., 1], matched)
 
 
+def test_stage1_at_another_size(stage1, answer, words, pictures, tmp_path, size=70):
+    """The position embedding resized as LAVIS does for each encoder: CLIP's with its corners kept."""
+    _, model, folder = stage1
+    shutil.copytree(folder, tmp_path / "model")
+    path = tmp_path / "model" / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"size": {"height": size, "width": size}}))
+    model = copy.deepcopy(model)
+    ours = answer({"model": str(tmp_path / "model"), "images": [str(p) for p in pictures], "texts": TEXTS[:1]})
+    with torch.no_grad():
+        model.resize(size)
+        near(ours["image_embeds"], model.image_features(model.see(pixels_of(pictures, size))))
+
+
 def test_stage1_keeps_what_only_training_needs(stage1):
     name, model, folder = stage1
     file = folder / "model-bridge.safetensors"
@@ -169,8 +185,7 @@ def test_transformers_loads_stage1(stage1, words, pixels):
     if not name.startswith("eva ") or name == "eva own":
         assert "stage1_heads" in json.loads((folder / "config.json").read_text())
         return
-    theirs, info = transformers.Blip2ForImageTextRetrieval.from_pretrained(folder, output_loading_info=True)
-    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
+    theirs = load_strictly(transformers.Blip2ForImageTextRetrieval, folder)
     ids, mask = encoded(words, TEXTS)
     with torch.no_grad():
         out = theirs(pixel_values=pixels, input_ids=ids, attention_mask=mask, use_image_text_matching_head=True)
@@ -258,11 +273,19 @@ def test_stage2_logits_and_tokens(stage2, answer, pictures, pixels):
             assert row["answers"][0]["tokens"] == tokens
 
 
-def test_transformers_loads_stage2(stage2):
-    kind = (transformers.InstructBlipForConditionalGeneration if stage2.instructs
-            else transformers.Blip2ForConditionalGeneration)
-    _, info = kind.from_pretrained(stage2.folder / "model", output_loading_info=True)
-    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
+def test_transformers_answers_alike(stage2, answer, pictures):
+    """From the directory alone, processor and all: 32 tokens, greedy and of beam 5."""
+    folder = stage2.folder / "model"
+    theirs = load_speaker(folder, queries=stage2.model.query_tokens.shape[1])
+    assert theirs.instructs == stage2.instructs
+    prompts = [PROMPT, "a photo of", PROMPT]
+    for beams in (1, 5):
+        rows = answer({"model": str(folder), "images": [str(p) for p in pictures], "prompts": prompts,
+                       "options": {"max_new_tokens": 32, "min_new_tokens": 32, "beams": beams}})
+        for row, picture, prompt in zip(rows, pictures, prompts, strict=True):
+            _, [(tokens, _)] = theirs.generate(Image.open(picture).convert("RGB"), prompt, num_beams=beams,
+                                               max_new_tokens=32, min_new_tokens=32)
+            assert row["answers"][0]["tokens"] == tokens and len(tokens) == 32
 
 
 def test_parts_named_in_a_file(stage2, run, tmp_path):
