@@ -151,11 +151,11 @@ void add_language_model(const LavisCheckpoint& checkpoint, const LavisParts& par
     }
     return;
   }
-  load_frozen_language(file, *config.language, type == at::kHalf ? at::kFloat : type, prefix);
-  for (const TensorView& view : file->tensors()) {
-    if (!view.name.starts_with(prefix)) continue;
-    const std::string name = view.name.substr(prefix.size());
-    if (!is_spare_tensor(*config.language, name)) weights.take(view, kLanguagePrefix + name);
+  const auto t5 = load_t5_weights(file, std::get<T5Config>(*config.language),
+                                  type == at::kHalf ? at::kFloat : type, prefix);
+  for (const T5Tensor& tensor : t5_tensors(*t5)) {  // a tied head is not in the file
+    const TensorView* view = file->find(prefix + tensor.name);
+    if (view) weights.take(*view, kLanguagePrefix + tensor.name);
   }
   weights.hold(file);
 }

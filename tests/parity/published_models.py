@@ -121,6 +121,12 @@ def randomise(model, seed):
     return model.eval()
 
 
+def untie(t5):
+    """A head of its own, as v1.1 and FlanT5 have it, which transformers 5 gives a T5 only when loading it."""
+    t5.lm_head.weight = torch.nn.Parameter(torch.empty_like(t5.shared.weight))
+    return t5
+
+
 def round_up(count, step=8):
     return (count + step - 1) // step * step
 
@@ -200,7 +206,10 @@ class Published(Speaker):
         config = kinds[0](
             vision_config=vision_config(kinds[1]), qformer_config=kinds[2](**qformer_sizes(round_up(len(words)))),
             text_config=text, num_query_tokens=QUERIES, image_token_index=image_token)
-        model = randomise(kinds[3](config), seed)
+        model = kinds[3](config)
+        if family == "t5":
+            untie(model.language_model)
+        randomise(model, seed)
         super().__init__(model.to(dtype) if dtype else model, processor)
         self.folder = folder
         self.model.save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))

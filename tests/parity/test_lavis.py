@@ -5,6 +5,7 @@ The models have LAVIS's names and are written from its module definitions (lavis
 
 import copy
 import json
+import pathlib
 import shutil
 import subprocess
 
@@ -15,7 +16,7 @@ import torch
 import transformers
 from PIL import Image
 from published_models import (BlipImageProcessorPil, byte_level_tokenizer, llama_tokenizer, load_speaker, load_strictly,
-                              randomise, round_up, t5_tokenizer, text_config, threads, word_tokenizer)
+                              randomise, round_up, t5_tokenizer, text_config, threads, untie, word_tokenizer)
 from safetensors.torch import load_file
 
 SIZE = 28
@@ -103,7 +104,7 @@ def stage1(request, run, words, tmp_path_factory):
     if place == "beside":
         torch.save(visual.state_dict(), folder / "eva_vit_g.pth")
         beside = ["--image-encoder", folder / "eva_vit_g.pth"]
-    lavis.save(model, folder / "ck.pth", ["visual_encoder."] if beside else ["nothing"])
+    lavis.save(model, folder / "ck.pth", ["visual_encoder."] if beside else [])
     if place == "own":
         beside = ["--own-layout"]
     run("convert", folder / "ck.pth", folder / "model", "--text-encoder", words[1], *beside)
@@ -211,7 +212,7 @@ class Stage2:
         if self.family == "llama":
             config.eos_token_id = 2  # </s>, as LAVIS takes for granted
         self.language = randomise(transformers.AutoModelForCausalLM.from_config(config) if self.family != "t5"
-                                  else transformers.T5ForConditionalGeneration(config), len(name))
+                                  else untie(transformers.T5ForConditionalGeneration(config)), len(name))
         self.language.save_pretrained(folder / "language")
         self.tokenizer.save_pretrained(folder / "language")
         if self.family == "t5":  # LAVIS replaces the activation of the published model
@@ -286,6 +287,20 @@ def test_transformers_answers_alike(stage2, answer, pictures):
             _, [(tokens, _)] = theirs.generate(Image.open(picture).convert("RGB"), prompt, num_beams=beams,
                                                max_new_tokens=32, min_new_tokens=32)
             assert row["answers"][0]["tokens"] == tokens and len(tokens) == 32
+
+
+def test_a_fine_tuned_checkpoint_has_its_parts_inside(stage2, run, tmp_path):
+    """Of the language model only its configuration and its tokenizer stand beside."""
+    lavis.save(stage2.model, tmp_path / "whole.pth")
+    if stage2.family == "llama":  # as transformers of its time saved it
+        state = torch.load(tmp_path / "whole.pth")
+        state["model"]["llm_model.model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.rand(4)
+        torch.save(state, tmp_path / "whole.pth")
+    shutil.copytree(stage2.folder / "language", tmp_path / "texts", ignore=shutil.ignore_patterns("*.safetensors"))
+    run("convert", tmp_path / "whole.pth", tmp_path / "model", "--language-model", tmp_path / "texts", *stage2.beside[4:])
+    files = [{p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+             for folder in (stage2.folder / "model", tmp_path / "model")]
+    assert files[0] == files[1] and pathlib.Path("model.safetensors") in files[0]
 
 
 def test_parts_named_in_a_file(stage2, run, tmp_path):

@@ -95,7 +95,8 @@ def test_tokens_and_scores(answer, published, pictures, name):
     for (model, image, prompt), one, five in zip(cases, greedy, beam, strict=True):
         logits, [(tokens, _)] = model.generate(open_rgb(image), prompt, max_new_tokens=TOKENS)
         error = (torch.tensor(one["logits"]) - logits).abs().max().item()
-        assert error <= 1e-4 * max(1.0, logits.abs().max().item()), (prompt, error)
+        # Logits of up to 30: transformers' own in f32 are up to 1.4e-4 from those it computes in f64.
+        assert error <= 1e-5 * max(1.0, logits.abs().max().item()), (prompt, error)
         assert one["answers"][0]["tokens"] == tokens, (model.folder, prompt)
         lengths.add(len(tokens))
         _, best = model.generate(
@@ -106,6 +107,16 @@ def test_tokens_and_scores(answer, published, pictures, name):
         text = model.processor.tokenizer.decode(best[0][0], skip_special_tokens=True).strip()
         assert five["answers"][0]["text"] == text
     assert TOKENS in lengths
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_greedy_answers_of_32_tokens(answer, published, pictures, name):
+    model = published(name)
+    rows = [(image, prompt) for image in pictures for prompt in PROMPTS]
+    [ours] = answer([job_of(model, *map(list, zip(*rows)), min_new_tokens=TOKENS)])
+    for row, (image, prompt) in zip(ours, rows, strict=True):
+        _, [(tokens, _)] = model.generate(open_rgb(image), prompt, max_new_tokens=TOKENS, min_new_tokens=TOKENS)
+        assert row["answers"][0]["tokens"] == tokens and len(tokens) == TOKENS, prompt
 
 
 @pytest.mark.parametrize("name", ["opt", "t5", "instruct_llama"])
