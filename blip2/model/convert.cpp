@@ -259,6 +259,7 @@ void write_model(const std::shared_ptr<const TensorFile>& weights, const Blip2Co
                  const fs::path& texts, const fs::path& folder, std::optional<at::ScalarType> type,
                  bool own_layout) {
   refuse_half_t5(config, type, weights->path());
+  check_tokenizers(config, texts);
   check_source(weights, config);
   make_model_folder(folder);
   const auto layout = own_layout ? std::nullopt : transformers_layout(config);
@@ -280,6 +281,7 @@ void convert_model(const fs::path& source, const fs::path& folder,
   const Blip2Config config = read_blip2_config(source / "config.json");
   const std::shared_ptr<const TensorFile> file = open_model_weights(source);
   refuse_half_t5(config, weights, source);
+  check_tokenizers(config, source);
   check_source(file, config);
   make_model_folder(folder);
   if (config.layout != ModelLayout::own) return copy_model(*file, config, source, folder, weights);

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 
 import lavis_reference as lavis
+import measured
 import numpy
 import pytest
 import torch
@@ -313,11 +314,13 @@ def test_parts_named_in_a_file(stage2, run, tmp_path):
     assert ours.keys() == again.keys() and all(torch.equal(ours[key], again[key]) for key in ours)
 
 
-def test_errors_say_which_part_to_give(stage2, run, words, tmp_path):
-    def refusal(*args):
-        return run("convert", *args, tmp_path / "model", code=1)
-
+def test_errors_say_which_part_to_give(stage2, build, tmp_path):
     checkpoint, target = stage2.folder / "ck.pth", stage2.beside
+    good = measured.peak_of([build / "blip2", "convert", checkpoint, tmp_path / "good", *target])
+
+    def refusal(*args):
+        return measured.refusal([build / "blip2", "convert", *args, tmp_path / "model"], good)
+
     assert "--image-encoder" in refusal(checkpoint, *target[2:])
     assert "--language-model" in refusal(checkpoint, *target[:2], *target[4:])
     if stage2.instructs:
