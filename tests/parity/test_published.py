@@ -3,6 +3,7 @@
 Every family: tiny random models x pictures x prompts, f32, 32 greedy tokens and 32 tokens of beam 5.
 """
 
+import copy
 import json
 import shutil
 import statistics
@@ -269,20 +270,14 @@ def test_a_saved_retrieval_model_is_loaded(convert, tmp_path, scheme):
     load_strictly(transformers.Blip2ForImageTextRetrieval, saved)
 
 
-@pytest.mark.parametrize("kind", ["shards", "bin", "old"])
-def test_other_files(answer, published, tmp_path, pictures, kind):
-    """Shards, PyTorch archives, and the files of transformers 4: the same answers."""
-    source = published("opt")
-    folder = tmp_path / "model"
+def write_weights_as(kind, source, folder):
+    """A copy of a model's directory whose weights lie in shards or archives, or in half precision."""
+    shutil.copytree(source.folder, folder)
+    (folder / "model.safetensors").unlink()
     if kind == "shards":
-        shutil.copytree(source.folder, folder)
-        (folder / "model.safetensors").unlink()
         source.model.save_pretrained(folder, max_shard_size="40KB")
         assert len(list(folder.glob("model-*.safetensors"))) > 2
-    else:
-        shutil.copytree(source.folder, folder)
-    if kind == "bin":
-        (folder / "model.safetensors").unlink()
+    elif kind == "bin":
         state = source.model.state_dict()
         names = sorted(state)
         halves = {"pytorch_model-00001-of-00002.bin": names[::2], "pytorch_model-00002-of-00002.bin": names[1::2]}
@@ -290,7 +285,35 @@ def test_other_files(answer, published, tmp_path, pictures, kind):
             torch.save({name: state[name].clone() for name in part}, folder / file)
         (folder / "pytorch_model.bin.index.json").write_text(
             json.dumps({"metadata": {}, "weight_map": {n: f for f, part in halves.items() for n in part}}))
-    if kind == "old":
+    else:
+        dtype = {"bf16": torch.bfloat16, "f16": torch.float16}[kind]
+        copy.deepcopy(source.model).to(dtype).save_pretrained(folder)
+
+
+@pytest.mark.parametrize("name, kind", [("gpt2", "shards"), ("llama", "bin"), ("instruct_t5", "bf16"), ("opt", "f16")])
+def test_other_files_are_saved_bit_for_bit(convert, published, tmp_path, name, kind):
+    source = published(name)
+    write_weights_as(kind, source, tmp_path / "model")
+    dtype = {"bf16": torch.bfloat16, "f16": torch.float16}.get(kind, torch.float32)
+    expected = {key: value.to(dtype) for key, value in weights_of(source.folder).items()}
+    saved = convert(tmp_path / "model", tmp_path / "saved")
+    again = convert(saved, tmp_path / "again")
+    for folder in (saved, again):
+        tensors = weights_of(folder)
+        assert tensors.keys() == expected.keys()
+        assert all(tensors[k].dtype == dtype and torch.equal(tensors[k], expected[k]) for k in expected)
+    load_strictly(type(source.model), saved)
+
+
+@pytest.mark.parametrize("kind", ["shards", "bin", "old"])
+def test_other_files(answer, published, tmp_path, pictures, kind):
+    """Shards, PyTorch archives, and the files of transformers 4: the same answers."""
+    source = published("opt")
+    folder = tmp_path / "model"
+    if kind != "old":
+        write_weights_as(kind, source, folder)
+    else:
+        shutil.copytree(source.folder, folder)
         config = json.loads((folder / "config.json").read_text())
         config |= {"torch_dtype": "float32", "transformers_version": None, "is_encoder_decoder": False,
                    "_commit_hash": None, "tie_word_embeddings": False}
@@ -340,19 +363,20 @@ def test_old_tensors(answer, convert, published, tmp_path, pictures, name):
     assert saved.keys() == state.keys() and all(torch.equal(saved[key], state[key]) for key in state)
 
 
-@pytest.mark.parametrize("name", ["opt", "t5"])
-def test_bf16_is_as_close_as_transformers_is(answer, published, pictures, name):
-    """The first token's logits in bf16: as near to f32's as those of transformers in bf16.
+@pytest.mark.parametrize("name, precision", [("opt", "bf16"), ("t5", "bf16"), ("opt", "f16"), ("llama", "f16")])
+def test_half_precision_is_as_close_as_transformers_is(answer, published, pictures, name, precision):
+    """The first token's logits in bf16 or f16: as near to f32's as those of transformers in that type.
 
     How near depends on the weights and on the kernels' order of sums, in single cases by a factor of
     ten; medians of many cases are steady.
     """
     cases = [(image, prompt) for image in pictures for prompt in PROMPTS]
+    dtype = {"bf16": torch.bfloat16, "f16": torch.float16}[precision]
     ours, theirs = [], []
     for seed in range(MODELS):
         model = published(name, seed)
-        half = type(model.model).from_pretrained(model.folder, dtype=torch.bfloat16).eval()
-        [rows] = answer([job_of(model, *map(list, zip(*cases)), precision="bf16", max_new_tokens=1)])
+        half = type(model.model).from_pretrained(model.folder, dtype=dtype).eval()
+        [rows] = answer([job_of(model, *map(list, zip(*cases)), precision=precision, max_new_tokens=1)])
         for row, (image, prompt) in zip(rows, cases, strict=True):
             exact, _ = model.generate(open_rgb(image), prompt, max_new_tokens=1)
             rounded, _ = model.generate(open_rgb(image), prompt, half, max_new_tokens=1)
