@@ -13,7 +13,8 @@ SIZES = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, image_s
 KINDS = {
     "siglip_vision_model": (hf.SiglipVisionModel, hf.SiglipVisionConfig(intermediate_size=48, **SIZES), 28, 4),
     "dinov2": (hf.Dinov2Model, hf.Dinov2Config(**SIZES), 28, 5),
-    "resnet": (hf.ResNetModel, hf.ResNetConfig(embedding_size=8, hidden_sizes=[16, 24, 32], depths=[1, 1, 1]), 224, 196),
+    "resnet": (hf.ResNetModel, hf.ResNetConfig(embedding_size=8, hidden_sizes=[16, 24, 32], depths=[1, 1, 1]),
+               224, 196),
 }
 
 
@@ -54,9 +55,10 @@ def test_assembled_trained_and_matched(parts, run, run_json, pictures):
     row = (cache / "rows.bin").stat().st_size / 24 / positions / 32
     assert row in (2, 4)
     images = sorted(pictures.glob("*circle_4.png"))
-    shape = run_json("preprocess", "--model", folder / "run", images[0], "--output", folder / "p.safetensors")[0]["shape"]
-    assert shape == [1, 3, size, size]
-    before, after = ([line["itc"] for line in run_json("match", "--model", folder / name, "--text", "a red circle", *images)]
+    [line] = run_json("preprocess", "--model", folder / "run", images[0], "--output", folder / "p.safetensors")
+    assert line["shape"] == [1, 3, size, size]
+    options = ("--text", "a red circle", *images)
+    before, after = ([line["itc"] for line in run_json("match", "--model", folder / name, *options)]
                      for name in ("model", "run"))
     assert len(set(after)) == len(images) and all(-1 <= value <= 1 for value in after)
     assert all(one != other for one, other in zip(before, after, strict=True))

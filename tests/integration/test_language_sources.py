@@ -58,8 +58,9 @@ def test_gguf(run, run_json, tmp_path, family):
     write_image_encoder(tmp_path / "clip")
     write_text_encoder(tmp_path / "bert")
     for source in ("folder", "model.gguf"):
-        (tmp_path / "parts.toml").write_text(f'image_encoder = "clip"\ntext_encoder = "bert"\nlanguage_model = "{source}"\n'
-                                             "num_query_tokens = 4\nimage_text_hidden_size = 16\n")
+        (tmp_path / "parts.toml").write_text(
+            f'image_encoder = "clip"\ntext_encoder = "bert"\nlanguage_model = "{source}"\n'
+            "num_query_tokens = 4\nimage_text_hidden_size = 16\n")
         run("convert", tmp_path / "parts.toml", tmp_path / f"from_{source}", "--weights", "f32")
     one, other = tmp_path / "from_folder", tmp_path / "from_model.gguf"
     name = "model-language.safetensors"

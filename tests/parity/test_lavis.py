@@ -16,8 +16,9 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from published_models import (BlipImageProcessorPil, byte_level_tokenizer, llama_tokenizer, load_speaker, load_strictly,
-                              randomise, round_up, t5_tokenizer, text_config, threads, untie, word_tokenizer)
+from published_models import (BlipImageProcessorPil, byte_level_tokenizer, llama_tokenizer, load_speaker,
+                              load_strictly, randomise, round_up, t5_tokenizer, text_config, threads, untie,
+                              word_tokenizer)
 from safetensors.torch import load_file
 
 SIZE = 28
@@ -298,7 +299,8 @@ def test_a_fine_tuned_checkpoint_has_its_parts_inside(stage2, run, tmp_path):
         state["model"]["llm_model.model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.rand(4)
         torch.save(state, tmp_path / "whole.pth")
     shutil.copytree(stage2.folder / "language", tmp_path / "texts", ignore=shutil.ignore_patterns("*.safetensors"))
-    run("convert", tmp_path / "whole.pth", tmp_path / "model", "--language-model", tmp_path / "texts", *stage2.beside[4:])
+    run("convert", tmp_path / "whole.pth", tmp_path / "model", "--language-model", tmp_path / "texts",
+        *stage2.beside[4:])
     files = [{p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
              for folder in (stage2.folder / "model", tmp_path / "model")]
     assert files[0] == files[1] and pathlib.Path("model.safetensors") in files[0]

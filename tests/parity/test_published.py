@@ -14,8 +14,8 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from published_models import (QUERIES, SIZE, BlipImageProcessorPil, Published, load_speaker, load_strictly, qformer_sizes,
-                              randomise, round_up, vision_config, word_tokenizer)
+from published_models import (QUERIES, SIZE, BlipImageProcessorPil, Published, load_speaker, load_strictly,
+                              qformer_sizes, randomise, round_up, vision_config, word_tokenizer)
 from safetensors.torch import load_file, save_file
 
 FAMILIES = {
@@ -154,8 +154,9 @@ def test_another_picture_size(answer, published, pictures, tmp_path, name):
                           min_new_tokens=TOKENS) for beams in (1, 5)])
     for beams, rows in zip((1, 5), ours, strict=True):
         for row, image, prompt in zip(rows, pictures, PROMPTS[1:], strict=True):
-            logits, [(tokens, _)] = model.generate(open_rgb(image), prompt, interpolate_pos_encoding=True, num_beams=beams,
-                                                   max_new_tokens=TOKENS, min_new_tokens=TOKENS)
+            logits, [(tokens, _)] = model.generate(
+                open_rgb(image), prompt, interpolate_pos_encoding=True, num_beams=beams, max_new_tokens=TOKENS,
+                min_new_tokens=TOKENS)
             assert model.inputs(open_rgb(image), prompt).pixel_values.shape[-1] == 70
             check_logits(name, row["logits"], logits)
             assert row["answers"][0]["tokens"] == tokens and len(tokens) == TOKENS
