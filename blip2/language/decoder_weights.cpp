@@ -59,11 +59,9 @@ class Loader {
     return tensor.shape;
   }
 
-  // A second copy of tied embeddings, and the causal masks that old GPT-2 files hold.
   bool passed_over(const std::string& name) const {
-    if (config_.tie_word_embeddings && name == file_name("lm_head.weight")) return true;
-    return config_.family == DecoderFamily::gpt2 &&
-           (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias"));
+    if (gguf_) return config_.tie_word_embeddings && name == file_name("lm_head.weight");
+    return is_spare_tensor(config_, name.substr(prefix_.size()));
   }
 
   void check(const std::vector<DecoderTensor>& tensors) const {
@@ -174,6 +172,13 @@ std::vector<std::pair<std::string, at::Tensor>> tensors_to_save(DecoderWeights& 
     list.emplace_back(entry.name, (entry.transposed ? tensor.t() : tensor).contiguous());
   }
   return list;
+}
+
+bool is_spare_tensor(const DecoderConfig& config, std::string_view name) {
+  if (is_old_buffer(name)) return true;
+  if (config.tie_word_embeddings && name == "lm_head.weight") return true;
+  return config.family == DecoderFamily::gpt2 &&
+         (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias"));
 }
 
 std::shared_ptr<DecoderWeights> load_decoder_weights(std::shared_ptr<const TensorFile> file,

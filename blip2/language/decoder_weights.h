@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -60,10 +61,14 @@ std::string gguf_name(DecoderFamily family, const std::string& name);
 // Names, shapes and values exactly as transformers saves the model; contiguous.
 std::vector<std::pair<std::string, at::Tensor>> tensors_to_save(DecoderWeights& weights);
 
+// Whether a Hugging Face file may have the tensor beside the weights: a second copy of tied
+// embeddings, the causal masks of old GPT-2 files, and other old buffers.
+bool is_spare_tensor(const DecoderConfig& config, std::string_view name);
+
 // Reads the weights that the file has under `prefix`, by Hugging Face's names (those of a model
 // without its head too: "h.0…" for "transformer.h.0…") or, for a GGUF file, by GGUF's. Those that
 // already are of `dtype` (f32, bf16 or f16) stay in the mapped file. One Error lists everything
-// missing, unexpected (under the prefix) and mis-shaped.
+// missing, unexpected (under the prefix; spare tensors are passed over) and mis-shaped.
 std::shared_ptr<DecoderWeights> load_decoder_weights(std::shared_ptr<const TensorFile> file,
                                                      const DecoderConfig& config,
                                                      at::ScalarType dtype,

@@ -54,6 +54,10 @@ std::int32_t begin_token(const LanguageConfig& config) {
   return std::visit([](const auto& c) { return c.bos_token_id; }, config);
 }
 
+bool is_spare_tensor(const LanguageConfig& config, std::string_view name) {
+  return std::visit([&](const auto& c) { return is_spare_tensor(c, name); }, config);
+}
+
 at::ScalarType FrozenLanguage::dtype() const {
   return std::visit([](const auto& model) { return model->dtype(); }, model_);
 }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -27,6 +28,10 @@ std::int64_t language_width(const LanguageConfig& config);
 std::int64_t vocabulary_of(const LanguageConfig& config);
 const std::vector<std::int32_t>& end_tokens(const LanguageConfig& config);
 std::int32_t begin_token(const LanguageConfig& config);  // -1: none
+
+// Whether a file may have the tensor beside the model's weights, without use (name after the
+// prefix).
+bool is_spare_tensor(const LanguageConfig& config, std::string_view name);
 
 // A frozen language model of either kind, as far as writing texts needs it.
 class FrozenLanguage {

@@ -15,8 +15,6 @@ namespace {
 
 constexpr const char* head_name = "lm_head.weight";
 
-// What a file may hold beside the weights: copies of the embeddings, and a bias that old files of
-// the original T5 have and no code uses.
 constexpr const char* passed_over[] = {
     "encoder.embed_tokens.weight",
     "decoder.embed_tokens.weight",
@@ -76,11 +74,10 @@ class Names {
   std::vector<T5Tensor>& list_;
 };
 
-void check(const TensorFile& file, const std::vector<T5Tensor>& tensors,
+void check(const TensorFile& file, const T5Config& config, const std::vector<T5Tensor>& tensors,
            const std::string& prefix) {
   std::vector<std::string> faults;
   std::set<std::string> known;
-  for (const char* name : passed_over) known.insert(prefix + name);
   for (const T5Tensor& tensor : tensors) {
     const std::string name = prefix + tensor.name;
     known.insert(name);
@@ -91,6 +88,7 @@ void check(const TensorFile& file, const std::vector<T5Tensor>& tensors,
   }
   for (const TensorView& view : file.tensors()) {
     if (!view.name.starts_with(prefix) || known.contains(view.name)) continue;
+    if (is_spare_tensor(config, view.name.substr(prefix.size()))) continue;
     faults.push_back(fmt::format("{}: not a tensor of this model", view.name));
   }
   refuse_faults(faults, file);
@@ -121,6 +119,10 @@ std::vector<T5Tensor> t5_tensors(T5Weights& weights) {
   return list;
 }
 
+bool is_spare_tensor(const T5Config& /*config*/, std::string_view name) {
+  return is_old_buffer(name) || std::ranges::find(passed_over, name) != std::end(passed_over);
+}
+
 std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> file,
                                            const T5Config& config, at::ScalarType dtype,
                                            const std::string& prefix) {
@@ -135,7 +137,7 @@ std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> fil
   weights->config = config;
   weights->dtype = dtype;
   const auto tensors = t5_tensors(*weights);
-  check(*file, tensors, prefix);
+  check(*file, config, tensors, prefix);
   const auto mapped = [&](const TensorView& view) { return scalar_type_of(view.dtype) == dtype; };
   std::uint64_t bytes = 0;
   for (const T5Tensor& tensor : tensors) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "blip2/io/tensor_file.h"
@@ -52,9 +53,13 @@ struct T5Tensor {
 };
 std::vector<T5Tensor> t5_tensors(T5Weights& weights);
 
+// Whether a file may have the tensor beside the weights: copies of the embeddings, old buffers, and
+// a bias that old files of the original T5 have and no code uses.
+bool is_spare_tensor(const T5Config& config, std::string_view name);
+
 // Reads the weights that the file has under `prefix`. Those that already are of `dtype` stay in the
 // mapped file. One Error lists everything missing, unexpected (under the prefix) and mis-shaped;
-// copies of the embeddings ("encoder.embed_tokens.weight") are passed over. Error for f16.
+// spare tensors are passed over. Error for f16.
 std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> file,
                                            const T5Config& config, at::ScalarType dtype,
                                            const std::string& prefix = {});

@@ -87,6 +87,7 @@ LanguagePart open_language(const fs::path& path, at::ScalarType type) {
   } else {
     open_decoder(path, type, part);
   }
+  check_vocabulary(*part.tokenizer, vocabulary_of(part.config), path);
   return part;
 }
 

@@ -188,11 +188,19 @@ void copy_other_files(const fs::path& source, const fs::path& folder) {
   }
 }
 
+// Buffers of earlier versions of transformers and copies of the embeddings.
+bool is_spare(const std::string& name, const Blip2Config& config) {
+  if (is_old_buffer(name)) return true;
+  return config.language && name.starts_with(kLanguagePrefix) &&
+         is_spare_tensor(*config.language, name.substr(std::string_view(kLanguagePrefix).size()));
+}
+
 // A directory in its own layout, with its files as they are.
-void copy_model(const TensorFile& weights, const fs::path& source, const fs::path& folder,
-                std::optional<at::ScalarType> type) {
+void copy_model(const TensorFile& weights, const Blip2Config& own, const fs::path& source,
+                const fs::path& folder, std::optional<at::ScalarType> type) {
   std::vector<WrittenTensor> tensors;
   for (const TensorView& view : weights.tensors()) {
+    if (is_spare(view.name, own)) continue;
     WrittenTensor tensor{view.name, &view, view.dtype, view.shape, {}};
     if (type && follows_precision(view.name) && is_floating(view.dtype)) {
       tensor.dtype = dtype_of(*type);
@@ -251,6 +259,7 @@ void write_model(const std::shared_ptr<const TensorFile>& weights, const Blip2Co
                  const fs::path& texts, const fs::path& folder, std::optional<at::ScalarType> type,
                  bool own_layout) {
   refuse_half_t5(config, type, weights->path());
+  check_tokenizers(config, texts);
   check_source(weights, config);
   make_model_folder(folder);
   const auto layout = own_layout ? std::nullopt : transformers_layout(config);
@@ -272,9 +281,10 @@ void convert_model(const fs::path& source, const fs::path& folder,
   const Blip2Config config = read_blip2_config(source / "config.json");
   const std::shared_ptr<const TensorFile> file = open_model_weights(source);
   refuse_half_t5(config, weights, source);
+  check_tokenizers(config, source);
   check_source(file, config);
   make_model_folder(folder);
-  if (config.layout != ModelLayout::own) return copy_model(*file, source, folder, weights);
+  if (config.layout != ModelLayout::own) return copy_model(*file, config, source, folder, weights);
   const auto layout = own_layout ? std::nullopt : transformers_layout(config);
   if (layout) {
     log_info("written as transformers' {}", architecture_of(*layout));

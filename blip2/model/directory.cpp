@@ -104,6 +104,15 @@ void check_vocabulary(const Tokenizer& tokenizer, std::int64_t embeddings, const
       where.string(), "they do not belong together");
 }
 
+void check_tokenizers(const Blip2Config& config, const fs::path& folder) {
+  if (config.language) {
+    check_vocabulary(*load_tokenizer(folder), vocabulary_of(*config.language), folder);
+  }
+  if (!config.reads_prompt && !config.stage1_heads) return;
+  const fs::path words = qformer_tokenizer_folder(folder);
+  check_vocabulary(*load_tokenizer(words), config.qformer.vocab_size, words);
+}
+
 std::vector<std::pair<std::string, at::Tensor>> bridge_tensors(const Bridge& bridge) {
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (const auto& item : bridge.named_parameters()) {

@@ -73,4 +73,7 @@ at::ScalarType stored_type(const TensorFile& weights, const std::string& prefix)
 void check_vocabulary(const Tokenizer& tokenizer, std::int64_t embeddings,
                       const std::filesystem::path& where);
 
+// The same for every tokenizer that a model with this configuration reads from its directory.
+void check_tokenizers(const Blip2Config& config, const std::filesystem::path& folder);
+
 }  // namespace blip2

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "blip2/base/error.h"
+#include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
 namespace {
@@ -41,11 +42,6 @@ constexpr char kWords[] = "Qformer.bert.embeddings.word_embeddings.weight";
 constexpr char kHead[] = "Qformer.cls.predictions.decoder.";
 constexpr char kOurWords[] = "qformer.embeddings.word_embeddings.weight";
 constexpr std::int64_t kBertHead = 64;
-
-// Buffers of earlier versions of transformers, which state_dict kept.
-bool is_buffer(std::string_view name) {
-  return name.ends_with("position_ids") || name.ends_with("rotary_emb.inv_freq");
-}
 
 // Where the model's tensors begin: "model." in what LAVIS's runner saves.
 std::optional<std::string> prefix_of(const TensorFile& file) {
@@ -87,7 +83,7 @@ class Sorter {
   std::string where() const { return out_.file->path().string(); }
 
   void take(const TensorView& view, const std::string& name) {
-    if (is_buffer(name) || name.starts_with(kHead)) return;
+    if (is_old_buffer(name) || name.starts_with(kHead)) return;
     if (name.starts_with(kVision)) {
       out_.image_prefix = prefix_ + std::string(kVision);
       return;

@@ -73,6 +73,7 @@ ImageSource image_directory(const fs::path& folder) {
   if (json.contains("vision_config")) json = nlohmann::json(json["vision_config"]);
   ImageSource source;
   source.config = read_vision_config(json, where, "blip_2_vision_model");
+  if (auto* vit = std::get_if<VitConfig>(&source.config)) vit->align_corners = vit->is_clip();
   source.file = open_model_weights(folder);
   source.prefix = find_encoder_prefix(*source.file, source.config);
   return source;
@@ -123,12 +124,6 @@ void add_image_encoder(const LavisCheckpoint& checkpoint, const LavisParts& part
   }
 }
 
-// What a T5's directory has beside its weights proper.
-bool is_copy(const std::string& name, const TensorFile& file, const std::string& prefix) {
-  if (name.ends_with("EncDecAttention.relative_attention_bias.weight")) return true;
-  return name.ends_with("coder.embed_tokens.weight") && file.find(prefix + "shared.weight");
-}
-
 void add_language_model(const LavisCheckpoint& checkpoint, const LavisParts& parts,
                         Blip2Config& config, PartsFile& weights) {
   if (parts.language_model.empty()) {
@@ -156,10 +151,11 @@ void add_language_model(const LavisCheckpoint& checkpoint, const LavisParts& par
     }
     return;
   }
-  load_frozen_language(file, *config.language, type == at::kHalf ? at::kFloat : type, prefix);
-  for (const TensorView& view : file->tensors()) {
-    if (!view.name.starts_with(prefix) || is_copy(view.name, *file, prefix)) continue;
-    weights.take(view, kLanguagePrefix + view.name.substr(prefix.size()));
+  const auto t5 = load_t5_weights(file, std::get<T5Config>(*config.language),
+                                  type == at::kHalf ? at::kFloat : type, prefix);
+  for (const T5Tensor& tensor : t5_tensors(*t5)) {  // a tied head is not in the file
+    const TensorView* view = file->find(prefix + tensor.name);
+    if (view) weights.take(*view, kLanguagePrefix + tensor.name);
   }
   weights.hold(file);
 }

@@ -185,6 +185,10 @@ at::Tensor without_memory(at::IntArrayRef shape) {
   return at::zeros({1}).expand(shape);
 }
 
+bool is_old_buffer(std::string_view name) {
+  return name.ends_with("position_ids") || name.ends_with("rotary_emb.inv_freq");
+}
+
 std::string shape_text(at::IntArrayRef shape) {
   return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", "));
 }

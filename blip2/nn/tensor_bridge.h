@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "blip2/io/tensor_file.h"
@@ -57,6 +58,10 @@ void adopt_parameters(torch::nn::Module& module, std::shared_ptr<const TensorFil
 // Zeros of that shape in the memory of one element: what a parameter is before adopt_parameters, or
 // before something sets its data.
 at::Tensor without_memory(at::IntArrayRef shape);
+
+// Whether a tensor is a buffer that earlier versions of transformers saved with a model and that
+// holds nothing learnt: "…position_ids", "…rotary_emb.inv_freq".
+bool is_old_buffer(std::string_view name);
 
 // "[30522, 384]"
 std::string shape_text(at::IntArrayRef shape);

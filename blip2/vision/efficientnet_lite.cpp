@@ -181,7 +181,7 @@ void EfficientNetLite::prepare(at::ScalarType compute) {
   head_ = FoldedConvolution(*conv_head_, *bn1_, size, compute);
 }
 
-void EfficientNetLite::set_image_size(std::int64_t image_size, bool /*align_corners*/) {
+void EfficientNetLite::set_image_size(std::int64_t image_size) {
   check_image_size(image_size, "image size");
   config_.image_size = image_size;
   if (head_.output_size() > 0) prepare(compute_);

@@ -78,7 +78,7 @@ class EfficientNetLite : public ImageEncoder {
   std::int64_t positions() const override;  // P = ceil(S / 32)^2
   std::int64_t width() const override;      // D = 1280
   std::int64_t image_size() const override { return config_.image_size; }
-  void set_image_size(std::int64_t image_size, bool align_corners = false) override;
+  void set_image_size(std::int64_t image_size) override;
 
  private:
   at::Tensor features(const at::Tensor& pixel_values) const;

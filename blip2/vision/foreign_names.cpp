@@ -252,6 +252,7 @@ VitConfig lavis_vit_config(const TensorFile& file, const std::string& prefix) {
   c.intermediate_size = shape(blocks + (eva ? "0.mlp.fc1.weight" : "0.mlp.c_fc.weight"), 2)[0];
   c.hidden_size = patches[0];
   c.patch_size = patches[3];
+  c.align_corners = !eva;
   c.num_attention_heads = std::max<std::int64_t>(c.hidden_size / (eva ? 88 : 64), 1);
   const auto positions = static_cast<double>(table[table.size() - 2] - 1);
   c.image_size = std::llround(std::sqrt(std::max(positions, 0.0))) * c.patch_size;

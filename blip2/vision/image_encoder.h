@@ -24,10 +24,9 @@ class ImageEncoder : public torch::nn::Module {
   virtual nlohmann::json config_json() const = 0;
 
   // Takes pictures of another size from now on; before training starts. A vision transformer's
-  // position embedding is resized for good, bicubic: LAVIS takes `align_corners` for its CLIP, all
-  // else (transformers, LAVIS's EVA, DINOv2) goes without. Error for a size that the encoder cannot
-  // take.
-  virtual void set_image_size(std::int64_t image_size, bool align_corners = false) = 0;
+  // position embedding is resized for good, bicubic, with align_corners if its configuration says
+  // so. Error for a size that the encoder cannot take.
+  virtual void set_image_size(std::int64_t image_size) = 0;
 
  protected:
   // TORCH_CHECK that `pixel_values` is [B, 3, S, S].

@@ -177,7 +177,7 @@ void ResNet::prepare(at::ScalarType compute) {
   side_ = size;
 }
 
-void ResNet::set_image_size(std::int64_t image_size, bool /*align_corners*/) {
+void ResNet::set_image_size(std::int64_t image_size) {
   check_image_size(image_size, "image size");
   config_.image_size = image_size;
   if (side_ > 0) prepare(compute_);

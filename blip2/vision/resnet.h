@@ -85,7 +85,7 @@ class ResNet : public ImageEncoder {
   std::int64_t positions() const override;
   std::int64_t width() const override { return config_.hidden_sizes.back(); }
   std::int64_t image_size() const override { return config_.image_size; }
-  void set_image_size(std::int64_t image_size, bool align_corners = false) override;
+  void set_image_size(std::int64_t image_size) override;
 
  private:
   at::Tensor features(const at::Tensor& pixel_values) const;

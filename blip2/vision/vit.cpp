@@ -49,14 +49,14 @@ nlohmann::json Vit::config_json() const {
   return write_vit_config(built);
 }
 
-void Vit::set_image_size(std::int64_t image_size, bool align_corners) {
+void Vit::set_image_size(std::int64_t image_size) {
   VitConfig resized = config_;
   resized.image_size = image_size;
   check_vit_config(resized, "image size");
   if (resized.grid() != config_.grid()) {
     const torch::NoGradGuard no_grad;
     weights_.position_embedding.set_data(resize_positions(
-        weights_.position_embedding, config_.grid(), resized.grid(), align_corners));
+        weights_.position_embedding, config_.grid(), resized.grid(), config_.align_corners));
   }
   config_ = resized;
 }

@@ -47,7 +47,7 @@ class Vit : public ImageEncoder {
   std::int64_t width() const override { return config_.hidden_size; }
   std::int64_t image_size() const override { return config_.image_size; }
   nlohmann::json config_json() const override;
-  void set_image_size(std::int64_t image_size, bool align_corners = false) override;
+  void set_image_size(std::int64_t image_size) override;
 
   const VitConfig& config() const { return config_; }
 

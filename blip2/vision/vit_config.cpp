@@ -214,6 +214,7 @@ VitConfig read_vit_config(const json& object, const std::string& where) {
 json write_vit_config(const VitConfig& config) {
   json object = write_value(config);
   if (config.feature_layers == 0) object.erase("feature_layers");
+  if (!config.align_corners) object.erase("align_corners");
   // What we do not keep: SigLIP's pooling head and DINOv2's mask token.
   if (config.model_type == "siglip_vision_model") object["vision_use_head"] = false;
   if (config.model_type == "dinov2") object["use_mask_token"] = false;

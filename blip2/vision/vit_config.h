@@ -19,6 +19,7 @@ struct VitConfig {
   std::string hidden_act = "gelu";
   bool qkv_bias = true;             // blip_2, instructblip, dinov2
   std::int64_t feature_layers = 0;  // clip; 0: all of them
+  bool align_corners = false;       // clip
   std::int64_t mlp_ratio = 4;       // dinov2, instead of intermediate_size
   bool use_swiglu_ffn = false;      // dinov2
 
@@ -40,9 +41,12 @@ struct VitConfig {
       visit("intermediate_size", self.intermediate_size, "width inside the feed-forward");
     }
     if (dinov2 || self.is_eva()) visit("qkv_bias", self.qkv_bias, "bias of queries and values");
-    if (self.model_type == "clip_vision_model") {
+    if (self.is_clip()) {
       visit("feature_layers", self.feature_layers,
             "run so many of the blocks only (BLIP-2: all but the last); 0: all");
+      visit("align_corners", self.align_corners,
+            "another image size resizes the position embedding with its corners kept, as LAVIS "
+            "does with CLIP's");
     }
   }
 
@@ -52,6 +56,7 @@ struct VitConfig {
   bool is_eva() const {
     return model_type == "blip_2_vision_model" || model_type == "instructblip_vision_model";
   }
+  bool is_clip() const { return model_type == "clip_vision_model"; }
   bool has_class_token() const { return model_type != "siglip_vision_model"; }
   std::int64_t layers() const { return feature_layers > 0 ? feature_layers : num_hidden_layers; }
   std::int64_t grid() const { return image_size / patch_size; }  // patches a side

@@ -73,12 +73,35 @@ def test_vqa(run_json, stage2, pictures):
     assert [one["question"] for one in lines] == [record["question"] for record in records]
 
 
-def test_chat_keeps_the_dialogue(run, stage2, pictures):
+def test_chat_keeps_the_dialogue(run, run_json, stage2, pictures):
+    """The second question is asked after the first and its answer, as a caption's prompt shows."""
     image = sorted(pictures.glob("*.png"))[0]
-    done = run("chat", "--model", stage2, "--json", "--max-new-tokens", 3, image,
-               input="what is it?\nwhat color is it?\n\n")
+    options = ("--model", stage2, "--beams", 1, "--max-new-tokens", 12, "--min-new-tokens", 12)
+    done = run("chat", *options, "--json", image, input="what is it?\nwhat color is it?\n\n")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["question"] for line in lines] == ["what is it?", "what color is it?"]
+
+    def say(prompt):
+        return run_json("caption", *options, "--prompt", prompt, image)[0]["text"]
+
+    first, second = (f"Question: {line['question']} Short answer:" for line in lines)
+    assert lines[0]["answer"] == say(first)
+    assert lines[1]["answer"] == say(f"{first} {lines[0]['answer']} {second}") != say(second)
+
+
+def test_a_vqa_template_is_a_prompt(run_json, stage2, pictures):
+    image = sorted(pictures.glob("*.png"))[0]
+    options = ("--model", stage2, "--beams", 3, "--max-new-tokens", 10, "--length-penalty", -1)
+    for template in ("Q: {} A:", "{}"):
+        [answer] = run_json("vqa", *options, "--question", "what is it?", "--template", template, image)
+        [caption] = run_json("caption", *options, "--prompt", template.replace("{}", "what is it?"), image)
+        assert (answer["tokens"], answer["score"]) == (caption["tokens"], caption["score"])
+
+
+def test_match_explains_its_numbers(run):
+    text = " ".join(run("match", "--help").stdout.split())
+    for part in ("itc: image-text contrast", "cosine in [-1, 1]", "itm: image-text matching", "probability in [0, 1]"):
+        assert part in text
 
 
 @pytest.mark.parametrize("model", ["stage1", "stage2"])

@@ -10,10 +10,21 @@ Symbols: B batch, Q queries, T text tokens, P picture positions, D Q-Former widt
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+
+def resized(table, positions, align_corners):
+    """interpolate_pos_embed of eva_vit.py and clip_vit.py: the table [P, D] for another number of positions."""
+    old, new = math.isqrt(len(table) - 1), math.isqrt(positions - 1)
+    if old == new:
+        return table
+    grid = table[1:].reshape(1, old, old, -1).permute(0, 3, 1, 2)
+    grid = F.interpolate(grid, size=(new, new), mode="bicubic", align_corners=align_corners)
+    return torch.cat([table[:1], grid.permute(0, 2, 3, 1).flatten(0, 2)])
 
 
 class EvaAttention(nn.Module):
@@ -71,6 +82,9 @@ class EvaVisionTransformer(nn.Module):
             x = block(x)
         return x
 
+    def resize(self, positions):
+        self.pos_embed = nn.Parameter(resized(self.pos_embed[0], positions, align_corners=False)[None])
+
 
 class ClipBlock(nn.Module):
     def __init__(self, width, heads):
@@ -105,6 +119,9 @@ class ClipVisionTransformer(nn.Module):
         for block in self.transformer.resblocks:
             x = block(x)
         return x.transpose(0, 1)
+
+    def resize(self, positions):
+        self.positional_embedding = nn.Parameter(resized(self.positional_embedding, positions, align_corners=True))
 
 
 class BertSelf(nn.Module):
@@ -234,6 +251,10 @@ class Blip2Base(nn.Module):
 
     def see(self, pixels):
         return self.ln_vision(self.visual_encoder(pixels))
+
+    def resize(self, size):
+        """Takes pictures of `size` pixels from now on, as LAVIS's loaders resize the positions."""
+        self.visual_encoder.resize((size // 14) ** 2 + 1)
 
     def look(self, image, ids=None, mask=None):
         """The queries' hidden states after the picture (and the text): [B,Q,D]."""

@@ -1,5 +1,6 @@
 """Tiny random models of transformers' BLIP-2 classes with their processors, saved as directories."""
 
+import contextlib
 import json
 import os
 
@@ -16,6 +17,15 @@ transformers.logging.set_verbosity_error()
 
 TEXTS = ["a photo of a cat and a dog", "Question: what is this? Short answer:", "a red circle"] * 4
 QUERIES, SIZE, PATCH = 4, 28, 14
+
+
+@contextlib.contextmanager
+def threads(count):
+    """PyTorch's threads: for tiny models more than one only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    yield
+    torch.set_num_threads(before)
 
 
 def byte_level_tokenizer():
@@ -111,39 +121,24 @@ def randomise(model, seed):
     return model.eval()
 
 
+def untie(t5):
+    """A head of its own, as v1.1 and FlanT5 have it, which transformers 5 gives a T5 only when loading it."""
+    t5.lm_head.weight = torch.nn.Parameter(torch.empty_like(t5.shared.weight))
+    return t5
+
+
 def round_up(count, step=8):
     return (count + step - 1) // step * step
 
 
-class Published:
-    """A model and its processor, and the folder that both were saved in."""
+class Speaker:
+    """A model that answers, and its processor."""
 
-    def __init__(self, folder, family, instructs=False, seed=0, dense=None, dtype=None, shard=None):
-        folder.mkdir(parents=True)
-        tokenizer = {"t5": t5_tokenizer, "llama": llama_tokenizer}.get(family, byte_level_tokenizer)()
-        words = word_tokenizer()
-        images = BlipImageProcessorPil(size={"height": SIZE, "width": SIZE})
-        t = transformers
-        if instructs:
-            self.processor = t.InstructBlipProcessor(images, tokenizer, words, num_query_tokens=QUERIES)
-        else:
-            self.processor = t.Blip2Processor(images, tokenizer, num_query_tokens=QUERIES)
-        image_token = tokenizer.convert_tokens_to_ids("<image>")
-        text = text_config(family, round_up(len(tokenizer)))
-        if dense:
-            text.dense_act_fn = dense
-        kinds = (t.InstructBlipConfig, t.InstructBlipVisionConfig, t.InstructBlipQFormerConfig,
-                 t.InstructBlipForConditionalGeneration) if instructs else (
-                     t.Blip2Config, t.Blip2VisionConfig, t.Blip2QFormerConfig, t.Blip2ForConditionalGeneration)
-        config = kinds[0](
-            vision_config=vision_config(kinds[1]), qformer_config=kinds[2](**qformer_sizes(round_up(len(words)))),
-            text_config=text, num_query_tokens=QUERIES, image_token_index=image_token)
-        self.model = randomise(kinds[3](config), seed)
-        if dtype:
-            self.model = self.model.to(dtype)
-        self.folder, self.family, self.instructs = folder, family, instructs
-        self.model.save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))
-        self.processor.save_pretrained(folder)
+    def __init__(self, model, processor, queries=QUERIES):
+        self.model, self.processor, self.queries = model, processor, queries
+        self.family = model.config.text_config.model_type
+        self.instructs = isinstance(model, transformers.InstructBlipForConditionalGeneration)
+        self.end = model.config.text_config.eos_token_id
 
     def inputs(self, picture, prompt):
         """What transformers' own example code passes to generate; no text key for no prompt."""
@@ -167,7 +162,55 @@ class Published:
             elif "input_ids" in inputs:
                 row = row[inputs["input_ids"].shape[1]:]
             else:
-                row = row[QUERIES + 1:]
-            row = row[: row.index(5) + 1] if 5 in row else row
+                row = row[self.queries + 1:]
+            row = row[: row.index(self.end) + 1] if self.end in row else row
             answers.append((row, out.sequences_scores[i].item() if beams > 1 else None))
         return out.logits[0][0], answers
+
+
+def load_strictly(kind, folder, **options):
+    """transformers' model of a directory that has every tensor of its class and no other."""
+    model, info = kind.from_pretrained(folder, output_loading_info=True, **options)
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"], info
+    return model.eval()
+
+
+def load_speaker(folder, queries=QUERIES, **options):
+    """What transformers makes of a directory alone, by the class that it names."""
+    name = json.loads((folder / "config.json").read_text())["architectures"][0]
+    processor = transformers.InstructBlipProcessor if name.startswith("Instruct") else transformers.Blip2Processor
+    return Speaker(load_strictly(getattr(transformers, name), folder, **options), processor.from_pretrained(folder),
+                   queries)
+
+
+class Published(Speaker):
+    """A model and its processor, and the folder that both were saved in."""
+
+    def __init__(self, folder, family, instructs=False, seed=0, dense=None, dtype=None, shard=None):
+        folder.mkdir(parents=True)
+        tokenizer = {"t5": t5_tokenizer, "llama": llama_tokenizer}.get(family, byte_level_tokenizer)()
+        words = word_tokenizer()
+        images = BlipImageProcessorPil(size={"height": SIZE, "width": SIZE})
+        t = transformers
+        if instructs:
+            processor = t.InstructBlipProcessor(images, tokenizer, words, num_query_tokens=QUERIES)
+        else:
+            processor = t.Blip2Processor(images, tokenizer, num_query_tokens=QUERIES)
+        image_token = tokenizer.convert_tokens_to_ids("<image>")
+        text = text_config(family, round_up(len(tokenizer)))
+        if dense:
+            text.dense_act_fn = dense
+        kinds = (t.InstructBlipConfig, t.InstructBlipVisionConfig, t.InstructBlipQFormerConfig,
+                 t.InstructBlipForConditionalGeneration) if instructs else (
+                     t.Blip2Config, t.Blip2VisionConfig, t.Blip2QFormerConfig, t.Blip2ForConditionalGeneration)
+        config = kinds[0](
+            vision_config=vision_config(kinds[1]), qformer_config=kinds[2](**qformer_sizes(round_up(len(words)))),
+            text_config=text, num_query_tokens=QUERIES, image_token_index=image_token)
+        model = kinds[3](config)
+        if family == "t5":
+            untie(model.language_model)
+        randomise(model, seed)
+        super().__init__(model.to(dtype) if dtype else model, processor)
+        self.folder = folder
+        self.model.save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))
+        self.processor.save_pretrained(folder)

@@ -84,8 +84,11 @@ int main() {
         }
         loaded = key;
       }
-      std::cout << (matches ? match_texts(*matcher, job) : generate_texts(*speaker, job)).dump()
-                << std::endl;
+      json answer = json::object();  // of a job that only loads a model
+      if (job.contains("images")) {
+        answer = matches ? match_texts(*matcher, job) : generate_texts(*speaker, job);
+      }
+      std::cout << answer.dump() << std::endl;
     }
     return 0;
   } catch (const std::exception& error) {

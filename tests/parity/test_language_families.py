@@ -175,8 +175,9 @@ def gguf_name(name):
     return f"{GGUF_PARTS[stem]}.{kind}"
 
 
-def write_gguf(path, family, model):
-    """As llama.cpp's converter writes it: Llama's q and k permuted, Conv1D weights transposed."""
+def write_gguf(path, family, model, add_words=None):
+    """As llama.cpp's converter writes it: Llama's q and k permuted, Conv1D weights transposed.
+    add_words(writer) adds a tokenizer."""
     import gguf
 
     c = model.config
@@ -197,6 +198,8 @@ def write_gguf(path, family, model):
         writer.add_rope_freq_base(c.rope_parameters["rope_theta"])
     if family == "llama":
         writer.add_rope_dimension_count(c.head_dim)
+    if add_words:
+        add_words(writer)
     for name, value in model.state_dict().items():
         if name == "lm_head.weight" and c.tie_word_embeddings:
             continue

@@ -3,18 +3,22 @@
 The models have LAVIS's names and are written from its module definitions (lavis_reference.py).
 """
 
+import copy
 import json
+import pathlib
 import shutil
 import subprocess
 
 import lavis_reference as lavis
+import measured
 import numpy
 import pytest
 import torch
 import transformers
 from PIL import Image
-from published_models import (BlipImageProcessorPil, byte_level_tokenizer, llama_tokenizer, randomise, round_up,
-                              t5_tokenizer, text_config, word_tokenizer)
+from published_models import (BlipImageProcessorPil, byte_level_tokenizer, llama_tokenizer, load_speaker,
+                              load_strictly, randomise, round_up, t5_tokenizer, text_config, threads, untie,
+                              word_tokenizer)
 from safetensors.torch import load_file
 
 SIZE = 28
@@ -24,10 +28,8 @@ PROMPT = "Question: what is this? Short answer:"
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads(1):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,11 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pixels(pictures):
-    processor = BlipImageProcessorPil(size={"height": SIZE, "width": SIZE})
+    return pixels_of(pictures, SIZE)
+
+
+def pixels_of(pictures, size):
+    processor = BlipImageProcessorPil(size={"height": size, "width": size})
     images = [Image.open(path).convert("RGB") for path in pictures]
     return processor(images, return_tensors="pt").pixel_values
 
@@ -100,7 +106,7 @@ def stage1(request, run, words, tmp_path_factory):
     if place == "beside":
         torch.save(visual.state_dict(), folder / "eva_vit_g.pth")
         beside = ["--image-encoder", folder / "eva_vit_g.pth"]
-    lavis.save(model, folder / "ck.pth", ["visual_encoder."] if beside else ["nothing"])
+    lavis.save(model, folder / "ck.pth", ["visual_encoder."] if beside else [])
     if place == "own":
         beside = ["--own-layout"]
     run("convert", folder / "ck.pth", folder / "model", "--text-encoder", words[1], *beside)
@@ -124,6 +130,19 @@ def test_stage1_features_contrast_and_matching(stage1, answer, words, pictures, 
     near(ours["text_embeds"], texts)
     near(ours["itc"], torch.einsum("iqe,te->itq", vectors, texts).amax(-1))
     near(torch.tensor(ours["itm"]).reshape(*matched.shape, 2).softmax(-1)[..., 1], matched)
+
+
+def test_stage1_at_another_size(stage1, answer, words, pictures, tmp_path, size=70):
+    """The position embedding resized as LAVIS does for each encoder: CLIP's with its corners kept."""
+    _, model, folder = stage1
+    shutil.copytree(folder, tmp_path / "model")
+    path = tmp_path / "model" / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"size": {"height": size, "width": size}}))
+    model = copy.deepcopy(model)
+    ours = answer({"model": str(tmp_path / "model"), "images": [str(p) for p in pictures], "texts": TEXTS[:1]})
+    with torch.no_grad():
+        model.resize(size)
+        near(ours["image_embeds"], model.image_features(model.see(pixels_of(pictures, size))))
 
 
 def test_stage1_keeps_what_only_training_needs(stage1):
@@ -169,8 +188,7 @@ def test_transformers_loads_stage1(stage1, words, pixels):
     if not name.startswith("eva ") or name == "eva own":
         assert "stage1_heads" in json.loads((folder / "config.json").read_text())
         return
-    theirs, info = transformers.Blip2ForImageTextRetrieval.from_pretrained(folder, output_loading_info=True)
-    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
+    theirs = load_strictly(transformers.Blip2ForImageTextRetrieval, folder)
     ids, mask = encoded(words, TEXTS)
     with torch.no_grad():
         out = theirs(pixel_values=pixels, input_ids=ids, attention_mask=mask, use_image_text_matching_head=True)
@@ -196,7 +214,7 @@ class Stage2:
         if self.family == "llama":
             config.eos_token_id = 2  # </s>, as LAVIS takes for granted
         self.language = randomise(transformers.AutoModelForCausalLM.from_config(config) if self.family != "t5"
-                                  else transformers.T5ForConditionalGeneration(config), len(name))
+                                  else untie(transformers.T5ForConditionalGeneration(config)), len(name))
         self.language.save_pretrained(folder / "language")
         self.tokenizer.save_pretrained(folder / "language")
         if self.family == "t5":  # LAVIS replaces the activation of the published model
@@ -258,11 +276,34 @@ def test_stage2_logits_and_tokens(stage2, answer, pictures, pixels):
             assert row["answers"][0]["tokens"] == tokens
 
 
-def test_transformers_loads_stage2(stage2):
-    kind = (transformers.InstructBlipForConditionalGeneration if stage2.instructs
-            else transformers.Blip2ForConditionalGeneration)
-    _, info = kind.from_pretrained(stage2.folder / "model", output_loading_info=True)
-    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
+def test_transformers_answers_alike(stage2, answer, pictures):
+    """From the directory alone, processor and all: 32 tokens, greedy and of beam 5."""
+    folder = stage2.folder / "model"
+    theirs = load_speaker(folder, queries=stage2.model.query_tokens.shape[1])
+    assert theirs.instructs == stage2.instructs
+    prompts = [PROMPT, "a photo of", PROMPT]
+    for beams in (1, 5):
+        rows = answer({"model": str(folder), "images": [str(p) for p in pictures], "prompts": prompts,
+                       "options": {"max_new_tokens": 32, "min_new_tokens": 32, "beams": beams}})
+        for row, picture, prompt in zip(rows, pictures, prompts, strict=True):
+            _, [(tokens, _)] = theirs.generate(Image.open(picture).convert("RGB"), prompt, num_beams=beams,
+                                               max_new_tokens=32, min_new_tokens=32)
+            assert row["answers"][0]["tokens"] == tokens and len(tokens) == 32
+
+
+def test_a_fine_tuned_checkpoint_has_its_parts_inside(stage2, run, tmp_path):
+    """Of the language model only its configuration and its tokenizer stand beside."""
+    lavis.save(stage2.model, tmp_path / "whole.pth")
+    if stage2.family == "llama":  # as transformers of its time saved it
+        state = torch.load(tmp_path / "whole.pth")
+        state["model"]["llm_model.model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.rand(4)
+        torch.save(state, tmp_path / "whole.pth")
+    shutil.copytree(stage2.folder / "language", tmp_path / "texts", ignore=shutil.ignore_patterns("*.safetensors"))
+    run("convert", tmp_path / "whole.pth", tmp_path / "model", "--language-model", tmp_path / "texts",
+        *stage2.beside[4:])
+    files = [{p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+             for folder in (stage2.folder / "model", tmp_path / "model")]
+    assert files[0] == files[1] and pathlib.Path("model.safetensors") in files[0]
 
 
 def test_parts_named_in_a_file(stage2, run, tmp_path):
@@ -275,11 +316,13 @@ def test_parts_named_in_a_file(stage2, run, tmp_path):
     assert ours.keys() == again.keys() and all(torch.equal(ours[key], again[key]) for key in ours)
 
 
-def test_errors_say_which_part_to_give(stage2, run, words, tmp_path):
-    def refusal(*args):
-        return run("convert", *args, tmp_path / "model", code=1)
-
+def test_errors_say_which_part_to_give(stage2, build, tmp_path):
     checkpoint, target = stage2.folder / "ck.pth", stage2.beside
+    good = measured.peak_of([build / "blip2", "convert", checkpoint, tmp_path / "good", *target])
+
+    def refusal(*args):
+        return measured.refusal([build / "blip2", "convert", *args, tmp_path / "model"], good)
+
     assert "--image-encoder" in refusal(checkpoint, *target[2:])
     assert "--language-model" in refusal(checkpoint, *target[:2], *target[4:])
     if stage2.instructs:

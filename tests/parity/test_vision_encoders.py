@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 import transformers as hf
+from lavis_reference import resized
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -366,17 +367,6 @@ def attention(x, weight, bias, heads):
     return (scores.softmax(-1) @ qkv[2]).transpose(1, 2).flatten(2)
 
 
-def resized(table, positions, align_corners):
-    """LAVIS's interpolate_pos_embed of the two files."""
-    old, new = math.isqrt(len(table) - 1), math.isqrt(positions - 1)
-    if old == new:
-        return table
-    grid = table[1:].reshape(1, old, old, -1).permute(0, 3, 1, 2)
-    grid = nn.functional.interpolate(grid, size=(new, new), mode="bicubic",
-                                     align_corners=align_corners)
-    return torch.cat([table[:1], grid.permute(0, 2, 3, 1).flatten(0, 2)])
-
-
 @torch.no_grad()
 def test_lavis_checkpoints(jobs, tmp_path):
     """LAVIS's names and position resizing, in its .pth under "model" with other parts beside."""
@@ -391,8 +381,7 @@ def test_lavis_checkpoints(jobs, tmp_path):
         source = {"weights": str(path), "lavis": True, "prefix": "model.visual_encoder."}
         for size in (56, 84):
             pixels = pixels_of(size)
-            output = jobs.add("features", {"pixel_values": pixels}, image_size=size,
-                              align_corners=name == "clip", **source)
+            output = jobs.add("features", {"pixel_values": pixels}, image_size=size, **source)
             expected.append((f"{name} at {size}", output, model(pixels)))
     jobs.run()
     for name, output, theirs in expected:

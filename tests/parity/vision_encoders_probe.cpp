@@ -1,8 +1,7 @@
 // Reads a list of jobs as JSON from standard input and runs them in order. Each has "config" (a
 // table), "weights" (a file), and by "do":
-// features: prefix, dtype, image_size (0: the configuration's), align_corners, input
-// ("pixel_values"),
-//   output ("features").
+// features: prefix, dtype, image_size (0: the configuration's), input ("pixel_values"), output
+//   ("features").
 // gradients: input ("pixel_values", "weight"), output: the gradient of sum(features * weight) to
 //   each parameter, and "pixel_values".
 // save: output, the weights as they are saved; prints the configuration as it is written.
@@ -59,7 +58,7 @@ void write(const json& job, const std::vector<blip2::TensorView>& views) {
 void features(const json& job) {
   const auto encoder = load(job);
   if (const std::int64_t size = job.value("image_size", 0); size > 0) {
-    encoder->set_image_size(size, job.value("align_corners", false));
+    encoder->set_image_size(size);
   }
   const at::Tensor result = encoder->forward(read(job, "pixel_values"));
   TORCH_CHECK(result.size(1) == encoder->positions() && result.size(2) == encoder->width());
