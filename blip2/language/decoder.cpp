@@ -39,10 +39,12 @@ at::Tensor Decoder::forward_packed(const at::Tensor& embeds, std::vector<std::in
 }
 
 std::unique_ptr<LanguageSession> Decoder::make_session(std::int64_t capacity) const {
+  TORCH_CHECK(!weights_->int8, "int8 weights are for training, not for writing texts");
   return std::make_unique<DecoderSession>(weights_, capacity);
 }
 
 std::vector<std::pair<std::string, at::Tensor>> Decoder::tensors() const {
+  TORCH_CHECK(!weights_->int8, "int8 weights are not those that were loaded");
   return tensors_to_save(*weights_);
 }
 

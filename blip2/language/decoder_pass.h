@@ -155,19 +155,30 @@ class DecoderPass {
   }
   // y[N, outs] = x[N, width] weight^T + bias
   void multiply(const at::Tensor& x, Int width, const DecoderLinear& linear, T* y) {
-    at::Tensor out = at::from_blob(y, {padded_, linear.weight.size(0)}, x.options());
+    const at::Tensor weight = matrix(linear, x.scalar_type());
+    at::Tensor out = at::from_blob(y, {padded_, weight.size(0)}, x.options());
     const at::Tensor rows = at::from_blob(x.mutable_data_ptr(), {padded_, width}, x.options());
-    if (linear.bias.defined()) {
-      at::addmm_out(out, linear.bias, rows, linear.weight.t());
+    if (linear.scale.defined()) {
+      at::mm_out(out, rows, weight.t());
+      out.mul_(linear.scale);
+      if (linear.bias.defined()) out.add_(linear.bias);
+    } else if (linear.bias.defined()) {
+      at::addmm_out(out, linear.bias, rows, weight.t());
     } else {
-      at::mm_out(out, rows, linear.weight.t());
+      at::mm_out(out, rows, weight.t());
     }
   }
   // dx[N, ins] = dy[N, width] weight
   void multiply_back(const at::Tensor& dy, Int width, const DecoderLinear& linear, T* dx) {
-    at::Tensor out = at::from_blob(dx, {padded_, linear.weight.size(1)}, dy.options());
-    at::mm_out(out, at::from_blob(dy.mutable_data_ptr(), {padded_, width}, dy.options()),
-               linear.weight);
+    const at::Tensor weight = matrix(linear, dy.scalar_type());
+    at::Tensor out = at::from_blob(dx, {padded_, weight.size(1)}, dy.options());
+    at::Tensor rows = at::from_blob(dy.mutable_data_ptr(), {padded_, width}, dy.options());
+    if (linear.scale.defined()) rows = (rows * linear.scale).to(dy.scalar_type());
+    at::mm_out(out, rows, weight);
+  }
+  // As products take it: int8 values, which half precision holds exactly, without their scales.
+  static at::Tensor matrix(const DecoderLinear& linear, at::ScalarType type) {
+    return linear.int8.defined() ? linear.int8.to(type) : linear.weight;
   }
 
   // body(first row, rows) on all threads

@@ -48,6 +48,11 @@ class Loader {
     progress.finish();
   }
 
+  // Takes what has been read of a tensor out of memory, where it lies in the mapped file.
+  void release(const DecoderTensor& tensor) const {
+    file_->release(file_->get(file_name(tensor.name)));
+  }
+
  private:
   std::string file_name(const std::string& name) const {
     if (gguf_) return prefix_ + gguf_name(config_.family, name);
@@ -150,6 +155,34 @@ void join(DecoderLinear& whole, std::initializer_list<DecoderLinear*> parts,
   slice(whole, parts, outs);
 }
 
+void fuse(DecoderLayer& layer, const DecoderConfig& c) {
+  if (layer.gate_up.weight.defined()) return;
+  if (!layer.qkv.weight.defined()) {
+    join(layer.qkv, {&layer.q, &layer.k, &layer.v},
+         {c.query_width(), c.key_width(), c.key_width()});
+  }
+  if (layer.gate.weight.defined()) {
+    join(layer.gate_up, {&layer.gate, &layer.up}, {c.intermediate_size, c.intermediate_size});
+  } else {
+    layer.gate_up = layer.up;
+  }
+}
+
+void quantise(DecoderLinear& linear) {
+  const at::Tensor values = linear.weight.to(at::kFloat);
+  const at::Tensor scale = values.abs().amax(1, true) / 127;
+  const at::Tensor divisor = at::where(scale > 0, scale, 1);
+  linear.int8 = (values / divisor).round().to(at::kChar);
+  linear.scale = divisor.flatten();
+  linear.weight = at::Tensor();
+}
+
+void quantise(DecoderLayer& layer, const DecoderConfig& c) {
+  fuse(layer, c);
+  for (DecoderLinear* whole : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) quantise(*whole);
+  for (DecoderLinear* slice : {&layer.q, &layer.k, &layer.v, &layer.gate, &layer.up}) *slice = {};
+}
+
 void finish(DecoderLayer& layer, const DecoderConfig& c) {
   widen(layer.input_norm);
   widen(layer.post_norm);
@@ -184,7 +217,7 @@ bool is_spare_tensor(const DecoderConfig& config, std::string_view name) {
 std::shared_ptr<DecoderWeights> load_decoder_weights(std::shared_ptr<const TensorFile> file,
                                                      const DecoderConfig& config,
                                                      at::ScalarType dtype,
-                                                     const std::string& prefix) {
+                                                     const std::string& prefix, bool int8) {
   TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf,
               "a decoder's weights are f32, bf16 or f16");
   const c10::InferenceMode no_inference(false);
@@ -192,28 +225,28 @@ std::shared_ptr<DecoderWeights> load_decoder_weights(std::shared_ptr<const Tenso
   auto weights = std::make_shared<DecoderWeights>();
   weights->config = config;
   weights->dtype = dtype;
-  Loader(std::move(file), config, dtype, prefix).load(*weights);
+  Loader loader(std::move(file), config, dtype, prefix);
+  loader.load(*weights);
   if (config.tie_word_embeddings) weights->head = weights->embeddings;
   widen(weights->norm);
   for (DecoderLayer& layer : weights->layers) finish(layer, config);
+  weights->int8 = int8;
+  if (!int8) return weights;
+  std::set<std::string> released;
+  const auto tensors = decoder_tensors(*weights);
+  for (DecoderLayer& layer : weights->layers) {
+    quantise(layer, config);
+    for (const DecoderTensor& tensor : tensors) {
+      if (!tensor.tensor->defined() && released.insert(tensor.name).second) loader.release(tensor);
+    }
+  }
   return weights;
 }
 
 void DecoderWeights::fuse() {
   const torch::NoGradGuard no_grad;
-  const DecoderConfig& c = config;
-  for (DecoderLayer& layer : layers) {
-    if (layer.gate_up.weight.defined()) continue;
-    if (!layer.qkv.weight.defined()) {
-      join(layer.qkv, {&layer.q, &layer.k, &layer.v},
-           {c.query_width(), c.key_width(), c.key_width()});
-    }
-    if (layer.gate.weight.defined()) {
-      join(layer.gate_up, {&layer.gate, &layer.up}, {c.intermediate_size, c.intermediate_size});
-    } else {
-      layer.gate_up = layer.up;
-    }
-  }
+  if (int8) return;
+  for (DecoderLayer& layer : layers) blip2::fuse(layer, config);
 }
 
 }  // namespace blip2

@@ -19,9 +19,12 @@ struct DecoderNorm {
   at::Tensor weight, bias, weight_f32, bias_f32;
 };
 
-// A matrix as [out, in], with its bias if the model has one, as stored and in f32.
+// A matrix as [out, in], with its bias if the model has one, as stored and in f32. In place of
+// `weight` there may be `int8`, [out, in], each row of which is to be multiplied by its `scale`,
+// [out] f32.
 struct DecoderLinear {
   at::Tensor weight, bias, bias_f32;
+  at::Tensor int8 = {}, scale = {};
 };
 
 // One layer. GPT-2 stores q, k, v as one matrix; elsewhere qkv is undefined until fuse().
@@ -39,6 +42,7 @@ struct DecoderWeights {
   at::Tensor embeddings, positions, head;  // head is embeddings if they are tied
   DecoderNorm norm;
   std::vector<DecoderLayer> layers;
+  bool int8 = false;  // the layers' matrices, laid together; then for DecoderStack alone
 
   // Lays q, k, v and gate, up of each layer together, for one product instead of several. Mapped
   // weights become memory of their own.
@@ -68,10 +72,13 @@ bool is_spare_tensor(const DecoderConfig& config, std::string_view name);
 // Reads the weights that the file has under `prefix`, by Hugging Face's names (those of a model
 // without its head too: "h.0…" for "transformer.h.0…") or, for a GGUF file, by GGUF's. Those that
 // already are of `dtype` (f32, bf16 or f16) stay in the mapped file. One Error lists everything
-// missing, unexpected (under the prefix; spare tensors are passed over) and mis-shaped.
+// missing, unexpected (under the prefix; spare tensors are passed over) and mis-shaped. With `int8`
+// the layers' matrices become int8: a row's largest value is 127 of its scale, which is what a
+// frozen model needs least memory with while something is trained through it.
 std::shared_ptr<DecoderWeights> load_decoder_weights(std::shared_ptr<const TensorFile> file,
                                                      const DecoderConfig& config,
                                                      at::ScalarType dtype,
-                                                     const std::string& prefix = {});
+                                                     const std::string& prefix = {},
+                                                     bool int8 = false);
 
 }  // namespace blip2

@@ -29,9 +29,10 @@ at::Tensor LanguageModel::forward(const at::Tensor& embeds, std::span<const std:
 
 std::shared_ptr<LanguageModel> load_language_model(std::shared_ptr<const TensorFile> file,
                                                    const DecoderConfig& config,
-                                                   at::ScalarType dtype,
-                                                   const std::string& prefix) {
-  return std::make_shared<Decoder>(load_decoder_weights(std::move(file), config, dtype, prefix));
+                                                   at::ScalarType dtype, const std::string& prefix,
+                                                   bool int8) {
+  return std::make_shared<Decoder>(
+      load_decoder_weights(std::move(file), config, dtype, prefix, int8));
 }
 
 LanguageFiles open_language_files(const std::filesystem::path& path) {

@@ -56,6 +56,11 @@ class DecoderOnly {
     return type * (static_cast<double>(parameters_) + fused);
   }
 
+  // Layers as int8, the rest (embeddings, head) in `type`.
+  double int8_bytes(double type) const {
+    return static_cast<double>(matrices_) + type * static_cast<double>(parameters_ - matrices_);
+  }
+
   // The last token of a text predicts nothing and is not read.
   LanguageCost cost(const SpokenTexts& texts, double type) const {
     Lengths lengths;
@@ -184,7 +189,8 @@ std::int64_t language_parameters(const LanguageConfig& config) {
   return std::visit([](const auto& c) { return part_of(c).parameters(); }, config);
 }
 
-double language_weight_bytes(const LanguageConfig& config, double type_bytes) {
+double language_weight_bytes(const LanguageConfig& config, double type_bytes, bool int8) {
+  if (int8) return DecoderOnly(std::get<DecoderConfig>(config)).int8_bytes(type_bytes);
   return std::visit([&](const auto& c) { return part_of(c).weight_bytes(type_bytes); }, config);
 }
 

@@ -14,8 +14,9 @@ namespace blip2 {
 std::int64_t language_parameters(const LanguageConfig& config);
 
 // Bytes of its weights in memory. In half precision those of a decoder-only model's file stay
-// mapped beside the matrices that are laid together; in f32 they are taken to be converted.
-double language_weight_bytes(const LanguageConfig& config, double type_bytes);
+// mapped beside the matrices that are laid together; in f32 they are taken to be converted. `int8`:
+// of a decoder-only model's layers.
+double language_weight_bytes(const LanguageConfig& config, double type_bytes, bool int8);
 
 // What an objective has it read, in tokens of each row.
 struct SpokenTexts {

@@ -177,7 +177,7 @@ struct Recipe {
   std::int64_t stage = 1;
   std::string init;
   std::int64_t steps = 1000, batch_size = 48, accumulate = 1, seed = 0, log_every = 10;
-  std::string precision = "auto";
+  std::string precision = "auto", language_weights = "auto";
   double dropout = 0.1;
   bool train_word_embeddings = true;
   DataRecipe data;
@@ -201,6 +201,8 @@ struct Recipe {
     visit("seed", self.seed, "decides order, dropout, negatives and initial weights");
     visit("log_every", self.log_every, "steps between lines of the log");
     visit("precision", self.precision, "bf16, f32, or auto: bf16 where the processor has it");
+    visit("language_weights", self.language_weights,
+          "the frozen language model's matrices in stage 2: auto (as precision says) or int8");
     visit("dropout", self.dropout, "dropout of the Q-Former");
     visit("train_word_embeddings", self.train_word_embeddings, "false: they stay as they are");
     visit("data", self.data, "");

@@ -133,21 +133,31 @@ class Planner {
 
   // Stage 1 reads no more of the language model than the words that it points at.
   double language_bytes() const {
-    return recipe_.stage == 1 ? 0 : language_weight_bytes(*config_.language, type_bytes());
+    if (recipe_.stage == 1) return 0;
+    return language_weight_bytes(*config_.language, type_bytes(),
+                                 recipe_.language_weights == "int8");
   }
 
   double bridge_bytes() const { return kF32Bytes * static_cast<double>(bridge_.all()); }
 
+  // What a process touches of the memory that GradientSum shares on one machine: its own part, and
+  // of each other's the gradients of the parameters that it owns and the parameters that that owns.
+  double shared_bytes(double trained) const {
+    if (processes_ == 1) return 0;
+    const auto all = static_cast<double>(processes_);
+    return trained * (1 + 2 * (all - 1) / all);
+  }
+
   void add_memory(RunPlan& plan) const {
     const StepCost& most = steps_.largest;
-    const double moments = 2 * kF32Bytes * static_cast<double>(in_optimizer());
+    const double trained = kF32Bytes * static_cast<double>(in_optimizer());
     plan.memory = {{"program and libraries", kProgramBytes},
                    {"records and their tokens", data_.record_bytes},
                    {"weights of the bridge", bridge_bytes()},
                    {"weights of the image encoder", encoder_bytes()},
                    {"weights of the language model", language_bytes()},
-                   {"optimiser state", moments},
-                   {"gradients on their way", processes_ > 1 ? moments / 2 : 0}};
+                   {"optimiser state", 2 * trained},
+                   {"memory shared by processes", shared_bytes(trained)}};
     const double lasting = sum(plan.memory) + most.lent_bytes;
     const auto type = static_cast<std::int64_t>(type_bytes());
     const std::vector<RunPlan::Bytes> step{
@@ -163,7 +173,7 @@ class Planner {
     plan.memory.insert(plan.memory.end(), step.begin(), step.end());
     // Its files are mapped to be verified when the step's memory has been given back.
     plan.memory.push_back(
-        {"checkpoint being verified", std::max(0.0, lasting + moments - sum(plan.memory))});
+        {"checkpoint being verified", std::max(0.0, lasting + 2 * trained - sum(plan.memory))});
     std::erase_if(plan.memory, [](const auto& item) { return item.bytes == 0; });
   }
 

@@ -44,7 +44,8 @@ def test_assembled_trained_and_matched(parts, run, run_json, pictures):
     config = json.loads((folder / "model" / "config.json").read_text())
     assert config["vision_config"]["model_type"] == kind and config["qformer_config"]["encoder_hidden_size"] == 32
     settings = [f"init={folder / 'model'}", f"data.train={pictures / 'my.jsonl'}", f"data.cache={folder / 'features'}",
-                "steps=1", "batch_size=8", "data.views=1", "schedule.warmup_steps=0", "optimizer.lr=1e-2", "log_every=1"]
+                "steps=1", "batch_size=8", "data.views=1", "schedule.warmup_steps=0", "optimizer.lr=1e-2",
+                "log_every=1"]
     run("train", ROOT / "recipes" / "tiny_stage1.toml", "--output", folder / "run", "--threads", 1,
         *(word for setting in settings for word in ("--set", setting)))
     [line] = [line for line in map(json.loads, (folder / "run" / "log.jsonl").open()) if "loss" in line]

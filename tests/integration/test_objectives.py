@@ -92,4 +92,7 @@ def test_objectives_that_do_not_fit_are_refused(train, t5_init, tmp_path):
         2, "objectives.prefix_lm=1")
     assert "objectives.words: the words objective needs a decoder-only language model" in error(
         2, f"init={t5_init}", "objectives.words=1")
+    assert "language_weights: int8 weights need a decoder-only language model" in error(
+        2, f"init={t5_init}", "language_weights=int8")
+    assert "language_weights: expected auto in stage 1" in error(1, "language_weights=int8")
     assert "objectives" in error(1, *only())

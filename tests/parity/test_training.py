@@ -32,6 +32,7 @@ steps = 1
 batch_size = {rows}
 precision = "f32"
 dropout = 0.0
+language_weights = "{weights}"
 [data]
 train = "records.jsonl"
 cache = "features"
@@ -68,6 +69,15 @@ def language_model(init):
     assert not unexpected and set(missing) <= {"lm_head.weight"}
     model.tie_weights()
     return model
+
+
+def round_to_int8(language):
+    """Each row of the layers' matrices to whole numbers of a scale of its own, the largest being 127."""
+    with torch.no_grad():
+        for module in language.model.layers.modules():
+            if isinstance(module, torch.nn.Linear):
+                scale = module.weight.abs().amax(1, keepdim=True) / 127
+                module.weight.copy_((module.weight / scale).round() * scale)
 
 
 def reference_name(name):
@@ -164,21 +174,26 @@ def assert_step(ours, model, loss_of):
 
 
 @pytest.mark.parametrize(
-    "caption, question, to_qformer, lm, cmlm",
-    [("a photo of", "Question: {} Short answer:", False, 1, 0), ("", "{}", True, 1, 0),
-     ("a photo of", "{}", True, 0.5, 2)],
-    ids=["queries read the picture", "queries read picture and prompt", "answers are masked too"],
+    "caption, question, to_qformer, lm, cmlm, weights",
+    [("a photo of", "Question: {} Short answer:", False, 1, 0, "auto"), ("", "{}", True, 1, 0, "auto"),
+     ("a photo of", "{}", True, 0.5, 2, "auto"), ("a photo of", "{}", False, 1, 0, "int8")],
+    ids=["queries read the picture", "queries read picture and prompt", "answers are masked too",
+         "through int8 weights"],
 )
-def test_stage2_loss_and_gradients(probe, build, tmp_path, caption, question, to_qformer, lm, cmlm):
+def test_stage2_loss_and_gradients(probe, build, tmp_path, caption, question, to_qformer, lm, cmlm, weights):
     init = build / "tiny"
     write_records(tmp_path)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(RECIPE.format(init=init, rows=len(RECORDS), caption=caption, question=question,
-                                    to_qformer=str(to_qformer).lower(), lm=lm, cmlm=cmlm, prefix_lm=0))
+                                    to_qformer=str(to_qformer).lower(), lm=lm, cmlm=cmlm, prefix_lm=0,
+                                    weights=weights))
     probe("training", recipe, tmp_path / "out.safetensors")
     ours = load_file(tmp_path / "out.safetensors")
 
-    model = reference_model(init, language_model(init))
+    language = language_model(init)
+    if weights == "int8":
+        round_to_int8(language)
+    model = reference_model(init, language)
     ids, mask, labels, read_ids, read_mask = batch_of(init, caption, question)
     features = features_of(ours)
     read = (read_ids, read_mask) if to_qformer else (None, None)
@@ -200,7 +215,7 @@ def test_hundred_steps(probe, build, tmp_path):
     write_records(tmp_path)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(RECIPE.format(init=init, rows=len(RECORDS), caption="a photo of", question="{}",
-                                    to_qformer="true", lm=1, cmlm=0, prefix_lm=0))
+                                    to_qformer="true", lm=1, cmlm=0, prefix_lm=0, weights="auto"))
     probe("training", recipe, tmp_path / "out.safetensors")
     settings = ["steps=100", "log_every=1", "data.max_text_tokens=100",
                 "optimizer.lr=1e-3", "schedule.warmup_steps=10"]

@@ -34,7 +34,8 @@ class Case:
     def recipe(self, init):
         lm, prefix_lm, cmlm = self.weights
         text = RECIPE.format(init=init, rows=len(self.records), caption=self.caption, question=QUESTION,
-                             to_qformer=str(self.to_qformer).lower(), lm=lm, prefix_lm=prefix_lm, cmlm=cmlm)
+                             to_qformer=str(self.to_qformer).lower(), lm=lm, prefix_lm=prefix_lm, cmlm=cmlm,
+                             weights="auto")
         return f"seed = {self.seed}" + text.replace("[data]", f"[data]\nmax_text_tokens = {self.tokens}")
 
     def prompts(self):

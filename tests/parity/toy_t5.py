@@ -19,14 +19,15 @@ seed = 1
 """
 
 
-def tokenizer_of(texts):
+def tokenizer_of(texts, size=0):
     """T5's kind of tokenizer, the same in every run: every other word of the texts is one piece, the
-    rest are spelt in letters."""
+    rest are spelt in letters. With `size`, so many ids, the others of words in no text."""
     words = list(dict.fromkeys(word for text in texts for word in text.split()))
     pieces = ["▁", *sorted({letter for word in words for letter in word}), *("▁" + word for word in words[::2])]
     vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
     vocab += [(piece, -2.0 - 0.01 * place) for place, piece in enumerate(pieces)]
-    vocab += [(f"<extra_id_{i}>", 0.0) for i in range(99, -1, -1)]
+    extra = [(f"<extra_id_{i}>", 0.0) for i in range(99, -1, -1)]
+    vocab += [(f"▁{i}", -50.0) for i in range(size - len(vocab) - len(extra))] + extra
     return transformers.T5Tokenizer(vocab=vocab, _spm_precompiled_charsmap=charsmap({"\t": " "}))
 
 
@@ -66,7 +67,7 @@ def write_t5(folder, model, tokenizer):
 def assemble(program, folder, texts, original=False, words=None, **sizes):
     """Writes `folder` with `blip2 convert`; transformers' model of the T5 in it and its tokenizer."""
     folder = pathlib.Path(folder)
-    tokenizer = tokenizer_of(texts)
+    tokenizer = tokenizer_of(texts, words or 0)
     model = random_t5(words or len(tokenizer), original, **sizes)
     t5 = folder.parent / f"{folder.name}_t5"
     write_t5(t5, model, tokenizer)
