@@ -22,6 +22,7 @@
 #include "blip2/evaluation/vqa_accuracy.h"
 #include "blip2/io/tar_place.h"
 #include "blip2/model/prompts.h"
+#include "blip2/model/retrieval_model.h"
 #include "blip2/nn/rank_work.h"
 #include "blip2/nn/ranks.h"
 
@@ -153,7 +154,8 @@ void evaluate(const EvalOptions& options) {
     apply_threads(options.run.threads);
     const Fusion fusion{options.fusion == "lavis" ? Fusion::lavis : Fusion::probability,
                         options.matching_weight};
-    result = evaluate_retrieval(options.run.model, file, options.rerank, fusion, ranks.get());
+    const RetrievalModel model(options.run.model, options.run.precision, bridge_type(options.run));
+    result = evaluate_retrieval(model, file, options.rerank, fusion, ranks.get());
     if (!first) return;
   } else {
     answers = answers_of(options, file.records, ranks.get());

@@ -32,9 +32,17 @@ void add_run_options(CLI::App& verb, RunOptions& options) {
                   "Of the frozen parts: f32, bf16, f16, or auto: as the files store them")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
       ->capture_default_str();
+  verb.add_option("--bridge-precision", options.bridge_precision,
+                  "In which the Q-Former computes: f32, or bf16 with f32 weights")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
   verb.add_option("--threads", options.threads, "Threads of tensor operations; 0: one a core")
       ->check(CLI::Range(0, 1024));
   add_json_flag(verb, options.json);
+}
+
+at::ScalarType bridge_type(const RunOptions& options) {
+  return options.bridge_precision == "bf16" ? at::kBFloat16 : at::kFloat;
 }
 
 void apply_threads(int threads) {

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <ATen/core/ATen_fwd.h>
+#include <c10/core/ScalarType.h>
+
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdint>
@@ -11,11 +14,13 @@ namespace blip2 {
 
 // Options that every verb which runs a model has.
 struct RunOptions {
-  std::string model, device = "cpu", precision = "auto";
+  std::string model, device = "cpu", precision = "auto", bridge_precision = "f32";
   int threads = 0;
   bool json = false;
 };
 void add_run_options(CLI::App& verb, RunOptions& options);
+// --bridge-precision as a number type.
+at::ScalarType bridge_type(const RunOptions& options);
 // Sets the number of threads of tensor operations.
 void apply_threads(int threads);
 

@@ -150,11 +150,10 @@ ordered_json to_json(const RetrievalScores& scores) {
 
 }  // namespace
 
-ordered_json evaluate_retrieval(const std::string& path, const RecordFile& file, std::int64_t most,
-                                const Fusion& fusion, const Ranks* ranks) {
+ordered_json evaluate_retrieval(const RetrievalModel& model, const RecordFile& file,
+                                std::int64_t most, const Fusion& fusion, const Ranks* ranks) {
   const at::InferenceMode inference;
   const Collection all = collect(file);
-  const RetrievalModel model(path);
   const OwnPictures own = encode_own(model, all.images, ranks);
   const at::Tensor contrast = contrast_of(model, all, own, ranks);
   const bool nats = fusion.kind == Fusion::probability;

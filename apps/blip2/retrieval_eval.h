@@ -2,13 +2,13 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
-#include <string>
 
 #include "blip2/data/records.h"
 
 namespace blip2 {
 
 class Ranks;
+class RetrievalModel;
 
 // How contrast and matching make one score.
 struct Fusion {
@@ -23,7 +23,7 @@ struct Fusion {
 // under "itc_only", and with the best `rerank` candidates re-ranked by contrast and matching. The
 // processes share pictures, texts and pairs, each keeping the features of its own pictures alone;
 // rank 0 has the result, the others nothing.
-nlohmann::ordered_json evaluate_retrieval(const std::string& model, const RecordFile& file,
+nlohmann::ordered_json evaluate_retrieval(const RetrievalModel& model, const RecordFile& file,
                                           std::int64_t rerank, const Fusion& fusion,
                                           const Ranks* ranks);
 

@@ -72,6 +72,25 @@ TEST_F(DecoderFile, StepsEqualOneForwardPass) {
   EXPECT_EQ(session->length(0), 6);
 }
 
+TEST_F(DecoderFile, Int8WeightsAreForTraining) {
+  write(tiny_config(), [](auto&) {});
+  const auto exact = load(tiny_config());
+  const auto rounded =
+      load_language_model(open_tensor_file(path_), tiny_config(), at::kFloat, "lm.",
+                          /*int8=*/true);
+  const at::Tensor embeds = exact->embed(at::tensor({3, 1, 4}, at::kLong)).requires_grad_();
+  const auto gradient = [&](LanguageModel& model) {
+    return torch::autograd::grad({model.forward_packed(embeds, {0, 3}).square().sum()},
+                                 {embeds})[0];
+  };
+  const at::Tensor one = gradient(*exact), other = gradient(*rounded);
+  const double off = ((one - other).norm() / one.norm()).item<double>();
+  EXPECT_GT(off, 1e-6);
+  EXPECT_LT(off, 0.3);  // weights of deviation 1 make much of little
+  EXPECT_THROW(rounded->make_session(2), c10::Error);
+  EXPECT_THROW(rounded->tensors(), c10::Error);
+}
+
 TEST_F(DecoderFile, SelectedRowsContinueTheirSources) {
   write(tiny_config(), [](auto&) {});
   const auto model = load(tiny_config());

@@ -31,10 +31,11 @@ struct GeneratedText {
 class GenerationModel {
  public:
   // `precision` of the image encoder and the language model: "f32", "bf16", "f16", or "auto": as
-  // the directory stores it, mapped and not copied. The bridge computes in f32. Error if the
-  // directory has no language model, or its files do not belong together.
+  // the directory stores it, mapped and not copied. The bridge computes in `bridge`, kFloat or
+  // kBFloat16. Error if the directory has no language model, or its files do not belong together.
   explicit GenerationModel(const std::filesystem::path& folder,
-                           const std::string& precision = "auto");
+                           const std::string& precision = "auto",
+                           at::ScalarType bridge = at::kFloat);
 
   const Blip2Config& config() const { return config_; }
   const ImageSide& images() const { return *images_; }

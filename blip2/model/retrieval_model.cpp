@@ -27,7 +27,8 @@ Blip2Config without_language(Blip2Config config) {
 
 }  // namespace
 
-RetrievalModel::RetrievalModel(const std::filesystem::path& path, const std::string& precision) {
+RetrievalModel::RetrievalModel(const std::filesystem::path& path, const std::string& precision,
+                               at::ScalarType bridge) {
   const auto folder = stage1_folder(path);
   config_ = without_language(read_blip2_config(folder / "config.json"));
   const std::shared_ptr<const TensorFile> weights = open_model_weights(folder);
@@ -35,7 +36,7 @@ RetrievalModel::RetrievalModel(const std::filesystem::path& path, const std::str
   check_vocabulary(*tokenizer_, config_.qformer.vocab_size, folder);
   bridge_ = load_bridge(weights, config_, /*trainable=*/false);
   images_ = std::make_unique<ImageSide>(folder, weights, config_, precision);
-  pass_ = std::make_unique<QFormerPass>(bridge_->qformer->pass());
+  pass_ = std::make_unique<QFormerPass>(bridge_->qformer->pass({bridge}));
 }
 
 double RetrievalModel::temperature() const {

@@ -52,9 +52,9 @@ struct CaptionFilter::Looked {
 };
 
 CaptionFilter::CaptionFilter(const CaptionFilterOptions& options)
-    : options_(options), matcher_(options.matcher, options.precision) {
+    : options_(options), matcher_(options.matcher, options.precision, options.bridge) {
   if (!options.generate) return;
-  captioner_.emplace(options.captioner, options.precision);
+  captioner_.emplace(options.captioner, options.precision, options.bridge);
   shared_ = same_images(captioner_->images(), matcher_.images());
 }
 

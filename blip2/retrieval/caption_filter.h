@@ -20,7 +20,8 @@ namespace blip2 {
 struct CaptionFilterOptions {
   // Which captions are written; `matcher` ranks them and may be the captioner's directory.
   std::filesystem::path captioner, matcher;
-  std::string precision = "auto";  // of the frozen parts of both
+  std::string precision = "auto";      // of the frozen parts of both
+  at::ScalarType bridge = at::kFloat;  // in which both Q-Formers compute
   // generation.return_sequences captions a picture; each picture's samples have a seed of their
   // own. Not `generate`: the originals alone are ranked, and the captioner is not opened.
   bool generate = true;

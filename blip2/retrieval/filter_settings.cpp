@@ -105,6 +105,7 @@ ordered_json settings_of(const FilterRunOptions& options, std::span<const Source
                         {"keep", filter.keep},
                         {"format", options.tar ? "tar" : "jsonl"},
                         {"shard_size", options.shard_size}};
+  if (filter.bridge != at::kFloat) settings["bridge"] = c10::toString(filter.bridge);
   if (std::isfinite(filter.min_score)) settings["min_score"] = filter.min_score;
   settings["captions"] = filter.generate ? filter.generation.return_sequences : 0;
   if (!filter.generate) return settings;

@@ -53,6 +53,11 @@ int fsync(int descriptor) {
   return descriptor_fails(descriptor) ? -1 : real(descriptor);
 }
 
+int posix_fallocate(int descriptor, off_t begin, off_t length) {
+  REAL(posix_fallocate);
+  return descriptor_fails(descriptor) ? atoi(getenv("FAULT_ERRNO")) : real(descriptor, begin, length);
+}
+
 int rename(const char* from, const char* to) {
   REAL(rename);
   return fails(from) ? -1 : real(from, to);

@@ -1,5 +1,6 @@
 """Several processes train as one: the same losses and weights, and none of them hangs."""
 
+import errno
 import json
 import os
 import pathlib
@@ -92,6 +93,16 @@ def test_four_ranks(command, tmp_path):
     together(command, 4, 2, tmp_path / "four")
     assert_same_log(tmp_path / "whole", tmp_path / "four")
     assert_same_weights(tmp_path / "whole", tmp_path / "four")
+
+
+def test_without_room_for_shared_memory(command, failing_disk, tmp_path):
+    """Gradients travel then, as they do between machines."""
+    alone(command, 2, tmp_path / "whole")
+    full = failing_disk("/dev/shm/blip2-", at=1, errno=errno.ENOSPC, count=tmp_path / "count")
+    finish(start(lambda rank: command(2, tmp_path / "two"), 2, free_port(), env=lambda rank: full if rank == 0 else {}))
+    assert int((tmp_path / "count").read_text()) >= 1
+    assert_same_log(tmp_path / "whole", tmp_path / "two")
+    assert_same_weights(tmp_path / "whole", tmp_path / "two")
 
 
 def test_a_batch_in_parts(command, pictures, tmp_path):
