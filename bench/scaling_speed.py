@@ -1,6 +1,6 @@
 """Records a second of stage-1 training by one process and by several that share its threads, in turn.
 
-One JSON line: the best rate of each, and their ratio (1: several lose nothing).
+One JSON line: the mean rate of each, and their ratio (1: several lose nothing).
     .venv/bin/python bench/scaling_speed.py [--rounds N] [--processes N]
 """
 
@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,8 +25,8 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def records_per_second(program, folder, processes, threads, steps):
-    """The best rate that the log has of a run, without the first steps."""
+def rates_of(program, folder, processes, threads, steps):
+    """Records a second over each stretch of a run's log, without the first."""
     output = tempfile.mkdtemp(dir=folder)
     settings = {"init": ROOT / "build" / "tiny", "data.train": DATA / "emoji_train.jsonl", "batch_size": 64,
                 "data.cache": ROOT / ".cache" / "features", "data.views": 0, "steps": steps, "log_every": EVERY,
@@ -39,7 +40,7 @@ def records_per_second(program, folder, processes, threads, steps):
     if any([run.wait() for run in runs]):
         sys.exit(f"a run of {processes} processes failed")
     lines = [json.loads(line) for line in (pathlib.Path(output) / "log.jsonl").open()]
-    return max(line["samples_per_second"] for line in lines if line["step"] > EVERY and "loss" in line)
+    return [line["samples_per_second"] for line in lines if line["step"] > EVERY and "loss" in line]
 
 
 def main():
@@ -51,13 +52,13 @@ def main():
     args = parser.parse_args()
     if not (DATA / "emoji_train.jsonl").exists():
         subprocess.run([sys.executable, ROOT / "tools" / "prepare_demo_data.py"], check=True, stdout=sys.stderr)
-    best = {}
+    rates = {1: [], args.processes: []}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(args.rounds):
             for processes, threads in ((1, args.processes), (args.processes, 1)):
-                rate = records_per_second(f"{args.build}/blip2", folder, processes, threads, args.steps)
-                best[processes] = max(best.get(processes, 0), rate)
-    print(json.dumps({"records_per_second": best, "scaling": best[args.processes] / best[1]}))
+                rates[processes] += rates_of(f"{args.build}/blip2", folder, processes, threads, args.steps)
+    means = {processes: statistics.harmonic_mean(values) for processes, values in rates.items()}
+    print(json.dumps({"records_per_second": means, "scaling": means[args.processes] / means[1]}))
 
 
 if __name__ == "__main__":
