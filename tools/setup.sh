@@ -112,7 +112,9 @@ find_npm() {
 fetch_npm_packages() {
     local spec sum file npm
     while read -r spec sum; do
-        file=.cache/packages/${spec/@/-}.tgz
+        file=${spec#@} # as npm names it: @scope/name@1.0 is scope-name-1.0.tgz
+        file=${file//\//-}
+        file=.cache/packages/${file/@/-}.tgz
         if [ ! -f "$file" ]; then
             npm=$(find_npm)
             say "fetching $spec"

@@ -98,6 +98,7 @@ class Step {
     const ObjectivesRecipe& o = recipe_.objectives;
     std::array weights{o.itc, o.itm, o.itg, o.mlm, o.mrm};
     if (texts_.step < o.itm_from) weights[1] = 0;
+    if (texts_.step < o.itg_from) weights[2] = 0;
     weights = step_weights(weights, o.alternate, texts_.step);
     const auto [itc, itm, itg, mlm, mrm] = weights;
     if (itc > 0 || itm > 0 || itg > 0) apart(itc > 0, itm > 0, itg > 0);

@@ -136,6 +136,7 @@ void validate_objectives(const Recipe& recipe, const std::string& where) {
   }
   require_range(o.label_smoothing, 0, 0.99, where, "objectives.label_smoothing");
   require_range(o.itm_from, 0, 1e9, where, "objectives.itm_from");
+  require_range(o.itg_from, 0, 1e9, where, "objectives.itg_from");
   require_range(o.mlm_share, 0.001, 1, where, "objectives.mlm_share");
   require_range(o.mrm_share, 0.001, 0.99, where, "objectives.mrm_share");
   require_range(o.lm_from, 0, 1e9, where, "objectives.lm_from");
@@ -143,9 +144,9 @@ void validate_objectives(const Recipe& recipe, const std::string& where) {
   require_range(o.words_lead, 0, 1000, where, "objectives.words_lead");
   require(o.lm_from == 0 || o.words > 0, where, "objectives.words", "a weight above 0 with lm_from",
           "0");
-  const bool matching = o.itm > 0 && o.itm_from == 0;
-  const double stage1 = o.itc + o.itg + o.mlm + o.mrm, stage2 = o.lm + o.prefix_lm + o.cmlm;
-  require(recipe.stage == 2 || stage1 > 0 || matching, where, "objectives",
+  const bool at_once = (o.itm > 0 && o.itm_from == 0) || (o.itg > 0 && o.itg_from == 0);
+  const double stage1 = o.itc + o.mlm + o.mrm, stage2 = o.lm + o.prefix_lm + o.cmlm;
+  require(recipe.stage == 2 || stage1 > 0 || at_once, where, "objectives",
           "an objective of stage 1 with a weight above 0 from the first step on", "none");
   require(recipe.stage == 1 || stage2 > 0, where, "objectives",
           "a weight above 0 of lm, prefix_lm or cmlm", "none");

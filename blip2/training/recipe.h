@@ -128,7 +128,7 @@ struct ObjectivesRecipe {
   double mlm_share = 0.15, mrm_share = 0.15;
   double lm = 1, prefix_lm = 0, cmlm = 0, words = 0, label_smoothing = 0.1;
   double words_sharpness = 16;
-  std::int64_t itm_from = 0, lm_from = 0, words_lead = 0;
+  std::int64_t itm_from = 0, itg_from = 0, lm_from = 0, words_lead = 0;
   bool clamp_temperature = true, alternate = false;
 
   template <typename Self, typename Visit>
@@ -141,6 +141,7 @@ struct ObjectivesRecipe {
     visit("mlm_share", self.mlm_share, "share of a text's tokens that MLM takes away");
     visit("mrm_share", self.mrm_share, "share of a picture's positions that MRM hides");
     visit("itm_from", self.itm_from, "steps without matching at the start (stage 1)");
+    visit("itg_from", self.itg_from, "steps without image-grounded texts at the start (stage 1)");
     visit("lm", self.lm, "weight of language modelling (stage 2)");
     visit("lm_from", self.lm_from, "steps by words alone at the start (stage 2)");
     visit("prefix_lm", self.prefix_lm,

@@ -83,7 +83,7 @@ TEST_F(RecipeTest, BadRecipesAreNamed) {
 }
 
 TEST_F(RecipeTest, AStageNeedsObjectivesThatFitTogether) {
-  const std::vector<std::string> none{"objectives.itc=0", "objectives.itg=0",
+  const std::vector<std::string> none{"objectives.itc=0", "objectives.itg_from=9",
                                       "objectives.itm_from=9"};
   EXPECT_NE(error_of(kGood, none).find("from the first step on, got none"), std::string::npos);
   EXPECT_NE(error_of(kGood, {"stage=2", "objectives.lm=0"}).find("lm, prefix_lm or cmlm"),

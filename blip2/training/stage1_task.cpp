@@ -98,6 +98,7 @@ class Stage1Task : public TrainingTask {
   Weights weights_at(std::int64_t step) const {
     Weights weights = weights_;
     if (step < recipe_.objectives.itm_from) weights[kItm] = 0;
+    if (step < recipe_.objectives.itg_from) weights[kItg] = 0;
     return step_weights(weights, recipe_.objectives.alternate, step);
   }
 
