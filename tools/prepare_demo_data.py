@@ -2,9 +2,9 @@
 
 Emoji artwork: every emoji that both artists drew, its name as the caption. Of the held-out artist
 a fifth is the test split and a tenth the validation split (for choosing models, never the test);
-everything else, with all pictures of the other artist and of a third one, is for training. The
-split is a function of the names; emoji that an artist drew with the very same picture stay
-together, so no picture of the test split is in training under another name.
+everything else, with all of the other artist's pictures, is for training. The split is a function
+of the names; emoji that an artist drew with the very same picture stay together, so no picture of
+the test split is in training under another name.
 
 easy-VQA: its official test split as it is; of its training pictures a tenth is held back for
 validation, with all their questions.
@@ -26,7 +26,6 @@ import tarfile
 
 ARTISTS = ("google", "twitter")
 PICTURES = "package/img/{artist}/64/"
-THIRD_ARTIST, THIRD_PICTURES = "fluent", "package/assets/"
 
 
 def digest(text):
@@ -46,24 +45,6 @@ def read_artwork(packages, artist):
             elif member.isfile() and member.name.startswith(folder):
                 pictures[member.name[len(folder):]] = archive.extractfile(member).read()
     return emoji, pictures
-
-
-def read_third_artist(packages):
-    """The third artist's pictures {file name: bytes}."""
-    found = sorted(packages.glob("*fluent-emoji-3d-*.tgz"))
-    if not found:
-        sys.exit(f"no fluent-emoji-3d-*.tgz in {packages}: run tools/setup.sh demo")
-    with tarfile.open(found[-1]) as archive:
-        return {member.name[len(THIRD_PICTURES):]: archive.extractfile(member).read()
-                for member in archive
-                if member.isfile() and member.name.startswith(THIRD_PICTURES)}
-
-
-def records_of_third_artist(pictures, emoji, names):
-    """Those of the emoji that the third artist drew; the files have emoji.json's names but WebP."""
-    files = [e["image"].removesuffix(".png") + ".webp" for e in emoji]
-    return [{"image": f"emoji/{THIRD_ARTIST}/{file}", "caption": name}
-            for file, name in zip(files, names) if file in pictures]
 
 
 def captions(emoji):
@@ -135,11 +116,6 @@ def prepare_emoji(packages, output, held_out):
         write_pictures(output / "emoji" / artist, {e["image"]: pictures[e["image"]] for e in emoji})
     train = [r for artist in ARTISTS for r in
              records(artist, lambda i: artist != held_out or i not in test | validation)]
-    third = read_third_artist(packages)
-    more = records_of_third_artist(third, emoji, names)
-    drawn = {pathlib.PurePath(r["image"]).name for r in more}
-    write_pictures(output / "emoji" / THIRD_ARTIST, {file: third[file] for file in drawn})
-    train += more
     small = {i for i, name in enumerate(names) if int(digest(name), 16) % 4 == 0}
     mine = records(held_out, lambda i: i in small - test - validation, "../")
     return {

@@ -112,9 +112,7 @@ find_npm() {
 fetch_npm_packages() {
     local spec sum file npm
     while read -r spec sum; do
-        file=${spec#@} # as npm names it: @scope/name@1.0 is scope-name-1.0.tgz
-        file=${file//\//-}
-        file=.cache/packages/${file/@/-}.tgz
+        file=.cache/packages/${spec/@/-}.tgz
         if [ ! -f "$file" ]; then
             npm=$(find_npm)
             say "fetching $spec"

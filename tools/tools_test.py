@@ -34,13 +34,6 @@ def test_captions_are_unique():
     assert demo_data.captions(emoji) == ["man in tuxedo", "person in tuxedo", "roller skate"]
 
 
-def test_the_third_artist_draws_emoji_of_the_others():
-    emoji = [{"image": "1f415.png"}, {"image": "1f9ae.png"}]
-    records = demo_data.records_of_third_artist({"1f415.webp": b"", "f8ff.webp": b""}, emoji,
-                                                ["dog", "guide dog"])
-    assert records == [{"image": "emoji/fluent/1f415.webp", "caption": "dog"}]
-
-
 def test_equal_pictures_stay_in_one_split():
     emoji = [{"image": f"{i}.png"} for i in range(100)]
     names = [f"name {i}" for i in range(100)]

@@ -49,7 +49,7 @@ void SpokenData::add_mean(TaskLoss& total, const char* name, double weight,
 
 MeanMeters SpokenData::validate(const LossOf& loss_of) const {
   if (!held_out_) return {};
-  return mean_loss(held_out_->size(), recipe_.batch_size, ranks_, [&](const auto& items) {
+  return mean_loss(held_out_->size(), samples_at_once(recipe_, 1), ranks_, [&](const auto& items) {
     PromptBatch prompts = held_out_->batch(items, 0, std::nullopt);
     const at::Tensor features = validation_.gather(prompts.pictures, 0, std::nullopt);
     at::Tensor soft =

@@ -66,7 +66,7 @@ class Stage1Task : public TrainingTask {
 
   MeanMeters validate() override {
     if (!held_out_) return {};
-    return mean_loss(held_out_->size(), recipe_.batch_size, ranks_, [&](const auto& items) {
+    return mean_loss(held_out_->size(), samples_at_once(recipe_, 1), ranks_, [&](const auto& items) {
       const CaptionBatch batch = held_out_->batch(items, 0, std::nullopt);
       const at::Tensor features = validation_.gather(batch.pictures, 0, std::nullopt);
       const ComputeOptions compute{compute_type(recipe_), false,

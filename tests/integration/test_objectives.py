@@ -44,6 +44,24 @@ def test_stage1_by_all_with_weights(train, pictures, tmp_path):
     assert {"validation_mlm", "validation_mrm", "validation_itc"} <= set(validated)
 
 
+def test_validation_is_computed_in_the_parts_of_a_step(train, pictures, tmp_path):
+    """Contrast reaches over a part, in training and in validation."""
+    def contrast(folder, *settings):
+        train(1, folder, *FAST, f"data.validation={pictures / 'val.jsonl'}", "steps=1", "optimizer.lr=1e-9",
+              "schedule.min_lr=0", "precision=f32", *settings)
+        return [json.loads(line) for line in (folder / "log.jsonl").open()][-1]["validation_itc"]
+
+    parts = contrast(tmp_path / "parts", "batch_size=8", "accumulate=2")
+    assert parts == pytest.approx(contrast(tmp_path / "small", "batch_size=4"), rel=1e-5)
+    assert parts < 0.9 * contrast(tmp_path / "whole", "batch_size=8")
+
+
+def test_objectives_of_stage1_start_late(train, tmp_path):
+    train(1, tmp_path / "run", "objectives.itg_from=2", "objectives.itm_from=3", "steps=4", *FAST)
+    began = [{"itc", "itm", "itg"} & set(line) for line in logged(tmp_path / "run")]
+    assert began == [{"itc"}, {"itc"}, {"itc", "itg"}, {"itc", "itm", "itg"}]
+
+
 def test_stage1_alternates(train, tmp_path):
     weights = ("objectives.itm=0", "objectives.itg=2", "objectives.mlm=1", "objectives.alternate=true")
     train(1, tmp_path / "run", *weights, "steps=16", *FAST)
