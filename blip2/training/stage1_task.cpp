@@ -66,13 +66,14 @@ class Stage1Task : public TrainingTask {
 
   MeanMeters validate() override {
     if (!held_out_) return {};
-    return mean_loss(held_out_->size(), samples_at_once(recipe_, 1), ranks_, [&](const auto& items) {
-      const CaptionBatch batch = held_out_->batch(items, 0, std::nullopt);
-      const at::Tensor features = validation_.gather(batch.pictures, 0, std::nullopt);
-      const ComputeOptions compute{compute_type(recipe_), false,
-                                   derive_seed(kValidationSeed, items[0])};
-      return weigh(compute_losses(batch, features, compute, weights_, nullptr), weights_);
-    });
+    return mean_loss(
+        held_out_->size(), samples_at_once(recipe_, 1), ranks_, [&](const auto& items) {
+          const CaptionBatch batch = held_out_->batch(items, 0, std::nullopt);
+          const at::Tensor features = validation_.gather(batch.pictures, 0, std::nullopt);
+          const ComputeOptions compute{compute_type(recipe_), false,
+                                       derive_seed(kValidationSeed, items[0])};
+          return weigh(compute_losses(batch, features, compute, weights_, nullptr), weights_);
+        });
   }
 
  private:
