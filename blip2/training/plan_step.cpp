@@ -7,6 +7,7 @@
 #include "blip2/training/alternation.h"
 #include "blip2/training/plan_language.h"
 #include "blip2/training/plan_passes.h"
+#include "blip2/training/stage1_weights.h"
 #include "blip2/training/task.h"
 
 namespace blip2 {
@@ -96,11 +97,7 @@ class Step {
 
   void represent() {
     const ObjectivesRecipe& o = recipe_.objectives;
-    std::array weights{o.itc, o.itm, o.itg, o.mlm, o.mrm};
-    if (texts_.step < o.itm_from) weights[1] = 0;
-    if (texts_.step < o.itg_from) weights[2] = 0;
-    weights = step_weights(weights, o.alternate, texts_.step);
-    const auto [itc, itm, itg, mlm, mrm] = weights;
+    const auto [itc, itm, itg, mlm, mrm] = stage1_weights(o, texts_.step);
     if (itc > 0 || itm > 0 || itg > 0) apart(itc > 0, itm > 0, itg > 0);
     if (itm > 0 || itg > 0) joint(itm > 0, itg > 0);
     if (mlm > 0) {

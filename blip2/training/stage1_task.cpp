@@ -7,8 +7,8 @@
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
 #include "blip2/data/batch.h"
-#include "blip2/training/alternation.h"
 #include "blip2/training/meters.h"
+#include "blip2/training/stage1_weights.h"
 
 namespace blip2 {
 namespace {
@@ -27,7 +27,7 @@ class Stage1Task : public TrainingTask {
         validation_(std::move(validation)),
         captions_(train_.records, tokenizer, recipe.data.max_text_tokens),
         words_(std::move(words)),
-        weights_(weights_of(recipe.objectives)),
+        weights_(stage1_weights(recipe.objectives)),
         ranks_(ranks) {
     if (!validation_.empty()) {
       held_out_.emplace(validation_.records, tokenizer, recipe.data.max_text_tokens);
@@ -54,7 +54,7 @@ class Stage1Task : public TrainingTask {
     const at::Tensor features = train_.gather(batch.pictures, data_seed, step);
     const ComputeOptions compute{compute_type(recipe_), true,
                                  part_seed(seed, kStepSeed, step, part)};
-    const Weights weights = weights_at(step);
+    const Weights weights = stage1_weights(recipe_.objectives, step);
     const Stage1Loss losses = compute_losses(batch, features, compute, weights, ranks_);
     TaskLoss total = weigh(losses, weights);
     if (words_ && losses.queries.defined()) {
@@ -66,23 +66,19 @@ class Stage1Task : public TrainingTask {
 
   MeanMeters validate() override {
     if (!held_out_) return {};
-    return mean_loss(
-        held_out_->size(), samples_at_once(recipe_, 1), ranks_, [&](const auto& items) {
-          const CaptionBatch batch = held_out_->batch(items, 0, std::nullopt);
-          const at::Tensor features = validation_.gather(batch.pictures, 0, std::nullopt);
-          const ComputeOptions compute{compute_type(recipe_), false,
-                                       derive_seed(kValidationSeed, items[0])};
-          return weigh(compute_losses(batch, features, compute, weights_, nullptr), weights_);
-        });
+    const std::int64_t part = samples_at_once(recipe_, 1);
+    return mean_loss(held_out_->size(), part, ranks_, [&](const auto& items) {
+      const CaptionBatch batch = held_out_->batch(items, 0, std::nullopt);
+      const at::Tensor features = validation_.gather(batch.pictures, 0, std::nullopt);
+      const ComputeOptions compute{compute_type(recipe_), false,
+                                   derive_seed(kValidationSeed, items[0])};
+      return weigh(compute_losses(batch, features, compute, weights_, nullptr), weights_);
+    });
   }
 
  private:
   enum Place { kItc, kItm, kItg, kMlm, kMrm, kObjectives };
-  using Weights = std::array<double, kObjectives>;
-
-  static Weights weights_of(const ObjectivesRecipe& recipe) {
-    return {recipe.itc, recipe.itm, recipe.itg, recipe.mlm, recipe.mrm};
-  }
+  using Weights = Stage1Weights;
 
   WordMasking word_masking(const Tokenizer& tokenizer) const {
     const SpecialTokens special = tokenizer.special();
@@ -94,13 +90,6 @@ class Stage1Task : public TrainingTask {
       if (id) masking.special.push_back(*id);
     }
     return masking;
-  }
-
-  Weights weights_at(std::int64_t step) const {
-    Weights weights = weights_;
-    if (step < recipe_.objectives.itm_from) weights[kItm] = 0;
-    if (step < recipe_.objectives.itg_from) weights[kItg] = 0;
-    return step_weights(weights, recipe_.objectives.alternate, step);
   }
 
   Stage1Options options(const ComputeOptions& compute, const Weights& weights) const {
