@@ -15,10 +15,13 @@ add_library(blip2_torch_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/torch_pch.cpp)
 target_link_libraries(blip2_torch_pch PUBLIC blip2_options blip2_torch)
 target_precompile_headers(blip2_torch_pch PRIVATE <torch/torch.h>)
 
-# Sources that see LibTorch's headers are compiled a few at a time (BLIP2_UNITY): reading the
-# precompiled header and instantiating its templates is most of what each costs.
+# Sources of a room are compiled many at a time (BLIP2_UNITY): what headers cost, LibTorch's above
+# all, is most of what each source costs.
+function(blip2_join_sources target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${BLIP2_UNITY} UNITY_BUILD_BATCH_SIZE 16)
+endfunction()
+
 function(blip2_use_torch target)
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ${BLIP2_UNITY} UNITY_BUILD_BATCH_SIZE 5)
   target_link_libraries(${target} PUBLIC $<BUILD_INTERFACE:blip2_torch>
                                          $<INSTALL_INTERFACE:blip2::torch>)
   target_precompile_headers(${target} REUSE_FROM blip2_torch_pch)
@@ -43,6 +46,7 @@ function(blip2_room name)
     target_link_libraries(${target} PUBLIC blip2_${dep})
   endforeach()
   target_link_libraries(${target} PUBLIC ${ROOM_LIBS})
+  blip2_join_sources(${target})
   if(ROOM_TORCH)
     blip2_use_torch(${target})
   endif()
@@ -50,6 +54,7 @@ function(blip2_room name)
     add_executable(${target}_test ${tests})
     target_link_libraries(${target}_test PRIVATE ${target} GTest::gmock GTest::gtest_main)
     if(ROOM_TORCH)
+      blip2_join_sources(${target}_test)
       blip2_use_torch(${target}_test)
     endif()
     add_test(NAME ${name} COMMAND ${target}_test)
@@ -66,6 +71,7 @@ function(blip2_program name)
     target_link_libraries(${name} PRIVATE blip2_${dep})
   endforeach()
   if(PROGRAM_TORCH)
+    blip2_join_sources(${name})
     blip2_use_torch(${name})
   endif()
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY

@@ -19,7 +19,7 @@
 namespace blip2 {
 namespace {
 
-constexpr std::size_t kAtOnce = 32;         // pictures or texts
+constexpr std::size_t kEncodedAtOnce = 32;  // pictures or texts
 constexpr std::int64_t kPairsAtOnce = 128;  // matched at a time
 using nlohmann::ordered_json;
 
@@ -63,11 +63,11 @@ struct OwnPictures {
 
 OwnPictures encode_own(const RetrievalModel& model, const std::vector<std::string>& images,
                        const Ranks* ranks) {
-  const IndexRange part = own_part(ranks, images.size(), kAtOnce);
+  const IndexRange part = own_part(ranks, images.size(), kEncodedAtOnce);
   OwnPictures own{
       static_cast<std::int64_t>(part.begin), static_cast<std::int64_t>(part.size()), {}, {}};
   for_own_batches(
-      ranks, "pictures", images.size(), kAtOnce, [&](std::size_t begin, std::size_t count) {
+      ranks, "pictures", images.size(), kEncodedAtOnce, [&](std::size_t begin, std::size_t count) {
         own.features.push_back(model.images().encode(std::span(images).subspan(begin, count)));
         own.embeds.push_back(model.embed_images(model.look(own.features.back())));
       });
@@ -78,7 +78,7 @@ OwnPictures encode_own(const RetrievalModel& model, const std::vector<std::strin
 at::Tensor contrast_of(const RetrievalModel& model, const Collection& all, const OwnPictures& own,
                        const Ranks* ranks) {
   std::vector<at::Tensor> rows;
-  for_own_batches(ranks, "texts", all.texts.size(), kAtOnce,
+  for_own_batches(ranks, "texts", all.texts.size(), kEncodedAtOnce,
                   [&](std::size_t begin, std::size_t count) {
                     const auto some = std::span(all.texts).subspan(begin, count);
                     rows.push_back(model.embed_texts(model.tokenize(some)));

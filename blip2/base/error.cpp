@@ -22,4 +22,8 @@ Error Error::within(const std::string& outer) const {
   return Error(message_, where_.empty() ? outer : outer + ": " + where_, hint_);
 }
 
+void need(bool condition, const std::string& message, const std::string& where) {
+  if (!condition) throw Error(message, where);
+}
+
 }  // namespace blip2

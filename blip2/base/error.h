@@ -23,4 +23,7 @@ class Error : public std::runtime_error {
   std::string message_, where_, hint_;
 };
 
+// Throws Error(message, where) unless the condition holds.
+void need(bool condition, const std::string& message, const std::string& where);
+
 }  // namespace blip2

@@ -16,7 +16,7 @@
 namespace blip2 {
 namespace {
 
-constexpr std::uint32_t kMagic = 0x46554747;  // "GGUF"
+constexpr std::uint32_t kGgufMagic = 0x46554747;  // "GGUF"
 constexpr std::uint32_t kVersion = 3, kDefaultAlignment = 32, kMaxAlignment = 1u << 20;
 constexpr std::uint32_t kMaxDimensions = 4;                        // GGML_MAX_DIMS
 constexpr std::uint64_t kMinPairBytes = 13, kMinTensorBytes = 24;  // the least that one takes
@@ -36,7 +36,7 @@ struct Header {
 };
 
 Header read_header(ByteReader& reader) {
-  if (reader.remaining() < 4 || reader.read<std::uint32_t>("the magic") != kMagic) {
+  if (reader.remaining() < 4 || reader.read<std::uint32_t>("the magic") != kGgufMagic) {
     reader.fail("expected the magic \"GGUF\"", "the file is empty, damaged or of another kind");
   }
   const auto version = reader.read<std::uint32_t>("the version");

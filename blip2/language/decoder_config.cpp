@@ -16,10 +16,6 @@ using nlohmann::json;
 constexpr std::int64_t largest_size = 1 << 24;  // keeps every product of two sizes within 63 bits
 constexpr std::string_view family_names[] = {"llama", "mistral", "qwen2", "opt", "gpt2"};
 
-void need(bool condition, const std::string& message, const std::string& where) {
-  if (!condition) throw Error(message, where);
-}
-
 // The keys of one table; null stands for a key that is not there.
 class Keys {
  public:

@@ -10,17 +10,14 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t largest_size = 1 << 24;  // keeps every product of two sizes within 63 bits
+constexpr std::int64_t largest_dimension =
+    1 << 24;  // keeps every product of two sizes within 63 bits
 
 template <typename T>
 void read_key(const json& object, const char* key, T& value, const std::string& where) {
   const auto found = object.find(key);
   if (found == object.end() || found->is_null()) return;
   read_value(value, *found, fmt::format("{}: {}", where, key));
-}
-
-void need(bool condition, const std::string& message, const std::string& where) {
-  if (!condition) throw Error(message, where);
 }
 
 void validate_tokens(const T5Config& c, const std::string& where) {
@@ -47,8 +44,8 @@ void validate(const T5Config& c, const std::string& where) {
       {"relative_attention_max_distance", c.relative_attention_max_distance},
   };
   for (const auto& [name, size] : sizes) {
-    need(size > 0 && size <= largest_size,
-         fmt::format("{}: expected 1 to {}, got {}", name, largest_size, size), where);
+    need(size > 0 && size <= largest_dimension,
+         fmt::format("{}: expected 1 to {}, got {}", name, largest_dimension, size), where);
   }
   need(c.relative_attention_num_buckets % 4 == 0 &&
            c.relative_attention_max_distance > c.relative_attention_num_buckets / 2,

@@ -6,7 +6,7 @@
 namespace blip2 {
 namespace {
 
-VitWeights build(torch::nn::Module& root, const VitConfig& c) {
+VitWeights build_clip(torch::nn::Module& root, const VitConfig& c) {
   VitWeights w;
   w.class_embedding = add_parameter(root, "embeddings.class_embedding", {c.hidden_size});
   w.patches = PatchEmbedding(root, "embeddings.patch_embedding", c, /*with_bias=*/false);
@@ -17,7 +17,7 @@ VitWeights build(torch::nn::Module& root, const VitConfig& c) {
   return w;
 }
 
-at::Tensor features(const VitWeights& w, const at::Tensor& pixel_values, const VitStep& step) {
+at::Tensor clip_features(const VitWeights& w, const at::Tensor& pixel_values, const VitStep& step) {
   at::Tensor x = w.patches(pixel_values);  // [B, N, D]
   const at::Tensor first = w.class_embedding.expand({x.size(0), 1, -1});
   x = at::cat({first, x}, 1) + w.position_embedding;  // [B, P, D]
@@ -28,6 +28,6 @@ at::Tensor features(const VitWeights& w, const at::Tensor& pixel_values, const V
 
 }  // namespace
 
-const VitArchitecture kClipVit{build, features};
+const VitArchitecture kClipVit{build_clip, clip_features};
 
 }  // namespace blip2

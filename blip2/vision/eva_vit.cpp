@@ -6,27 +6,27 @@
 namespace blip2 {
 namespace {
 
-constexpr VitBlockNames kNames{.norm1 = "layer_norm1",
-                               .norm2 = "layer_norm2",
-                               .fused_qkv = "self_attn.qkv",
-                               .query = nullptr,
-                               .key = nullptr,
-                               .value = nullptr,
-                               .output = "self_attn.projection",
-                               .scale1 = nullptr,
-                               .scale2 = nullptr};
+constexpr VitBlockNames kEvaNames{.norm1 = "layer_norm1",
+                                  .norm2 = "layer_norm2",
+                                  .fused_qkv = "self_attn.qkv",
+                                  .query = nullptr,
+                                  .key = nullptr,
+                                  .value = nullptr,
+                                  .output = "self_attn.projection",
+                                  .scale1 = nullptr,
+                                  .scale2 = nullptr};
 
-VitWeights build(torch::nn::Module& root, const VitConfig& c) {
+VitWeights build_eva(torch::nn::Module& root, const VitConfig& c) {
   VitWeights w;
   w.class_embedding = add_parameter(root, "embeddings.class_embedding", {1, 1, c.hidden_size});
   w.position_embedding =
       add_parameter(root, "embeddings.position_embedding", {1, c.positions(), c.hidden_size});
   w.patches = PatchEmbedding(root, "embeddings.patch_embedding", c);
-  w.blocks = vit_blocks(root, "encoder.layers.", kNames, c);
+  w.blocks = vit_blocks(root, "encoder.layers.", kEvaNames, c);
   return w;
 }
 
-at::Tensor features(const VitWeights& w, const at::Tensor& pixel_values, const VitStep& step) {
+at::Tensor eva_features(const VitWeights& w, const at::Tensor& pixel_values, const VitStep& step) {
   at::Tensor x = w.patches(pixel_values);  // [B, N, D]
   const at::Tensor first = w.class_embedding.expand({x.size(0), 1, -1});
   x = at::cat({first, x}, 1) + w.position_embedding;  // [B, P, D]
@@ -36,6 +36,6 @@ at::Tensor features(const VitWeights& w, const at::Tensor& pixel_values, const V
 
 }  // namespace
 
-const VitArchitecture kEvaVit{build, features};
+const VitArchitecture kEvaVit{build_eva, eva_features};
 
 }  // namespace blip2

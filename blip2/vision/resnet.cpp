@@ -11,15 +11,11 @@
 namespace blip2 {
 namespace {
 
-constexpr std::int64_t kImagesAtOnce = 4;  // a larger batch's activations leave the cache
-constexpr std::int64_t kReduction = 4;     // a bottleneck's outer channels over its inner ones
-constexpr std::int64_t kLargestSize = 1 << 16;
+constexpr std::int64_t kResNetImagesAtOnce = 4;  // a larger batch's activations leave the cache
+constexpr std::int64_t kReduction = 4;  // a bottleneck's outer channels over its inner ones
+constexpr std::int64_t kLargestWidth = 1 << 16;
 
-void need(bool condition, const std::string& message, const std::string& where) {
-  if (!condition) throw Error(message, where);
-}
-
-void check_image_size(std::int64_t size, const std::string& where) {
+void check_resnet_size(std::int64_t size, const std::string& where) {
   need(size >= 32 && size <= 4096,
        fmt::format("expected an image_size from 32 to 4096, got {}", size), where);
 }
@@ -34,8 +30,8 @@ void check(const ResNetConfig& c, const std::string& where) {
        where);
   need(c.depths.size() <= 16, "expected at most 16 stages", where);
   const auto size = [&](std::int64_t value, const char* key) {
-    need(value >= 1 && value <= kLargestSize,
-         fmt::format("{}: expected 1 to {}, got {}", key, kLargestSize, value), where);
+    need(value >= 1 && value <= kLargestWidth,
+         fmt::format("{}: expected 1 to {}, got {}", key, kLargestWidth, value), where);
   };
   size(c.embedding_size, "embedding_size");
   for (const std::int64_t depth : c.depths) size(depth, "depths");
@@ -44,7 +40,7 @@ void check(const ResNetConfig& c, const std::string& where) {
     need(c.layer_type == "basic" || width >= kReduction,
          fmt::format("hidden_sizes: expected at least {}, got {}", kReduction, width), where);
   }
-  check_image_size(c.image_size, where);
+  check_resnet_size(c.image_size, where);
 }
 
 // The side after a convolution or pooling that pads kernel / 2 with stride 2.
@@ -178,7 +174,7 @@ void ResNet::prepare(at::ScalarType compute) {
 }
 
 void ResNet::set_image_size(std::int64_t image_size) {
-  check_image_size(image_size, "image size");
+  check_resnet_size(image_size, "image size");
   config_.image_size = image_size;
   if (side_ > 0) prepare(compute_);
 }
@@ -205,8 +201,8 @@ at::Tensor ResNet::forward(const at::Tensor& pixel_values) const {
   // Made outside of inference mode: training may save it for its backward pass.
   const at::Tensor out = at::empty({pixel_values.size(0), positions(), width()}, at::kFloat);
   const c10::InferenceMode guard;
-  for (std::int64_t i = 0; i < pixel_values.size(0); i += kImagesAtOnce) {
-    const std::int64_t end = std::min(i + kImagesAtOnce, pixel_values.size(0));
+  for (std::int64_t i = 0; i < pixel_values.size(0); i += kResNetImagesAtOnce) {
+    const std::int64_t end = std::min(i + kResNetImagesAtOnce, pixel_values.size(0));
     out.slice(0, i, end).copy_(features(pixel_values.slice(0, i, end)));
   }
   return out;

@@ -5,7 +5,7 @@
 namespace blip2 {
 namespace {
 
-VitWeights build(torch::nn::Module& root, const VitConfig& c) {
+VitWeights build_siglip(torch::nn::Module& root, const VitConfig& c) {
   VitWeights w;
   w.patches = PatchEmbedding(root, "embeddings.patch_embedding", c);
   w.position_embedding =
@@ -15,7 +15,8 @@ VitWeights build(torch::nn::Module& root, const VitConfig& c) {
   return w;
 }
 
-at::Tensor features(const VitWeights& w, const at::Tensor& pixel_values, const VitStep& step) {
+at::Tensor siglip_features(const VitWeights& w, const at::Tensor& pixel_values,
+                           const VitStep& step) {
   at::Tensor x = w.patches(pixel_values) + w.position_embedding;  // [B, P, D]
   x = run_blocks(w.blocks, x, step);                              // [B, P, D]
   return w.last_norm(x);                                          // [B, P, D]
@@ -23,6 +24,6 @@ at::Tensor features(const VitWeights& w, const at::Tensor& pixel_values, const V
 
 }  // namespace
 
-const VitArchitecture kSiglipVit{build, features};
+const VitArchitecture kSiglipVit{build_siglip, siglip_features};
 
 }  // namespace blip2
