@@ -4,6 +4,8 @@
 //   heads=12 type=bf16 steps=5 threads=2
 // Stage 2 has language=MODEL (GGUF file or Hugging Face directory), instruction=0 (tokens that the
 // Q-Former reads) and answer=3 (of the tokens, those at the end that count).
+// vit_blocks=N: an EVA ViT of so many blocks (ViT-g/14: 39, with positions=257 features=1408)
+// encodes random pictures in each step, in place of features that are given as from a cache.
 // bench/stage1_peer.py and bench/stage2_peer.py are the same steps in eager PyTorch.
 #include <torch/torch.h>
 
@@ -19,17 +21,20 @@
 #include "blip2/model/soft_prompts.h"
 #include "blip2/training/adamw.h"
 #include "blip2/training/task.h"
+#include "blip2/vision/image_encoders.h"
 
 namespace {
 
 using namespace blip2;
 
+constexpr std::int64_t kEncodedAtOnce = 8;
+
 struct Options {
   std::map<std::string, std::int64_t> numbers{
-      {"batch", 48},     {"queries", 8},     {"tokens", 12}, {"least_tokens", 12},
-      {"positions", 49}, {"features", 1280}, {"width", 384}, {"layers", 6},
-      {"heads", 12},     {"steps", 5},       {"threads", 2}, {"answer", 3},
-      {"instruction", 0}};
+      {"batch", 48},      {"queries", 8},     {"tokens", 12}, {"least_tokens", 12},
+      {"positions", 49},  {"features", 1280}, {"width", 384}, {"layers", 6},
+      {"heads", 12},      {"steps", 5},       {"threads", 2}, {"answer", 3},
+      {"instruction", 0}, {"vit_blocks", 0}};
   std::map<std::string, std::string> texts{{"type", "bf16"}, {"language", ""}};
 
   std::int64_t operator[](const std::string& name) const { return numbers.at(name); }
@@ -80,8 +85,29 @@ TextRows random_texts(const Options& options) {
   return pack_text(torch::randint(1000, 30000, {batch, most}, at::kLong), lengths);
 }
 
-at::Tensor random_features(const Options& options) {
-  return torch::randn({options["batch"], options["positions"], options["features"]});
+// The features of a step's pictures, [B, P, D].
+using StepFeatures = std::function<at::Tensor()>;
+
+StepFeatures step_features(const Options& options) {
+  const std::int64_t batch = options["batch"];
+  if (options["vit_blocks"] == 0) {
+    const at::Tensor given = torch::randn({batch, options["positions"], options["features"]});
+    return [given] { return given; };
+  }
+  VitConfig config;
+  config.hidden_size = options["features"];
+  config.num_hidden_layers = options["vit_blocks"];
+  const auto encoder = make_image_encoder(config);
+  encoder->to(options.type());
+  return [=, size = encoder->image_size()] {
+    const torch::NoGradGuard no_grad;
+    std::vector<at::Tensor> features;  // some pictures at a time, as a cache is filled
+    for (std::int64_t i = 0; i < batch; i += kEncodedAtOnce) {
+      const std::int64_t count = std::min(kEncodedAtOnce, batch - i);
+      features.push_back(encoder->forward(torch::randn({count, 3, size, size})));
+    }
+    return at::cat(features);
+  };
 }
 
 // The loss of a step, by its number.
@@ -89,9 +115,8 @@ using StepLoss = std::function<at::Tensor(std::uint64_t)>;
 
 StepLoss stage1_steps(const Options& options, const std::shared_ptr<Bridge>& bridge) {
   const at::Tensor rows = torch::arange(options["batch"]);
-  const Stage1Batch batch{random_features(options), random_texts(options), rows, rows};
-  return [=](std::uint64_t step) {
-    return stage1_loss(bridge->stage1_parts(), batch,
+  return [=, features = step_features(options), text = random_texts(options)](std::uint64_t step) {
+    return stage1_loss(bridge->stage1_parts(), {features(), text, rows, rows},
                        {.compute = {options.type(), true, step},
                         .decoder_token = bridge->config().qformer.vocab_size - 1})
         .total;
@@ -114,10 +139,10 @@ StepLoss stage2_steps(const Options& options, const std::shared_ptr<Bridge>& bri
     questions = pack_text(torch::randint(1000, 30000, {batch, instruction}, at::kLong),
                           std::vector<std::int64_t>(batch, instruction));
   }
-  return [=, features = random_features(options)](std::uint64_t step) {
+  return [=, features = step_features(options)](std::uint64_t step) {
     const QFormerPass pass = bridge->qformer->pass({options.type(), true, step});
     const at::Tensor soft = soft_prompts(
-        *bridge, pass, pass.project_image(features, bridge->feature_norm()), questions);
+        *bridge, pass, pass.project_image(features(), bridge->feature_norm()), questions);
     return spoken_losses(*language, soft, rows).mean();
   };
 }

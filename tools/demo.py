@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ import thumbnail
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHOWN = 24  # pictures in each gallery of the report; the terminal shows the first half dozen
+INTERRUPTED = 130  # the program's exit code after Ctrl-C
 QUERIES = 6  # retrieval examples in each direction
 
 
@@ -41,7 +43,14 @@ class Demo:
     def blip2(self, *arguments):
         """Runs one verb; its progress shows on the terminal. Returns its JSON lines."""
         command = [str(self.program), *map(str, arguments)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        # Ctrl-C reaches the program too, which is given the time to save what it has.
+        before = signal.signal(signal.SIGINT, lambda *_: None)
+        try:
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if done.returncode == INTERRUPTED:
+            raise KeyboardInterrupt
         if done.returncode != 0:
             sys.exit(f"demo: exit {done.returncode} from: {' '.join(command[:12])}")
         return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -58,10 +67,30 @@ class Demo:
     def assemble(self):
         self.blip2("convert", ROOT / "recipes" / "demo_model.toml", self.fresh("init"))
 
+    def key(self):
+        """Of all that decides what training gives; a run goes on only where it is the same."""
+        files = [self.program, *sorted((ROOT / "recipes").glob("demo_*.toml")),
+                 *sorted(self.data.glob("*.jsonl"))]
+        return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
+
+    def interrupted(self, stage):
+        """Whether the stage was interrupted and can go on."""
+        note = self.output / f"stage{stage}" / "interrupted"
+        return note.exists() and note.read_text() == self.key()
+
     def train(self, stage, init):
-        run = self.fresh(f"stage{stage}")
-        self.blip2("train", ROOT / "recipes" / f"demo_stage{stage}.toml",
-                   "--set", f"init={self.output / init}", "--output", run)
+        run, flags = self.output / f"stage{stage}", ["--resume"]
+        if not self.interrupted(stage):
+            self.fresh(run.name)
+            flags = []
+        try:
+            self.blip2("train", ROOT / "recipes" / f"demo_stage{stage}.toml",
+                       "--set", f"init={self.output / init}", "--output", run, *flags)
+        except KeyboardInterrupt:
+            if run.exists():
+                (run / "interrupted").write_text(self.key())
+            raise
+        (run / "interrupted").unlink(missing_ok=True)
 
     def keep_model(self):
         """The trained run's directory without its checkpoints is the model directory."""
@@ -174,8 +203,9 @@ def parse_arguments():
 
 def run_training(demo):
     demo.step("preparing pictures and questions", demo.prepare)
-    demo.step("assembling the frozen parts", demo.assemble)
-    demo.step("stage 1", lambda: demo.train(1, "init"))
+    if not demo.interrupted(2):
+        demo.step("assembling the frozen parts", demo.assemble)
+        demo.step("stage 1", lambda: demo.train(1, "init"))
     demo.step("stage 2", lambda: demo.train(2, "stage1"))
     demo.step("keeping the model", demo.keep_model)
 
@@ -216,4 +246,8 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("demo: interrupted; the same command goes on with the training", file=sys.stderr)
+        sys.exit(INTERRUPTED)

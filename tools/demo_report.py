@@ -11,7 +11,7 @@ import subprocess
 import svg_chart
 
 CSS = pathlib.Path(__file__).with_name("report.css")
-NOT_LOSSES = {"step", "epoch", "lr", "grad_norm", "samples_per_second"}
+NOT_LOSSES = {"step", "epoch", "lr", "grad_norm", "samples_per_second", "data_share"}
 
 
 def escape(text):

@@ -5,6 +5,8 @@ import json
 import pathlib
 import sys
 
+import pytest
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import check_layers  # noqa: E402
@@ -82,10 +84,33 @@ def test_chart_scales_and_names_its_lines():
 
 def test_log_lines_become_series(tmp_path):
     log = tmp_path / "log.jsonl"
-    log.write_text('{"step": 1, "lr": 0.1, "loss": 2.5, "itc": 1, "samples_per_second": 9}\n'
+    log.write_text('{"step": 1, "lr": 0.1, "loss": 2.5, "itc": 1, "samples_per_second": 9, "data_share": 0}\n'
                    '{"step": 1, "validation_loss": 3}\n')
     assert demo_report.read_log(log) == {"loss": [(1, 2.5)], "itc": [(1, 1)],
                                          "validation_loss": [(1, 3)]}
+
+
+def test_an_interrupted_stage_goes_on(tmp_path):
+    program = tmp_path / "program"
+    (tmp_path / "data").mkdir()
+    runs = demo.Demo(program, tmp_path)
+
+    calls = tmp_path / "calls"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\nmkdir -p {tmp_path}/stage2\nexit $(cat {tmp_path}/code)\n')
+    program.chmod(0o755)
+    (tmp_path / "code").write_text("130")
+    with pytest.raises(KeyboardInterrupt):
+        runs.train(2, "stage1")
+    assert runs.interrupted(2) and not runs.interrupted(1)
+    (tmp_path / "code").write_text("0")
+    runs.train(2, "stage1")
+    assert not runs.interrupted(2)
+    runs.train(2, "stage1")
+    first, second, third = calls.read_text().splitlines()
+    assert second == first + " --resume" and third == first
+    with pytest.raises(SystemExit):
+        (tmp_path / "code").write_text("1")
+        runs.train(2, "stage1")
 
 
 def test_best_matches_come_first():

@@ -4,12 +4,12 @@
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
-#include <functional>
 #include <numeric>
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/base/hash.h"
+#include "blip2/base/message_of.h"
 #include "blip2/base/nearest.h"
 #include "blip2/base/parallel.h"
 #include "blip2/base/progress.h"
@@ -27,15 +27,6 @@ class Files : public testing::Test {
   ~Files() override { std::filesystem::remove_all(folder_); }
   std::filesystem::path folder_;
 };
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 TEST(ErrorTest, ReadsPlaceMessageHint) {
   const Error error("expected 3, got 4", "a.bin", "convert it again");

@@ -12,7 +12,7 @@
 namespace blip2 {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 
 // Words in the order in which they are seen, from 10; lower case; [CLS] 1, [SEP] 2, [PAD] 0.
 class WordTokenizer : public Tokenizer {

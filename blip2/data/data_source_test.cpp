@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <functional>
 
 #include "blip2/base/error.h"
+#include "blip2/base/message_of.h"
 #include "blip2/io/test_files.h"
 
 namespace blip2 {
@@ -14,15 +14,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 class DataSourceTest : public ::testing::Test {
  protected:

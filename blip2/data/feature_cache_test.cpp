@@ -5,7 +5,6 @@
 #include <sys/resource.h>
 
 #include <csignal>
-#include <fstream>
 #include <functional>
 #include <latch>
 #include <mutex>
@@ -14,29 +13,17 @@
 #include <utility>
 
 #include "blip2/base/error.h"
+#include "blip2/base/message_of.h"
+#include "blip2/data/put_file.h"
 
 namespace blip2 {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-
-// Without a sync, unlike write_file().
-void put(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 // 6 x 6 pictures that grow brighter; the "encoder" gives each row of pixels as a position.
-class FeatureCacheTest : public testing::Test {
+class FeatureCacheTest : public ::testing::Test {
  protected:
   FeatureCacheTest() {
     char pattern[] = "/tmp/blip2_cache_XXXXXX";
@@ -52,7 +39,7 @@ class FeatureCacheTest : public testing::Test {
   std::string picture(const std::string& name, std::uint8_t value) {
     Image image{6, 6, std::vector<std::uint8_t>(6 * 6 * 3)};
     for (std::size_t i = 0; i < 108; ++i) image.rgb[i] = static_cast<std::uint8_t>(value + 2 * i);
-    put(folder_ / name, encode_png(image));
+    put_file(folder_ / name, encode_png(image));
     return (folder_ / name).string();
   }
   Encoder encoder() {
@@ -136,7 +123,7 @@ TEST_F(FeatureCacheTest, TheKeyTellsCachesApart) {
   other = key_;
   other.encoder = "another";
   const auto folder = FeatureCache(folder_, other).folder();
-  put(folder / "key.json", "{}");
+  put_file(folder / "key.json", "{}");
   EXPECT_THAT(message_of([&] { FeatureCache(folder_, other); }), HasSubstr("delete the folder"));
 }
 
@@ -205,7 +192,7 @@ TEST_F(FeatureCacheTest, ADamagedRowIsNotUsed) {
 }
 
 TEST_F(FeatureCacheTest, UnreadablePicturesAreListed) {
-  put(folder_ / "bad.png", "not a picture");
+  put_file(folder_ / "bad.png", "not a picture");
   const std::vector<std::string> pictures{picture("a.png", 1), (folder_ / "bad.png").string(),
                                           (folder_ / "missing.png").string(), picture("b.png", 2)};
   FeatureCache cache(folder_ / "cache", key_);
@@ -306,7 +293,7 @@ TEST_F(FeatureCacheTest, AFullDiskLeavesTheCacheValid) {
 }
 
 TEST(FeatureStoreTest, SaysUpFrontThatThereIsNoRoom) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / "blip2_no_room";
+  const auto folder = std::filesystem::path(::testing::TempDir()) / "blip2_no_room";
   const FeatureStore store(folder, "{}", 1 << 20);
   EXPECT_THAT(message_of([&] { store.require_space(std::int64_t{1} << 40); }),
               HasSubstr("do not fit"));

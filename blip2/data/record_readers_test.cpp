@@ -4,9 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <functional>
 
-#include "blip2/base/error.h"
+#include "blip2/base/message_of.h"
 #include "blip2/io/tar_place.h"
 #include "blip2/io/test_files.h"
 #include "blip2/io/test_tar.h"
@@ -20,15 +19,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
 using namespace blip2::testing;  // NOLINT: the builders read better without a prefix
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 class RecordReadersTest : public ::testing::Test {
  protected:

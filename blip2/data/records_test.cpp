@@ -4,46 +4,31 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
-#include <functional>
 
-#include "blip2/base/error.h"
+#include "blip2/base/message_of.h"
+#include "blip2/data/put_file.h"
 
 namespace blip2 {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
-// Without a sync, unlike write_file().
-void put(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-class RecordsTest : public testing::Test {
+class RecordsTest : public ::testing::Test {
  protected:
   RecordsTest() {
     char pattern[] = "/tmp/blip2_records_XXXXXX";
     folder_ = ::mkdtemp(pattern);
-    put(folder_ / "a.png", "x");
-    put(folder_ / "b.png", "y");
-    put(folder_ / "empty.png", "");
+    put_file(folder_ / "a.png", "x");
+    put_file(folder_ / "b.png", "y");
+    put_file(folder_ / "empty.png", "");
   }
   ~RecordsTest() override { std::filesystem::remove_all(folder_); }
 
   RecordFile read(const std::string& text, RecordUse use = RecordUse::train,
                   BadRecordPolicy policy = {.share = 1}) {
-    put(folder_ / "data.jsonl", text);
+    put_file(folder_ / "data.jsonl", text);
     return read_records(folder_ / "data.jsonl", use, policy);
   }
   // What is wrong with one line beside a good one.

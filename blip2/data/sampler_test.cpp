@@ -13,7 +13,7 @@
 namespace blip2 {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 
 SamplerOptions options_of(std::int64_t batch_size, std::uint64_t seed = 1) {
   SamplerOptions options;

@@ -158,9 +158,9 @@ class DecoderPass {
     const at::Tensor weight = matrix(linear, x.scalar_type());
     at::Tensor out = at::from_blob(y, {padded_, weight.size(0)}, x.options());
     const at::Tensor rows = at::from_blob(x.mutable_data_ptr(), {padded_, width}, x.options());
-    if (linear.scale.defined()) {
+    if (linear.int8.defined()) {
       at::mm_out(out, rows, weight.t());
-      out.mul_(linear.scale);
+      out.mul_(linear.int8.scale);
       if (linear.bias.defined()) out.add_(linear.bias);
     } else if (linear.bias.defined()) {
       at::addmm_out(out, linear.bias, rows, weight.t());
@@ -173,12 +173,12 @@ class DecoderPass {
     const at::Tensor weight = matrix(linear, dy.scalar_type());
     at::Tensor out = at::from_blob(dx, {padded_, weight.size(1)}, dy.options());
     at::Tensor rows = at::from_blob(dy.mutable_data_ptr(), {padded_, width}, dy.options());
-    if (linear.scale.defined()) rows = (rows * linear.scale).to(dy.scalar_type());
+    if (linear.int8.defined()) rows = (rows * linear.int8.scale).to(dy.scalar_type());
     at::mm_out(out, rows, weight);
   }
   // As products take it: int8 values, which half precision holds exactly, without their scales.
   static at::Tensor matrix(const DecoderLinear& linear, at::ScalarType type) {
-    return linear.int8.defined() ? linear.int8.to(type) : linear.weight;
+    return linear.int8.defined() ? linear.int8.values.to(type) : linear.weight;
   }
 
   // body(first row, rows) on all threads

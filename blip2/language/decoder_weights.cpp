@@ -168,18 +168,12 @@ void fuse(DecoderLayer& layer, const DecoderConfig& c) {
   }
 }
 
-void quantise(DecoderLinear& linear) {
-  const at::Tensor values = linear.weight.to(at::kFloat);
-  const at::Tensor scale = values.abs().amax(1, true) / 127;
-  const at::Tensor divisor = at::where(scale > 0, scale, 1);
-  linear.int8 = (values / divisor).round().to(at::kChar);
-  linear.scale = divisor.flatten();
-  linear.weight = at::Tensor();
-}
-
 void quantise(DecoderLayer& layer, const DecoderConfig& c) {
   fuse(layer, c);
-  for (DecoderLinear* whole : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) quantise(*whole);
+  for (DecoderLinear* whole : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+    whole->int8 = to_int8(whole->weight);
+    whole->weight = at::Tensor();
+  }
   for (DecoderLinear* slice : {&layer.q, &layer.k, &layer.v, &layer.gate, &layer.up}) *slice = {};
 }
 

@@ -10,6 +10,7 @@
 
 #include "blip2/io/tensor_file.h"
 #include "blip2/language/decoder_config.h"
+#include "blip2/nn/int8_matrix.h"
 
 namespace blip2 {
 
@@ -19,12 +20,11 @@ struct DecoderNorm {
   at::Tensor weight, bias, weight_f32, bias_f32;
 };
 
-// A matrix as [out, in], with its bias if the model has one, as stored and in f32. In place of
-// `weight` there may be `int8`, [out, in], each row of which is to be multiplied by its `scale`,
-// [out] f32.
+// A matrix as [out, in], or in its place an int8 one, with its bias if the model has one, as stored
+// and in f32.
 struct DecoderLinear {
   at::Tensor weight, bias, bias_f32;
-  at::Tensor int8 = {}, scale = {};
+  Int8Matrix int8 = {};
 };
 
 // One layer. GPT-2 stores q, k, v as one matrix; elsewhere qkv is undefined until fuse().

@@ -49,6 +49,34 @@ float gelu(float x) {
   return 0.5f * x * (1.0f + std::tanh(root * (x + 0.044715f * x * x * x)));
 }
 
+// x [N, in] times weight^T, both of one type.
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight) {
+  const at::Tensor rows = x.contiguous();
+  at::Tensor y = at::empty({x.size(0), weight.size(0)}, weight.options().requires_grad(false));
+  if (weight.scalar_type() == at::kFloat) {
+    multiply<float>(rows, weight, y);
+  } else {
+    multiply<Bf16>(rows, weight, y);
+  }
+  return y;
+}
+
+// The product that keeps no wider copy of an int8 matrix for the backward pass.
+struct Int8Product : torch::autograd::Function<Int8Product> {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x,
+                            const at::Tensor& values, const at::Tensor& scale) {
+    ctx->save_for_backward({values, scale});
+    return at::mm(x, values.to(x.scalar_type()).t()).mul_(scale);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 const torch::autograd::variable_list& gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const at::ScalarType type = gradients[0].scalar_type();
+    const at::Tensor dy = (gradients[0] * saved[1]).to(type);
+    return {at::mm(dy, saved[0].to(type)), at::Tensor(), at::Tensor()};
+  }
+};
+
 at::Tensor gated(const at::Tensor& gate, const at::Tensor& up, bool exact) {
   if (differentiates(gate)) {
     return at::gelu(gate.to(at::kFloat), exact ? "none" : "tanh") * up.to(at::kFloat);
@@ -67,16 +95,13 @@ at::Tensor gated(const at::Tensor& gate, const at::Tensor& up, bool exact) {
 
 }  // namespace
 
-at::Tensor t5_linear(const at::Tensor& x, const at::Tensor& weight) {
-  if (differentiates(x)) return at::linear(x, weight);
-  const at::Tensor rows = x.contiguous();
-  at::Tensor y = at::empty({x.size(0), weight.size(0)}, weight.options().requires_grad(false));
-  if (weight.scalar_type() == at::kFloat) {
-    multiply<float>(rows, weight, y);
-  } else {
-    multiply<Bf16>(rows, weight, y);
+at::Tensor t5_linear(const at::Tensor& x, const T5Matrix& matrix) {
+  if (differentiates(x)) {
+    if (!matrix.int8.defined()) return at::linear(x, matrix.weight);
+    return Int8Product::apply(x, matrix.int8.values, matrix.int8.scale);
   }
-  return y;
+  if (!matrix.int8.defined()) return product(x, matrix.weight);
+  return product(x, matrix.int8.values.to(x.scalar_type())).mul_(matrix.int8.scale);
 }
 
 at::Tensor t5_norm(const at::Tensor& x, const T5Norm& norm, float eps, at::ScalarType type) {
@@ -94,8 +119,8 @@ at::Tensor t5_norm(const at::Tensor& x, const T5Norm& norm, float eps, at::Scala
   return y;
 }
 
-at::Tensor t5_feed_forward(const at::Tensor& x, const T5FeedForward& weights, float eps) {
-  const at::ScalarType type = weights.up.scalar_type();
+at::Tensor t5_feed_forward(const at::Tensor& x, const T5FeedForward& weights, float eps,
+                           at::ScalarType type) {
   const at::Tensor normed = t5_norm(x, weights.norm, eps, type);  // [N, D]
   const at::Tensor up = t5_linear(normed, weights.up);            // [N, F]
   const at::Tensor act = weights.gate.defined()

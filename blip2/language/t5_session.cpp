@@ -161,8 +161,8 @@ std::span<const float> T5Session::advance(std::span<const std::int32_t> tokens) 
   at::Tensor x = model_->embed(
       at::tensor(std::vector<std::int64_t>(tokens.begin(), tokens.end()), at::kLong));  // [R, D]
   at::Tensor mixed = at::empty({rows(), w.config.inner_width()}, at::kFloat);
-  const auto product = [&](const at::Tensor& from, const at::Tensor& weight) {
-    return t5_linear(from.to(w.dtype), weight).to(at::kFloat);
+  const auto product = [&](const at::Tensor& from, const T5Matrix& matrix) {
+    return t5_linear(from.to(w.dtype), matrix).to(at::kFloat);
   };
   for (std::size_t i = 0; i < w.decoder.layers.size(); ++i) {
     const T5Layer& layer = w.decoder.layers[i];
@@ -173,7 +173,7 @@ std::span<const float> T5Session::advance(std::span<const std::int32_t> tokens) 
     const at::Tensor other = t5_norm(x, layer.cross.norm, eps, w.dtype);
     attend_cross(product(other, layer.cross.q), memory_[i], mixed);
     x = x + product(mixed, layer.cross.o);
-    x = t5_feed_forward(x, layer.feed_forward, eps);
+    x = t5_feed_forward(x, layer.feed_forward, eps, w.dtype);
   }
   logits_ = model_->logits(t5_norm(x, w.decoder.norm, eps, at::kFloat)).contiguous();
   for (Int row = 0; row < rows(); ++row) cache_.extend(row, 1);

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "blip2/base/error.h"
+#include "blip2/base/message_of.h"
 #include "blip2/language/t5.h"
 #include "blip2/language/t5_layers.h"
 #include "blip2/language/t5_session.h"
@@ -60,15 +61,6 @@ std::shared_ptr<T5> tiny_model(at::ScalarType dtype = at::kFloat) {
   return load_t5(std::make_shared<TensorsFile>(random_tensors(config)), config, dtype);
 }
 
-std::string message(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 TEST(T5Config, ReadsAndRefuses) {
   const T5Config c = t5_config_from_json(tiny_json(), "config.json");
   EXPECT_EQ(c.num_decoder_layers, 2);
@@ -79,7 +71,7 @@ TEST(T5Config, ReadsAndRefuses) {
   const auto failure = [](const char* key, const json& value) {
     json changed = tiny_json();
     changed[key] = value;
-    return message([&] { t5_config_from_json(changed, "config.json"); });
+    return message_of([&] { t5_config_from_json(changed, "config.json"); });
   };
   EXPECT_THAT(failure("d_model", 0), HasSubstr("config.json: d_model: expected 1 to"));
   EXPECT_THAT(failure("d_kv", "x"), HasSubstr("d_kv"));
@@ -158,13 +150,48 @@ TEST(T5, LossReachesTheEmbeddings) {
                c10::Error);
 }
 
+TEST(T5, Int8WeightsAreTheirRoundedValues) {
+  const T5Config config = t5_config_from_json(tiny_json(), "test");
+  auto tensors = random_tensors(config);
+  const auto int8 =
+      load_t5(std::make_shared<TensorsFile>(tensors), config, at::kFloat, {}, /*int8=*/true);
+  T5Weights shapes;
+  shapes.config = config;
+  int matrices = 0;
+  for (const T5Tensor& tensor : t5_tensors(shapes)) {
+    if (!tensor.int8) continue;
+    ++matrices;
+    const Int8Matrix rounded = to_int8(tensors[tensor.name]);
+    const at::Tensor off = tensors[tensor.name] - rounded.values * rounded.scale.unsqueeze(1);
+    EXPECT_LE((off.abs() / rounded.scale.unsqueeze(1)).max().item<float>(), 0.501f);
+    tensors[tensor.name] = rounded.values * rounded.scale.unsqueeze(1);
+  }
+  EXPECT_EQ(matrices, 2 * (4 + 3) + 2 * (8 + 3));
+  const auto plain = load_t5(std::make_shared<TensorsFile>(tensors), config, at::kFloat);
+  EXPECT_FALSE(int8->weights()->encoder.layers[0].self.q.weight.defined());
+  at::Tensor embeds = torch::randn({4, 6}).requires_grad_();
+  const at::Tensor targets = torch::tensor({5L, 1L, 2L, 1L});
+  const auto losses = [&](const T5& model) {
+    return model.token_loss(embeds, Offsets{0, 3, 4}, targets, Offsets{0, 1, 4});
+  };
+  const auto gradient = [&](const T5& model) {
+    return torch::autograd::grad({losses(model).sum()}, {embeds})[0];
+  };
+  EXPECT_TRUE(at::allclose(losses(*int8), losses(*plain), 1e-4, 1e-5));
+  EXPECT_TRUE(at::allclose(gradient(*int8), gradient(*plain), 1e-4, 1e-5));
+  T5Session one(int8, 1), other(plain, 1);
+  const torch::NoGradGuard no_grad;
+  const auto a = one.prompt(embeds, Offsets{0, 4}), b = other.prompt(embeds, Offsets{0, 4});
+  for (std::size_t v = 0; v < a.size(); ++v) EXPECT_NEAR(a[v], b[v], 1e-4);
+}
+
 TEST(T5, LoadsStrictly) {
   const T5Config config = t5_config_from_json(tiny_json(), "test");
   const auto failure = [&](const std::function<void(std::map<std::string, at::Tensor>&)>& change,
                            at::ScalarType dtype = at::kFloat) {
     auto tensors = random_tensors(config);
     change(tensors);
-    return message([&] { load_t5(std::make_shared<TensorsFile>(tensors), config, dtype); });
+    return message_of([&] { load_t5(std::make_shared<TensorsFile>(tensors), config, dtype); });
   };
   const std::string name = "decoder.block.1.layer.1.EncDecAttention.k.weight";
   EXPECT_THAT(failure([&](auto& t) { t.erase(name); }),

@@ -48,12 +48,17 @@ class Names {
   }
 
  private:
+  void add_matrix(const std::string& name, T5Matrix& matrix, std::vector<std::int64_t> shape) {
+    add(name, matrix.weight, std::move(shape));
+    list_.back().int8 = &matrix.int8;
+  }
+
   void add_attention(const std::string& layer, const char* kind, T5Attention& weights) {
     const std::int64_t inner = c_.inner_width(), d = c_.d_model;
-    add(layer + kind + "q", weights.q, {inner, d});
-    add(layer + kind + "k", weights.k, {inner, d});
-    add(layer + kind + "v", weights.v, {inner, d});
-    add(layer + kind + "o", weights.o, {d, inner});
+    add_matrix(layer + kind + "q", weights.q, {inner, d});
+    add_matrix(layer + kind + "k", weights.k, {inner, d});
+    add_matrix(layer + kind + "v", weights.v, {inner, d});
+    add_matrix(layer + kind + "o", weights.o, {d, inner});
     add(layer + ".layer_norm", weights.norm.weight, {d});
   }
 
@@ -61,12 +66,12 @@ class Names {
     const std::int64_t f = c_.d_ff, d = c_.d_model;
     weights.exact_gelu = c_.exact_gelu;
     if (c_.gated_gelu) {
-      add(layer + ".DenseReluDense.wi_0", weights.gate, {f, d});
-      add(layer + ".DenseReluDense.wi_1", weights.up, {f, d});
+      add_matrix(layer + ".DenseReluDense.wi_0", weights.gate, {f, d});
+      add_matrix(layer + ".DenseReluDense.wi_1", weights.up, {f, d});
     } else {
-      add(layer + ".DenseReluDense.wi", weights.up, {f, d});
+      add_matrix(layer + ".DenseReluDense.wi", weights.up, {f, d});
     }
-    add(layer + ".DenseReluDense.wo", weights.down, {d, f});
+    add_matrix(layer + ".DenseReluDense.wo", weights.down, {d, f});
     add(layer + ".layer_norm", weights.norm.weight, {d});
   }
 
@@ -125,7 +130,7 @@ bool is_spare_tensor(const T5Config& /*config*/, std::string_view name) {
 
 std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> file,
                                            const T5Config& config, at::ScalarType dtype,
-                                           const std::string& prefix) {
+                                           const std::string& prefix, bool int8) {
   if (dtype == at::kHalf) {
     throw Error("T5 is not run in f16: its activations overflow that type and become NaN",
                 file->path().string(), "ask for bf16 or f32");
@@ -138,18 +143,27 @@ std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> fil
   weights->dtype = dtype;
   const auto tensors = t5_tensors(*weights);
   check(*file, config, tensors, prefix);
-  const auto mapped = [&](const TensorView& view) { return scalar_type_of(view.dtype) == dtype; };
+  const auto stays = [&](const T5Tensor& tensor, const TensorView& view) {
+    return scalar_type_of(view.dtype) == dtype && !(int8 && tensor.int8);
+  };
   std::uint64_t bytes = 0;
   for (const T5Tensor& tensor : tensors) {
     const TensorView* view = file->find(prefix + tensor.name);
-    if (view && !mapped(*view)) bytes += view->data.size();
+    if (view && !stays(tensor, *view)) bytes += view->data.size();
   }
   LoadProgress progress("language model", bytes);
   for (const T5Tensor& tensor : tensors) {
     const TensorView* view = file->find(prefix + tensor.name);
     if (!view) continue;
-    *tensor.tensor = mapped(*view) ? borrow(*view, file) : to_tensor(*view, dtype);
-    if (mapped(*view)) continue;
+    if (stays(tensor, *view)) {
+      *tensor.tensor = borrow(*view, file);
+      continue;
+    }
+    if (int8 && tensor.int8) {
+      *tensor.int8 = to_int8(to_tensor(*view));
+    } else {
+      *tensor.tensor = to_tensor(*view, dtype);
+    }
     file->release(*view);
     progress.add(view->data.size());
   }

@@ -9,6 +9,7 @@
 
 #include "blip2/io/tensor_file.h"
 #include "blip2/language/t5_config.h"
+#include "blip2/nn/int8_matrix.h"
 
 namespace blip2 {
 
@@ -16,14 +17,21 @@ namespace blip2 {
 struct T5Norm {
   at::Tensor weight, weight_f32;  // [D]
 };
+// As stored, or int8 in its place.
+struct T5Matrix {
+  at::Tensor weight;
+  Int8Matrix int8 = {};
+
+  bool defined() const { return weight.defined() || int8.defined(); }
+};
 struct T5Attention {
   T5Norm norm;
-  at::Tensor q, k, v, o;  // [H K, D] three times, [D, H K]
+  T5Matrix q, k, v, o;  // [H K, D] three times, [D, H K]
 };
 struct T5FeedForward {
   T5Norm norm;
-  at::Tensor gate, up, down;  // [F, D] (no gate with ReLU), [F, D], [D, F]
-  bool exact_gelu = false;    // of the gate: erf, otherwise the tanh form
+  T5Matrix gate, up, down;  // [F, D] (no gate with ReLU), [F, D], [D, F]
+  bool exact_gelu = false;  // of the gate: erf, otherwise the tanh form
 };
 struct T5Layer {
   T5Attention self;
@@ -36,7 +44,8 @@ struct T5Stack {
   T5Norm norm;
 };
 
-// All frozen weights; every tensor f32 or every tensor bf16.
+// All frozen weights; every tensor f32 or every tensor bf16, but for the layers' matrices if they
+// are int8.
 struct T5Weights {
   T5Config config;
   at::ScalarType dtype = at::kFloat;
@@ -50,6 +59,7 @@ struct T5Tensor {
   std::string name;
   at::Tensor* tensor;
   std::vector<std::int64_t> shape;
+  Int8Matrix* int8 = nullptr;  // of a layer's matrix: what may be in its place
 };
 std::vector<T5Tensor> t5_tensors(T5Weights& weights);
 
@@ -59,9 +69,9 @@ bool is_spare_tensor(const T5Config& config, std::string_view name);
 
 // Reads the weights that the file has under `prefix`. Those that already are of `dtype` stay in the
 // mapped file. One Error lists everything missing, unexpected (under the prefix) and mis-shaped;
-// spare tensors are passed over. Error for f16.
+// spare tensors are passed over. Error for f16. With `int8` the layers' matrices become that.
 std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> file,
                                            const T5Config& config, at::ScalarType dtype,
-                                           const std::string& prefix = {});
+                                           const std::string& prefix = {}, bool int8 = false);
 
 }  // namespace blip2

@@ -4,7 +4,7 @@
 
 #include <filesystem>
 
-#include "blip2/base/error.h"
+#include "blip2/base/message_of.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/model/lavis_checkpoint.h"
 #include "blip2/model/lavis_convert.h"
@@ -48,15 +48,6 @@ void add_stage2(Checkpoint& file) {
   for (int layer = 0; layer < 5; ++layer) file.with_layer(layer, layer % 2 == 0);
 }
 
-std::string message(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
 TEST(Lavis, NamesOfTheBridge) {
   EXPECT_EQ(lavis_bridge_name("Qformer.bert.encoder.layer.3.attention.self.query.weight"),
             "qformer.encoder.layer.3.attention.attention.query.weight");
@@ -95,9 +86,9 @@ TEST(Lavis, RefusesWhatItDoesNotKnow) {
     Checkpoint file;
     add_stage2(file);
     change(file);
-    return message([&] { file.read(); });
+    return message_of([&] { file.read(); });
   };
-  EXPECT_EQ(refusal([](Checkpoint&) {}), "");
+  EXPECT_EQ(refusal([](Checkpoint&) {}), "no error");
   EXPECT_THAT(refusal([](Checkpoint& f) { f.with("audio_encoder.weight", {2}); }),
               HasSubstr("audio_encoder.weight"));
   EXPECT_THAT(refusal([](Checkpoint& f) {
@@ -109,12 +100,12 @@ TEST(Lavis, RefusesWhatItDoesNotKnow) {
   EXPECT_THAT(
       refusal([](Checkpoint& f) { f.with("Qformer.bert.embeddings.word_embeddings.weight", {9}); }),
       HasSubstr("expected 2 dimensions"));
-  EXPECT_THAT(message([] {
+  EXPECT_THAT(message_of([] {
                 Checkpoint file;
                 file.with("blocks.0.weight", {2}).read();
               }),
               HasSubstr("frozen parts"));
-  EXPECT_THAT(message([] {
+  EXPECT_THAT(message_of([] {
                 Checkpoint file;
                 file.with("query_tokens", {1, 4, 64}).with_layer(0, true).read();
               }),
@@ -128,7 +119,7 @@ TEST(Lavis, SaysWhichPartToGive) {
   parts.checkpoint = file.write().string();
   const TemporaryFolder folder;
   const auto convert = [&] { convert_lavis(parts, folder.path() / "model", std::nullopt); };
-  EXPECT_THAT(message(convert), HasSubstr("--image-encoder"));
+  EXPECT_THAT(message_of(convert), HasSubstr("--image-encoder"));
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "model"));
 }
 

@@ -8,6 +8,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
+#include "blip2/base/message_of.h"
 #include "blip2/text/base64.h"
 #include "blip2/text/charsmap.h"
 #include "blip2/text/decoder.h"
@@ -23,17 +24,6 @@ namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Ids = std::vector<std::int32_t>;
-
-// The message of the Error that the call gives.
-template <typename Call>
-std::string message(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 std::unique_ptr<Tokenizer> load(const std::string& name, const std::string& text) {
   const fs::path folder = fs::path(::testing::TempDir()) / ("sp_" + std::to_string(::getpid()));
@@ -71,7 +61,7 @@ TEST(Charsmap, ReplacesWholeShortClusters) {
 TEST(Charsmap, RefusesWhatLeadsOutOfBounds) {
   const std::string good = tiny_charsmap("xy");
   const auto failure = [](const std::string& blob) {
-    return message([&] { Charsmap(blob, "f"); });
+    return message_of([&] { Charsmap(blob, "f"); });
   };
   EXPECT_THAT(failure(""), HasSubstr("expected a trie within 0 bytes"));
   EXPECT_THAT(failure(good.substr(0, 100)), HasSubstr("expected a trie within 100 bytes"));
@@ -92,8 +82,8 @@ TEST(Base64, GoesBothWays) {
     EXPECT_EQ(from_base64(to_base64(text), "f"), text);
   }
   EXPECT_EQ(to_base64("ab"), "YWI=");
-  EXPECT_THAT(message([] { from_base64("abc", "f"); }), HasSubstr("multiple of 4"));
-  EXPECT_THAT(message([] { from_base64("ab!=", "f"); }), HasSubstr("odd character"));
+  EXPECT_THAT(message_of([] { from_base64("abc", "f"); }), HasSubstr("multiple of 4"));
+  EXPECT_THAT(message_of([] { from_base64("ab!=", "f"); }), HasSubstr("odd character"));
 }
 
 TEST(Compose, MakesNfc) {
@@ -154,7 +144,7 @@ TEST(Unigram, TakesTheMostLikelySegmentation) {
 
 TEST(Unigram, RefusesBrokenFiles) {
   const auto failure = [](const std::string& text) {
-    return message([&] { load("tokenizer.json", text); });
+    return message_of([&] { load("tokenizer.json", text); });
   };
   EXPECT_THAT(failure(unigram_json(R"([["a","x"],["b",0]])")), HasSubstr("model.vocab[0]"));
   EXPECT_THAT(failure(unigram_json(R"([["a"]])")), HasSubstr("expected [token, score]"));
@@ -168,7 +158,7 @@ TEST(Unigram, RefusesBrokenFiles) {
       failure(unigram_json(kVocab, "0", R"({"type":"Precompiled","precompiled_charsmap":"AAAA"})")),
       HasSubstr("expected a trie"));
   const auto tokenizer = load("tokenizer.json", unigram_json(kVocab, "null"));
-  EXPECT_THAT(message([&] { tokenizer->encode("x"); }), HasSubstr("no unknown token"));
+  EXPECT_THAT(message_of([&] { tokenizer->encode("x"); }), HasSubstr("no unknown token"));
 }
 
 // A protocol buffer's field with a short payload.
@@ -209,7 +199,7 @@ TEST(SentencePiece, ReadsByteModelsAsLlama) {
 
 TEST(SentencePiece, RefusesBrokenFiles) {
   const auto failure = [](const std::string& text) {
-    return message([&] { load("spiece.model", text); });
+    return message_of([&] { load("spiece.model", text); });
   };
   const std::string good = piece("<unk>", 0, 2) + piece("</s>", 0, 3) + trainer(1);
   for (std::size_t length = 0; length < good.size(); ++length) {
@@ -224,11 +214,11 @@ TEST(SentencePiece, RefusesBrokenFiles) {
   EXPECT_THAT(failure(piece("a", 0, 9)), HasSubstr("type from 1 to 6"));
   EXPECT_THAT(failure(good + std::string(11, '\xff')), HasSubstr("at most 10 bytes"));
   const auto model = read_sentencepiece(std::as_bytes(std::span(good)), "m");
-  EXPECT_THAT(message([&] {
+  EXPECT_THAT(message_of([&] {
                 sentencepiece_tokenizer(model, {{"eos_token", nullptr}}, "m");
               }),
               HasSubstr("no eos_token"));
-  EXPECT_THAT(message([&] {
+  EXPECT_THAT(message_of([&] {
                 sentencepiece_tokenizer(model, {{"extra_ids", 1 << 20}}, "m");
               }),
               HasSubstr("extra_ids"));

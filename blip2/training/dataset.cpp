@@ -10,6 +10,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/log.h"
 #include "blip2/base/parallel.h"
+#include "blip2/base/timed.h"
 #include "blip2/data/batch.h"
 #include "blip2/image/image.h"
 #include "blip2/nn/rank_work.h"
@@ -111,6 +112,7 @@ Features ensure_features(const std::vector<RecordFile>& files,
 at::Tensor Dataset::gather(std::span<const std::int64_t> places, std::uint64_t seed,
                            std::optional<std::int64_t> step) const {
   if (live) return live->gather(places, step.value_or(-1));
+  const Timed timed(read_seconds);
   std::vector<std::int64_t> rows;
   for (const std::int64_t place : places) {
     // View 0 is the plain picture; training draws among the augmented ones and it.

@@ -35,6 +35,10 @@ struct Dataset {
   // without a step, otherwise of the view that the step draws.
   at::Tensor gather(std::span<const std::int64_t> places, std::uint64_t seed,
                     std::optional<std::int64_t> step) const;
+  // Seconds that training has stood still so far for features or pictures to be read.
+  double waited() const { return live ? live->waited() : read_seconds; }
+
+  mutable double read_seconds = 0;  // of cached features
 };
 
 // Where a run in `output` keeps its features: where the recipe says, otherwise beside the output

@@ -9,6 +9,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/log.h"
 #include "blip2/base/random.h"
+#include "blip2/base/timed.h"
 
 namespace blip2 {
 namespace {
@@ -55,6 +56,7 @@ void LiveFeatures::note_bad(std::int64_t place, const std::string& what) {
 }
 
 void LiveFeatures::load(std::span<const std::int64_t> places, std::int64_t step) {
+  const Timed timed(waited_);
   present_ = Present{step, {places.begin(), places.end()}, loader_.take(step, places)};
 }
 

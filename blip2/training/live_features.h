@@ -44,6 +44,7 @@ class LiveFeatures {
   at::Tensor gather(std::span<const std::int64_t> places, std::int64_t step);
 
   std::int64_t bad_pictures() const { return static_cast<std::int64_t>(bad_.size()); }
+  double waited() const { return waited_; }  // seconds, for pictures that were not there in time
   const PictureLoader& loader() const { return loader_; }
 
  private:
@@ -64,6 +65,7 @@ class LiveFeatures {
   PictureLoader loader_;
   std::set<std::int64_t> bad_;
   std::optional<Present> present_;
+  double waited_ = 0;
 };
 
 }  // namespace blip2

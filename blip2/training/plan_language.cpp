@@ -105,17 +105,22 @@ class DecoderOnly {
 // T5's operations are ATen's, which keep what t5_layers.cpp gives them.
 class EncoderDecoder {
  public:
-  explicit EncoderDecoder(const T5Config& config) : c_(config) {}
-
-  Int parameters() const {
+  explicit EncoderDecoder(const T5Config& config) : c_(config) {
     T5Weights weights;
     weights.config = c_;
-    Int count = 0;
-    for (const T5Tensor& tensor : t5_tensors(weights)) count += elements(tensor);
-    return count;
+    for (const T5Tensor& tensor : t5_tensors(weights)) {
+      parameters_ += elements(tensor);
+      if (tensor.int8) matrices_ += elements(tensor);
+    }
   }
 
-  double weight_bytes(double type) const { return type * static_cast<double>(parameters()); }
+  Int parameters() const { return parameters_; }
+
+  double weight_bytes(double type) const { return type * static_cast<double>(parameters_); }
+  // As of a decoder-only model.
+  double int8_bytes(double type) const {
+    return static_cast<double>(matrices_) + type * static_cast<double>(parameters_ - matrices_);
+  }
 
   // The encoder reads an end token after the prompt, the decoder a start token before the answer.
   LanguageCost cost(const SpokenTexts& texts, double type) const {
@@ -171,6 +176,7 @@ class EncoderDecoder {
   }
 
   const T5Config& c_;
+  Int parameters_ = 0, matrices_ = 0;
   const double d_ = static_cast<double>(c_.d_model), f_ = static_cast<double>(c_.d_ff),
                inner_ = static_cast<double>(c_.inner_width()),
                heads_ = static_cast<double>(c_.num_heads);
@@ -190,8 +196,11 @@ std::int64_t language_parameters(const LanguageConfig& config) {
 }
 
 double language_weight_bytes(const LanguageConfig& config, double type_bytes, bool int8) {
-  if (int8) return DecoderOnly(std::get<DecoderConfig>(config)).int8_bytes(type_bytes);
-  return std::visit([&](const auto& c) { return part_of(c).weight_bytes(type_bytes); }, config);
+  return std::visit(
+      [&](const auto& c) {
+        return int8 ? part_of(c).int8_bytes(type_bytes) : part_of(c).weight_bytes(type_bytes);
+      },
+      config);
 }
 
 LanguageCost language_cost(const LanguageConfig& config, const SpokenTexts& texts,

@@ -32,6 +32,8 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kMaxReportedLog = std::uint64_t{1} << 32;
 constexpr std::size_t kShown = 12, kMaxPoints = 2000;
 constexpr std::int64_t kMostTokens = 20;
+// What the log has of a step besides losses and accuracies.
+constexpr std::string_view kOfTheRun[] = {"lr", "grad_norm", "samples_per_second", "data_share"};
 
 // The log's numbers by name, in the order of the steps.
 using Curves = std::map<std::string, ReportSeries>;
@@ -65,9 +67,7 @@ ReportSeries thinned(const ReportSeries& series) {
 void add_charts(HtmlReport& report, const Curves& curves) {
   std::vector<ReportSeries> losses, accuracies, validation;
   for (const auto& [name, series] : curves) {
-    if (name == "lr" || name == "grad_norm" || name == "epoch" || name == "samples_per_second") {
-      continue;
-    }
+    if (name == "epoch" || std::ranges::find(kOfTheRun, name) != std::end(kOfTheRun)) continue;
     auto& chart = name.starts_with("validation_") ? validation
                   : name.ends_with("_accuracy")   ? accuracies
                                                   : losses;
@@ -81,8 +81,9 @@ void add_charts(HtmlReport& report, const Curves& curves) {
   chart("Losses in training", "nats", losses);
   chart("Validation", "nats or share", validation);
   chart("Accuracies in training", "share", accuracies);
-  for (const char* name : {"lr", "grad_norm", "samples_per_second"}) {
-    if (curves.contains(name)) chart(name, name, {thinned(curves.at(name))});
+  for (const std::string_view view : kOfTheRun) {
+    const std::string name(view);
+    if (curves.contains(name)) chart(name.c_str(), name.c_str(), {thinned(curves.at(name))});
   }
 }
 

@@ -96,10 +96,6 @@ void require_objectives(const std::optional<LanguageConfig>& language, const Rec
     throw Error("the words objective needs a decoder-only language model, got an encoder-decoder",
                 "objectives.words", "set it to 0, and objectives.lm_from with it");
   }
-  if (encoder_decoder && recipe.language_weights == "int8") {
-    throw Error("int8 weights need a decoder-only language model, got an encoder-decoder",
-                "language_weights", "set it to \"auto\"");
-  }
   if (recipe.stage == 2 && !encoder_decoder && objectives.prefix_lm > 0) {
     throw Error("prefix language modelling needs an encoder-decoder, got a decoder-only model",
                 "objectives.prefix_lm", "set it to 0; objectives.lm reads and says captions");
@@ -113,13 +109,14 @@ std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const Session&
                                             Datasets sets, const Ranks* ranks) {
   const StageTokenizers tokenizers{*session.language_tokenizer, *session.qformer_tokenizer};
   const at::ScalarType type = compute_type(recipe);
+  const bool int8 = recipe.language_weights == "int8";
   if (const auto* t5 = std::get_if<T5Config>(&config)) {
-    return make_prefix_lm_task(recipe, session.bridge,
-                               load_t5(std::move(weights), *t5, type, kLanguagePrefix), tokenizers,
-                               std::move(sets.train), std::move(sets.validation), ranks);
+    return make_prefix_lm_task(
+        recipe, session.bridge, load_t5(std::move(weights), *t5, type, kLanguagePrefix, int8),
+        tokenizers, std::move(sets.train), std::move(sets.validation), ranks);
   }
   auto decoder = load_language_model(std::move(weights), std::get<DecoderConfig>(config), type,
-                                     kLanguagePrefix, recipe.language_weights == "int8");
+                                     kLanguagePrefix, int8);
   return make_stage2_task(recipe, session.bridge, std::move(decoder), tokenizers,
                           std::move(sets.train), std::move(sets.validation), ranks);
 }

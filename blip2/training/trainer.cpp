@@ -269,9 +269,15 @@ class Trainer {
     for (const auto& [name, value] : result.means()) line[name] = value;
     line["grad_norm"] = norm;
     line["samples_per_second"] = static_cast<double>(since_log_) / seconds;
+    line["data_share"] = (session_.task->data().waited() - waited_before_) / seconds;
     emit(line);
+    restart_rates();
+  }
+
+  void restart_rates() {
     log_time_ = Clock::now();
     since_log_ = 0;
+    waited_before_ = session_.task->data().waited();
   }
 
   void emit(const ordered_json& line) {
@@ -297,7 +303,6 @@ class Trainer {
       best_step_ = step;
       best_loss_ = loss;
     }
-    log_time_ = Clock::now();
   }
 
   void save(std::int64_t step) {
@@ -309,8 +314,7 @@ class Trainer {
       prune_checkpoints(folder_->checkpoints(), recipe_.checkpoint.keep, best_step_);
     }
     if (ranks_) ranks_->barrier();
-    log_time_ = Clock::now();
-    since_log_ = 0;
+    restart_rates();
   }
 
   void finish() {
@@ -339,7 +343,7 @@ class Trainer {
   std::optional<EventFile> events_;
   std::deque<std::vector<std::int64_t>> upcoming_;  // of the present step and those read ahead
   std::optional<std::int64_t> best_step_;
-  double best_loss_ = 0, last_loss_ = 0;
+  double best_loss_ = 0, last_loss_ = 0, waited_before_ = 0;
   std::int64_t skipped_ = 0, since_log_ = 0;
   Clock::time_point log_time_ = Clock::now();
 };

@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <functional>
 
 #include "blip2/base/error.h"
+#include "blip2/base/message_of.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/vision/foreign_names.h"
@@ -18,15 +18,6 @@ namespace {
 using nlohmann::json;
 using testing::AllOf;
 using testing::HasSubstr;
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 VisionConfig read(const char* text, const std::string& fallback = {}) {
   return read_vision_config(json::parse(text), "config.json", fallback);

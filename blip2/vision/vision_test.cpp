@@ -2,10 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <functional>
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
+#include "blip2/base/message_of.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/vision/efficientnet_lite.h"
@@ -14,15 +14,6 @@ namespace blip2 {
 namespace {
 
 using testing::HasSubstr;
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 // "Same" padding of a 4 x 4 picture for a 3 x 3 kernel with stride 2: one row and column after it.
 TEST(FoldedConvolutionTest, PadsAfterThePictureByHand) {

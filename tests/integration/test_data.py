@@ -194,7 +194,7 @@ def shards(pictures, tmp_path_factory):
 
 
 def log_of(folder):
-    return [{key: value for key, value in json.loads(line).items() if key != "samples_per_second"}
+    return [{key: value for key, value in json.loads(line).items() if key not in ("samples_per_second", "data_share")}
             for line in (folder / "log.jsonl").open()]
 
 

@@ -44,7 +44,7 @@ def train(command):
 
 def log_of(folder):
     lines = [json.loads(line) for line in (folder / "log.jsonl").open()]
-    return [{key: value for key, value in line.items() if key != "samples_per_second"} for line in lines]
+    return [{key: value for key, value in line.items() if key not in ("samples_per_second", "data_share")} for line in lines]
 
 
 @pytest.mark.parametrize("stage", [1, 2])

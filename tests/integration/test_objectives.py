@@ -101,6 +101,16 @@ def test_stage2_with_an_encoder_decoder(train, run_json, pictures, t5_init, tmp_
     assert "itm" in run_json("match", "--model", folder, "--text", "a red circle", image)[0]
 
 
+def test_an_int8_encoder_decoder_trains_nearly_as_it_is(train, t5_init, pictures, tmp_path):
+    losses = {}
+    for weights in ("auto", "int8"):
+        train(2, tmp_path / weights, f"init={t5_init}", "objectives.lm=0", "objectives.prefix_lm=1",
+              "steps=6", f"language_weights={weights}", "precision=f32", *FAST, "optimizer.lr=2e-4")
+        losses[weights] = [line["loss"] for line in logged(tmp_path / weights)]
+    assert losses["auto"] != losses["int8"]
+    assert losses["int8"] == pytest.approx(losses["auto"], rel=0.02)
+
+
 def test_objectives_that_do_not_fit_are_refused(train, t5_init, tmp_path):
     def error(stage, *settings):
         return train(stage, tmp_path / "run", "steps=1", *settings, code=1).stderr
@@ -110,7 +120,5 @@ def test_objectives_that_do_not_fit_are_refused(train, t5_init, tmp_path):
         2, "objectives.prefix_lm=1")
     assert "objectives.words: the words objective needs a decoder-only language model" in error(
         2, f"init={t5_init}", "objectives.words=1")
-    assert "language_weights: int8 weights need a decoder-only language model" in error(
-        2, f"init={t5_init}", "language_weights=int8")
     assert "language_weights: expected auto in stage 1" in error(1, "language_weights=int8")
     assert "objectives" in error(1, *only())

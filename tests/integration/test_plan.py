@@ -277,6 +277,7 @@ RUNS = {
     "stage1_processes": (1, "init", 2, []),
     "stage2": (2, "init", 1, []),
     "t5": (2, "large_t5", 1, ["objectives.prefix_lm=1", "objectives.lm=0"]),
+    "t5_int8": (2, "large_t5", 1, ["language_weights=int8"]),
     "t5_parts": (2, "large_t5", 1, ["accumulate=4"]),
 }
 

@@ -14,7 +14,7 @@ ROOT = __import__("pathlib").Path(__file__).resolve().parents[2]
 
 def losses(folder):
     lines = [json.loads(line) for line in (folder / "log.jsonl").open()]
-    return [{key: value for key, value in line.items() if key != "samples_per_second"}
+    return [{key: value for key, value in line.items() if key not in ("samples_per_second", "data_share")}
             for line in lines]
 
 

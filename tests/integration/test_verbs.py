@@ -23,7 +23,7 @@ def test_training_leaves_a_log_and_a_model(stage1, stage2):
         lines = [json.loads(line) for line in (folder / "log.jsonl").open()]
         logged = [line for line in lines if "loss" in line]
         assert [line["step"] for line in logged] == list(range(1, steps + 1))
-        assert {"step", "epoch", "lr", "loss", "samples_per_second"} <= set(logged[0])
+        assert {"step", "epoch", "lr", "loss", "samples_per_second", "data_share"} <= set(logged[0])
         assert all(numpy.isfinite(line["loss"]) for line in logged)
         for name in ("config.json", "model.safetensors.index.json", "preprocessor_config.json",
                      "tokenizer.json", "qformer_tokenizer/tokenizer.json"):

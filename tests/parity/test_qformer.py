@@ -143,7 +143,13 @@ def test_passes(probe, case):
         assert off(out[name], value) <= 1e-4, name
 
 
-def test_losses_and_gradients(probe, case):
+@pytest.fixture(params=["the machine's", "avx2", "plain"])
+def instructions(request, monkeypatch):
+    """The kernels' instructions: no more than the machine has."""
+    monkeypatch.setenv("BLIP2_SIMD", request.param)
+
+
+def test_losses_and_gradients(probe, case, instructions):
     folder, model, batch, mask = case
     probe("qformer", "stage1", folder, 1, "f32")
     out = load_file(folder / "out.safetensors")
@@ -237,7 +243,7 @@ def test_hundred_steps(probe, tmp_path):
     assert float(((ours - theirs).abs() / theirs.abs()).max()) <= 1e-3
 
 
-def test_bf16_is_near_f32_and_repeats_bit_for_bit(probe, tmp_path, monkeypatch):
+def test_bf16_is_near_f32_and_repeats_bit_for_bit(probe, tmp_path, monkeypatch, instructions):
     make_case(tmp_path, SHAPES["demo"])
     outs = []
     for threads in (2, 2):
