@@ -307,6 +307,10 @@ at::Tensor FeatureCache::gather(std::span<const std::int64_t> rows) const {
   return out;
 }
 
+void FeatureCache::read_ahead(std::span<const std::int64_t> rows) const {
+  for (const std::int64_t row : rows) store_.read_ahead(row);
+}
+
 std::int64_t choose_view(std::int64_t picture, std::int64_t views, std::uint64_t seed,
                          std::int64_t step) {
   Random random(derive_seed(seed, kViewChoice, step, picture));

@@ -75,6 +75,8 @@ class FeatureCache {
 
   // [B, P, D] in the storage type. Error if a row is damaged on disk.
   at::Tensor gather(std::span<const std::int64_t> rows) const;
+  // Has rows that will be gathered soon read from the disk meanwhile.
+  void read_ahead(std::span<const std::int64_t> rows) const;
 
   std::int64_t rows() const { return store_.rows(); }
   const std::filesystem::path& folder() const { return store_.folder(); }

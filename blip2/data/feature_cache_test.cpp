@@ -74,6 +74,7 @@ TEST_F(FeatureCacheTest, ComputesOnceAndFindsAgain) {
     const FeatureTable table = ensure(cache, pictures);
     EXPECT_EQ(table.computed, 2);
     EXPECT_EQ(table.row(0), table.row(2));
+    cache.read_ahead(table.rows);
     const at::Tensor rows = cache.gather(table.rows);
     for (std::size_t i = 0; i < 3; ++i) {
       EXPECT_TRUE(at::equal(rows[static_cast<std::int64_t>(i)], expected(pictures[i])));

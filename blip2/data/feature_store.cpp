@@ -83,12 +83,13 @@ void write_key(const std::filesystem::path& path, const std::string& key) {
               "delete the folder");
 }
 
-// Takes a part of a mapped file out of this process's memory; it stays in the system's cache.
-void release(std::span<const std::byte> bytes) {
+// Advises the system of the pages that hold a part of a mapped file. MADV_DONTNEED takes them out
+// of this process's memory; they stay in the system's cache.
+void advise(std::span<const std::byte> bytes, int advice) {
   static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto first = reinterpret_cast<std::uintptr_t>(bytes.data());
   const std::uintptr_t start = first / page * page;
-  ::madvise(reinterpret_cast<void*>(start), first + bytes.size() - start, MADV_DONTNEED);
+  ::madvise(reinterpret_cast<void*>(start), first + bytes.size() - start, advice);
 }
 
 // At most `most` entries from number `first` on; fewer where the file ends. It may be cut short by
@@ -221,10 +222,9 @@ void FeatureStore::load_new_rows() {
 }
 
 bool FeatureStore::row_is_sound(std::int64_t row) const {
-  const auto start = static_cast<std::size_t>(row) * row_bytes_;
-  const auto bytes = mapped_->bytes().subspan(start, row_bytes_);
+  const auto bytes = bytes_of(row);
   const bool sound = hash_bytes(bytes) == checksums_[static_cast<std::size_t>(row)];
-  release(bytes);
+  advise(bytes, MADV_DONTNEED);
   return sound;
 }
 
@@ -279,11 +279,18 @@ void FeatureStore::sync(const Lock&) {
   Writer(folder_ / "index.bin").sync();
 }
 
+std::span<const std::byte> FeatureStore::bytes_of(std::int64_t row) const {
+  return mapped_->bytes().subspan(static_cast<std::size_t>(row) * row_bytes_, row_bytes_);
+}
+
+void FeatureStore::read_ahead(std::int64_t row) const {
+  advise(bytes_of(row), MADV_WILLNEED);
+}
+
 void FeatureStore::read(std::int64_t row, std::byte* out) const {
-  const auto all = mapped_->bytes();
-  const auto bytes = all.subspan(static_cast<std::size_t>(row) * row_bytes_, row_bytes_);
+  const auto bytes = bytes_of(row);
   std::memcpy(out, bytes.data(), row_bytes_);
-  release(bytes);
+  advise(bytes, MADV_DONTNEED);
   if (hash_bytes({out, row_bytes_}) == checksums_[static_cast<std::size_t>(row)]) return;
   throw Error(fmt::format("the features of row {} are damaged", row),
               (folder_ / "rows.bin").string(), "delete the folder; they are computed anew");

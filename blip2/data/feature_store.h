@@ -87,12 +87,15 @@ class FeatureStore {
   // threads, but not beside append() and lock(). The row's pages do not stay in this process's
   // memory, whatever the size of the store.
   void read(std::int64_t row, std::byte* out) const;
+  // Lets the system bring a row from the disk, without waiting for it.
+  void read_ahead(std::int64_t row) const;
 
  private:
   void load_new_rows();
   bool knows_last_row() const;
   bool row_is_sound(std::int64_t row) const;
   void map_rows();
+  std::span<const std::byte> bytes_of(std::int64_t row) const;
 
   std::filesystem::path folder_;
   std::size_t row_bytes_;

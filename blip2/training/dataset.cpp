@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <map>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "blip2/base/error.h"
@@ -61,6 +63,17 @@ std::map<std::string, std::string> unreadable_of(const std::vector<std::string>&
   return unreadable;
 }
 
+std::vector<std::int64_t> places_of(const std::vector<Record>& records,
+                                    const std::vector<std::string>& pictures) {
+  std::unordered_map<std::string_view, std::int64_t> place;
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    place.emplace(pictures[i], static_cast<std::int64_t>(i));
+  }
+  std::vector<std::int64_t> places;
+  for (const Record& record : records) places.push_back(place.at(record.image));
+  return places;
+}
+
 // The features of all files' pictures. A picture of fewer views than others has them several times.
 struct Features {
   std::vector<std::string> pictures;
@@ -113,13 +126,26 @@ at::Tensor Dataset::gather(std::span<const std::int64_t> places, std::uint64_t s
                            std::optional<std::int64_t> step) const {
   if (live) return live->gather(places, step.value_or(-1));
   const Timed timed(read_seconds);
+  return cache->gather(rows_of(places, seed, step));
+}
+
+void Dataset::read_ahead(std::span<const std::int64_t> items, std::uint64_t seed,
+                         std::int64_t step) const {
+  if (live) return live->prepare(items, step);
+  std::vector<std::int64_t> seen;
+  for (const std::int64_t item : items) seen.push_back(places[static_cast<std::size_t>(item)]);
+  cache->read_ahead(rows_of(seen, seed, step));
+}
+
+std::vector<std::int64_t> Dataset::rows_of(std::span<const std::int64_t> places, std::uint64_t seed,
+                                           std::optional<std::int64_t> step) const {
   std::vector<std::int64_t> rows;
   for (const std::int64_t place : places) {
     // View 0 is the plain picture; training draws among the augmented ones and it.
     const auto view = step ? choose_view(place, features.views, seed, *step) : 0;
     rows.push_back(features.row(place, view));
   }
-  return cache->gather(rows);
+  return rows;
 }
 
 std::string feature_cache_folder(const Recipe& recipe, const std::filesystem::path& output) {
@@ -173,6 +199,7 @@ Dataset load_dataset(const std::vector<FeatureSource>& sources, const Recipe& re
     dataset.records.insert(dataset.records.end(), records.begin(), records.end());
   }
   dataset.pictures = pictures_of(dataset.records);
+  dataset.places = places_of(dataset.records, dataset.pictures);
   dataset.features = all.table.select(all.pictures, dataset.pictures);
   dataset.cache = std::move(cache);
   return dataset;

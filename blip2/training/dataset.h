@@ -21,11 +21,15 @@ namespace blip2 {
 
 class Ranks;
 
+// So many coming steps' pictures or features are read while one is taken.
+constexpr std::int64_t kStepsAhead = 2;
+
 // The records of some data files with their pictures' features.
 struct Dataset {
   std::vector<Record> records;
   std::vector<SampleSource> sources;  // one a file
   std::vector<std::string> pictures;  // the different ones, as pictures_of(records) lists them
+  std::vector<std::int64_t> places;   // in `pictures`, of each record's
   FeatureTable features;
   std::shared_ptr<FeatureCache> cache;
   std::shared_ptr<LiveFeatures> live;  // instead of cached features
@@ -35,10 +39,18 @@ struct Dataset {
   // without a step, otherwise of the view that the step draws.
   at::Tensor gather(std::span<const std::int64_t> places, std::uint64_t seed,
                     std::optional<std::int64_t> step) const;
+  // Has the pictures or features of a coming step's records read before it; `seed` as gather() will
+  // have it.
+  void read_ahead(std::span<const std::int64_t> items, std::uint64_t seed, std::int64_t step) const;
   // Seconds that training has stood still so far for features or pictures to be read.
   double waited() const { return live ? live->waited() : read_seconds; }
 
   mutable double read_seconds = 0;  // of cached features
+
+ private:
+  // The cache's rows of places in `pictures`.
+  std::vector<std::int64_t> rows_of(std::span<const std::int64_t> places, std::uint64_t seed,
+                                    std::optional<std::int64_t> step) const;
 };
 
 // Where a run in `output` keeps its features: where the recipe says, otherwise beside the output

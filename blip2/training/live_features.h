@@ -22,7 +22,6 @@ struct LiveFeatureOptions {
   PictureLoaderOptions loader;
   double bad_share = 0.01;  // of the different pictures, before an unreadable one is an error
   at::ScalarType storage = at::kBFloat16;
-  std::int64_t ahead = 2;  // steps whose pictures are read beforehand
 };
 
 // Features of training pictures without a cache: read and augmented ahead of the step, encoded in
@@ -33,7 +32,6 @@ class LiveFeatures {
   LiveFeatures(std::span<const Record> records, std::vector<std::string> pictures,
                StepEncoder encoder, LiveFeatureOptions options);
 
-  std::int64_t steps_ahead() const { return options_.ahead; }
   // Starts to read the pictures of a step's records.
   void prepare(std::span<const std::int64_t> items, std::int64_t step);
   // The records, with others of the batch in place of those whose picture cannot be read. Names

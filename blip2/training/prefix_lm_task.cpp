@@ -36,6 +36,9 @@ class PrefixLmTask : public TrainingTask {
   const Dataset& data() const override { return data_.train(); }
 
   SamplerOptions sampling() const override { return {}; }
+  void read_ahead(std::span<const std::int64_t> items, std::int64_t step) const override {
+    data_.read_ahead(items, step);
+  }
 
   TaskLoss train(std::span<const std::int64_t> items, std::int64_t step,
                  std::int64_t part) override {

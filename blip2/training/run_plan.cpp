@@ -9,7 +9,6 @@
 
 #include "blip2/base/error.h"
 #include "blip2/model/config.h"
-#include "blip2/training/live_features.h"
 #include "blip2/training/plan_data.h"
 #include "blip2/training/plan_language.h"
 #include "blip2/training/plan_passes.h"
@@ -203,7 +202,7 @@ class Planner {
   // Of this step and of those whose pictures are being read, and a part of them in order.
   double picture_bytes() const {
     if (recipe_.data.features != "live") return 0;
-    const auto batches = static_cast<double>(1 + LiveFeatureOptions{}.ahead);
+    const auto batches = static_cast<double>(1 + kStepsAhead);
     const double share = static_cast<double>(recipe_.batch_size / processes_);
     return kF32Bytes * static_cast<double>(encoder_.pixels) *
            (batches * share + static_cast<double>(at_once_));

@@ -23,10 +23,18 @@ SpokenData::SpokenData(const Recipe& recipe, std::shared_ptr<const Bridge> bridg
   held_out_.emplace(validation_.records, tokenizers.language, format, reads);
 }
 
+std::uint64_t SpokenData::data_seed() const {
+  return derive_seed(static_cast<std::uint64_t>(recipe_.seed), streams_.data);
+}
+
+void SpokenData::read_ahead(std::span<const std::int64_t> items, std::int64_t step) const {
+  train_.read_ahead(items, data_seed(), step);
+}
+
 SpokenBatch SpokenData::batch(std::span<const std::int64_t> items, std::int64_t step,
                               std::int64_t part) const {
   const auto seed = static_cast<std::uint64_t>(recipe_.seed);
-  const std::uint64_t data_seed = derive_seed(seed, streams_.data);
+  const std::uint64_t data_seed = this->data_seed();
   PromptBatch prompts = prompts_->batch(items, data_seed, step);
   const at::Tensor features = train_.gather(prompts.pictures, data_seed, step);
   std::uint64_t dropout_seed = part_seed(seed, streams_.dropout, step, part);

@@ -49,6 +49,8 @@ class SpokenData {
   const PromptData& prompts() const { return *prompts_; }
   const Ranks* ranks() const { return ranks_; }
 
+  // As TrainingTask::read_ahead.
+  void read_ahead(std::span<const std::int64_t> items, std::int64_t step) const;
   // The items of a step's part, as TrainingTask::train has them.
   SpokenBatch batch(std::span<const std::int64_t> items, std::int64_t step,
                     std::int64_t part) const;
@@ -62,6 +64,8 @@ class SpokenData {
   MeanMeters validate(const LossOf& loss_of) const;
 
  private:
+  std::uint64_t data_seed() const;
+
   Recipe recipe_;
   std::shared_ptr<const Bridge> bridge_;
   Dataset train_, validation_;

@@ -46,10 +46,14 @@ class Stage1Task : public TrainingTask {
     return options;
   }
 
+  void read_ahead(std::span<const std::int64_t> items, std::int64_t step) const override {
+    train_.read_ahead(items, data_seed(), step);
+  }
+
   TaskLoss train(std::span<const std::int64_t> items, std::int64_t step,
                  std::int64_t part) override {
     const auto seed = static_cast<std::uint64_t>(recipe_.seed);
-    const std::uint64_t data_seed = derive_seed(seed, kDataSeed);
+    const std::uint64_t data_seed = this->data_seed();
     const CaptionBatch batch = captions_.batch(items, data_seed, step);
     const at::Tensor features = train_.gather(batch.pictures, data_seed, step);
     const ComputeOptions compute{compute_type(recipe_), true,
@@ -79,6 +83,10 @@ class Stage1Task : public TrainingTask {
  private:
   enum Place { kItc, kItm, kItg, kMlm, kMrm, kObjectives };
   using Weights = Stage1Weights;
+
+  std::uint64_t data_seed() const {
+    return derive_seed(static_cast<std::uint64_t>(recipe_.seed), kDataSeed);
+  }
 
   WordMasking word_masking(const Tokenizer& tokenizer) const {
     const SpecialTokens special = tokenizer.special();

@@ -34,6 +34,8 @@ class TrainingTask {
   // Items of the training data, as a Sampler numbers them, and what it may arrange them by.
   virtual const Dataset& data() const = 0;
   virtual SamplerOptions sampling() const = 0;
+  // Has what a coming step will read of the items' pictures brought from the disk meanwhile.
+  virtual void read_ahead(std::span<const std::int64_t> items, std::int64_t step) const = 0;
   // The loss of the items of a training step, or of its part of that number if it is computed in
   // parts: a function of the weights, the recipe's seed, the step and the part.
   virtual TaskLoss train(std::span<const std::int64_t> items, std::int64_t step,

@@ -200,17 +200,16 @@ class Trainer {
     copy_named_tensors(*file, optimizer_.parameters());
   }
 
-  // The step's items. Pictures that are not cached are read ahead, in the sampler's order.
+  // The step's items. Their pictures or features are read ahead, in the sampler's order.
   std::vector<std::int64_t> next_items(std::int64_t step) {
-    const auto& live = session_.task->data().live;
-    if (!live) return own_share(sampler_.batch(step));
-    for (auto s = step + std::ssize(upcoming_); s <= step + live->steps_ahead(); ++s) {
+    for (auto s = step + std::ssize(upcoming_); s <= step + kStepsAhead; ++s) {
       upcoming_.push_back(own_share(sampler_.batch(s)));
-      live->prepare(upcoming_.back(), s);
+      session_.task->read_ahead(upcoming_.back(), s);
     }
-    const auto items = live->readable(upcoming_.front(), step);
+    std::vector<std::int64_t> items = std::move(upcoming_.front());
     upcoming_.pop_front();
-    return items;
+    const auto& live = session_.task->data().live;
+    return live ? live->readable(items, step) : items;
   }
 
   void take_step(std::int64_t step) {
