@@ -204,6 +204,7 @@ def parse_arguments():
 def run_training(demo):
     demo.step("preparing pictures and questions", demo.prepare)
     if not demo.interrupted(2):
+        demo.fresh("stage2")  # what an earlier stage 1 led to
         demo.step("assembling the frozen parts", demo.assemble)
         demo.step("stage 1", lambda: demo.train(1, "init"))
     demo.step("stage 2", lambda: demo.train(2, "stage1"))

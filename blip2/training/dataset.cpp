@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <map>
-#include <string_view>
-#include <unordered_map>
 #include <utility>
 
 #include "blip2/base/error.h"
@@ -61,17 +59,6 @@ std::map<std::string, std::string> unreadable_of(const std::vector<std::string>&
     if (!failures[i].empty()) unreadable.emplace(pictures[i], failures[i]);
   }
   return unreadable;
-}
-
-std::vector<std::int64_t> places_of(const std::vector<Record>& records,
-                                    const std::vector<std::string>& pictures) {
-  std::unordered_map<std::string_view, std::int64_t> place;
-  for (std::size_t i = 0; i < pictures.size(); ++i) {
-    place.emplace(pictures[i], static_cast<std::int64_t>(i));
-  }
-  std::vector<std::int64_t> places;
-  for (const Record& record : records) places.push_back(place.at(record.image));
-  return places;
 }
 
 // The features of all files' pictures. A picture of fewer views than others has them several times.

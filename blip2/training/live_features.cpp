@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 
@@ -19,18 +20,25 @@ constexpr std::uint64_t kPictureSeed = 51;
 
 }  // namespace
 
-LiveFeatures::LiveFeatures(std::span<const Record> records, std::vector<std::string> pictures,
-                           StepEncoder encoder, LiveFeatureOptions options)
-    : pictures_(std::ssize(pictures)),
+std::vector<std::int64_t> places_of(std::span<const Record> records,
+                                    std::span<const std::string> pictures) {
+  std::unordered_map<std::string_view, std::int64_t> place;
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    place.emplace(pictures[i], static_cast<std::int64_t>(i));
+  }
+  std::vector<std::int64_t> places;
+  for (const Record& record : records) places.push_back(place.at(record.image));
+  return places;
+}
+
+LiveFeatures::LiveFeatures(std::span<const Record> records,
+                           const std::vector<std::string>& pictures, StepEncoder encoder,
+                           LiveFeatureOptions options)
+    : place_of_item_(blip2::places_of(records, pictures)),
+      pictures_(std::ssize(pictures)),
       encoder_(std::move(encoder)),
       options_(options),
-      loader_(pictures, std::move(options.loader)) {
-  std::unordered_map<std::string, std::int64_t> places;
-  for (std::size_t i = 0; i < pictures.size(); ++i) {
-    places.emplace(std::move(pictures[i]), static_cast<std::int64_t>(i));
-  }
-  for (const Record& record : records) place_of_item_.push_back(places.at(record.image));
-}
+      loader_(pictures, std::move(options.loader)) {}
 
 std::vector<std::int64_t> LiveFeatures::places_of(std::span<const std::int64_t> items) const {
   std::vector<std::int64_t> places;

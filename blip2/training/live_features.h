@@ -18,6 +18,10 @@ namespace blip2 {
 // [B, 3, H, W] f32 -> [B, P, D], with a seed of each picture in a training step, otherwise none.
 using StepEncoder = std::function<at::Tensor(const at::Tensor&, std::span<const std::uint64_t>)>;
 
+// Where the picture of each record stands in `pictures`, as pictures_of(records) lists them.
+std::vector<std::int64_t> places_of(std::span<const Record> records,
+                                    std::span<const std::string> pictures);
+
 struct LiveFeatureOptions {
   PictureLoaderOptions loader;
   double bad_share = 0.01;  // of the different pictures, before an unreadable one is an error
@@ -29,7 +33,7 @@ struct LiveFeatureOptions {
 class LiveFeatures {
  public:
   // `pictures`: as pictures_of(records) lists them.
-  LiveFeatures(std::span<const Record> records, std::vector<std::string> pictures,
+  LiveFeatures(std::span<const Record> records, const std::vector<std::string>& pictures,
                StepEncoder encoder, LiveFeatureOptions options);
 
   // Starts to read the pictures of a step's records.

@@ -56,10 +56,8 @@ class DecoderOnly {
     return type * (static_cast<double>(parameters_) + fused);
   }
 
-  // Layers as int8, the rest (embeddings, head) in `type`.
-  double int8_bytes(double type) const {
-    return static_cast<double>(matrices_) + type * static_cast<double>(parameters_ - matrices_);
-  }
+  // Elements of the layers' matrices, which may be int8.
+  Int matrices() const { return matrices_; }
 
   // The last token of a text predicts nothing and is not read.
   LanguageCost cost(const SpokenTexts& texts, double type) const {
@@ -115,12 +113,9 @@ class EncoderDecoder {
   }
 
   Int parameters() const { return parameters_; }
+  Int matrices() const { return matrices_; }
 
   double weight_bytes(double type) const { return type * static_cast<double>(parameters_); }
-  // As of a decoder-only model.
-  double int8_bytes(double type) const {
-    return static_cast<double>(matrices_) + type * static_cast<double>(parameters_ - matrices_);
-  }
 
   // The encoder reads an end token after the prompt, the decoder a start token before the answer.
   LanguageCost cost(const SpokenTexts& texts, double type) const {
@@ -198,7 +193,11 @@ std::int64_t language_parameters(const LanguageConfig& config) {
 double language_weight_bytes(const LanguageConfig& config, double type_bytes, bool int8) {
   return std::visit(
       [&](const auto& c) {
-        return int8 ? part_of(c).int8_bytes(type_bytes) : part_of(c).weight_bytes(type_bytes);
+        const auto part = part_of(c);
+        if (!int8) return part.weight_bytes(type_bytes);
+        // Embeddings, norms and head stay in the type.
+        return static_cast<double>(part.matrices()) +
+               type_bytes * static_cast<double>(part.parameters() - part.matrices());
       },
       config);
 }

@@ -33,7 +33,7 @@ constexpr std::uint64_t kMaxReportedLog = std::uint64_t{1} << 32;
 constexpr std::size_t kShown = 12, kMaxPoints = 2000;
 constexpr std::int64_t kMostTokens = 20;
 // What the log has of a step besides losses and accuracies.
-constexpr std::string_view kOfTheRun[] = {"lr", "grad_norm", "samples_per_second", "data_share"};
+constexpr const char* kOfTheRun[] = {"lr", "grad_norm", "samples_per_second", "data_share"};
 
 // The log's numbers by name, in the order of the steps.
 using Curves = std::map<std::string, ReportSeries>;
@@ -81,9 +81,8 @@ void add_charts(HtmlReport& report, const Curves& curves) {
   chart("Losses in training", "nats", losses);
   chart("Validation", "nats or share", validation);
   chart("Accuracies in training", "share", accuracies);
-  for (const std::string_view view : kOfTheRun) {
-    const std::string name(view);
-    if (curves.contains(name)) chart(name.c_str(), name.c_str(), {thinned(curves.at(name))});
+  for (const char* name : kOfTheRun) {
+    if (curves.contains(name)) chart(name, name, {thinned(curves.at(name))});
   }
 }
 
