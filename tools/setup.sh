@@ -29,16 +29,16 @@ apt_missing() {
     done
 }
 
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
 apt_install() {
-    local as_root=()
-    if [ "$(id -u)" != 0 ]; then
-        command -v sudo >/dev/null ||
-            fail "these system packages are missing: $*; install them as root and run this again"
-        as_root=(sudo)
-    fi
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
+        fail "these system packages are missing: $*; install them as root and run this again"
     say "installing system packages: $*"
-    "${as_root[@]}" apt-get update -q >&2
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    as_root apt-get update -q >&2
+    as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -q --no-install-recommends "$@" >&2
 }
 
@@ -112,18 +112,46 @@ find_npm() {
 fetch_npm_packages() {
     local spec sum file npm
     while read -r spec sum; do
-        file=.cache/packages/${spec/@/-}.tgz
+        file=${spec#@}  # npm's own name of the file: @scope/name@1.0 is scope-name-1.0.tgz
+        file=${file//\//-}
+        file=.cache/packages/${file/@/-}.tgz
         if [ ! -f "$file" ]; then
             npm=$(find_npm)
             say "fetching $spec"
             "$npm" pack --silent --pack-destination .cache/packages "$spec" </dev/null >&2 ||
                 fail "npm could not fetch $spec; put it at $file and run this again"
         fi
-        echo "$sum  $file" | sha256sum --check --quiet >&2 || {
-            rm -f "$file"
-            fail "$file was not the expected file (SHA-256) and is removed; run this again"
-        }
+        check_sum "$file" "$sum"
     done <tools/npm-packages.txt
+}
+
+check_sum() {
+    echo "$2  $1" | sha256sum --check --quiet >&2 || {
+        rm -f "$1"
+        fail "$1 was not the expected file (SHA-256) and is removed; run this again"
+    }
+}
+
+# Debian's packages of pictures: fetched, read in place, never installed.
+fetch_debian_packages() {
+    local name version sum file
+    while read -r name version sum; do
+        file=.cache/packages/${name}_${version/:/%3a}_all.deb
+        if [ ! -f "$file" ]; then
+            say "fetching $name"
+            download_debian "$name=$version" ||
+                fail "apt-get could not fetch $name $version; put it at $file and run this again"
+        fi
+        check_sum "$file" "$sum"
+    done <tools/debian-packages.txt
+}
+
+# Tries again with fresh lists, which a new machine does not have.
+download_debian() {
+    local apt=(apt-get -q -o APT::Sandbox::User=root download "$1")
+    (cd .cache/packages && "${apt[@]}" >&2) && return
+    as_root apt-get update -q >&2
+    (cd .cache/packages && "${apt[@]}" >&2)
 }
 
 system_packages
@@ -136,6 +164,7 @@ if [ "$level" != build ]; then
     once packages tools/requirements-packages.txt -- install_packages
     link_models
     fetch_npm_packages
+    fetch_debian_packages
 fi
 if [ "$level" = test ]; then
     once peers tools/requirements.txt tools/requirements-peers.txt -- install_peers

@@ -122,17 +122,16 @@ class Step {
     }
     passes_.run(rows, contrast ? texts_.qformer : Lengths{}, itc || itg);
     if (!contrast) return;
-    compare(itc);
+    compare(samples(), static_cast<double>(processes_), itc);
   }
 
-  // Queries and texts of all processes.
-  void compare(bool trains) {
-    const double queries = static_cast<double>(c_.num_query_tokens) * samples(),
-                 width = static_cast<double>(c_.image_text_hidden_size),
-                 processes = static_cast<double>(processes_);
-    const double all_queries = processes * queries, all_texts = processes * samples();
+  // Queries and texts of `pairs` on each of some processes.
+  void compare(double pairs, double processes, bool trains) {
+    const double queries = static_cast<double>(c_.num_query_tokens) * pairs,
+                 width = static_cast<double>(c_.image_text_hidden_size);
+    const double all_queries = processes * queries, all_texts = processes * pairs;
     Flops heads = product_flops(queries, d_, width);
-    heads += product_flops(samples(), d_, width);
+    heads += product_flops(pairs, d_, width);
     heads += product_flops(all_queries, width, all_texts);
     if (!trains) heads.backward = 0;
     cost_.heads += heads;
@@ -227,6 +226,25 @@ class Step {
     if (cmlm > 0) say(spoken_texts(), working);
     cost_.language_bytes += working;
     if (o.words > 0) point_at_words();
+    if (o.contrast > 0) contrast();
+  }
+
+  // Contrast beside the language model: the captions' pictures and texts, taken to be as long for
+  // the Q-Former's tokenizer as for the language model's.
+  void contrast() {
+    std::vector<PassRow> rows;
+    Lengths texts;
+    for (Int i = 0; i < texts_.samples; ++i) {
+      if (texts_.whole[static_cast<std::size_t>(i)]) continue;
+      rows.push_back({.image = i});
+      texts.push_back(texts_.targets[static_cast<std::size_t>(i)] + 1);
+    }
+    const Int captions = std::ssize(rows);
+    for (Int i = 0; i < captions; ++i) {
+      rows.push_back({.text = i, .wanted_text = PassRow::Text::first});
+    }
+    passes_.run(rows, texts, true);
+    compare(static_cast<double>(captions), 1, true);
   }
 
   void say(const SpokenTexts& texts, double& working) {

@@ -50,6 +50,7 @@ class PrefixLmTask : public TrainingTask {
       const auto rows = lesson(static_cast<Objective>(i), batch, items, step, part);
       data_.add_mean(total, kNames[i], weights[i], spoken_losses(*language_, batch.soft, rows));
     }
+    data_.add_contrast(total, batch, items, step, part);
     return total;
   }
 

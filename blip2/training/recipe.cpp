@@ -131,7 +131,8 @@ void validate_image_encoder(const Recipe& recipe, const std::string& where) {
 // The objectives' own numbers, and whether a stage is left with none.
 void validate_objectives(const Recipe& recipe, const std::string& where) {
   const ObjectivesRecipe& o = recipe.objectives;
-  for (double weight : {o.itc, o.itm, o.itg, o.mlm, o.mrm, o.lm, o.prefix_lm, o.cmlm, o.words}) {
+  for (double weight :
+       {o.itc, o.itm, o.itg, o.mlm, o.mrm, o.lm, o.prefix_lm, o.cmlm, o.words, o.contrast}) {
     require_range(weight, 0, 1e6, where, "objectives");
   }
   require_range(o.label_smoothing, 0, 0.99, where, "objectives.label_smoothing");

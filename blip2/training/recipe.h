@@ -126,7 +126,7 @@ struct LogRecipe {
 struct ObjectivesRecipe {
   double itc = 1, itm = 1, itg = 1, mlm = 0, mrm = 0;
   double mlm_share = 0.15, mrm_share = 0.15;
-  double lm = 1, prefix_lm = 0, cmlm = 0, words = 0, label_smoothing = 0.1;
+  double lm = 1, prefix_lm = 0, cmlm = 0, words = 0, contrast = 0, label_smoothing = 0.1;
   double words_sharpness = 16;
   std::int64_t itm_from = 0, itg_from = 0, lm_from = 0, words_lead = 0;
   bool clamp_temperature = true, alternate = false;
@@ -149,6 +149,8 @@ struct ObjectivesRecipe {
     visit("cmlm", self.cmlm,
           "weight of conditional masked language modelling (stage 2 with prompt.to_qformer)");
     visit("words", self.words, "weight of the words objective (stage 1 on captions, stage 2)");
+    visit("contrast", self.contrast,
+          "weight of image-text contrast on the captions of each batch (stage 2)");
     visit("words_sharpness", self.words_sharpness,
           "words: logits are so many times the cosines with the word embeddings");
     visit("words_lead", self.words_lead, "tokens of the prompt that go before the words");

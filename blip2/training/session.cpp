@@ -127,7 +127,7 @@ Blip2Config trained_config(Blip2Config config, const Recipe& recipe) {
   config.qformer.hidden_dropout_prob = recipe.dropout;
   config.qformer.attention_probs_dropout_prob = recipe.dropout;
   if (recipe.stage == 2) {
-    config.stage1_heads = false;
+    config.stage1_heads = recipe.objectives.contrast > 0;
     config.reads_prompt = recipe.prompt.to_qformer;
   }
   if (recipe.image_encoder.train) config.vision = trained_vision(config.vision, recipe);
@@ -142,6 +142,10 @@ void require_trainable(const Blip2Config& config, const Recipe& recipe) {
   if (recipe.stage == 1 && !config.stage1_heads) {
     throw Error("the model has no stage-1 heads", recipe.init,
                 "start stage 1 from a directory that `blip2 convert` or stage 1 wrote");
+  }
+  if (recipe.stage == 2 && recipe.objectives.contrast > 0 && !config.stage1_heads) {
+    throw Error("contrast needs stage-1 heads, which the model does not have", recipe.init,
+                "start from stage 1's directory, or set objectives.contrast to 0");
   }
   if (recipe.stage == 2 && !config.language) {
     throw Error("the model has no language model", recipe.init,

@@ -6,6 +6,12 @@
 #include "blip2/training/lessons.h"
 
 namespace blip2 {
+namespace {
+
+// The dropout of the contrast's passes, beside that of the soft prompts.
+constexpr std::uint64_t kContrastPurpose = 32;
+
+}  // namespace
 
 SpokenData::SpokenData(const Recipe& recipe, std::shared_ptr<const Bridge> bridge,
                        const StageTokenizers& tokenizers, PromptFormat format, Dataset train,
@@ -19,6 +25,9 @@ SpokenData::SpokenData(const Recipe& recipe, std::shared_ptr<const Bridge> bridg
   format.max_prompt_tokens = format.max_target_tokens = recipe.data.max_text_tokens;
   const Tokenizer* reads = bridge_->config().reads_prompt ? &tokenizers.qformer : nullptr;
   prompts_.emplace(train_.records, tokenizers.language, format, reads);
+  if (recipe.objectives.contrast > 0) {
+    contrast_.emplace(recipe, bridge_, train_.records, tokenizers.qformer);
+  }
   if (validation_.empty()) return;
   held_out_.emplace(validation_.records, tokenizers.language, format, reads);
 }
@@ -33,15 +42,27 @@ void SpokenData::read_ahead(std::span<const std::int64_t> items, std::int64_t st
 
 SpokenBatch SpokenData::batch(std::span<const std::int64_t> items, std::int64_t step,
                               std::int64_t part) const {
-  const auto seed = static_cast<std::uint64_t>(recipe_.seed);
   const std::uint64_t data_seed = this->data_seed();
   PromptBatch prompts = prompts_->batch(items, data_seed, step);
-  const at::Tensor features = train_.gather(prompts.pictures, data_seed, step);
+  at::Tensor features = train_.gather(prompts.pictures, data_seed, step);
+  at::Tensor soft = see(*bridge_, prompts, features, compute(step, part));
+  return {std::move(prompts), std::move(features), std::move(soft)};
+}
+
+ComputeOptions SpokenData::compute(std::int64_t step, std::int64_t part) const {
+  const auto seed = static_cast<std::uint64_t>(recipe_.seed);
   std::uint64_t dropout_seed = part_seed(seed, streams_.dropout, step, part);
   if (ranks_) dropout_seed = derive_seed(dropout_seed, ranks_->rank());
-  at::Tensor soft =
-      see(*bridge_, prompts, features, {compute_type(recipe_), /*training=*/true, dropout_seed});
-  return {std::move(prompts), std::move(soft)};
+  return {compute_type(recipe_), /*training=*/true, dropout_seed};
+}
+
+void SpokenData::add_contrast(TaskLoss& total, const SpokenBatch& batch,
+                              std::span<const std::int64_t> items, std::int64_t step,
+                              std::int64_t part) const {
+  if (!contrast_) return;
+  ComputeOptions other = compute(step, part);
+  other.seed = derive_seed(other.seed, kContrastPurpose);
+  total.add(contrast_->loss(items, batch.features, other, step, ranks_));
 }
 
 std::int64_t SpokenData::first_row(const SpokenBatch& batch) const {
@@ -59,10 +80,10 @@ MeanMeters SpokenData::validate(const LossOf& loss_of) const {
   if (!held_out_) return {};
   return mean_loss(held_out_->size(), samples_at_once(recipe_, 1), ranks_, [&](const auto& items) {
     PromptBatch prompts = held_out_->batch(items, 0, std::nullopt);
-    const at::Tensor features = validation_.gather(prompts.pictures, 0, std::nullopt);
+    at::Tensor features = validation_.gather(prompts.pictures, 0, std::nullopt);
     at::Tensor soft =
         see(*bridge_, prompts, features, {compute_type(recipe_), /*training=*/false, 0});
-    return loss_of({std::move(prompts), std::move(soft)}, items);
+    return loss_of({std::move(prompts), std::move(features), std::move(soft)}, items);
   });
 }
 

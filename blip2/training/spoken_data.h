@@ -12,6 +12,7 @@
 #include "blip2/model/bridge.h"
 #include "blip2/nn/ranks.h"
 #include "blip2/text/tokenizer.h"
+#include "blip2/training/caption_contrast.h"
 #include "blip2/training/dataset.h"
 #include "blip2/training/recipe.h"
 #include "blip2/training/task.h"
@@ -24,10 +25,11 @@ struct StageTokenizers {
   const Tokenizer &language, &qformer;
 };
 
-// A batch of stage 2, and what the bridge makes of its pictures: soft prompts [B, Q, width].
+// A batch of stage 2: its pictures' features [B, P, De], and what the bridge makes of them: soft
+// prompts [B, Q, width].
 struct SpokenBatch {
   PromptBatch prompts;
-  at::Tensor soft;
+  at::Tensor features, soft;
 };
 
 // The data of stage 2, as its tasks share it whatever language model they train with.
@@ -56,6 +58,9 @@ class SpokenData {
                     std::int64_t part) const;
   // The place of the batch's first row in that of all processes.
   std::int64_t first_row(const SpokenBatch& batch) const;
+  // Adds contrast on the batch's captions to a step's loss, if the recipe asks for it.
+  void add_contrast(TaskLoss& total, const SpokenBatch& batch, std::span<const std::int64_t> items,
+                    std::int64_t step, std::int64_t part) const;
   // Adds the weighted mean of `losses` [M] to a step's loss, with a meter.
   void add_mean(TaskLoss& total, const char* name, double weight, const at::Tensor& losses) const;
 
@@ -65,11 +70,13 @@ class SpokenData {
 
  private:
   std::uint64_t data_seed() const;
+  ComputeOptions compute(std::int64_t step, std::int64_t part) const;
 
   Recipe recipe_;
   std::shared_ptr<const Bridge> bridge_;
   Dataset train_, validation_;
   std::optional<PromptData> prompts_, held_out_;
+  std::optional<CaptionContrast> contrast_;
   const Ranks* ranks_;
   Streams streams_;
 };

@@ -112,6 +112,7 @@ class Stage2Task : public TrainingTask {
       data_.add_mean(total, "cmlm", cmlm, spoken_losses(*language_, batch.soft, rows));
     }
     if (words_) total.add(words_->loss(batch.soft, batch.prompts, data_.ranks()));
+    data_.add_contrast(total, batch, items, step, part);
     return total;
   }
 

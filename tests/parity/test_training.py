@@ -84,14 +84,15 @@ def reference_name(name):
     return name.replace("ln_vision.", "post_layernorm.").replace("qformer.embeddings.", "embeddings.")
 
 
-def reference_model(init, language):
+def reference_model(init, language, kind=reference.Stage2):
     config = json.loads((init / "config.json").read_text())
     qformer = config["qformer_config"]
     keys = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
             "cross_attention_frequency", "encoder_hidden_size", "max_position_embeddings", "layer_norm_eps")
-    model = reference.Stage2(
-        reference.BridgeConfig(num_query_tokens=config["num_query_tokens"], **{key: qformer[key] for key in keys}),
-        language)
+    bridge = reference.BridgeConfig(num_query_tokens=config["num_query_tokens"],
+                                    projection_size=config["image_text_hidden_size"],
+                                    **{key: qformer[key] for key in keys})
+    model = kind(bridge, language) if language else kind(bridge)
     weights = load_file(init / "model-bridge.safetensors")
     state = {reference_name(name): value for name, value in weights.items()}
     model.post_layernorm.eps = 1e-5  # LAVIS's ln_vision
@@ -205,6 +206,40 @@ def test_stage2_loss_and_gradients(probe, build, tmp_path, caption, question, to
         return loss + cmlm * model(seen, hidden[0], mask, hidden[1], *read) if cmlm else loss
 
     assert_step(ours, model, loss_of)
+
+
+def test_contrast_beside_the_language_model(probe, build, tmp_path):
+    """What objectives.contrast adds to the loss and to each gradient is stage 1's contrast on the captions."""
+    init, weight = build / "tiny", 0.7
+    write_records(tmp_path)
+
+    def step(contrast):
+        recipe, out = tmp_path / f"{contrast}.toml", tmp_path / f"{contrast}.safetensors"
+        recipe.write_text(RECIPE.format(init=init, rows=len(RECORDS), caption="a photo of", question="{}",
+                                        to_qformer="true", lm=1, cmlm=0, prefix_lm=0, weights="auto")
+                          + f"contrast = {contrast}\n")
+        probe("training", recipe, out)
+        return load_file(out)
+
+    alone, beside = step(0), step(weight)
+    model = reference_model(init, None, reference.Stage1)
+    tokenizer = AutoTokenizer.from_pretrained(init / "qformer_tokenizer")
+    places = [i for i, record in enumerate(RECORDS) if "caption" in record]
+    texts = padded([tokenizer(RECORDS[i]["caption"]).input_ids for i in places], 0)
+    images = model.image_embeds(model.see(features_of(beside)[places]))
+    similarity = model.similarity(images, model.text_embeds(*texts)) / model.temperature
+    loss = weight * reference.contrast(similarity, torch.eye(len(places)).bool())
+    assert (beside["loss"] - alone["loss"]).item() == pytest.approx(loss.item(), rel=1e-4)
+    gradients = gradients_of(model, loss)
+    assert {"vision_projection.weight", "text_projection.weight", "temperature"} <= gradients.keys()
+    ours = {reference_name(name.removeprefix("grad.")): value for name, value in beside.items()}
+    before = {reference_name(name.removeprefix("grad.")): value for name, value in alone.items()}
+    for name, theirs in gradients.items():
+        added = ours[name] - before.get(name, torch.zeros_like(ours[name]))
+        # The difference of two steps carries the rounding of the larger one.
+        tolerance = 1e-3 * theirs.abs().max() + 1e-5 * ours[name].abs().max()
+        if not name.endswith("key.bias"):
+            assert (added - theirs).abs().max() <= tolerance, name
 
 
 def test_hundred_steps(probe, build, tmp_path):
