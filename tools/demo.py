@@ -2,7 +2,7 @@
 
 Everything lies under build/demo (another folder with --output): data/, init/ (the frozen parts
 assembled), stage1/ and stage2/ (the training runs), model/ (the result), metrics.json, report.html.
-Frozen features are kept in .cache/features. Python standard library only.
+Frozen features are kept in .cache/features.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 
+import demo_emoji
 import demo_report
 import thumbnail
 
@@ -98,42 +99,40 @@ class Demo:
         shutil.copytree(self.output / "stage2", model, copy_function=os.link,
                         ignore=shutil.ignore_patterns("checkpoints", "log.jsonl", "*lock"))
 
-    def evaluate(self, task, data):
-        lines = self.blip2("eval", "--model", self.model, "--task", task, "--rerank", 32,
-                           "--matching-weight", 0.5, "--data",
-                           self.data / data, "--json")
+    def evaluate(self, task, data, *options, results=None):
+        """The metrics of one split; `results`: what names the file of its records' results."""
+        kept = ["--results", self.output / f"{results}.jsonl"] if results else []
+        lines = self.blip2("eval", "--model", self.model, "--task", task,
+                           "--data", self.data / f"{data}.jsonl", "--json", *options, *kept)
         if not lines:
             sys.exit(f"demo: eval --task {task} printed no JSON")
         return lines[-1]
 
-    def show_captions(self):
-        """Captions of some held-out pictures: (record, generated line) pairs."""
-        records = spread(read_lines(self.data / "emoji_test.jsonl"), SHOWN)
-        listed = self.output / "show_images.txt"
-        listed.write_text("".join(f"{self.data / r['image']}\n" for r in records))
-        return list(zip(records, self.blip2("caption", "--model", self.model, "--json",
-                                            "--images-from", listed)))
+    def retrieve(self, data):
+        return self.evaluate("retrieval", data, "--rerank", 32, "--matching-weight", 0.5)
 
-    def show_answers(self):
-        """Answers about some pictures of the official test split, as (record, line) pairs."""
-        records = spread(read_lines(self.data / "vqa_test.jsonl"), SHOWN)
-        listed = self.data / "show_questions.jsonl"
-        listed.write_text("".join(json.dumps(r) + "\n" for r in records))
-        return list(zip(records, self.blip2("vqa", "--model", self.model, "--json",
-                                            "--questions-from", listed)))
+    def caption(self, data, *options, results=None):
+        return self.evaluate("caption", data, "--generic-words", *sorted(demo_emoji.GENERIC),
+                             *options, results=results or data)
+
+    def shown(self, results, count=SHOWN):
+        """Some records' results, chosen by a hash of what was asked, never by the answer."""
+        asked = ("image", "question", "references")
+        return spread(read_lines(self.output / f"{results}.jsonl"), count,
+                      lambda line: [line.get(key) for key in asked])
 
     def show_retrieval(self):
         """Best held-out pictures of some names, best held-out names of some pictures."""
         records = read_lines(self.data / "emoji_test.jsonl")
-        chosen = spread(records, QUERIES)
+        chosen = spread(records, QUERIES, lambda record: record)
         images = [str(self.data / r["image"]) for r in records]
-        texts = [word for r in chosen for word in ("--text", r["caption"])]
+        texts = [word for r in chosen for word in ("--text", title(r))]
         by_text = self.blip2("match", "--model", self.model, "--json", *texts, *images)
-        names = [word for r in records for word in ("--text", r["caption"])]
+        names = [word for r in records for word in ("--text", title(r))]
         by_image = self.blip2("match", "--model", self.model, "--json", *names,
                               *[str(self.data / r["image"]) for r in chosen])
         record_of = dict(zip(images, records))
-        return ([(r, [record_of[hit["image"]] for hit in best(by_text, "text", r["caption"])])
+        return ([(r, [record_of[hit["image"]] for hit in best(by_text, "text", title(r))])
                  for r in chosen],
                 [(r, [hit["text"] for hit in best(by_image, "image",
                                                   str(self.data / r["image"]))])
@@ -151,42 +150,61 @@ def read_lines(path):
         return [json.loads(line) for line in lines]
 
 
-def spread(records, count):
-    """`count` records chosen by a hash, before anything is known of the answers."""
-    return sorted(records, key=digest)[:count]
+def title(record):
+    return record["captions"][0]
 
 
-def digest(record):
-    return hashlib.sha256(json.dumps(record).encode()).digest()
+def spread(records, count, asked):
+    """`count` records by a hash of `asked` of each, before anything is known of the answers."""
+    return sorted(records, key=lambda r: digest(asked(r)))[:count]
+
+
+def digest(value):
+    return hashlib.sha256(json.dumps(value).encode()).digest()
 
 
 def recalls(result):
-    return {way: {k: result[way][k] for k in ("r1", "r5", "r10")}
+    """The recalls, and under "itc_only" those of contrast alone."""
+    kept = {way: {k: result[way][k] for k in ("r1", "r5", "r10")}
             for way in ("image_to_text", "text_to_image")}
+    if "itc_only" in result:
+        kept["itc_only"] = recalls(result["itc_only"])
+    return kept
 
 
-def print_examples(data, title, examples):
-    print(f"\n{title}")
-    for record, line in examples[:6]:
-        text = line.get("answer", line.get("text", "")).strip()
-        wanted = record.get("answer", record.get("caption"))
-        asked = f"{record['question']}  " if "question" in record else ""
-        mark = "ok" if same(text, wanted) else f"it is: {wanted}"
-        if thumbnail.wanted(sys.stdout):
-            print("\n" + thumbnail.half_blocks(data / record["image"], 16))
-        print(f"  {record['image']}  {asked}\"{text}\"  ({mark})")
+def verdict(line):
+    """What is said of a result beside the answer: nothing where it is right."""
+    if line.get("accuracy") or line.get("hit") or line.get("exact"):
+        return "ok"
+    return f"it is: {line['references'][0]}"
 
 
-def same(text, wanted):
-    return " ".join(text.lower().split()) == " ".join(wanted.lower().split())
+def print_examples(heading, lines):
+    print(f"\n{heading}")
+    for line in lines[:6]:
+        asked = f"{line['question']}  " if "question" in line else ""
+        chance = f", probability {line['probability']:.2f}" if "probability" in line else ""
+        if thumbnail.wanted(sys.stdout) and line["image"].endswith(".png"):
+            print("\n" + thumbnail.half_blocks(pathlib.Path(line["image"]), 16))
+        print(f"  {pathlib.Path(line['image']).name}  {asked}\"{line['text'].strip()}\"  "
+              f"({verdict(line)}{chance})")
 
 
 def print_metrics(metrics):
-    both = [metrics["retrieval"][way] for way in ("image_to_text", "text_to_image")]
-    print(f"\n  easy-VQA, official test split   {metrics['easy_vqa_accuracy']:7.1%}")
-    print(f"  caption is the exact name       {metrics['caption_exact']:7.1%}")
-    for way, r in zip(("picture to name", "name to picture"), both):
-        print(f"  {way}  R@1 {r['r1']:.1%}  R@5 {r['r5']:.1%}  R@10 {r['r10']:.1%}")
+    def hits(name):
+        part = metrics["captions"][name]
+        low, high = part["hits_interval"]
+        return f"{part['hits']:7.1%}   ({low:.1%} to {high:.1%} in 95 of 100 draws)"
+
+    print(f"\n  easy-VQA, official test split            {metrics['easy_vqa_accuracy']:7.1%}")
+    print(f"  shapes captioned exactly                 {metrics['shapes_exact']:7.1%}")
+    print(f"  emoji captioned: a hit                   {hits('emoji')}")
+    print(f"  emoji named out of all names: a hit      {hits('emoji_names')}")
+    print(f"  clip art captioned: a hit                {hits('clip_art')}")
+    for name, key in (("emoji", "retrieval"), ("clip art", "retrieval_clip_art")):
+        for way, of in (("image_to_text", "picture to title"), ("text_to_image", "title to picture")):
+            r = metrics[key][way]
+            print(f"  {name}, {of:16}  R@1 {r['r1']:.1%}  R@5 {r['r5']:.1%}  R@10 {r['r10']:.1%}")
     print("  seconds: " + ", ".join(f"{k} {v:.0f}" for k, v in metrics["seconds"].items()))
 
 
@@ -212,14 +230,22 @@ def run_training(demo):
 
 
 def evaluate(demo):
-    retrieval = demo.step("retrieval", lambda: demo.evaluate("retrieval", "emoji_test.jsonl"))
-    caption = demo.step("captions", lambda: demo.evaluate("caption", "emoji_test.jsonl"))
-    vqa = demo.step("answers", lambda: demo.evaluate("vqa", "vqa_test.jsonl"))
-    metrics = {"easy_vqa_accuracy": vqa["accuracy"], "easy_vqa_questions": vqa["questions"],
-               "caption_exact": caption["exact"], "retrieval": recalls(retrieval)}
-    if "itc_only" in retrieval:
-        metrics["retrieval"]["itc_only"] = recalls(retrieval["itc_only"])
-    return metrics
+    vqa = demo.step("answers", lambda: demo.evaluate("vqa", "vqa_test", results="vqa_test"))
+    print_examples("Pictures of the test split, questions and answers:", demo.shown("vqa_test"))
+    names = ("--choose", "match", "--names", demo.data / "emoji_names.txt", "--rerank", 32)
+    named = demo.step("names", lambda: demo.caption("emoji_test", *names, results="emoji_names"))
+    print_examples("Held-out drawings and their names, out of all:", demo.shown("emoji_names"))
+    emoji = demo.step("captions", lambda: demo.caption("emoji_test"))
+    clip_art = demo.step("captions of clip art", lambda: demo.caption("clip_art_test"))
+    shapes = demo.step("captions of shapes", lambda: demo.caption("shapes_test"))
+    print_examples("Held-out drawings and the captions written:", demo.shown("emoji_test"))
+    print("\n  " + demo_report.WHAT_IT_CAN)
+    retrieval = demo.step("retrieval", lambda: demo.retrieve("emoji_test"))
+    others = demo.step("retrieval of clip art", lambda: demo.retrieve("clip_art_test"))
+    return {"easy_vqa_accuracy": vqa["accuracy"], "easy_vqa_questions": vqa["questions"],
+            "caption_exact": emoji["exact"], "shapes_exact": shapes["exact"],
+            "captions": {"emoji": emoji, "emoji_names": named, "clip_art": clip_art},
+            "retrieval": recalls(retrieval), "retrieval_clip_art": recalls(others)}
 
 
 def main():
@@ -229,9 +255,9 @@ def main():
     if not arguments.no_training:
         run_training(demo)
     metrics = evaluate(demo)
-    shown = {"captions": demo.step("showing captions", demo.show_captions),
-             "answers": demo.step("showing answers", demo.show_answers),
-             "retrieval": demo.step("showing retrieval", demo.show_retrieval)}
+    shown = {name: demo.shown(name)
+             for name in ("vqa_test", "emoji_names", "emoji_test", "clip_art_test")}
+    shown["retrieval"] = demo.step("showing retrieval", demo.show_retrieval)
     metrics["seconds"] = {
         "setup": arguments.setup_seconds, "build": arguments.build_seconds,
         "train": sum(demo.seconds.get(f"stage {n}", 0) for n in (1, 2)),
@@ -239,9 +265,6 @@ def main():
     (demo.output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     report = demo.output / "report.html"
     report.write_text(demo_report.page(ROOT, demo, metrics, shown), encoding="utf-8")
-    print_examples(demo.data, "Held-out pictures and the generated captions:", shown["captions"])
-    print_examples(demo.data, "Pictures of the test split, questions and answers:",
-                   shown["answers"])
     print_metrics(metrics)
     print(f"\n  {report.relative_to(ROOT) if report.is_relative_to(ROOT) else report}")
 

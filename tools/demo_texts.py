@@ -10,10 +10,10 @@ EMPTY_WORDS = frozenset(
 
 
 def plain(text):
-    """Lower case, without brackets, quotes and what only files say; words a blank apart."""
+    """Lower case, without brackets, marks and what only files say; words a blank apart."""
     text = re.sub(r"\([^)]*\)", " ", text.lower())
-    text = re.sub(r"[“”\"’']", "", text).replace("&", " and ")
-    return " ".join(re.findall(r"[^\W_]+(?:-[^\W_]+)*", text, re.UNICODE))
+    text = text.replace("’", "'").replace("&", " and ")
+    return " ".join(re.findall(r"[^\W_]+(?:[-'][^\W_]+)*", text))
 
 
 def unique(texts):

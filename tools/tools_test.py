@@ -11,7 +11,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import check_layers  # noqa: E402
 import demo  # noqa: E402
+import demo_clip_art  # noqa: E402
+import demo_emoji  # noqa: E402
 import demo_report  # noqa: E402
+import demo_texts  # noqa: E402
 import prepare_demo_data as demo_data  # noqa: E402
 import svg_chart  # noqa: E402
 import thumbnail  # noqa: E402
@@ -29,21 +32,49 @@ def test_a_room_may_include_only_rooms_above_it():
     assert "no room" in check("model", everything, "blip2/attic/json.h", "a.cpp:1")
 
 
-def test_captions_are_unique():
-    emoji = [{"name": "MAN IN TUXEDO", "short_name": "man_in_tuxedo"},
-             {"name": "MAN IN TUXEDO", "short_name": "person_in_tuxedo"},
-             {"name": "ROLLER  SKATE", "short_name": "roller_skate"}]
-    assert demo_data.captions(emoji) == ["man in tuxedo", "person in tuxedo", "roller skate"]
+def test_titles_are_read_as_people_would_say_them():
+    assert demo_emoji.title_of("flag: Côte d’Ivoire") == "flag of côte d'ivoire"
+    assert demo_emoji.title_of("man: red hair") == "man with red hair"
+    assert demo_emoji.title_of("keycap: 1") == "keycap 1"
+    assert demo_emoji.title_of("A button (blood type)") == "a button"
+    assert demo_emoji.code_of("0023-fe0f-20e3") == demo_emoji.code_of("23-20E3") == "23-20E3"
 
 
-def test_equal_pictures_stay_in_one_split():
-    emoji = [{"image": f"{i}.png"} for i in range(100)]
-    names = [f"name {i}" for i in range(100)]
-    artwork = {"a": {f"{i}.png": bytes([i // 2]) for i in range(100)},
-               "b": {f"{i}.png": bytes([i]) for i in range(100)}}
-    test, validation = demo_data.split_emoji(emoji, names, artwork)
+def test_captions_name_the_title_and_what_it_does_not_say():
+    assert demo_texts.captions("dog face", ["dog", "pet", "puppy"], "animal") == [
+        "dog face", "dog face, animal", "dog face, pet"]
+    assert demo_texts.captions("clock", ["clock"], "") == ["clock"]
+
+
+def emoji_of(title):
+    return {"code": title, "title": title}
+
+
+def test_emoji_alike_stay_in_one_split():
+    emoji = [emoji_of(f"name {i}") for i in range(100)]
+    artwork = {"a": {f"name {i}": (f"{i}.png", bytes([i // 2])) for i in range(100)},
+               "b": {f"name {i}": (f"{i}.png", bytes([i])) for i in range(90)}}
+    test, validation = demo_emoji.split(emoji, artwork)
     assert len(test) == 20 and len(validation) == 10 and not test & validation
-    assert all({i ^ 1 for i in part} == part for part in (test, validation))
+    place = {e["title"]: i for i, e in enumerate(emoji)}
+    for part in (test, validation):
+        assert {place[f"name {i ^ 1}"] for i in part} == part
+    people = [emoji_of("man running"), emoji_of("dog"), emoji_of("woman running")]
+    assert sorted(demo_emoji.groups_of_alike(people, {})) == [[0, 2], [1]]
+
+
+def test_clip_art_is_named_by_what_it_shows():
+    assert demo_clip_art.cleaned("blacksmith_anvil_ganson_01", {"ganson"}) == "blacksmith anvil"
+    assert demo_clip_art.title_of("a/flags/europe/ireland", " ireland", set()) == "flag of ireland"
+    assert demo_clip_art.title_of("tools/saw_02", "", set()) == "saw"
+    assert demo_clip_art.kinds_of("animals/big_cats/lion") == ["big cat", "animal"]
+    assert demo_clip_art.kinds_of("signs_and_symbols/clock") == []
+
+
+def test_clip_art_alike_stays_in_one_split():
+    art = [{"title": title} for title in ("pear", "apple", "pear", "plum")]
+    outlines = [0, (1 << 200) - 1, 1 << 255, (1 << 200) - 2]
+    assert sorted(demo_clip_art.groups_of_alike(art, outlines)) == [[0, 2], [1, 3]]
 
 
 def test_shape_captions_follow_the_answers():
