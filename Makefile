@@ -1,4 +1,4 @@
-# The commands that always hold on a fresh Debian 12 machine; details in CONTRIBUTING.md.
+# The commands that always hold on a fresh machine (Debian 12 or 13, Ubuntu 24.04); details in CONTRIBUTING.md.
 JOBS ?= $(shell nproc)
 SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.h' '*.cpp')
 

@@ -8,10 +8,9 @@ add_library(blip2_all INTERFACE)
 target_link_libraries(blip2_all INTERFACE ${_rooms_built})
 set_target_properties(blip2_all PROPERTIES EXPORT_NAME blip2)
 set_target_properties(blip2_options PROPERTIES EXPORT_NAME options)
-set_target_properties(blip2_fmt PROPERTIES EXPORT_NAME fmt)
 
 set(_config_folder ${CMAKE_INSTALL_LIBDIR}/cmake/blip2)
-install(TARGETS blip2_all blip2_options blip2_fmt ${_rooms_built} EXPORT blip2-targets)
+install(TARGETS blip2_all blip2_options ${_rooms_built} EXPORT blip2-targets)
 install(EXPORT blip2-targets NAMESPACE blip2:: DESTINATION ${_config_folder})
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/blip2 DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.h" PATTERN "test_files.h" EXCLUDE
@@ -23,4 +22,5 @@ configure_package_config_file(${CMAKE_SOURCE_DIR}/cmake/blip2-config.cmake.in
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/blip2-config-version.cmake
                                  COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/blip2-config.cmake ${CMAKE_BINARY_DIR}/blip2-config-version.cmake
+              ${CMAKE_SOURCE_DIR}/cmake/blip2-torch.cmake
         DESTINATION ${_config_folder})

@@ -9,10 +9,10 @@ target_compile_options(blip2_options INTERFACE "$<BUILD_INTERFACE:${_warnings}>"
 target_include_directories(blip2_options INTERFACE $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>
                                                    $<INSTALL_INTERFACE:include>)
 target_compile_features(blip2_options INTERFACE cxx_std_20)
-target_link_libraries(blip2_options INTERFACE blip2_fmt Threads::Threads)
+target_link_libraries(blip2_options INTERFACE blip2::fmt Threads::Threads)
 
 add_library(blip2_torch_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/torch_pch.cpp)
-target_link_libraries(blip2_torch_pch PUBLIC blip2_options blip2_torch)
+target_link_libraries(blip2_torch_pch PUBLIC blip2_options blip2::torch)
 target_precompile_headers(blip2_torch_pch PRIVATE <torch/torch.h>)
 
 # Sources of a room are compiled many at a time (BLIP2_UNITY): what headers cost, LibTorch's above
@@ -22,8 +22,7 @@ function(blip2_join_sources target)
 endfunction()
 
 function(blip2_use_torch target)
-  target_link_libraries(${target} PUBLIC $<BUILD_INTERFACE:blip2_torch>
-                                         $<INSTALL_INTERFACE:blip2::torch>)
+  target_link_libraries(${target} PUBLIC blip2::torch)
   target_precompile_headers(${target} REUSE_FROM blip2_torch_pch)
 endfunction()
 

