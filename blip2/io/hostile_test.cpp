@@ -104,6 +104,7 @@ std::vector<Bad> bad_safetensors() {
       {"SameBytes", file(two("[0,4]", "[0,4]")), "starts at data offset 0, expected 4"},
       {"Hole", safetensors(two("[0,4]", "[6,10]"), "0123456789"), "offset 6, expected 4"},
       {"BytesLeftOver", file(entry("F32", "[1]", "[0,4]")), "tensors end at data offset 4"},
+      {"HalfAByte", file(entry("F4", "[3]", "[0,2]")), "data offsets"},
       {"MetadataNotStrings", file(R"({"__metadata__":{"a":1}})"), "is not a string"},
       {"MetadataNotAnObject", file(R"({"__metadata__":[]})"), "not an object of strings"},
   };
