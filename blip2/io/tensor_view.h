@@ -41,7 +41,21 @@ enum class DType {
   q8_0,
   q4_k,
   q5_k,
-  q6_k  // GGUF's quantised ones, in blocks along the last dimension
+  q6_k,  // GGUF's quantised ones, in blocks along the last dimension
+  q2_k,
+  q3_k,
+  iq2_xxs,
+  iq2_xs,
+  iq3_xxs,
+  iq1_s,
+  iq4_nl,
+  iq3_s,
+  iq2_s,
+  iq4_xs,
+  iq1_m,
+  tq1_0,
+  tq2_0,
+  mxfp4  // of these, listed only
 };
 
 // "F32", "BF16", "BOOL", "Q4_K", …: as safetensors and GGUF write it.
@@ -60,7 +74,7 @@ inline bool is_quantised(DType dtype) {
   return dtype >= DType::q4_0;
 }
 inline bool is_listed_only(DType dtype) {
-  return dtype >= DType::f8_e4m3fnuz && dtype <= DType::c64;
+  return (dtype >= DType::f8_e4m3fnuz && dtype <= DType::c64) || dtype >= DType::q2_k;
 }
 // Where an element's address has to be a multiple of.
 std::int64_t dtype_alignment(DType dtype);

@@ -161,7 +161,7 @@ TEST(ToFloat32, RefusesWhatIsListedOnly) {
 }
 
 TEST(DType, NamesAreFoundAgain) {
-  for (int i = 0; i <= static_cast<int>(DType::q6_k); ++i) {
+  for (int i = 0; i <= static_cast<int>(DType::mxfp4); ++i) {
     const auto dtype = static_cast<DType>(i);
     EXPECT_EQ(dtype_from_name(dtype_name(dtype)), dtype);
   }

@@ -168,6 +168,28 @@ def quantised(tmp_path):
     return path, expected
 
 
+LISTED = "Q2_K Q3_K IQ2_XXS IQ2_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ2_S IQ4_XS IQ1_M TQ1_0 TQ2_0 MXFP4".split()
+
+
+def test_gguf_types_that_models_do_not_use_open_and_are_listed(probe, tmp_path):
+    path = tmp_path / "a.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    for name in LISTED:
+        kind = gguf.GGMLQuantizationType[name]
+        elements, size = gguf.GGML_QUANT_SIZES[kind]
+        writer.add_tensor(name, np.ones((3, 512 // elements * size), np.uint8), raw_dtype=kind)
+    writer.add_tensor("plain", np.arange(6, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    listed = json.loads(probe("io", "list", path))["tensors"]
+    assert [(t["name"], t["dtype"], t["shape"]) for t in listed] == [
+        *((name, name, [3, 512]) for name in LISTED), ("plain", "F32", [6])]
+    probe("io", "float32", path, tmp_path / "out", "plain")
+    assert equal(safetensors.numpy.load_file(tmp_path / "out")["plain"], np.arange(6.0))
+
+
 def add_metadata(writer):
     writer.add_uint8("m.u8", 200)
     writer.add_int8("m.i8", -5)
