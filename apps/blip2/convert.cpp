@@ -7,6 +7,7 @@
 #include "blip2/base/log.h"
 #include "blip2/model/assembly.h"
 #include "blip2/model/convert.h"
+#include "blip2/model/directory.h"
 #include "blip2/model/image_side.h"
 #include "blip2/model/lavis_convert.h"
 
@@ -17,6 +18,7 @@ struct ConvertOptions {
   std::string source, folder, weights = "auto";
   LavisParts lavis;
   bool own_layout = false;
+  PictureChoices pictures;
 };
 
 // What a file makes a LAVIS checkpoint to be converted: it is one, or it is TOML that names one.
@@ -34,6 +36,17 @@ std::optional<LavisParts> lavis_parts(const ConvertOptions& options) {
   return given;
 }
 
+// What was asked of pictures becomes the written directory's own, which training follows too.
+void keep_choices(const ConvertOptions& options) {
+  if (!options.pictures.processor && !options.pictures.sixteen_bit) return;
+  const std::filesystem::path folder = options.folder;
+  for (const auto& place : {folder, folder / kStage1Folder}) {
+    if (!std::filesystem::exists(place)) continue;
+    const Preprocessing own = load_preprocessing(preprocessing_file(place));
+    save_preprocessing(chosen(own, options.pictures), place / "preprocessor_config.json");
+  }
+}
+
 void convert(const ConvertOptions& options) {
   std::optional<at::ScalarType> type;
   if (options.weights != "auto") type = type_of_precision(options.weights, at::kFloat);
@@ -44,6 +57,7 @@ void convert(const ConvertOptions& options) {
   } else {
     assemble(read_assembly(options.source), options.folder, type.value_or(at::kBFloat16));
   }
+  keep_choices(options);
   log_info("model written to {}", options.folder);
 }
 
@@ -74,6 +88,7 @@ void add_convert(CLI::App& app) {
   verb->add_option("--text-encoder", options->lavis.text_encoder,
                    "Of a LAVIS checkpoint whose Q-Former reads text: directory with "
                    "bert-base-uncased's words");
+  add_picture_choices(*verb, options->pictures);
   verb->footer(
       "A directory of transformers' Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval or\n"
       "InstructBlipForConditionalGeneration stays one. A model trained here becomes one if its\n"

@@ -109,7 +109,8 @@ void embed(const EmbedOptions& options) {
   const auto joined = join_ranks(options.timeout);
   const Ranks* ranks = joined.get();
   const at::InferenceMode inference;
-  const RetrievalModel model(options.run.model, options.run.precision, bridge_type(options.run));
+  const RetrievalModel model(options.run.model, options.run.precision, bridge_type(options.run),
+                             options.run.pictures);
   std::vector<std::string> paths, lines;
   Embeddings out;
   if (images && options.mode != "text") paths = image_paths(options.inputs);

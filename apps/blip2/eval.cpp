@@ -154,7 +154,8 @@ void evaluate(const EvalOptions& options) {
     apply_threads(options.run.threads);
     const Fusion fusion{options.fusion == "lavis" ? Fusion::lavis : Fusion::probability,
                         options.matching_weight};
-    const RetrievalModel model(options.run.model, options.run.precision, bridge_type(options.run));
+    const RetrievalModel model(options.run.model, options.run.precision, bridge_type(options.run),
+                               options.run.pictures);
     result = evaluate_retrieval(model, file, options.rerank, fusion, ranks.get());
     if (!first) return;
   } else {

@@ -34,7 +34,7 @@ std::vector<ImageKeysValues> look_at(const GenerationModel& model,
 
 GenerationModel open_generation_model(const RunOptions& options) {
   apply_threads(options.threads);
-  return GenerationModel(options.model, options.precision, bridge_type(options));
+  return GenerationModel(options.model, options.precision, bridge_type(options), options.pictures);
 }
 
 void generate_in_batches(

@@ -25,7 +25,8 @@ void match(const MatchOptions& options) {
   const auto paths = image_paths(options.inputs);
   apply_threads(options.run.threads);
   const at::InferenceMode inference;
-  const RetrievalModel model(options.run.model, options.run.precision, bridge_type(options.run));
+  const RetrievalModel model(options.run.model, options.run.precision, bridge_type(options.run),
+                             options.run.pictures);
   const TextRows texts = model.tokenize(options.texts);
   const at::Tensor text_vectors = model.embed_texts(texts);  // [M, E]
   Pairs pairs;

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "blip2/image/transform.h"
+
 namespace blip2 {
 
 // Options that every verb which runs a model has.
@@ -17,8 +19,12 @@ struct RunOptions {
   std::string model, device = "cpu", precision = "auto", bridge_precision = "f32";
   int threads = 0;
   bool json = false;
+  PictureChoices pictures;
 };
 void add_run_options(CLI::App& verb, RunOptions& options);
+// --processor and --sixteen-bit: how pictures become pixel values where that is not as the model
+// directory has it.
+void add_picture_choices(CLI::App& verb, PictureChoices& choices);
 // --bridge-precision as a number type.
 at::ScalarType bridge_type(const RunOptions& options);
 // Sets the number of threads of tensor operations.

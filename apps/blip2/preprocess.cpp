@@ -18,11 +18,14 @@ namespace {
 struct PreprocessOptions {
   std::string model, image, output;
   bool json = false;
+  PictureChoices pictures;
 };
 
 void run(const PreprocessOptions& options) {
-  const auto settings = load_preprocessing(preprocessing_file(options.model));
-  const std::vector<float> pixels = preprocess(load_image(options.image), settings);
+  const auto settings =
+      chosen(load_preprocessing(preprocessing_file(options.model)), options.pictures);
+  const std::vector<float> pixels =
+      preprocess(load_image(options.image, settings.sixteen_bit), settings);
   const std::vector<std::int64_t> shape{1, 3, settings.height, settings.width};
   const TensorView view{"pixel_values", DType::f32, shape, std::as_bytes(std::span(pixels))};
   write_safetensors(options.output, std::span(&view, 1));
@@ -41,6 +44,7 @@ void add_preprocess(CLI::App& app) {
   verb->add_option("--model", options->model, "Model directory")->required();
   verb->add_option("IMAGE", options->image, "A picture: JPEG, PNG or WebP")->required();
   verb->add_option("--output", options->output, "File.safetensors to write")->required();
+  add_picture_choices(*verb, options->pictures);
   add_json_flag(*verb, options->json);
   verb->callback([options] { run(*options); });
 }

@@ -89,7 +89,7 @@ std::string FeatureKey::to_text() const {
   constexpr int kFormat = 1;  // of the rows; raise it when the same key gives other features
   const Preprocessing& p = preprocessing;
   const Augmentation& a = augmentation;
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"format", kFormat},
       {"encoder", encoder},
       {"size", {p.width, p.height}},
@@ -105,6 +105,10 @@ std::string FeatureKey::to_text() const {
       {"row", {positions, width}},
       {"storage", c10::toString(storage)},
   };
+  // Named only where they are not what caches written before they existed have.
+  if (!p.normalised) json["normalised"] = false;
+  if (p.processor != Resampler::pillow) json["processor"] = "torchvision";
+  if (p.sixteen_bit != SixteenBit::cut) json["sixteen_bit"] = "scale";
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
@@ -186,7 +190,8 @@ FeatureCache::Pixels FeatureCache::decode(std::span<const Work> work, std::size_
     noting_failure(failures[i], [&] {
       const std::string bytes = read_picture(work[i].path);
       if (hash_of(bytes) != work[i].hash) throw Error("changed while it was read", work[i].path);
-      const Image image = decode_image(std::as_bytes(std::span(bytes)), work[i].path);
+      const Image image =
+          decode_image(std::as_bytes(std::span(bytes)), work[i].path, p.sixteen_bit);
       for (const std::int64_t view : work[i].views) {
         Random random(derive_seed(key_.seed, work[i].hash.low, work[i].hash.high, view));
         values[i].push_back(view == 0 ? preprocess(image, p)

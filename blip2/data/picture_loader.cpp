@@ -96,7 +96,8 @@ void PictureLoader::work() {
 void PictureLoader::read(Job& job, std::size_t i) const {
   const auto place = job.places[i];
   try {
-    const Image image = load_image(pictures_.at(static_cast<std::size_t>(place)));
+    const Image image = load_image(pictures_.at(static_cast<std::size_t>(place)),
+                                   options_.preprocessing.sixteen_bit);
     Random random(derive_seed(options_.seed, kLiveView, job.step, place));
     const auto values = options_.augmentation
                             ? augment(image, options_.preprocessing, *options_.augmentation, random)

@@ -18,7 +18,7 @@ struct Decoded {
 Decoded decode_jpeg(std::span<const std::byte> bytes, const std::string& where,
                     const ImageLimits& limits);
 Decoded decode_png(std::span<const std::byte> bytes, const std::string& where,
-                   const ImageLimits& limits);
+                   SixteenBit sixteen_bit, const ImageLimits& limits);
 Decoded decode_webp(std::span<const std::byte> bytes, const std::string& where,
                     const ImageLimits& limits);
 

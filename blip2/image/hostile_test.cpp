@@ -10,6 +10,7 @@
 #include "blip2/base/random.h"
 #include "blip2/image/codecs.h"
 #include "blip2/image/image.h"
+#include "blip2/image/transform.h"
 
 #include <jpeglib.h>
 #include <zlib.h>
@@ -21,7 +22,7 @@ using testing::HasSubstr;
 using Bytes = std::string;
 
 Image decode(const Bytes& file, const ImageLimits& limits = {}) {
-  return decode_image(std::as_bytes(std::span(file)), "picture", limits);
+  return decode_image(std::as_bytes(std::span(file)), "picture", SixteenBit::cut, limits);
 }
 
 // The error's text, or "none"; fails the test if that takes long.
@@ -207,6 +208,42 @@ TEST(Hostile, PngBombsAndBadChecksums) {
     damaged[crc] ^= 1;
     EXPECT_THAT(error_of(damaged), HasSubstr("damaged PNG")) << kind;
   }
+}
+
+TEST(Hostile, KindsWithoutADecoderAreNamed) {
+  const Bytes file = jpeg_of(noise(16, 16), false);
+  const std::size_t frame = file.find("\xff\xc0");
+  const auto with = [&](std::size_t offset, char byte) {
+    Bytes other = file;
+    other[frame + offset] = byte;
+    return error_of(other);
+  };
+  EXPECT_THAT(with(1, '\xc3'), HasSubstr("lossless JPEG (SOF3) is not supported"));
+  EXPECT_THAT(with(1, '\xcb'), HasSubstr("lossless JPEG with arithmetic coding (SOF11)"));
+  for (const char kind : {'\xc5', '\xc6', '\xc7', '\xcd', '\xce', '\xcf'}) {
+    EXPECT_THAT(with(1, kind), HasSubstr("hierarchical JPEG is not supported"));
+  }
+  EXPECT_THAT(with(1, '\xf7'), HasSubstr("JPEG-LS (SOF55) is not supported"));
+  EXPECT_THAT(with(4, 12), HasSubstr("other than 8 bits a sample is not supported"));
+}
+
+// Seconds and pixels of a picture whose preprocessing keeps little of what it would resize.
+TEST(Hostile, LongPicturesCostNoMoreThanOthers) {
+  Preprocessing p;
+  p.shortest_edge = p.width = p.height = 224;
+  for (const Resampler processor : {Resampler::pillow, Resampler::torchvision}) {
+    p.processor = processor;
+    for (const auto& [width, height] : {std::pair(1, 60000), {60000, 1}, {1, 20'000'000}}) {
+      Image image = blank_image(width, height);
+      std::fill(image.rgb.begin(), image.rgb.end(), std::uint8_t{77});
+      const auto start = std::chrono::steady_clock::now();
+      EXPECT_THAT(fit(image, p).rgb, testing::Each(77));
+      EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
+    }
+  }
+  // Shrunk to a few pixels, it takes little beside the picture itself.
+  const Image tall = blank_image(1, 20'000'000);
+  EXPECT_EQ(resize(tall, 4, 4, Filter::bicubic), blank_image(4, 4));
 }
 
 TEST(Hostile, EndlessScans) {

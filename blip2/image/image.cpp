@@ -19,9 +19,11 @@ bool has_at(std::span<const std::byte> bytes, std::size_t offset, std::string_vi
 }
 
 Decoded decode_any(std::span<const std::byte> bytes, const std::string& where,
-                   const ImageLimits& limits) {
+                   SixteenBit sixteen_bit, const ImageLimits& limits) {
   if (has_at(bytes, 0, "\xff\xd8\xff")) return decode_jpeg(bytes, where, limits);
-  if (has_at(bytes, 0, "\x89PNG\r\n\x1a\n")) return decode_png(bytes, where, limits);
+  if (has_at(bytes, 0, "\x89PNG\r\n\x1a\n")) {
+    return decode_png(bytes, where, sixteen_bit, limits);
+  }
   if (has_at(bytes, 0, "RIFF") && has_at(bytes, 8, "WEBP")) {
     return decode_webp(bytes, where, limits);
   }
@@ -57,19 +59,20 @@ Image blank_image(int width, int height) {
 }
 
 Image decode_image(std::span<const std::byte> bytes, const std::string& where,
-                   const ImageLimits& limits) {
+                   SixteenBit sixteen_bit, const ImageLimits& limits) {
   if (bytes.size() > limits.max_bytes) {
     throw Error(
         fmt::format("the file has {} bytes, the limit is {}", bytes.size(), limits.max_bytes),
         where);
   }
-  Decoded decoded = decode_any(bytes, where, limits);
+  Decoded decoded = decode_any(bytes, where, sixteen_bit, limits);
   return upright(std::move(decoded.image), decoded.orientation);
 }
 
-Image load_image(const std::filesystem::path& path, const ImageLimits& limits) {
+Image load_image(const std::filesystem::path& path, SixteenBit sixteen_bit,
+                 const ImageLimits& limits) {
   const std::string file = read_source(path.string(), limits.max_bytes);
-  return decode_image(std::as_bytes(std::span(file)), path.string(), limits);
+  return decode_image(std::as_bytes(std::span(file)), path.string(), sixteen_bit, limits);
 }
 
 }  // namespace blip2

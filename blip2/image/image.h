@@ -23,18 +23,22 @@ struct ImageLimits {
   std::uint64_t max_bytes = 1u << 30;        // its file, and each buffer that decoding it takes
 };
 
+// What becomes of 16-bit grey. cut: values above 255 become 255, as Pillow's convert has it; white,
+// mostly, of which a warning tells once. scale: the upper byte, as of 16-bit colours.
+enum class SixteenBit { cut, scale };
+
 // Decodes a JPEG, PNG or WebP file, told by its content. The pixels equal those of Pillow 13's
 // ImageOps.exif_transpose(Image.open(file)).convert("RGB"): EXIF (or XMP) orientation applied, the
-// first picture of an animation, 16 bits cut to the upper 8 (16-bit grey: values above 255 become
-// 255, as convert has it), CMYK taken as Adobe's inverted. Alpha is composed over white, as
-// transformers' image processors do it.
+// first picture of an animation, 16-bit colours cut to their upper byte, CMYK taken as Adobe's
+// inverted. Alpha is composed over white, as transformers' image processors do it with a PIL image.
 // Throws Error naming `where` if the picture is damaged, cut short, of another kind or beyond
 // `limits`. Unlike Pillow it refuses pictures with damaged pixel data.
 Image decode_image(std::span<const std::byte> bytes, const std::string& where,
-                   const ImageLimits& limits = {});
+                   SixteenBit sixteen_bit = SixteenBit::cut, const ImageLimits& limits = {});
 
 // decode_image of a file's content, or of a member of a tar shard (TarPlace, in text form).
-Image load_image(const std::filesystem::path& path, const ImageLimits& limits = {});
+Image load_image(const std::filesystem::path& path, SixteenBit sixteen_bit = SixteenBit::cut,
+                 const ImageLimits& limits = {});
 
 // A PNG file of the picture (8-bit RGB). Throws Error if the picture is empty.
 std::string encode_png(const Image& image);

@@ -110,10 +110,21 @@ TEST(Orientation, IsReadFromExifOfEitherByteOrder) {
   EXPECT_EQ(exif_orientation(bytes_of(little)), 6);
   EXPECT_EQ(exif_orientation(bytes_of(big)), 8);
   for (std::size_t size = 0; size < big.size(); ++size) {
-    EXPECT_EQ(exif_orientation(bytes_of(big.substr(0, size))), 0) << size;
+    EXPECT_EQ(exif_orientation(bytes_of(big.substr(0, size))).value_or(0), 0) << size;
   }
   const auto far = "II*\0\xff\xff\xff\xff\x01\0"sv;  // a directory beyond the end
-  EXPECT_EQ(exif_orientation(bytes_of(far)), 0);
+  EXPECT_EQ(exif_orientation(bytes_of(far)), std::nullopt);
+}
+
+TEST(Orientation, TellsNoneFromNothing) {
+  using namespace std::string_view_literals;
+  const auto nothing = "MM\0*\0\0\0\x08\0\x01\x01\x0e\0\x03\0\0\0\x01\0\x08\0\0"sv;  // another tag
+  EXPECT_EQ(exif_orientation(bytes_of(nothing)), std::nullopt);
+  const auto zero = "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\0\0\0"sv;
+  EXPECT_EQ(exif_orientation(bytes_of(zero)), 0);
+  const auto two = "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x02\0\x06\0\x03"sv;
+  EXPECT_EQ(exif_orientation(bytes_of(two)), 6);
+  EXPECT_EQ(exif_orientation(bytes_of("not TIFF")), 0);
 }
 
 TEST(Orientation, IsReadFromXmp) {
@@ -138,6 +149,36 @@ TEST(Fit, CropsTheCentreOfTheShortestEdge) {
   const Image out = fit(ramp(8, 4), p);  // already 4 high: columns 3, 4 and rows 1, 2
   EXPECT_THAT(channel(out, 0), ElementsAre(30, 40, 30, 40));
   EXPECT_THAT(channel(out, 1), ElementsAre(10, 10, 20, 20));
+}
+
+TEST(Fit, PutsASmallPictureInTheMiddleOfBlack) {
+  Preprocessing p;
+  p.resize_width = p.resize_height = 2;
+  p.width = p.height = 5;
+  const auto first = [&](Resampler processor) {
+    p.processor = processor;
+    const std::vector<int> greens = channel(fit(Image{1, 1, {9, 9, 9}}, p), 1);
+    return std::find(greens.begin(), greens.end(), 9) - greens.begin();
+  };
+  EXPECT_EQ(first(Resampler::pillow), 2 * 5 + 2);       // the larger half before
+  EXPECT_EQ(first(Resampler::torchvision), 1 * 5 + 1);  // the larger half behind
+}
+
+TEST(ResizeAndCrop, IsTheCropOfTheWhole) {
+  Image image = blank_image(40, 30);
+  Random random(5);
+  for (auto& value : image.rgb) value = static_cast<std::uint8_t>(random.below(256));
+  for (const Filter filter : {Filter::box, Filter::bilinear, Filter::bicubic, Filter::lanczos}) {
+    for (const auto& [width, height] : {std::pair(90, 70), {40, 7}, {13, 30}, {40, 30}, {9, 80}}) {
+      const Image whole = resize(image, width, height, filter);
+      for (const Region& r : {Region{0, 0, 4, 5}, {3, 2, 6, 5}, {-2, -3, 12, 9}, {7, 4, 90, 80}}) {
+        EXPECT_EQ(resize_and_crop(image, width, height, filter, r, Resampler::pillow),
+                  crop(whole, static_cast<int>(r.x0), static_cast<int>(r.y0), r.width, r.height));
+      }
+    }
+  }
+  EXPECT_THROW(resize_and_crop(image, 9, 9, Filter::box, {0, 0, 9, 9}, Resampler::torchvision),
+               Error);
 }
 
 TEST(RandomView, DependsOnTheSeedAlone) {
@@ -198,6 +239,8 @@ TEST_F(Config, ReadsBackWhatItWrites) {
   }
   p.shortest_edge = 0;
   p.resize_width = p.resize_height = 120;
+  p.processor = Resampler::torchvision;
+  p.sixteen_bit = SixteenBit::scale;
   save_preprocessing(p, path_);
   EXPECT_EQ(load_preprocessing(path_), p);
 }
@@ -220,6 +263,9 @@ TEST_F(Config, NamesTheBadKey) {
   EXPECT_THAT(error(R"({"image_std": [1, 0, 1]})"), HasSubstr("above 0"));
   EXPECT_THAT(error(R"({"do_resize": false})"), HasSubstr("do_resize"));
   EXPECT_THAT(error(R"({"do_pad": true})"), HasSubstr("do_pad"));
+  EXPECT_THAT(error(R"({"processor": "slow"})"), HasSubstr("\"pillow\" or \"torchvision\""));
+  EXPECT_THAT(error(R"({"sixteen_bit": 8})"), HasSubstr("\"cut\" or \"scale\""));
+  EXPECT_THAT(error(R"({"processor": "torchvision", "resample": 4})"), HasSubstr("box"));
   EXPECT_THAT(error(R"({"rescale_factor": "x"})"), HasSubstr("rescale_factor"));
   EXPECT_THAT(error("[]"), HasSubstr("object"));
 }

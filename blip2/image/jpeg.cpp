@@ -3,6 +3,7 @@
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "blip2/base/error.h"
@@ -18,6 +19,31 @@ namespace {
 
 // More scans than any encoder writes, few enough that a hostile file ends soon.
 constexpr int kMaxScans = 100;
+
+// What kind of JPEG the error says this libjpeg has no decoder for; empty if it is another error.
+std::string_view unsupported_kind(const jpeg_error_mgr& error) {
+  const int parameter = error.msg_parm.i[0];
+  switch (error.msg_code) {
+    case JERR_SOF_UNSUPPORTED:
+      if (parameter == 0xc3) return "lossless JPEG (SOF3)";
+      if (parameter == 0xcb) return "lossless JPEG with arithmetic coding (SOF11)";
+      return "hierarchical JPEG";
+    case JERR_UNKNOWN_MARKER:
+      return parameter == 0xf7 ? "JPEG-LS (SOF55)" : "";
+    case JERR_BAD_PRECISION:
+      return "JPEG of other than 8 bits a sample";
+    case JERR_ARITH_NOTIMPL:
+      return "JPEG with arithmetic coding";
+    case JERR_NOT_COMPILED:
+    case JERR_NOTIMPL:
+    case JERR_CONVERSION_NOTIMPL:
+    case JERR_CCIR601_NOTIMPL:
+    case JERR_FRACT_SAMPLE_NOTIMPL:
+      return "JPEG of this kind";
+    default:
+      return "";
+  }
+}
 
 // libjpeg reports errors by calling back; the callback jumps to guard(), which throws. Between the
 // two lie only libjpeg's frames and the callable's, none of which holds anything to destroy.
@@ -47,7 +73,13 @@ class JpegReader {
 
   template <typename Call>
   void guard(const Call& call) {
-    if (setjmp(jump_) != 0) throw Error(fmt::format("damaged JPEG: {}", message_), where_);
+    if (setjmp(jump_) != 0) {
+      if (!unsupported_.empty()) {
+        throw Error(fmt::format("{} is not supported", unsupported_), where_,
+                    "save it as a baseline or progressive JPEG of 8 bits, or as PNG");
+      }
+      throw Error(fmt::format("damaged JPEG: {}", message_), where_);
+    }
     call();
   }
 
@@ -64,6 +96,7 @@ class JpegReader {
   }
 
   [[noreturn]] void fail() {
+    unsupported_ = unsupported_kind(errors_);
     errors_.format_message(reinterpret_cast<j_common_ptr>(&info_), message_);
     std::longjmp(jump_, 1);
   }
@@ -99,6 +132,7 @@ class JpegReader {
   jpeg_progress_mgr progress_{};
   std::jmp_buf jump_{};
   char message_[JMSG_LENGTH_MAX] = {};
+  std::string_view unsupported_;  // what the file is, if libjpeg has no decoder for it
 };
 
 bool starts_with(const jpeg_marker_struct& marker, std::string_view prefix) {
@@ -119,8 +153,8 @@ int orientation_of(const jpeg_marker_struct* marker) {
       xmp = {reinterpret_cast<const char*>(data), marker->data_length};
     }
   }
-  const int orientation = exif_orientation(exif);
-  return orientation != 0 ? orientation : xmp_orientation(xmp);
+  const std::optional<int> orientation = exif_orientation(exif);
+  return orientation ? *orientation : xmp_orientation(xmp);
 }
 
 // Two bytes of a coefficient for each sample where all scans are kept until the last one.

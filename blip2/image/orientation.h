@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -8,9 +9,11 @@
 
 namespace blip2 {
 
-// The Orientation tag (0x0112) of an EXIF block, with or without its "Exif\0\0" prefix; 0 if there
-// is none or the block is damaged.
-int exif_orientation(std::span<const std::byte> exif);
+// The Orientation (0x0112) of an EXIF block, with or without its "Exif\0\0" prefix, as Pillow 13
+// reads it: the first value of the first entry that can be read, a number of any type. Nothing if
+// the block has no such entry or is cut short before it, so that XMP is asked; 0 if the entry is no
+// number or the block no TIFF structure.
+std::optional<int> exif_orientation(std::span<const std::byte> exif);
 
 // The tiff:Orientation of an XMP packet; 0 if there is none.
 int xmp_orientation(std::string_view xmp);

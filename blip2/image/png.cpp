@@ -5,10 +5,13 @@
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "blip2/base/error.h"
+#include "blip2/base/log.h"
 #include "blip2/image/codecs.h"
 #include "blip2/image/orientation.h"
 
@@ -171,14 +174,38 @@ void from_table(const std::vector<std::uint8_t>& samples, const std::array<Colou
   }
 }
 
-// Pillow cuts 16-bit grey off at 255 instead of scaling it.
-void from_grey16(const std::vector<std::uint8_t>& samples, const Layout& layout, Image& image) {
+// Pillow cuts 16-bit grey off at 255 instead of scaling it, and compares the transparent value's
+// lower byte with that. Returns whether a value was above 255.
+bool cut_grey16(const std::vector<std::uint8_t>& samples, const Layout& layout, Image& image) {
   const int transparent = layout.has_transparent ? layout.transparent.gray & 0xff : -1;
+  bool above = false;
   std::uint8_t* rgb = image.rgb.data();
   for (std::size_t i = 0; i < samples.size(); i += 2, rgb += 3) {
+    above = above || samples[i] != 0;
     const int value = samples[i] == 0 ? samples[i + 1] : 255;
     std::memset(rgb, value == transparent ? 255 : value, 3);
   }
+  return above;
+}
+
+void scale_grey16(const std::vector<std::uint8_t>& samples, const Layout& layout, Image& image) {
+  const int transparent = layout.has_transparent ? layout.transparent.gray : -1;
+  std::uint8_t* rgb = image.rgb.data();
+  for (std::size_t i = 0; i < samples.size(); i += 2, rgb += 3) {
+    const int value = samples[i] * 256 + samples[i + 1];
+    std::memset(rgb, value == transparent ? 255 : samples[i], 3);
+  }
+}
+
+void warn_of_cut(const std::string& where) {
+  static std::once_flag told;
+  std::call_once(told, [&where] {
+    log_warning(
+        "{}: 16-bit grey above 255 becomes white, as in Pillow; --sixteen-bit scale keeps its "
+        "shades"
+        " (said once)",
+        where);
+  });
 }
 
 // RGB, RGBA and grey with alpha, the upper byte of each sample. As in Pillow, a transparent colour
@@ -200,7 +227,8 @@ void from_channels(const std::vector<std::uint8_t>& samples, const Layout& layou
   }
 }
 
-Image to_rgb(const PngReader& reader, const Layout& layout, std::vector<std::uint8_t> samples) {
+Image to_rgb(const PngReader& reader, const Layout& layout, std::vector<std::uint8_t> samples,
+             SixteenBit sixteen_bit, const std::string& where) {
   if (layout.colour == PNG_COLOR_TYPE_RGB && layout.depth == 8 && !layout.has_transparent) {
     return {layout.width, layout.height, std::move(samples)};
   }
@@ -209,8 +237,10 @@ Image to_rgb(const PngReader& reader, const Layout& layout, std::vector<std::uin
     from_table(samples, palette_colours(reader), image);
   } else if (layout.colour != PNG_COLOR_TYPE_GRAY) {
     from_channels(samples, layout, image);
+  } else if (layout.depth == 16 && sixteen_bit == SixteenBit::scale) {
+    scale_grey16(samples, layout, image);
   } else if (layout.depth == 16) {
-    from_grey16(samples, layout, image);
+    if (cut_grey16(samples, layout, image)) warn_of_cut(where);
   } else {
     from_table(samples, grey_colours(layout), image);
   }
@@ -238,27 +268,46 @@ std::vector<std::byte> unhex_profile(std::string_view text) {
   return bytes;
 }
 
-int orientation_of(const PngReader& reader) {
-  png_bytep exif = nullptr;
-  png_uint_32 exif_bytes = 0;
-  int orientation = 0;
-  if (png_get_eXIf_1(reader.png, reader.info, &exif_bytes, &exif) != 0) {
-    orientation = exif_orientation(std::as_bytes(std::span(exif, exif_bytes)));
+// The file's last eXIf chunk, which Pillow takes (libpng would give the first one). The file has
+// been read through, so its chunks are whole.
+std::optional<std::span<const std::byte>> last_exif(std::span<const std::byte> bytes) {
+  constexpr std::size_t kSignature = 8, kFrame = 12;  // of a chunk: size, kind and checksum
+  std::optional<std::span<const std::byte>> last;
+  for (std::size_t at = kSignature; at + kFrame <= bytes.size();) {
+    const auto* chunk = reinterpret_cast<png_const_bytep>(bytes.data() + at);
+    const std::size_t size = png_get_uint_32(chunk);
+    if (size > bytes.size() - at - kFrame) break;
+    if (std::memcmp(chunk + 4, "eXIf", 4) == 0) last = bytes.subspan(at + 8, size);
+    if (std::memcmp(chunk + 4, "IEND", 4) == 0) break;
+    at += kFrame + size;
   }
+  return last;
+}
+
+// Pillow's choice: the eXIf chunk or else the profile among the texts; XMP if that says nothing of
+// the orientation. Of several with one key the last.
+int orientation_of(const PngReader& reader, std::span<const std::byte> bytes) {
+  std::optional<std::string_view> profile, xmp;
   png_textp texts = nullptr;
   const int count = png_get_text(reader.png, reader.info, &texts, nullptr);
-  for (int i = 0; i < count && orientation == 0; ++i) {
+  for (int i = 0; i < count; ++i) {
     const std::string_view key = texts[i].key, text = texts[i].text;
-    if (key == "Raw profile type exif") orientation = exif_orientation(unhex_profile(text));
-    if (key == "XML:com.adobe.xmp") orientation = xmp_orientation(text);
+    if (key == "Raw profile type exif") profile = text;
+    if (key == "XML:com.adobe.xmp") xmp = text;
   }
-  return orientation;
+  std::optional<int> orientation;
+  if (const auto exif = last_exif(bytes)) {
+    orientation = exif_orientation(*exif);
+  } else if (profile) {
+    orientation = exif_orientation(unhex_profile(*profile));
+  }
+  return orientation ? *orientation : xmp_orientation(xmp.value_or(""));
 }
 
 }  // namespace
 
 Decoded decode_png(std::span<const std::byte> bytes, const std::string& where,
-                   const ImageLimits& limits) {
+                   SixteenBit sixteen_bit, const ImageLimits& limits) {
   PngReader reader(bytes, where);
   reader.guard([&reader] {
     png_set_user_limits(reader.png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_size has its own
@@ -269,7 +318,8 @@ Decoded decode_png(std::span<const std::byte> bytes, const std::string& where,
   const Layout layout = read_layout(reader);
   check_layout(layout, bytes.size(), where, limits);
   std::vector<std::uint8_t> samples = read_samples(reader, layout);
-  return {to_rgb(reader, layout, std::move(samples)), orientation_of(reader)};
+  const int orientation = orientation_of(reader, bytes);
+  return {to_rgb(reader, layout, std::move(samples), sixteen_bit, where), orientation};
 }
 
 }  // namespace blip2

@@ -17,6 +17,13 @@ using nlohmann::json;
 constexpr std::pair<int, Filter> kResample[] = {
     {1, Filter::lanczos}, {2, Filter::bilinear}, {3, Filter::bicubic}, {4, Filter::box}};
 
+// Keys of our own, which transformers passes over.
+constexpr const char *kProcessor = "processor", *kSixteenBit = "sixteen_bit";
+constexpr std::pair<const char*, Resampler> kProcessors[] = {
+    {"pillow", Resampler::pillow}, {"torchvision", Resampler::torchvision}};
+constexpr std::pair<const char*, SixteenBit> kSixteenBits[] = {{"cut", SixteenBit::cut},
+                                                               {"scale", SixteenBit::scale}};
+
 // One preprocessor_config.json, with errors that name the key.
 class Config {
  public:
@@ -32,6 +39,17 @@ class Config {
 
   [[noreturn]] void fail(const char* key, const std::string& what) const {
     throw Error(what, where_ + ": " + key);
+  }
+  // One of two words, the first if there is none.
+  template <typename Choice>
+  Choice choice(const char* key, const std::pair<const char*, Choice> (&choices)[2]) const {
+    const json* value = find(key);
+    if (value == nullptr) return choices[0].second;
+    for (const auto& [word, choice] : choices) {
+      if (*value == word) return choice;
+    }
+    fail(key, fmt::format("expected \"{}\" or \"{}\", got {}", choices[0].first, choices[1].first,
+                          value->dump()));
   }
   const json* find(const char* key) const {
     const auto found = json_.find(key);
@@ -152,15 +170,27 @@ Preprocessing load_preprocessing(const std::filesystem::path& path) {
   p.filter = read_filter(config, p.filter);
   p.rescale_factor =
       config.flag("do_rescale", true) ? config.number("rescale_factor", p.rescale_factor) : 1.0;
-  const bool normalised = config.flag("do_normalize", true);
-  p.mean = normalised ? config.three("image_mean", p.mean) : std::array<float, 3>{0, 0, 0};
-  p.std = normalised ? config.three("image_std", p.std) : std::array<float, 3>{1, 1, 1};
+  p.normalised = config.flag("do_normalize", true);
+  p.mean = p.normalised ? config.three("image_mean", p.mean) : std::array<float, 3>{0, 0, 0};
+  p.std = p.normalised ? config.three("image_std", p.std) : std::array<float, 3>{1, 1, 1};
   for (const float s : p.std) {
     if (!(s > 0)) config.fail("image_std", "expected numbers above 0");
   }
+  p.processor = config.choice(kProcessor, kProcessors);
+  p.sixteen_bit = config.choice(kSixteenBit, kSixteenBits);
   if (const json* type = config.find("image_processor_type"); type != nullptr) {
     if (!type->is_string()) config.fail("image_processor_type", "expected a string");
     p.image_processor_type = type->get<std::string>();
+  }
+  return chosen(p, {});
+}
+
+Preprocessing chosen(Preprocessing p, const PictureChoices& choices) {
+  p.processor = choices.processor.value_or(p.processor);
+  p.sixteen_bit = choices.sixteen_bit.value_or(p.sixteen_bit);
+  if (p.processor == Resampler::torchvision && p.filter == Filter::box) {
+    throw Error("torchvision has no box filter", "preprocessor_config.json: resample",
+                "take the processor \"pillow\"");
   }
   return p;
 }
@@ -184,9 +214,11 @@ void save_preprocessing(const Preprocessing& p, const std::filesystem::path& pat
   if (cropped) json["crop_size"] = {{"height", p.height}, {"width", p.width}};
   json["do_rescale"] = true;
   json["rescale_factor"] = p.rescale_factor;
-  json["do_normalize"] = true;
+  json["do_normalize"] = p.normalised;
   json["image_mean"] = decimals(p.mean);
   json["image_std"] = decimals(p.std);
+  if (p.processor == Resampler::torchvision) json[kProcessor] = "torchvision";
+  if (p.sixteen_bit == SixteenBit::scale) json[kSixteenBit] = "scale";
   write_file(path, json.dump(2) + "\n");
 }
 

@@ -7,30 +7,50 @@
 namespace blip2 {
 namespace {
 
-// Python's (a - b) // 2.
-int half_difference(int a, int b) {
-  return static_cast<int>(std::floor((a - b) / 2.0));
+// Where a centre crop of `kept` pixels begins: Python's (a - b) // 2 in the PIL-backed processor,
+// which begins with the larger half outside; int((a - b) / 2) in the torchvision-backed one.
+std::int64_t crop_start(std::int64_t size, int kept, Resampler processor) {
+  const std::int64_t rest = size - kept;
+  return rest < 0 && processor == Resampler::pillow ? (rest - 1) / 2 : rest / 2;
 }
 
+struct Size {
+  std::int64_t width, height;
+};
+
 // transformers' get_resize_output_image_size: the longer side is cut to whole pixels.
-Image resize_shortest(const Image& image, int edge, Filter filter) {
+Size resized_size(const Image& image, const Preprocessing& p) {
+  if (p.shortest_edge == 0) {
+    return {p.resize_width > 0 ? p.resize_width : p.width,
+            p.resize_height > 0 ? p.resize_height : p.height};
+  }
   const bool upright = image.width <= image.height;
   const double shorter = upright ? image.width : image.height;
   const double longer = upright ? image.height : image.width;
-  const int other = static_cast<int>(edge * longer / shorter);
-  return resize(image, upright ? edge : other, upright ? other : edge, filter);
+  const auto other = static_cast<std::int64_t>(p.shortest_edge * longer / shorter);
+  return upright ? Size{p.shortest_edge, other} : Size{other, p.shortest_edge};
+}
+
+// The float that a byte becomes. The PIL-backed processor rescales first, the torchvision-backed
+// one scales mean and deviation instead.
+float normalised_value(std::size_t byte, std::size_t channel, const Preprocessing& p) {
+  const float mean = p.mean[channel], std = p.std[channel];
+  if (p.processor == Resampler::pillow) {
+    return (static_cast<float>(static_cast<double>(byte) * p.rescale_factor) - mean) / std;
+  }
+  const auto value = static_cast<float>(byte);
+  if (!p.normalised) return value * static_cast<float>(p.rescale_factor);
+  const auto scale = static_cast<float>(1.0 / p.rescale_factor);
+  return (value - mean * scale) / (std * scale);
 }
 
 }  // namespace
 
 Image fit(const Image& image, const Preprocessing& p) {
-  const int width = p.resize_width > 0 ? p.resize_width : p.width;
-  const int height = p.resize_height > 0 ? p.resize_height : p.height;
-  Image resized = p.shortest_edge > 0 ? resize_shortest(image, p.shortest_edge, p.filter)
-                                      : resize(image, width, height, p.filter);
-  if (resized.width == p.width && resized.height == p.height) return resized;
-  return crop(resized, half_difference(resized.width, p.width),
-              half_difference(resized.height, p.height), p.width, p.height);
+  const Size size = resized_size(image, p);
+  const Region kept{crop_start(size.width, p.width, p.processor),
+                    crop_start(size.height, p.height, p.processor), p.width, p.height};
+  return resize_and_crop(image, size.width, size.height, p.filter, kept, p.processor);
 }
 
 std::vector<float> normalise(const Image& image, const Preprocessing& p) {
@@ -38,10 +58,7 @@ std::vector<float> normalise(const Image& image, const Preprocessing& p) {
   std::vector<float> values(image.rgb.size());
   for (std::size_t c = 0; c < 3; ++c) {
     std::array<float, 256> table;
-    for (std::size_t v = 0; v < 256; ++v) {
-      const auto scaled = static_cast<float>(static_cast<double>(v) * p.rescale_factor);
-      table[v] = (scaled - p.mean[c]) / p.std[c];
-    }
+    for (std::size_t v = 0; v < 256; ++v) table[v] = normalised_value(v, c, p);
     float* out = values.data() + c * pixels;
     for (std::size_t i = 0; i < pixels; ++i) out[i] = table[image.rgb[3 * i + c]];
   }
@@ -78,7 +95,8 @@ Image random_view(const Image& image, const Preprocessing& p, const Augmentation
     view = crop(image, (image.width - width) / 2, (image.height - height) / 2, std::max(width, 1),
                 std::max(height, 1));
   }
-  view = resize(view, p.width, p.height, p.filter);
+  const Region whole{0, 0, p.width, p.height};
+  view = resize_and_crop(view, p.width, p.height, p.filter, whole, p.processor);
   return random.uniform() < augmentation.flip_probability ? flip_horizontally(view) : view;
 }
 

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,12 +19,24 @@ struct Preprocessing {
   int shortest_edge = 0;  // > 0: instead resize the shorter side to this, keeping the aspect
   Filter filter = Filter::bicubic;
   double rescale_factor = 1.0 / 255;
+  bool normalised = true;                                              // else mean is 0 and std 1
   std::array<float, 3> mean = {0.48145466f, 0.4578275f, 0.40821073f};  // CLIP's
   std::array<float, 3> std = {0.26862954f, 0.26130258f, 0.27577711f};
   std::string image_processor_type = "BlipImageProcessor";
+  Resampler processor = Resampler::pillow;  // which of transformers' processors gives the values
+  SixteenBit sixteen_bit = SixteenBit::cut;
 
   bool operator==(const Preprocessing&) const = default;
 };
+
+// What a user asks for beside a model directory's preprocessing; nothing: as the directory has it.
+struct PictureChoices {
+  std::optional<Resampler> processor;
+  std::optional<SixteenBit> sixteen_bit;
+};
+
+// The preprocessing with these choices. Throws Error if torchvision has no such filter.
+Preprocessing chosen(Preprocessing preprocessing, const PictureChoices& choices);
 
 // A model directory's preprocessor_config.json, or its processor_config.json if it has no other.
 std::filesystem::path preprocessing_file(const std::filesystem::path& folder);
@@ -38,7 +51,8 @@ void save_preprocessing(const Preprocessing& preprocessing, const std::filesyste
 
 // The encoder's input [3, height, width], row-major: resize, centre crop (zero-padded where the
 // picture is smaller), then (float(value * rescale_factor) - mean) / std in float32. Equal, bit for
-// bit, to transformers' PIL-backed processor (BlipImageProcessorPil).
+// bit, to transformers' processors given the picture as a PIL image: the PIL-backed one
+// (BlipImageProcessorPil) or, if `processor` says so, the torchvision-backed one.
 std::vector<float> preprocess(const Image& image, const Preprocessing& preprocessing);
 
 // The picture that preprocess normalises: 8-bit, width x height.

@@ -109,10 +109,17 @@ Image from_rgba(const std::vector<std::uint8_t>& rgba, bool alpha, int width, in
   return image;
 }
 
+// Chunks count only if the extended header's flags announce them, as libwebp's demuxer has it.
 int orientation_of(std::span<const std::byte> bytes) {
-  const auto exif = find_chunk(bytes, "EXIF"), xmp = find_chunk(bytes, "XMP ");
-  const int orientation = exif ? exif_orientation(*exif) : 0;
-  if (orientation != 0 || !xmp) return orientation;
+  constexpr unsigned kExif = 8, kXmp = 4;
+  const auto header = find_chunk(bytes, "VP8X");
+  if (!header || header->empty()) return 0;
+  const auto flags = static_cast<unsigned>((*header)[0]);
+  if (const auto exif = find_chunk(bytes, "EXIF"); exif && (flags & kExif) != 0) {
+    if (const auto orientation = exif_orientation(*exif)) return *orientation;
+  }
+  const auto xmp = find_chunk(bytes, "XMP ");
+  if (!xmp || (flags & kXmp) == 0) return 0;
   return xmp_orientation({reinterpret_cast<const char*>(xmp->data()), xmp->size()});
 }
 

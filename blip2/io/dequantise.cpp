@@ -61,6 +61,27 @@ struct BF16 {
   }
 };
 
+// A sign, five bits of exponent and two of mantissa: the upper byte of a binary16.
+struct F8_E5M2 {
+  static constexpr int kElements = 1, kBytes = 1;
+  BLIP2_INLINE static void block(Bytes in, float* out) {
+    *out = half_to_float(static_cast<std::uint16_t>(*in << 8));
+  }
+};
+
+// A sign, four bits of exponent (bias 7) and three of mantissa; no infinity, all ones is no number.
+struct F8_E4M3 {
+  static constexpr int kElements = 1, kBytes = 1;
+  BLIP2_INLINE static void block(Bytes in, float* out) {
+    const unsigned magnitude = *in & 0x7fu;
+    // As a binary16, whose exponent has another bias, it is 2^8 times smaller.
+    const float value = half_to_float(static_cast<std::uint16_t>(magnitude << 7)) * 256.0f;
+    const std::uint32_t bits =
+        magnitude == 0x7f ? 0x7fc00000u : std::bit_cast<std::uint32_t>(value);
+    *out = std::bit_cast<float>(bits | static_cast<std::uint32_t>(*in & 0x80u) << 24);
+  }
+};
+
 struct Q4_0 {
   static constexpr int kElements = 32, kBytes = 18;
   BLIP2_INLINE static void block(Bytes in, float* out) {
@@ -221,6 +242,10 @@ void convert(DType dtype, Bytes in, std::span<float> out) {
       return convert<Plain<std::uint8_t>>(in, out);
     case DType::boolean:
       return convert<Boolean>(in, out);
+    case DType::f8_e4m3:
+      return convert<F8_E4M3>(in, out);
+    case DType::f8_e5m2:
+      return convert<F8_E5M2>(in, out);
     case DType::q4_0:
       return convert<Q4_0>(in, out);
     case DType::q4_1:
@@ -237,6 +262,8 @@ void convert(DType dtype, Bytes in, std::span<float> out) {
       return convert<Q5_K>(in, out);
     case DType::q6_k:
       return convert<Q6_K>(in, out);
+    default:
+      return;  // listed only: to_float32 has refused it
   }
 }
 
@@ -248,6 +275,10 @@ void to_float32(const TensorView& tensor, std::span<float> out) {
     throw Error(fmt::format("{} with {} bytes does not convert to {} numbers", describe(tensor),
                             tensor.data.size(), out.size()),
                 "tensor \"" + tensor.name + "\"");
+  }
+  if (is_listed_only(tensor.dtype)) {
+    throw Error(fmt::format("numbers of type {} cannot be computed with", dtype_name(tensor.dtype)),
+                "tensor \"" + tensor.name + "\"", "save it in another type, F32 or BF16 say");
   }
   convert(tensor.dtype, reinterpret_cast<Bytes>(tensor.data.data()), out);
 }

@@ -21,13 +21,17 @@ constexpr std::uint32_t kVersion = 3, kDefaultAlignment = 32, kMaxAlignment = 1u
 constexpr std::uint32_t kMaxDimensions = 4;                        // GGML_MAX_DIMS
 constexpr std::uint64_t kMinPairBytes = 13, kMinTensorBytes = 24;  // the least that one takes
 
-// ggml_type's number → our type; those missing are not supported.
+// ggml_type's number → our type.
 const std::map<std::uint32_t, DType>& tensor_types() {
   static const std::map<std::uint32_t, DType> types{
-      {0, DType::f32},   {1, DType::f16},   {2, DType::q4_0}, {3, DType::q4_1},
-      {6, DType::q5_0},  {7, DType::q5_1},  {8, DType::q8_0}, {12, DType::q4_k},
-      {13, DType::q5_k}, {14, DType::q6_k}, {24, DType::i8},  {25, DType::i16},
-      {26, DType::i32},  {27, DType::i64},  {28, DType::f64}, {30, DType::bf16}};
+      {0, DType::f32},      {1, DType::f16},     {2, DType::q4_0},     {3, DType::q4_1},
+      {6, DType::q5_0},     {7, DType::q5_1},    {8, DType::q8_0},     {12, DType::q4_k},
+      {13, DType::q5_k},    {14, DType::q6_k},   {24, DType::i8},      {25, DType::i16},
+      {26, DType::i32},     {27, DType::i64},    {28, DType::f64},     {30, DType::bf16},
+      {10, DType::q2_k},    {11, DType::q3_k},   {16, DType::iq2_xxs}, {17, DType::iq2_xs},
+      {18, DType::iq3_xxs}, {19, DType::iq1_s},  {20, DType::iq4_nl},  {21, DType::iq3_s},
+      {22, DType::iq2_s},   {23, DType::iq4_xs}, {29, DType::iq1_m},   {34, DType::tq1_0},
+      {35, DType::tq2_0},   {39, DType::mxfp4}};
   return types;
 }
 
@@ -80,9 +84,8 @@ Info read_info(ByteReader& reader) {
   const auto type = reader.read<std::uint32_t>("a tensor's type");
   const auto known = tensor_types().find(type);
   if (known == tensor_types().end()) {
-    reader.fail(fmt::format("{} has the unknown or unsupported type {}", label, type),
-                "supported are F32, F16, BF16, F64, I8 to I64, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, "
-                "Q4_K, Q5_K, Q6_K");
+    reader.fail(fmt::format("{} has the unknown type {}", label, type),
+                "models may use F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K");
   }
   info.view.dtype = known->second;
   info.offset = reader.read<std::uint64_t>("a tensor's offset");

@@ -104,6 +104,7 @@ std::vector<Bad> bad_safetensors() {
       {"SameBytes", file(two("[0,4]", "[0,4]")), "starts at data offset 0, expected 4"},
       {"Hole", safetensors(two("[0,4]", "[6,10]"), "0123456789"), "offset 6, expected 4"},
       {"BytesLeftOver", file(entry("F32", "[1]", "[0,4]")), "tensors end at data offset 4"},
+      {"HalfAByte", file(entry("F4", "[3]", "[0,2]")), "data offsets"},
       {"MetadataNotStrings", file(R"({"__metadata__":{"a":1}})"), "is not a string"},
       {"MetadataNotAnObject", file(R"({"__metadata__":[]})"), "not an object of strings"},
   };
@@ -157,8 +158,8 @@ std::vector<Bad> bad_gguf() {
       {"GgufShapeOverflows", tensor({1ull << 32, 1ull << 32}, 0, 0), "out of range"},
       {"GgufShapeNegative", tensor({~0ull}, 0, 0), "out of range"},
       {"NoMultipleOfTheBlock", tensor({33}, 2, 0), "no multiple of its block"},
-      {"UnknownTensorType", tensor({4}, 200, 0), "unknown or unsupported type 200"},
-      {"UnsupportedTensorType", tensor({256}, 10, 0), "unknown or unsupported type 10"},
+      {"UnknownTensorType", tensor({4}, 200, 0), "unknown type 200"},
+      {"ListedTensorCutOff", tensor({256}, 10, 0), "takes 84 bytes at data offset 0"},
       {"DataPastTheEnd", tensor({17}, 0, 0), "takes 68 bytes at data offset 0"},
       {"OffsetPastTheEnd", tensor({1}, 0, 1ull << 40), "at data offset 1099511627776"},
       {"OffsetOfAllOnes", tensor({1}, 0, ~0ull - 31), "at data offset"},

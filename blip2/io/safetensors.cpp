@@ -41,7 +41,9 @@ std::string_view header_text(std::span<const std::byte> bytes, const std::string
   return {reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length};
 }
 
+// Null is none, as the safetensors package reads it.
 std::map<std::string, std::string> read_metadata(const json& value, const std::string& where) {
+  if (value.is_null()) return {};
   if (!value.is_object()) throw Error("\"__metadata__\" is not an object of strings", where);
   std::map<std::string, std::string> metadata;
   for (const auto& [key, text] : value.items()) {
@@ -81,7 +83,7 @@ DType read_dtype(const json& entry, const std::string& where) {
   if (!dtype || is_quantised(*dtype)) {
     throw Error(fmt::format("unknown or unsupported dtype \"{}\"",
                             printable(found->get_ref<const std::string&>())),
-                where, "known are F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL");
+                where, "known are the types of safetensors 0.8, from F64 and I64 to F4 and BOOL");
   }
   return *dtype;
 }
@@ -188,7 +190,7 @@ std::vector<std::size_t> writing_order(std::span<const TensorView> tensors) {
   std::vector<std::size_t> order(tensors.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_sort(order, std::greater{},
-                           [&](std::size_t i) { return dtype_block(tensors[i].dtype).bytes; });
+                           [&](std::size_t i) { return dtype_alignment(tensors[i].dtype); });
   return order;
 }
 

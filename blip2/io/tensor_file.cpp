@@ -32,7 +32,7 @@ void TensorFile::add(TensorView tensor) {
   if (!index_.emplace(tensor.name, tensors_.size()).second) {
     throw Error(fmt::format("holds the tensor \"{}\" twice", tensor.name), path_.string());
   }
-  const std::int64_t unit = is_quantised(tensor.dtype) ? 1 : dtype_block(tensor.dtype).bytes;
+  const std::int64_t unit = dtype_alignment(tensor.dtype);
   if (reinterpret_cast<std::uintptr_t>(tensor.data.data()) % static_cast<std::uintptr_t>(unit)) {
     tensor.data = keep(std::vector(tensor.data.begin(), tensor.data.end()));
   }

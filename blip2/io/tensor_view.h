@@ -10,7 +10,7 @@
 
 namespace blip2 {
 
-// Element types of weight files. The q* types are GGUF's block-quantised ones.
+// Element types of weight files.
 enum class DType {
   f32,
   f16,
@@ -22,6 +22,18 @@ enum class DType {
   i8,
   u8,
   boolean,  // plain
+  f8_e4m3,
+  f8_e5m2,  // widened when they are read
+  f8_e4m3fnuz,
+  f8_e5m2fnuz,
+  f8_e8m0,
+  f6_e2m3,
+  f6_e3m2,
+  f4,
+  u16,
+  u32,
+  u64,
+  c64,  // listed only: a file may hold them, a model cannot
   q4_0,
   q4_1,
   q5_0,
@@ -29,7 +41,21 @@ enum class DType {
   q8_0,
   q4_k,
   q5_k,
-  q6_k  // blocks along the last dimension
+  q6_k,  // GGUF's quantised ones, in blocks along the last dimension
+  q2_k,
+  q3_k,
+  iq2_xxs,
+  iq2_xs,
+  iq3_xxs,
+  iq1_s,
+  iq4_nl,
+  iq3_s,
+  iq2_s,
+  iq4_xs,
+  iq1_m,
+  tq1_0,
+  tq2_0,
+  mxfp4  // of these, listed only
 };
 
 // "F32", "BF16", "BOOL", "Q4_K", …: as safetensors and GGUF write it.
@@ -37,7 +63,8 @@ std::string_view dtype_name(DType dtype);
 // The type of that name; empty if there is none.
 std::optional<DType> dtype_from_name(std::string_view name);
 
-// A type's storage unit: `bytes` bytes hold `elements` elements (1 for the plain types).
+// A type's storage unit: `bytes` bytes hold `elements` elements (1 unless it is quantised or takes
+// less than a byte).
 struct DTypeBlock {
   std::int64_t elements;
   std::int64_t bytes;
@@ -46,6 +73,11 @@ DTypeBlock dtype_block(DType dtype);
 inline bool is_quantised(DType dtype) {
   return dtype >= DType::q4_0;
 }
+inline bool is_listed_only(DType dtype) {
+  return (dtype >= DType::f8_e4m3fnuz && dtype <= DType::c64) || dtype >= DType::q2_k;
+}
+// Where an element's address has to be a multiple of.
+std::int64_t dtype_alignment(DType dtype);
 
 // A named tensor in a file: row-major, outermost dimension first (GGUF's order is reversed on
 // reading). `data` lives as long as the file object it came from and is aligned to the element's
@@ -63,11 +95,12 @@ struct TensorView {
 std::string describe(const TensorView& tensor);
 
 // The bytes of a tensor of this type and shape, or empty if a dimension is negative, the last one
-// is no multiple of the block, or the product leaves 63 bits.
+// is no multiple of the quantised block, the whole ends within a byte, or the product leaves 63
+// bits.
 std::optional<std::uint64_t> tensor_bytes(DType dtype, std::span<const std::int64_t> shape);
 
 // The elements as f32, any type, quantised ones dequantised exactly as gguf.quants.dequantize does.
-// `out` has numel() elements; Error otherwise.
+// `out` has numel() elements; Error otherwise, and for the types that are listed only.
 void to_float32(const TensorView& tensor, std::span<float> out);
 
 }  // namespace blip2

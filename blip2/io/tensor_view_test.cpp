@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 
 #include "blip2/base/error.h"
@@ -116,6 +117,10 @@ TEST(TensorBytes, KnowsBlocksAndOverflow) {
   EXPECT_EQ(bytes(DType::f16, {3, 5}), 30u);
   EXPECT_EQ(bytes(DType::q4_1, {2, 64}), 80u);
   EXPECT_EQ(bytes(DType::f32, {0, 5}), 0u);
+  EXPECT_EQ(bytes(DType::f4, {2, 3}), 3u);
+  EXPECT_EQ(bytes(DType::f4, {3}), std::nullopt);  // ends within a byte
+  EXPECT_EQ(bytes(DType::f6_e2m3, {2, 2}), 3u);
+  EXPECT_EQ(bytes(DType::c64, {2}), 16u);
   EXPECT_EQ(bytes(DType::q4_1, {2, 33}), std::nullopt);
   EXPECT_EQ(bytes(DType::f32, {2, -1}), std::nullopt);
   constexpr std::int64_t kHuge = std::numeric_limits<std::int64_t>::max();
@@ -131,12 +136,36 @@ TEST(ToFloat32, RefusesTheWrongNumberOfElements) {
   EXPECT_THROW(to_float32({"a", DType::f32, {3}, data}, out), Error);
 }
 
+TEST(ToFloat32, WidensEightBitFloats) {
+  const auto widened = [](DType dtype, int bits) {
+    const auto byte = static_cast<std::byte>(bits);
+    float out = 0;
+    to_float32({"a", dtype, {1}, std::span(&byte, 1)}, std::span(&out, 1));
+    return out;
+  };
+  EXPECT_EQ(widened(DType::f8_e4m3, 0x38), 1.0f);
+  EXPECT_EQ(widened(DType::f8_e4m3, 0xb9), -1.125f);
+  EXPECT_EQ(widened(DType::f8_e4m3, 0x01), 0x1p-9f);  // the smallest
+  EXPECT_EQ(widened(DType::f8_e4m3, 0x7e), 448.0f);   // the largest
+  EXPECT_TRUE(std::isnan(widened(DType::f8_e4m3, 0xff)));
+  EXPECT_EQ(widened(DType::f8_e5m2, 0x3c), 1.0f);
+  EXPECT_EQ(widened(DType::f8_e5m2, 0x7b), 57344.0f);
+  EXPECT_EQ(widened(DType::f8_e5m2, 0xfc), -std::numeric_limits<float>::infinity());
+}
+
+TEST(ToFloat32, RefusesWhatIsListedOnly) {
+  std::vector<std::byte> data(8);
+  std::vector<float> out(16);
+  EXPECT_THROW(to_float32({"a", DType::f4, {16}, data}, out), Error);
+  EXPECT_THROW(to_float32({"a", DType::c64, {1}, data}, std::span(out).first(1)), Error);
+}
+
 TEST(DType, NamesAreFoundAgain) {
-  for (int i = 0; i <= static_cast<int>(DType::q6_k); ++i) {
+  for (int i = 0; i <= static_cast<int>(DType::mxfp4); ++i) {
     const auto dtype = static_cast<DType>(i);
     EXPECT_EQ(dtype_from_name(dtype_name(dtype)), dtype);
   }
-  EXPECT_EQ(dtype_from_name("F8_E4M3"), std::nullopt);
+  EXPECT_EQ(dtype_from_name("F8"), std::nullopt);
 }
 
 }  // namespace

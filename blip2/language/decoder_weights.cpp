@@ -37,6 +37,7 @@ class Loader {
     if (!gguf_ && !file_->find(prefix_ + first) && file_->find(prefix_ + first.substr(base))) {
       dropped_ = first.substr(0, base);
     }
+    if (!gguf_) embeddings_ = embeddings_name(config_, *file_, prefix_);
     check(tensors);
     std::uint64_t bytes = 0;
     for (const DecoderTensor& tensor : tensors) bytes += converted_bytes(tensor);
@@ -56,6 +57,8 @@ class Loader {
  private:
   std::string file_name(const std::string& name) const {
     if (gguf_) return prefix_ + gguf_name(config_.family, name);
+    if (name == embeddings_.usual && embeddings_.stored != name)
+      return prefix_ + embeddings_.stored;
     return prefix_ + (name.starts_with(dropped_) ? name.substr(dropped_.size()) : name);
   }
 
@@ -117,6 +120,7 @@ class Loader {
   const DecoderConfig& config_;
   at::ScalarType dtype_;
   std::string prefix_, dropped_;
+  EmbeddingsName embeddings_;
 };
 
 at::Tensor widened(const at::Tensor& tensor) {
@@ -206,6 +210,18 @@ bool is_spare_tensor(const DecoderConfig& config, std::string_view name) {
   if (config.tie_word_embeddings && name == "lm_head.weight") return true;
   return config.family == DecoderFamily::gpt2 &&
          (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias"));
+}
+
+EmbeddingsName embeddings_name(const DecoderConfig& config, const TensorFile& file,
+                               const std::string& prefix) {
+  DecoderWeights weights;
+  weights.config = config;
+  const std::string usual = decoder_tensors(weights).front().name;
+  if (!config.tie_word_embeddings) return {usual, usual};
+  // A base model's file has the usual name without its first word.
+  const std::string base = usual.substr(usual.find('.') + 1);
+  if (file.find(prefix + base)) return {usual, usual};
+  return find_embeddings(file, prefix, usual, {"lm_head.weight"});
 }
 
 std::shared_ptr<DecoderWeights> load_decoder_weights(std::shared_ptr<const TensorFile> file,

@@ -10,6 +10,7 @@
 
 #include "blip2/io/tensor_file.h"
 #include "blip2/language/decoder_config.h"
+#include "blip2/language/embeddings_name.h"
 #include "blip2/nn/int8_matrix.h"
 
 namespace blip2 {
@@ -68,6 +69,11 @@ std::vector<std::pair<std::string, at::Tensor>> tensors_to_save(DecoderWeights& 
 // Whether a Hugging Face file may have the tensor beside the weights: a second copy of tied
 // embeddings, the causal masks of old GPT-2 files, and other old buffers.
 bool is_spare_tensor(const DecoderConfig& config, std::string_view name);
+
+// Under which name a Hugging Face file has the word embeddings: the head's if they are tied and not
+// there themselves.
+EmbeddingsName embeddings_name(const DecoderConfig& config, const TensorFile& file,
+                               const std::string& prefix);
 
 // Reads the weights that the file has under `prefix`, by Hugging Face's names (those of a model
 // without its head too: "h.0…" for "transformer.h.0…") or, for a GGUF file, by GGUF's. Those that

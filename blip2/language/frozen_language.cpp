@@ -58,6 +58,11 @@ bool is_spare_tensor(const LanguageConfig& config, std::string_view name) {
   return std::visit([&](const auto& c) { return is_spare_tensor(c, name); }, config);
 }
 
+EmbeddingsName embeddings_name(const LanguageConfig& config, const TensorFile& file,
+                               const std::string& prefix) {
+  return std::visit([&](const auto& c) { return embeddings_name(c, file, prefix); }, config);
+}
+
 at::ScalarType FrozenLanguage::dtype() const {
   return std::visit([](const auto& model) { return model->dtype(); }, model_);
 }

@@ -32,6 +32,9 @@ std::int32_t begin_token(const LanguageConfig& config);  // -1: none
 // Whether a file may have the tensor beside the model's weights, without use (name after the
 // prefix).
 bool is_spare_tensor(const LanguageConfig& config, std::string_view name);
+// Under which name the file has the word embeddings.
+EmbeddingsName embeddings_name(const LanguageConfig& config, const TensorFile& file,
+                               const std::string& prefix);
 
 // A frozen language model of either kind, as far as writing texts needs it.
 class FrozenLanguage {

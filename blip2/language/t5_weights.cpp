@@ -79,12 +79,18 @@ class Names {
   std::vector<T5Tensor>& list_;
 };
 
+// The name that the file has a tensor by.
+std::string file_name(const T5Tensor& tensor, const EmbeddingsName& embeddings,
+                      const std::string& prefix) {
+  return prefix + (tensor.name == embeddings.usual ? embeddings.stored : tensor.name);
+}
+
 void check(const TensorFile& file, const T5Config& config, const std::vector<T5Tensor>& tensors,
-           const std::string& prefix) {
+           const EmbeddingsName& embeddings, const std::string& prefix) {
   std::vector<std::string> faults;
   std::set<std::string> known;
   for (const T5Tensor& tensor : tensors) {
-    const std::string name = prefix + tensor.name;
+    const std::string name = file_name(tensor, embeddings, prefix);
     known.insert(name);
     const TensorView* view = file.find(name);
     if (!view && tensor.name == head_name) continue;
@@ -128,6 +134,17 @@ bool is_spare_tensor(const T5Config& /*config*/, std::string_view name) {
   return is_old_buffer(name) || std::ranges::find(passed_over, name) != std::end(passed_over);
 }
 
+EmbeddingsName embeddings_name(const T5Config& config, const TensorFile& file,
+                               const std::string& prefix) {
+  constexpr const char *kUsual = "shared.weight", *kOfDecoder = "decoder.embed_tokens.weight",
+                       *kOfEncoder = "encoder.embed_tokens.weight";
+  // In T5's configuration a tied head and scaled outputs are one.
+  if (!config.scale_decoder_outputs) {
+    return find_embeddings(file, prefix, kUsual, {kOfDecoder, kOfEncoder});
+  }
+  return find_embeddings(file, prefix, kUsual, {kOfDecoder, kOfEncoder, head_name});
+}
+
 std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> file,
                                            const T5Config& config, at::ScalarType dtype,
                                            const std::string& prefix, bool int8) {
@@ -142,18 +159,19 @@ std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> fil
   weights->config = config;
   weights->dtype = dtype;
   const auto tensors = t5_tensors(*weights);
-  check(*file, config, tensors, prefix);
+  const EmbeddingsName embeddings = embeddings_name(config, *file, prefix);
+  check(*file, config, tensors, embeddings, prefix);
   const auto stays = [&](const T5Tensor& tensor, const TensorView& view) {
     return scalar_type_of(view.dtype) == dtype && !(int8 && tensor.int8);
   };
   std::uint64_t bytes = 0;
   for (const T5Tensor& tensor : tensors) {
-    const TensorView* view = file->find(prefix + tensor.name);
+    const TensorView* view = file->find(file_name(tensor, embeddings, prefix));
     if (view && !stays(tensor, *view)) bytes += view->data.size();
   }
   LoadProgress progress("language model", bytes);
   for (const T5Tensor& tensor : tensors) {
-    const TensorView* view = file->find(prefix + tensor.name);
+    const TensorView* view = file->find(file_name(tensor, embeddings, prefix));
     if (!view) continue;
     if (stays(tensor, *view)) {
       *tensor.tensor = borrow(*view, file);

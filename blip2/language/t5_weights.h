@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "blip2/io/tensor_file.h"
+#include "blip2/language/embeddings_name.h"
 #include "blip2/language/t5_config.h"
 #include "blip2/nn/int8_matrix.h"
 
@@ -66,6 +67,11 @@ std::vector<T5Tensor> t5_tensors(T5Weights& weights);
 // Whether a file may have the tensor beside the weights: copies of the embeddings, old buffers, and
 // a bias that old files of the original T5 have and no code uses.
 bool is_spare_tensor(const T5Config& config, std::string_view name);
+
+// Under which name a file has the word embeddings: a copy's or, if it is tied, the head's if
+// "shared.weight" is not there.
+EmbeddingsName embeddings_name(const T5Config& config, const TensorFile& file,
+                               const std::string& prefix);
 
 // Reads the weights that the file has under `prefix`. Those that already are of `dtype` stay in the
 // mapped file. One Error lists everything missing, unexpected (under the prefix) and mis-shaped;

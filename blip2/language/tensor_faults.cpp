@@ -17,7 +17,10 @@ std::string tensor_fault(const TensorView* tensor, const std::string& name,
                        tensor ? shape_text(tensor->shape) : "none (missing)");
   }
   const auto type = scalar_type_of(tensor->dtype);
-  if (!type || c10::isFloatingType(*type)) return {};
+  if (is_quantised(tensor->dtype) && is_listed_only(tensor->dtype)) {
+    return fmt::format("{}: {} cannot be computed with", name, dtype_name(tensor->dtype));
+  }
+  if (type ? c10::isFloatingType(*type) : !is_listed_only(tensor->dtype)) return {};
   return fmt::format("{}: expected a floating-point type, got {}", name, dtype_name(tensor->dtype));
 }
 

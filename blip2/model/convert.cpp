@@ -198,10 +198,14 @@ bool is_spare(const std::string& name, const Blip2Config& config) {
 // A directory in its own layout, with its files as they are.
 void copy_model(const TensorFile& weights, const Blip2Config& own, const fs::path& source,
                 const fs::path& folder, std::optional<at::ScalarType> type) {
+  const EmbeddingsName words =
+      own.language ? embeddings_name(*own.language, weights, kLanguagePrefix) : EmbeddingsName{};
   std::vector<WrittenTensor> tensors;
   for (const TensorView& view : weights.tensors()) {
-    if (is_spare(view.name, own)) continue;
-    WrittenTensor tensor{view.name, &view, view.dtype, view.shape, {}};
+    const bool embeddings = view.name == kLanguagePrefix + words.stored;
+    if (!embeddings && is_spare(view.name, own)) continue;
+    const std::string name = embeddings ? kLanguagePrefix + words.usual : view.name;
+    WrittenTensor tensor{name, &view, view.dtype, view.shape, {}};
     if (type && follows_precision(view.name) && is_floating(view.dtype)) {
       tensor.dtype = dtype_of(*type);
     }

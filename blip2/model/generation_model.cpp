@@ -55,7 +55,7 @@ struct GenerationModel::Prompted {
 };
 
 GenerationModel::GenerationModel(const std::filesystem::path& folder, const std::string& precision,
-                                 at::ScalarType bridge)
+                                 at::ScalarType bridge, const PictureChoices& pictures)
     : config_(read_config(folder)) {
   check_processor(folder, config_.num_query_tokens);
   tokenizer_ = load_tokenizer(folder);
@@ -67,7 +67,7 @@ GenerationModel::GenerationModel(const std::filesystem::path& folder, const std:
   const std::shared_ptr<const TensorFile> weights = open_model_weights(folder);
   bridge_ = load_bridge(weights, config_, /*trainable=*/false);
   pass_ = std::make_unique<QFormerPass>(bridge_->qformer->pass({bridge}));
-  images_ = std::make_unique<ImageSide>(folder, weights, config_, precision);
+  images_ = std::make_unique<ImageSide>(folder, weights, config_, precision, pictures);
   const auto type = type_of_precision(precision, stored_type(*weights, kLanguagePrefix));
   language_ = load_frozen_language(weights, *config_.language, type, kLanguagePrefix);
 }

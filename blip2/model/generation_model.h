@@ -35,7 +35,7 @@ class GenerationModel {
   // kBFloat16. Error if the directory has no language model, or its files do not belong together.
   explicit GenerationModel(const std::filesystem::path& folder,
                            const std::string& precision = "auto",
-                           at::ScalarType bridge = at::kFloat);
+                           at::ScalarType bridge = at::kFloat, const PictureChoices& pictures = {});
 
   const Blip2Config& config() const { return config_; }
   const ImageSide& images() const { return *images_; }

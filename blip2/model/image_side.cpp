@@ -45,8 +45,9 @@ at::ScalarType type_of_precision(const std::string& precision, at::ScalarType st
 }
 
 ImageSide::ImageSide(const std::filesystem::path& folder, std::shared_ptr<const TensorFile> weights,
-                     const Blip2Config& config, const std::string& precision)
-    : preprocessing_(load_preprocessing(preprocessing_file(folder))),
+                     const Blip2Config& config, const std::string& precision,
+                     const PictureChoices& pictures)
+    : preprocessing_(chosen(load_preprocessing(preprocessing_file(folder)), pictures)),
       large_(std::holds_alternative<VitConfig>(config.vision)) {
   // The small convolutional encoders compute in f32 whatever the rest does.
   const at::ScalarType type =
@@ -59,7 +60,8 @@ at::Tensor ImageSide::encode(std::span<const std::string> images) const {
   const at::Tensor pixels = at::empty({std::ssize(images), 3, height, width});
   float* out = pixels.mutable_data_ptr<float>();
   parallel_for(images.size(), static_cast<std::size_t>(at::get_num_threads()), [&](std::size_t i) {
-    const auto values = preprocess(load_image(images[i]), preprocessing_);
+    const auto values =
+        preprocess(load_image(images[i], preprocessing_.sixteen_bit), preprocessing_);
     std::copy(values.begin(), values.end(),
               out + static_cast<std::int64_t>(i) * 3 * height * width);
   });

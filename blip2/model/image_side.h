@@ -22,9 +22,11 @@ class ImageSide {
  public:
   // `precision`: "f32", "bf16", "f16", or "auto": as the directory stores the weights, mapped and
   // not copied; convolutional encoders compute in f32. Pictures are taken in the size of the
-  // preprocessing: an encoder of another size has its positions resized.
+  // preprocessing: an encoder of another size has its positions resized. `pictures` beats what the
+  // directory says of them.
   ImageSide(const std::filesystem::path& folder, std::shared_ptr<const TensorFile> weights,
-            const Blip2Config& config, const std::string& precision = "auto");
+            const Blip2Config& config, const std::string& precision = "auto",
+            const PictureChoices& pictures = {});
 
   // Features of picture files, decoded in parallel: [N, P, D] f32, each picture's whatever stands
   // beside it. Error naming the file that cannot be read.

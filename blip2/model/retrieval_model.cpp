@@ -28,14 +28,14 @@ Blip2Config without_language(Blip2Config config) {
 }  // namespace
 
 RetrievalModel::RetrievalModel(const std::filesystem::path& path, const std::string& precision,
-                               at::ScalarType bridge) {
+                               at::ScalarType bridge, const PictureChoices& pictures) {
   const auto folder = stage1_folder(path);
   config_ = without_language(read_blip2_config(folder / "config.json"));
   const std::shared_ptr<const TensorFile> weights = open_model_weights(folder);
   tokenizer_ = load_tokenizer(qformer_tokenizer_folder(folder));
   check_vocabulary(*tokenizer_, config_.qformer.vocab_size, folder);
   bridge_ = load_bridge(weights, config_, /*trainable=*/false);
-  images_ = std::make_unique<ImageSide>(folder, weights, config_, precision);
+  images_ = std::make_unique<ImageSide>(folder, weights, config_, precision, pictures);
   pass_ = std::make_unique<QFormerPass>(bridge_->qformer->pass({bridge}));
 }
 

@@ -22,8 +22,8 @@ class RetrievalModel {
   // `precision` of the image encoder, as ImageSide takes it; the rest computes in `bridge`, kFloat
   // or kBFloat16. Error if the directory has no stage-1 model, or its files do not belong together.
   explicit RetrievalModel(const std::filesystem::path& folder,
-                          const std::string& precision = "auto",
-                          at::ScalarType bridge = at::kFloat);
+                          const std::string& precision = "auto", at::ScalarType bridge = at::kFloat,
+                          const PictureChoices& pictures = {});
 
   const Blip2Config& config() const { return config_; }
   const ImageSide& images() const { return *images_; }

@@ -70,6 +70,7 @@ DType dtype_of(at::ScalarType type) {
 }
 
 bool is_floating(DType dtype) {
+  if (dtype == DType::f8_e4m3 || dtype == DType::f8_e5m2) return true;
   const auto type = scalar_type_of(dtype);
   return type && c10::isFloatingType(*type);
 }

@@ -36,6 +36,7 @@ std::vector<std::pair<std::string, at::Tensor>> members_of(const torch::nn::Modu
 
 // Floating-point numbers, plain or quantised.
 bool holds_numbers(DType dtype) {
+  if (is_listed_only(dtype)) return false;
   const auto type = scalar_type_of(dtype);
   return !type || c10::isFloatingType(*type);
 }

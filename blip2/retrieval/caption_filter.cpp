@@ -36,9 +36,10 @@ std::uint64_t seed_of(std::uint64_t seed, const std::string& file) {
   return derive_seed(seed, hash_bytes(std::as_bytes(std::span(file)))) >> 11;
 }
 
-at::Tensor pixels_of(const Image& image, const ImageSide& side) {
-  const std::vector<float> values = preprocess(image, side.preprocessing());
+at::Tensor pixels_of(const std::string& file, const std::string& name, const ImageSide& side) {
   const Preprocessing& p = side.preprocessing();
+  const auto bytes = std::as_bytes(std::span(file));
+  const std::vector<float> values = preprocess(decode_image(bytes, name, p.sixteen_bit), p);
   return torch::tensor(values).view({1, 3, p.height, p.width});
 }
 
@@ -52,9 +53,10 @@ struct CaptionFilter::Looked {
 };
 
 CaptionFilter::CaptionFilter(const CaptionFilterOptions& options)
-    : options_(options), matcher_(options.matcher, options.precision, options.bridge) {
+    : options_(options),
+      matcher_(options.matcher, options.precision, options.bridge, options.pictures) {
   if (!options.generate) return;
-  captioner_.emplace(options.captioner, options.precision, options.bridge);
+  captioner_.emplace(options.captioner, options.precision, options.bridge, options.pictures);
   shared_ = same_images(captioner_->images(), matcher_.images());
 }
 
@@ -68,11 +70,10 @@ CaptionFilter::Looked CaptionFilter::read(std::span<const CaptionedPicture> pict
                  try {
                    const std::string& name = pictures[i].image;
                    out.file = read_source(name, ImageLimits{}.max_bytes);
-                   const Image image = decode_image(std::as_bytes(std::span(out.file)), name);
                    out.seed = seed_of(options_.generation.seed, out.file);
-                   matcher[i] = pixels_of(image, matcher_.images());
+                   matcher[i] = pixels_of(out.file, name, matcher_.images());
                    if (captioner_ && !shared_)
-                     captioner[i] = pixels_of(image, captioner_->images());
+                     captioner[i] = pixels_of(out.file, name, captioner_->images());
                  } catch (const Error& error) {
                    out = FilteredPicture{};
                    out.fault = error.what();

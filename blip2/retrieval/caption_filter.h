@@ -22,6 +22,7 @@ struct CaptionFilterOptions {
   std::filesystem::path captioner, matcher;
   std::string precision = "auto";      // of the frozen parts of both
   at::ScalarType bridge = at::kFloat;  // in which both Q-Formers compute
+  PictureChoices pictures;             // of both
   // generation.return_sequences captions a picture; each picture's samples have a seed of their
   // own. Not `generate`: the originals alone are ranked, and the captioner is not opened.
   bool generate = true;

@@ -106,6 +106,13 @@ ordered_json settings_of(const FilterRunOptions& options, std::span<const Source
                         {"format", options.tar ? "tar" : "jsonl"},
                         {"shard_size", options.shard_size}};
   if (filter.bridge != at::kFloat) settings["bridge"] = c10::toString(filter.bridge);
+  if (filter.pictures.processor) {
+    const bool pillow = *filter.pictures.processor == Resampler::pillow;
+    settings["processor"] = pillow ? "pillow" : "torchvision";
+  }
+  if (filter.pictures.sixteen_bit) {
+    settings["sixteen_bit"] = *filter.pictures.sixteen_bit == SixteenBit::cut ? "cut" : "scale";
+  }
   if (std::isfinite(filter.min_score)) settings["min_score"] = filter.min_score;
   settings["captions"] = filter.generate ? filter.generation.return_sequences : 0;
   if (!filter.generate) return settings;

@@ -37,9 +37,10 @@ TokenizerDefinition read_sentencepiece_tokenizer(const std::filesystem::path& pa
 TokenizerDefinition sentencepiece_tokenizer(const SentencePieceModel& model,
                                             const nlohmann::json& config, const std::string& where);
 
-// LlamaTokenizer's pipeline: BPE over characters with byte fallback, spaces as "▁".
+// LlamaTokenizer's pipeline: BPE over characters with byte fallback, spaces as "▁", one of them put
+// before the text.
 void set_llama_pipeline(TokenizerDefinition& definition, std::vector<PairMerge> merges,
-                        bool add_prefix_space);
+                        SpaceSplit::Prepend prepend);
 
 // The merges that a vocabulary implies: every way to make a token of two others, by the tokens'
 // order or, with scores, the highest first. Error for a token too long to be looked at.

@@ -78,13 +78,20 @@ void make_t5(const SentencePieceModel& model, const json& config, TokenizerDefin
   definition.suffix = {*find_id(definition.ids, eos->second)};
 }
 
+// A "legacy" tokenizer puts a space before the text behind every special token too.
+SpaceSplit::Prepend llama_prepend(const json& config, const std::string& where) {
+  const bool legacy = bool_field(config, "legacy", false, where);
+  if (!bool_field(config, "add_prefix_space", true, where)) return SpaceSplit::Prepend::never;
+  return legacy ? SpaceSplit::Prepend::always : SpaceSplit::Prepend::first;
+}
+
 void make_llama(const SentencePieceModel& model, const json& config,
                 TokenizerDefinition& definition) {
   std::vector<std::string> pieces;
   for (const auto& piece : model.pieces) pieces.push_back(piece.text);
   definition.set_pieces(std::move(pieces));
   set_llama_pipeline(definition, merges_of_vocabulary(definition),
-                     bool_field(config, "add_prefix_space", true, definition.where));
+                     llama_prepend(config, definition.where));
   add_special_pieces(model, definition);
   const json roles = with_roles("<s>", "</s>", "<unk>", nullptr, config);
   apply_tokenizer_config(roles, definition, definition.where);
@@ -94,18 +101,18 @@ void make_llama(const SentencePieceModel& model, const json& config,
 }  // namespace
 
 void set_llama_pipeline(TokenizerDefinition& definition, std::vector<PairMerge> merges,
-                        bool add_prefix_space) {
+                        SpaceSplit::Prepend prepend) {
   using Kind = DecoderStep::Kind;
   CharacterPairModel model;
   model.merges = std::move(merges);
   model.byte_fallback = model.fuse_unknown = true;
   model.spaces.metaspace = true;
   model.spaces.split = false;
-  model.spaces.prepend = add_prefix_space ? SpaceSplit::Prepend::first : SpaceSplit::Prepend::never;
+  model.spaces.prepend = prepend;
   definition.model = std::move(model);
   auto& steps = definition.decoder.steps;
   steps = {{Kind::replace, "▁", " "}, {Kind::byte_fallback}, {Kind::fuse}};
-  if (add_prefix_space) steps.push_back({Kind::strip, "", " ", 1});
+  if (prepend != SpaceSplit::Prepend::never) steps.push_back({Kind::strip, "", " ", 1});
 }
 
 std::vector<PairMerge> merges_of_vocabulary(const TokenizerDefinition& definition,

@@ -211,7 +211,7 @@ void read_gguf_characters(const GgufFile& file, TokenizerDefinition& definition)
     }
     merges = merges_of_vocabulary(definition, values);
   }
-  set_llama_pipeline(definition, std::move(merges), true);
+  set_llama_pipeline(definition, std::move(merges), SpaceSplit::Prepend::first);
 }
 
 TokenizerDefinition read_gguf_tokenizer(const fs::path& path) {

@@ -7,10 +7,14 @@ import pathlib
 import shutil
 import struct
 import subprocess
+import sys
 import time
 import zlib
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "parity"))
+from measured import peak_of  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SECONDS = 20  # far above what a refusal takes, whatever else the machine is doing
@@ -47,6 +51,20 @@ def png(width, height, data=b"\0" * 16, bits=8, colour=2):
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data))
             + chunk(b"IEND", b""))
+
+
+def test_a_long_picture_costs_what_any_does(program, tmp_path):
+    """1 x 60000 pixels in 316 bytes: between resize and centre crop they would be 9 GB."""
+    config = {"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224}, "do_center_crop": True}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
+    (tmp_path / "long.png").write_bytes(png(1, 60000, b"\0" * 4 * 60000))
+    (tmp_path / "any.png").write_bytes(GOOD_PNG)
+    for processor in ("pillow", "torchvision"):
+        words = [program, "preprocess", "--model", tmp_path, "--processor", processor, "--output", tmp_path / "out"]
+        any_bytes = peak_of([*words, tmp_path / "any.png"])
+        begin = time.monotonic()
+        assert peak_of([*words, tmp_path / "long.png"]) < 1.2 * any_bytes
+        assert time.monotonic() - begin < SECONDS
 
 
 GOOD_PNG = png(2, 2, b"\0" + b"\1" * 6 + b"\0" + b"\2" * 6)

@@ -127,6 +127,14 @@ WEIGHTS = {
     "vision_type": (["vision_model.embeddings.class_embedding", "floating-point", "U8"],
                     lambda s: s.update({"vision_model.embeddings.class_embedding":
                                         torch.zeros(1, 1, 32, dtype=torch.uint8)})),
+    "qformer_listed_only": (["qformer.layernorm.weight", "floating-point", "U16"],
+                            lambda s: s.update({"qformer.layernorm.weight": torch.zeros(32, dtype=torch.uint16)})),
+    "language_listed_only": (["language_model.model.decoder.embed_positions.weight", "floating-point", "C64"],
+                             lambda s: s.update({"language_model.model.decoder.embed_positions.weight":
+                                                 torch.zeros(98, 32, dtype=torch.complex64)})),
+    "vision_listed_only": (["vision_model.embeddings.class_embedding", "floating-point", "F8_E8M0"],
+                           lambda s: s.update({"vision_model.embeddings.class_embedding":
+                                               torch.zeros(1, 1, 32).to(torch.float8_e8m0fnu)})),
     "unknown": (["qformer.surprise", "not a tensor"], lambda s: s.update({"qformer.surprise": torch.zeros(1)})),
 }
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 from mini_model import write_parts
+from PIL import Image
 from safetensors.numpy import load_file
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -160,6 +161,33 @@ def test_preprocess_equals_pillow(run_json, init, pictures, pixels, tmp_path):
     assert line == {"shape": [1, 3, 224, 224]}
     values = load_file(tmp_path / "p.safetensors")["pixel_values"]
     assert numpy.abs(values - pixels(image)).max() <= 1e-6
+
+
+def test_pictures_as_asked(run, run_json, init, tmp_path):
+    """--processor and --sixteen-bit, once as options and once written into a model directory."""
+    shades = numpy.linspace(0, 65535, 300 * 200).reshape(200, 300).astype(numpy.uint16)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(shades).save(tmp_path / name)
+
+    def values(model, *options):
+        run("preprocess", "--model", model, *options, tmp_path / "a.png", "--output", tmp_path / "p.safetensors")
+        return load_file(tmp_path / "p.safetensors")["pixel_values"]
+
+    both = ("--processor", "torchvision", "--sixteen-bit", "scale")
+    plain, scaled, asked = values(init), values(init, *both[2:]), values(init, *both)
+    assert plain.mean() > scaled.mean() + 0.5  # nearly all white
+    assert 0 < numpy.abs(asked - scaled).max() < 0.05  # up to a level
+    done = run("embed", "--model", init, "--output", tmp_path / "e.safetensors", tmp_path / "a.png", tmp_path / "b.png")
+    assert done.stderr.count("--sixteen-bit scale") == 1
+    told = run("embed", "--model", init, *both, "--output", tmp_path / "s.safetensors", tmp_path / "a.png")
+    assert "sixteen-bit" not in told.stderr
+    run("convert", init, tmp_path / "model", *both)
+    written = json.loads((tmp_path / "model" / "preprocessor_config.json").read_text())
+    assert written["processor"] == "torchvision" and written["sixteen_bit"] == "scale"
+    assert numpy.array_equal(values(tmp_path / "model"), asked)
+    assert numpy.array_equal(values(tmp_path / "model", "--processor", "pillow", "--sixteen-bit", "cut"), plain)
+    run("embed", "--model", tmp_path / "model", "--output", tmp_path / "m.safetensors", tmp_path / "a.png")
+    assert (tmp_path / "m.safetensors").read_bytes() == (tmp_path / "s.safetensors").read_bytes()
 
 
 def test_inspect(run_json, init):

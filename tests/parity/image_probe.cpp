@@ -52,7 +52,9 @@ Image resized(const Image& image, const json& job) {
 
 void run(const json& job, const std::string& name, Results& results) {
   const std::string op = job["op"];
-  const Image image = blip2::load_image(job["image"].get<std::string>());
+  const auto sixteen_bit = job.value("sixteen_bit", "cut") == "scale" ? blip2::SixteenBit::scale
+                                                                      : blip2::SixteenBit::cut;
+  const Image image = blip2::load_image(job["image"].get<std::string>(), sixteen_bit);
   if (op == "decode") {
     results.add(name, image);
   } else if (op == "reencode") {

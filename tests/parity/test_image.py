@@ -1,8 +1,17 @@
-"""image/ against Pillow 13 and transformers' PIL-backed processors: every value equal."""
+"""image/ against Pillow 13 and transformers' processors given PIL images: every value equal.
+
+Given a path or an address, transformers' processors drop alpha instead of composing it over white
+(test_alpha_in_transformers); docs/published.md has the table.
+"""
 
 import io
 import json
+import os
+import pathlib
 import struct
+import subprocess
+import sys
+import warnings
 import zlib
 
 import numpy as np
@@ -12,7 +21,7 @@ from safetensors.numpy import load_file
 
 
 def upright_rgb(source):
-    """Pillow's picture upright, with alpha over white as transformers' convert_to_rgb has it."""
+    """Pillow's picture upright, with alpha over white as transformers makes it of a PIL image."""
     image = ImageOps.exif_transpose(Image.open(source))
     if "A" in image.getbands() or image.info.get("transparency") is not None:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -53,8 +62,8 @@ class Jobs:
         self.jobs.append({"image": str(path), **job})
         self.expected.append(np.asarray(expected))
 
-    def decode(self, content, suffix):
-        self.add(self.file(content, suffix), upright_rgb(io.BytesIO(content)), op="decode")
+    def decode(self, content, suffix, **job):
+        self.add(self.file(content, suffix), upright_rgb(io.BytesIO(content)), op="decode", **job)
 
     def check(self):
         (self.folder / "jobs.jsonl").write_text("".join(json.dumps(j) + "\n" for j in self.jobs))
@@ -201,6 +210,126 @@ def test_png(jobs):
     jobs.check()
 
 
+def directory(entries, order="<", magic=42, padding=b""):
+    """An EXIF block of one directory: (tag, type, count, the value's bytes)."""
+    head = b"II" if order == "<" else b"MM"
+    block = struct.pack(order + "HI", magic, 8) + struct.pack(order + "H", len(entries))
+    place, apart = 8 + 2 + 12 * len(entries) + 4, b""
+    for tag, kind, count, value in entries:
+        block += struct.pack(order + "HHI", tag, kind, count)
+        if len(value) <= 4:
+            block += value.ljust(4, b"\0")
+        else:
+            block += struct.pack(order + "I", place + len(apart))
+            apart += value
+    return b"Exif\0\0" + head + block + bytes(4) + apart + padding
+
+
+def exif_blocks(rng):
+    """EXIF blocks with every type and number of values, in both byte orders, and broken ones."""
+    codes = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii"}
+    codes |= {11: "f", 12: "d", 13: "I", 16: "Q"}
+    for order in "<>":
+        for kind, code in codes.items():
+            for count in (0, 1, 2, 3, 5):
+                numbers = [int(n) for n in rng.integers(0, 9, count * len(code))]
+                if len(code) == 2:  # rationals: whole numbers, and some that are not
+                    numbers[1::2] = [int(rng.integers(0, 3)) for _ in numbers[1::2]]
+                value = struct.pack(order + code[0] * len(numbers), *numbers)
+                yield directory([(0x0112, kind, count, value)], order)
+        six, three = struct.pack(order + "H", 6), struct.pack(order + "H", 3)
+        yield directory([(0x0112, 3, 1, six), (0x0112, 3, 1, three)], order)  # the first counts
+        yield directory([(0x0112, 99, 1, six), (0x0112, 3, 1, three)], order)  # of a type that is known
+        yield directory([(0x0112, 3, 0, six), (0x0112, 3, 1, three)], order)  # and not empty
+        long = (0x010E, 2, 60, b"a" * 60)
+        yield directory([long, (0x0112, 3, 1, six)], order)
+        yield directory([(0x010E, 2, 60000, b"a" * 60), (0x0112, 3, 1, six)], order)  # claims too much
+        yield directory([(0x0112, 3, 200, six * 200), (0x0112, 3, 1, three)], order)
+        yield directory([long, (0x0112, 3, 1, six)], order)[:70]  # its value is missing
+        yield directory([(0x0112, 3, 1, six)], order, magic=42 << 8)
+        for size in (7, 9, 13, 16, 24):
+            yield directory([(0x0112, 3, 1, six)], order)[:size]
+        yield directory([(0x0112, 3, 1, six)], order)[:6] + directory([(0x0112, 3, 1, six)], order)
+    yield directory([])
+    yield b"Exif\0\0"
+
+
+def xmp_of(orientation):
+    return b'<x:xmpmeta><rdf:Description tiff:Orientation="%d"/></x:xmpmeta>' % orientation
+
+
+def test_orientation(jobs):
+    """Wherever EXIF and XMP stand, and whatever is in them, as exif_transpose turns the picture."""
+    rng = np.random.default_rng(8)
+    samples = picture(rng, 9, 5)
+    rgb = Image.fromarray(samples)
+    blocks = list(exif_blocks(rng))
+    compared = 0
+    for number, block in enumerate(blocks):
+        for xmp in (None, xmp_of(8)):
+            extra = [] if xmp is None else [chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)]
+            options = {} if xmp is None else {"xmp": xmp}
+            key = b"Raw profile type exif\0"
+            profile = key + b"\nexif\n%8d\n" % len(block) + block.hex().encode() + b"\n"
+            other = blocks[number - 1][6:]
+            files = [
+                (saved(rgb, "JPEG", exif=block, **options), ".jpg"),
+                (saved(rgb, "WEBP", exif=block, lossless=True, **options), ".webp"),
+                (png(samples, 8, 2, chunks=extra, late=[chunk(b"eXIf", block[6:])]), ".png"),
+                (png(samples, 8, 2, chunks=[*extra, chunk(b"tEXt", profile)]), ".png"),
+                (png(samples, 8, 2, False, [chunk(b"eXIf", other), *extra], [chunk(b"eXIf", block[6:])]), ".png"),
+                (png(samples, 8, 2, chunks=[chunk(b"eXIf", other), chunk(b"tEXt", profile), *extra]), ".png"),
+            ]
+            for content, suffix in files:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of what is broken in them
+                    try:
+                        jobs.decode(content, suffix)
+                        compared += 1
+                    except (SyntaxError, struct.error, ValueError):  # Pillow takes no such block
+                        pass
+    assert compared > 1800
+    for a, b in ((3, 6), (6, 3)):  # of two texts with one key the last
+        late = [chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp_of(n)) for n in (a, b)]
+        jobs.decode(png(samples, 8, 2, late=late), ".png")
+    webp = bytearray(saved(rgb, "WEBP", exif=exif(6), xmp=xmp_of(3), lossless=True))
+    assert webp[12:16] == b"VP8X"
+    for flags in range(0, 16, 4):  # a chunk that the header does not announce
+        webp[20] = webp[20] & ~12 | flags
+        jobs.decode(bytes(webp), ".webp")
+    jobs.check()
+
+
+def test_sixteen_bit_grey(jobs):
+    """cut is Pillow's way (test_png); scale gives what the same shades give as 16-bit colours."""
+    rng = np.random.default_rng(9)
+    for interlaced in (False, True):
+        grey = rng.integers(0, 65536, (37, 41, 1))
+        trns = chunk(b"tRNS", grey[3, 4].astype(">u2").tobytes())
+        same = (grey == grey[3, 4]).repeat(3, 2)
+        colours = np.asarray(upright_rgb(io.BytesIO(png(grey.repeat(3, 2), 16, 2, interlaced))))
+        for chunks, expected in (((), colours), ([trns], np.where(same, 255, colours))):
+            path = jobs.file(png(grey, 16, 0, interlaced, chunks), ".png")
+            jobs.add(path, expected, op="decode", sixteen_bit="scale")
+    jobs.check()
+
+
+def test_alpha_in_transformers(tmp_path):
+    """What docs/published.md says of transformers: a PIL image over white, a path without its alpha."""
+    from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+    processor = BlipImageProcessorPil(do_resize=False, do_rescale=False, do_normalize=False)
+    clear = Image.new("RGBA", (3, 2), (0, 0, 0, 0))  # black, unseen
+    clear.putpixel((0, 0), (10, 20, 30, 255))
+    clear.save(tmp_path / "a.png", exif=exif(6))
+    given = processor(Image.open(tmp_path / "a.png"), return_tensors="np")["pixel_values"][0]
+    assert given.shape == (3, 2, 3)  # not turned
+    assert given[:, 0, 0].tolist() == [10, 20, 30] and given[:, 1, 1].tolist() == [255] * 3
+    by_path = processor(processor.fetch_images(str(tmp_path / "a.png")), return_tensors="np")["pixel_values"][0]
+    assert by_path.shape == (3, 3, 2)  # turned
+    assert by_path[:, 0, 1].tolist() == [10, 20, 30] and by_path[:, 1, 1].tolist() == [0] * 3
+
+
 def test_webp(jobs):
     rng = np.random.default_rng(4)
     for size in ((1, 1), (2, 3), (17, 9), (64, 64), (75, 100), (33, 128)):
@@ -286,6 +415,84 @@ def test_preprocess(jobs):
         image = Image.fromarray(picture(rng, 100, 70))
         a, b = (p(image, return_tensors="np")["pixel_values"] for p in (processor, again))
         assert np.array_equal(a, b)
+
+
+def test_crops_of_long_pictures(jobs):
+    """Only what a crop keeps is resampled, to the very values of the whole."""
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    rng = np.random.default_rng(10)
+    sizes = [(3, 500), (500, 3), (40, 900), (900, 40), (1, 200), (700, 1), (64, 64), (30, 31)]
+    for i, (edge, crop) in enumerate((((24, (24, 24)), (24, (10, 37)), (50, (24, 60)), (7, (8, 8))))):
+        processor = CLIPImageProcessorPil(
+            size={"shortest_edge": edge}, crop_size={"height": crop[0], "width": crop[1]}
+        )
+        processor.save_pretrained(jobs.folder / str(i))
+        config = str(jobs.folder / str(i) / "preprocessor_config.json")
+        for size in sizes:
+            image = Image.fromarray(picture(rng, *size))
+            path = jobs.file(saved(image, "PNG"), ".png")
+            expected = processor(image, return_tensors="np")["pixel_values"][0]
+            jobs.add(path, expected, op="preprocess", config=config)
+    jobs.check()
+
+
+@pytest.fixture(scope="session")
+def torchvision():
+    """The folder of torchvision, apart from the packages: BLIP2_TORCHVISION or .venv/torchvision."""
+    folder = pathlib.Path(__file__).resolve().parents[2] / ".venv" / "torchvision"
+    folder = pathlib.Path(os.environ.get("BLIP2_TORCHVISION", folder))
+    if not (folder / "torchvision").is_dir():
+        pytest.fail(f"{folder} has no torchvision: run tools/setup.sh test")
+    return folder
+
+
+def test_torchvision_processor(jobs, torchvision):
+    """"processor": "torchvision" gives what transformers' default backend gives, every value."""
+    rng = np.random.default_rng(11)
+    imagenet = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+    processors = [
+        ("BlipImageProcessor", {}),
+        ("BlipImageProcessor", {"size": {"height": 64, "width": 64}}),
+        ("BlipImageProcessor", {"size": {"height": 37, "width": 90}, "resample": 2, **imagenet}),
+        ("BlipImageProcessor", {"size": {"height": 41, "width": 30}, "resample": 1}),
+        ("BlipImageProcessor", {"size": {"height": 50, "width": 90}, "do_normalize": False}),
+        ("BlipImageProcessor", {"size": {"height": 60, "width": 80}, "do_rescale": False}),
+        ("CLIPImageProcessor", {}),
+        ("CLIPImageProcessor", {"size": {"shortest_edge": 40}, "crop_size": {"height": 64, "width": 33}}),
+        ("CLIPImageProcessor", {"size": {"shortest_edge": 41}, "crop_size": {"height": 20, "width": 51}}),
+    ]
+    configs = []
+    for i, (_, keys) in enumerate(processors):
+        cropped = {"crop_size": {"height": 224, "width": 224}, "size": {"shortest_edge": 224}}
+        own = cropped if processors[i][0].startswith("CLIP") else {}
+        path = jobs.folder / f"config{i}.json"
+        path.write_text(json.dumps({**({} if own else {"size": {"height": 384, "width": 384}}), **own, **keys,
+                                    "processor": "torchvision"}))
+        configs.append(str(path))
+    sizes = [(1, 1), (2, 3), (64, 64), (384, 384), (640, 480), (333, 500), (29, 300), (411, 17), (90, 37)]
+    sizes += [tuple(int(n) for n in rng.integers(1, 700, 2)) for _ in range(60)]
+    reference = []
+    for number, size in enumerate(sizes):
+        pixels = picture(rng, *size, 4 if number % 7 == 0 else 3)
+        if number % 3 == 1:
+            pixels = rng.integers(0, 256, pixels.shape, np.uint8)
+        if number % 3 == 2:
+            pixels = (pixels > 127).astype(np.uint8) * 255
+        image = jobs.folder / f"picture{number}.png"
+        Image.fromarray(pixels).save(image, exif=exif(1 + number % 8))
+        for config, (name, keys) in zip(configs, processors):
+            reference.append({"processor": name, "config": keys, "image": str(image)})
+            jobs.jobs.append({"image": str(image), "op": "preprocess", "config": config})
+    (jobs.folder / "reference.jsonl").write_text("".join(json.dumps(j) + "\n" for j in reference))
+    arguments = [jobs.folder / "reference.jsonl", jobs.folder / "reference.npz"]
+    program = pathlib.Path(__file__).with_name("torchvision_reference.py")
+    environment = os.environ | {"PYTHONPATH": str(torchvision)}
+    done = subprocess.run([sys.executable, program, *arguments], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    arrays = np.load(arguments[1])
+    jobs.expected = [arrays[str(i)] for i in range(len(reference))]
+    jobs.check()
 
 
 def test_written_png(jobs):

@@ -72,6 +72,43 @@ def test_every_type_converts_to_float32(probe, tmp_path, generator):
         assert equal(got[name], tensor.float()), name
 
 
+def test_types_that_models_do_not_use_open_and_are_listed(probe, tmp_path):
+    """What the reference opens opens; eight-bit floats are widened to torch's values, every bit pattern."""
+    source, out = tmp_path / "a.safetensors", tmp_path / "out.safetensors"
+    every = torch.arange(256, dtype=torch.int32).to(torch.uint8)
+    floats = {"e4m3": torch.float8_e4m3fn, "e5m2": torch.float8_e5m2}
+    others = {"e4m3fnuz": torch.float8_e4m3fnuz, "e5m2fnuz": torch.float8_e5m2fnuz}
+    others |= {"e8m0": torch.float8_e8m0fnu, "f4": torch.float4_e2m1fn_x2}
+    tensors = {name: every.view(dtype) for name, dtype in (floats | others).items()}
+    tensors["u16"], tensors["u32"], tensors["u64"], tensors["c64"] = (
+        every[:16].view(dtype).clone() for dtype in (torch.uint16, torch.uint32, torch.uint64, torch.complex64)
+    )
+    tensors["plain"] = torch.randn(3, 5)
+    safetensors.torch.save_file(tensors, source)
+    listed = {t["name"]: t for t in json.loads(probe("io", "list", source))["tensors"]}
+    with safetensors.safe_open(source, "pt") as reference:
+        assert listed.keys() == set(reference.keys())
+        for name in listed:
+            assert listed[name]["dtype"] == reference.get_slice(name).get_dtype(), name
+            assert listed[name]["shape"] == reference.get_slice(name).get_shape(), name
+    copy = tmp_path / "copy.safetensors"
+    probe("io", "copy", source, copy)  # as it is, whatever the type
+    with safetensors.safe_open(copy, "pt") as ours:
+        for name, tensor in tensors.items():
+            assert torch.equal(ours.get_tensor(name).view(torch.uint8), tensor.view(torch.uint8)), name
+    for name in (*floats, "plain"):
+        probe("io", "float32", source, out, name)
+        assert equal(safetensors.torch.load_file(out)[name], tensors[name].float()), name
+
+
+def test_metadata_null(probe, tmp_path):
+    header = b'{"__metadata__":null,"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    (tmp_path / "a").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with safetensors.safe_open(tmp_path / "a", "pt") as reference:
+        assert reference.metadata() is None
+    assert [t["name"] for t in json.loads(probe("io", "list", tmp_path / "a"))["tensors"]] == ["a"]
+
+
 def test_sharded_folder(probe, tmp_path, generator):
     tensors = all_types(generator)
     names = sorted(tensors)
@@ -129,6 +166,28 @@ def quantised(tmp_path):
     writer.write_tensors_to_file()
     writer.close()
     return path, expected
+
+
+LISTED = "Q2_K Q3_K IQ2_XXS IQ2_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ2_S IQ4_XS IQ1_M TQ1_0 TQ2_0 MXFP4".split()
+
+
+def test_gguf_types_that_models_do_not_use_open_and_are_listed(probe, tmp_path):
+    path = tmp_path / "a.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    for name in LISTED:
+        kind = gguf.GGMLQuantizationType[name]
+        elements, size = gguf.GGML_QUANT_SIZES[kind]
+        writer.add_tensor(name, np.ones((3, 512 // elements * size), np.uint8), raw_dtype=kind)
+    writer.add_tensor("plain", np.arange(6, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    listed = json.loads(probe("io", "list", path))["tensors"]
+    assert [(t["name"], t["dtype"], t["shape"]) for t in listed] == [
+        *((name, name, [3, 512]) for name in LISTED), ("plain", "F32", [6])]
+    probe("io", "float32", path, tmp_path / "out", "plain")
+    assert equal(safetensors.numpy.load_file(tmp_path / "out")["plain"], np.arange(6.0))
 
 
 def add_metadata(writer):

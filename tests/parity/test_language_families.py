@@ -7,7 +7,7 @@ import subprocess
 import numpy
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, MistralConfig,
                           MistralForCausalLM, OPTConfig, OPTForCausalLM, Qwen2Config,
                           Qwen2ForCausalLM)
@@ -85,6 +85,22 @@ def test_logits_and_gradient_of_a_ragged_batch(probe, tmp_path, family, seed):
     out.hidden_states[-1].backward(gradient)
     assert (ours["logits"] - out.logits)[mask].abs().max() < 1e-4
     assert (ours["dembeds"] - embeds.grad).abs().max() / embeds.grad.abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "opt", "gpt2"])
+def test_tied_embeddings_under_the_heads_name(probe, tmp_path, family):
+    """safetensors keeps one of two names of the same memory: the head's."""
+    model = tiny(tmp_path / "model", family, 0)
+    usual = set(load_file(tmp_path / "model" / "model.safetensors"))
+    save_model(model, tmp_path / "model" / "model.safetensors")
+    stored = set(load_file(tmp_path / "model" / "model.safetensors"))
+    assert stored - usual == {"lm_head.weight"} and len(usual - stored) == 1
+    embeds, mask, _, ours = forward(probe, tmp_path, tmp_path / "model", model.config.hidden_size)
+    again = type(model).from_pretrained(tmp_path / "model").eval()
+    with torch.no_grad():
+        for reference in (model, again):
+            theirs = reference(inputs_embeds=embeds, attention_mask=mask.long()).logits
+            assert (ours["logits"] - theirs)[mask].abs().max() < 1e-4
 
 
 def answers_of(probe, tmp_path, model, cases):

@@ -16,7 +16,7 @@ import transformers
 from PIL import Image
 from published_models import (QUERIES, SIZE, BlipImageProcessorPil, Published, load_speaker, load_strictly,
                               qformer_sizes, randomise, round_up, vision_config, word_tokenizer)
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 
 FAMILIES = {
     "opt": dict(family="opt"),
@@ -362,6 +362,37 @@ def test_old_tensors(answer, convert, published, tmp_path, pictures, name):
     assert one == other
     saved = weights_of(convert(folder, tmp_path / "saved"))
     assert saved.keys() == state.keys() and all(torch.equal(saved[key], state[key]) for key in state)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_eight_bit_floats_are_widened(answer, published, pictures, tmp_path, dtype):
+    source = published("llama")
+    folders = {}
+    for kind in ("eight", "wide"):
+        folders[kind] = type("Folder", (), {"folder": tmp_path / kind})
+        shutil.copytree(source.folder, tmp_path / kind)
+        state = {name: value.to(dtype) for name, value in weights_of(source.folder).items()}
+        if kind == "wide":
+            state = {name: value.float() for name, value in state.items()}
+        save_file(state, tmp_path / kind / "model.safetensors", {"format": "pt"})
+    [one], [other] = answer([job_of(m, pictures[:1], PROMPTS[1:2], "f32") for m in folders.values()])
+    assert one == other
+
+
+@pytest.mark.parametrize("name", ["opt", "gpt2", "t5"])
+def test_tied_embeddings_under_another_name(answer, convert, published, tmp_path, pictures, name):
+    """As safetensors.torch.save_model writes a model: the same answers; what is saved has the usual names."""
+    source = published(name)
+    folder = tmp_path / "model"
+    shutil.copytree(source.folder, folder)
+    save_model(source.model, folder / "model.safetensors")
+    state, usual = weights_of(folder), weights_of(source.folder)
+    assert set(usual) - set(state)
+    changed = type("Folder", (), {"folder": folder})
+    [one], [other] = answer([job_of(m, pictures[:1], PROMPTS[1:2], beams=5) for m in (source, changed)])
+    assert one == other
+    saved = weights_of(convert(folder, tmp_path / "saved"))
+    assert saved.keys() == usual.keys() and all(torch.equal(saved[key], usual[key]) for key in usual)
 
 
 @pytest.mark.parametrize("name, precision", [("opt", "bf16"), ("t5", "bf16"), ("opt", "f16"), ("llama", "f16")])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 from transformers import T5Config, T5ForConditionalGeneration
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -101,6 +101,26 @@ def test_states_logits_losses_and_gradient(probe, tmp_path, seed):
     ours, theirs = run_forward(probe, tmp_path, model, "f32", [7, 40, 1], [3, 9, 30])
     for name in theirs:
         assert relative(ours[name], theirs[name]) < 1e-4, name
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_embeddings_under_another_name(probe, tmp_path, seed):
+    """safetensors keeps one name of tensors that share memory: the decoder's, of an own head none."""
+    model = tiny_model(tmp_path / "model", seed)
+    tied = model.config.tie_word_embeddings
+    save_model(model, tmp_path / "model" / "model.safetensors")
+    state = load_file(tmp_path / "model" / "model.safetensors")
+    assert "shared.weight" not in state and "decoder.embed_tokens.weight" in state
+    assert ("lm_head.weight" in state) != tied
+    torch.manual_seed(5)
+    ours, theirs = run_forward(probe, tmp_path, model, "f32", [7, 40], [3, 9])
+    assert relative(ours["logits"], theirs["logits"]) < 1e-4
+    if tied:  # by the head's name alone
+        state["lm_head.weight"] = state.pop("decoder.embed_tokens.weight")
+        save_file(state, tmp_path / "model" / "model.safetensors")
+        torch.manual_seed(5)
+        again, _ = run_forward(probe, tmp_path, model, "f32", [7, 40], [3, 9])
+        assert torch.equal(again["logits"], ours["logits"])
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -206,11 +206,12 @@ def test_spiece_model(probe, tmp_path, unigram, blob):
 
 
 @pytest.mark.parametrize("prefix", [True, False])
-def test_tokenizer_model(probe, tmp_path, pairs, prefix):
+@pytest.mark.parametrize("legacy", [True, False, None])
+def test_tokenizer_model(probe, tmp_path, pairs, prefix, legacy):
     types = {"<s>": 3, "</s>": 3, "<unk>": 2, **{byte: 6 for byte in BYTES}}
     pieces = [(piece, -i, types.get(piece, 1)) for i, piece in enumerate(pairs)]
     (tmp_path / "tokenizer.model").write_bytes(model_file(pieces, 2, 0))
-    config = {"add_bos_token": True, "add_prefix_space": prefix}
+    config = {"add_bos_token": True, "add_prefix_space": prefix, "legacy": legacy}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     backend = llama(pairs, **config).backend_tokenizer
     compare(probe, tmp_path, backend, tmp_path, few(SPECIALS))
