@@ -1,8 +1,8 @@
 // How long the threads of LibTorch's OpenMP runtime (GNU's libgomp) look for work at full speed
-// before they let go of the processor. Its own bound of 300,000 looks, several milliseconds, takes
-// the core from whatever the others wait for as soon as another program runs beside. The runtime
-// reads the bound from the environment when it is loaded, and has no other way to set it: so the
-// program starts itself again, in the same process, before any library's own code has run.
+// before they let go of the processor. Its own bound of 300,000 looks takes the core from whatever
+// the others wait for as soon as another program runs beside. The runtime reads the bound from the
+// environment when it is loaded, and there is no other way to set it: so the program starts itself
+// again, in the same process, before any library's own code has run.
 
 #include <sys/auxv.h>
 #include <unistd.h>
@@ -16,7 +16,7 @@ namespace blip2 {
 namespace {
 
 constexpr std::size_t kMostVariables = 4096;
-char spin_count[] = "GOMP_SPINCOUNT=20000";  // found by bench/busy_speed.py
+char spin_count[] = "GOMP_SPINCOUNT=20000";  // bench/busy.py measures what it costs
 
 bool says_how_to_wait(std::string_view variable) {
   return variable.starts_with("GOMP_SPINCOUNT=") || variable.starts_with("OMP_WAIT_POLICY=");

@@ -4,7 +4,7 @@ Each task is a whole command of the program, run alone, beside one busy process 
 time; `alone_share` is the rate beside the busy process as a share of that alone, `together` how much faster two
 commands at the same time are than one after the other (1: as fast). Needs the demo's data and build/demo/init, which
 `make demo` makes.
-    .venv/bin/python bench/busy_speed.py [--task NAME ...] [--rounds N] [--baseline PROGRAM]
+    .venv/bin/python bench/busy.py [--task NAME ...] [--rounds N] [--baseline PROGRAM]
 """
 
 import argparse
@@ -37,7 +37,7 @@ def training(recipe, *settings):
 
 
 def tasks(scale, cache):
-    """Commands by the name of the task, {folder} being one of their own; 10 to 20 seconds each on two cores."""
+    """Commands by the name of the task, {folder} being one of their own."""
     listed = cache / "pictures.txt"
     emoji = sorted((DEMO / "data" / "emoji").rglob("*.png"))[:round(PICTURES * scale)]
     listed.write_text("".join(f"{picture}\n" for picture in emoji))
@@ -47,7 +47,8 @@ def tasks(scale, cache):
     return {
         "stage1": training(first, cached, f"steps={round(60 * scale)}"),
         "stage2": training(second, cached, f"steps={round(16 * scale)}", "objectives.lm_from=0"),
-        "features": training(first, "data.cache={folder}/features", "steps=1", f"data.train={shapes}", "data.weights=[1]"),
+        "features": training(first, "data.cache={folder}/features", "steps=1", f"data.train={shapes}",
+                             "data.weights=[1]"),
         "captions": ["caption", "--model", f"{DEMO}/init", "--images-from", str(listed), "--max-new-tokens", "12"],
     }
 
