@@ -59,7 +59,7 @@ std::vector<std::string> read_lines(const std::string& path);
 void print_json(const nlohmann::ordered_json& object);
 void print_line(const std::string& line);
 // A result on one line of standard output, tabs between its fields; what would break the line or
-// the fields (line breaks, tabs, other control characters) is written as an escape, "\\n".
+// the fields (line breaks, tabs, other control characters) is written as an escape, "\n".
 void print_row(std::initializer_list<std::string_view> fields);
 
 }  // namespace blip2
