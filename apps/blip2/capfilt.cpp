@@ -81,6 +81,17 @@ void capfilt(CapfiltOptions& options) {
   print_result(run_caption_filter(run), options.run.json);
 }
 
+// As settle_generation, but whether captions are drawn, by how many beams and how many of them is
+// for the verb to say.
+void settle(const CLI::App& verb, const std::string& model, GenerationOptions& options) {
+  if (options.beams > 1 && verb.count("--sample") == 0) options.sample = false;
+  const GenerationOptions drawn = options;
+  settle_generation(verb, model, options);
+  options.sample = drawn.sample;
+  options.beams = drawn.beams;
+  options.return_sequences = drawn.return_sequences;
+}
+
 void add_filter_flags(CLI::App& verb, CapfiltOptions& options) {
   CaptionFilterOptions& filter = options.filter.filter;
   verb.add_option("--captions", filter.generation.return_sequences,
@@ -145,8 +156,8 @@ void add_capfilt(CLI::App& app) {
       "it draws within the search). Each picture has a seed of its own, made of --seed and its\n"
       "content. docs/capfilt.md says what is written.");
   verb->callback([options, verb] {
-    GenerationOptions& chosen = options->filter.filter.generation;
-    if (chosen.beams > 1 && verb->count("--sample") == 0) chosen.sample = false;
+    settle(*verb, options->run.model, options->filter.filter.generation);
+    const GenerationOptions& chosen = options->filter.filter.generation;
     if (chosen.return_sequences > 0) {
       const bool draws = chosen.sample && chosen.beams == 1;
       if (!draws && chosen.return_sequences > chosen.beams) {

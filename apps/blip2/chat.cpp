@@ -18,6 +18,7 @@ struct ChatOptions {
   RunOptions run;
   GenerationOptions generation;
   std::string image;
+  bool special_tokens = false;
 };
 
 // A dialogue as LAVIS's demo keeps it: earlier questions and answers stand before the new prompt.
@@ -25,21 +26,22 @@ void chat(const ChatOptions& options) {
   const GenerationModel model = open_generation_model(options.run);
   const at::InferenceMode inference;
   const auto picture = model.look(std::span(&options.image, 1));
-  std::string dialogue;
+  Prompt dialogue;
   log_line("Ask about the picture; an empty line or end of input ends the chat.");
   for (std::string question; !interrupted();) {
     std::cerr << "> " << std::flush;
     if (!std::getline(std::cin, question) || question.empty()) return;
-    const std::string prompt = dialogue + fill_prompt(model.config().question_prompt, question);
-    const auto answers = model.generate(picture, std::span(&prompt, 1), options.generation);
+    dialogue.add(
+        fill_prompt(model.config().question_prompt, typed_text(question, options.special_tokens)));
+    const auto answers = model.generate(picture, std::span(&dialogue, 1), options.generation);
     const std::string& answer = answers[0][0].text;
     if (options.run.json) {
       print_json({{"question", question}, {"answer", answer}});
     } else {
-      print_line(answer);
+      print_row({answer});
       std::fflush(stdout);
     }
-    dialogue = prompt + " " + answer + " ";
+    dialogue.add_plain(" " + answer + " ");
   }
   throw Interrupted{};
 }
@@ -52,9 +54,10 @@ void add_chat(CLI::App& app) {
   options->generation.max_new_tokens = 30;
   add_run_options(*verb, options->run);
   add_generation_flags(*verb, options->generation);
+  add_special_tokens_flag(*verb, options->special_tokens);
   verb->add_option("IMAGE", options->image, "A picture: JPEG, PNG or WebP")->required();
   verb->callback([options, verb] {
-    settle_beams(*verb, options->generation);
+    settle_generation(*verb, options->run.model, options->generation);
     chat(*options);
   });
 }

@@ -53,9 +53,10 @@ const std::vector<std::string>& right_answers(const Record& record, const EvalOp
 std::vector<PromptedImage> prompts_of(std::span<const Record> records, const Blip2Config& config) {
   std::vector<PromptedImage> prompts;
   for (const Record& record : records) {
-    prompts.push_back({record.image, record.is_question()
-                                         ? fill_prompt(config.question_prompt, record.question)
-                                         : config.caption_prompt});
+    prompts.push_back(
+        {record.image, record.is_question()
+                           ? fill_prompt(config.question_prompt, Prompt::plain(record.question))
+                           : Prompt(config.caption_prompt)});
   }
   return prompts;
 }
@@ -198,7 +199,12 @@ void add_eval(CLI::App& app) {
       ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
   add_timeout(*verb, options->timeout);
-  verb->callback([options] { evaluate(*options); });
+  verb->callback([options, verb] {
+    if (options->task != "retrieval") {
+      settle_generation(*verb, options->run.model, options->generation);
+    }
+    evaluate(*options);
+  });
 }
 
 }  // namespace blip2

@@ -48,7 +48,7 @@ void generate_in_batches(
     const std::size_t count = std::min<std::size_t>(batch_size, questions.size() - begin);
     const std::span batch(questions.data() + begin, count);
     const auto pictures = look_at(model, batch, known);
-    std::vector<std::string> prompts;
+    std::vector<Prompt> prompts;
     for (const PromptedImage& item : batch) prompts.push_back(item.prompt);
     const auto texts = model.generate(pictures, prompts, options);
     for (std::size_t i = 0; i < count; ++i) show(begin + i, texts[i]);

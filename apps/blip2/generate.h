@@ -11,7 +11,8 @@
 namespace blip2 {
 
 struct PromptedImage {
-  std::string image, prompt;
+  std::string image;
+  Prompt prompt;
 };
 
 GenerationModel open_generation_model(const RunOptions& options);

@@ -2,6 +2,9 @@
 
 #include <string>
 #include <type_traits>
+#include <utility>
+
+#include "blip2/model/generation_config.h"
 
 namespace blip2 {
 namespace {
@@ -21,7 +24,8 @@ std::string flag_of(std::string_view key) {
 void add_generation_flags(CLI::App& verb, GenerationOptions& options) {
   GenerationOptions::fields(options, [&](std::string_view key, auto& field, std::string_view help) {
     if constexpr (std::is_same_v<std::remove_cvref_t<decltype(field)>, bool>) {
-      verb.add_flag(flag_of(key), field, std::string(help));
+      const std::string flag = flag_of(key);
+      verb.add_flag(flag + ",!--no-" + flag.substr(2), field, std::string(help));
     } else {
       auto* option = verb.add_option(flag_of(key), field, std::string(help))->capture_default_str();
       if (key == "early_stopping") option->check(CLI::IsMember({"false", "true", "never"}));
@@ -29,8 +33,17 @@ void add_generation_flags(CLI::App& verb, GenerationOptions& options) {
   });
 }
 
-void settle_beams(const CLI::App& verb, GenerationOptions& options) {
-  if (options.sample && verb.count("--beams") == 0) options.beams = 1;
+void settle_generation(const CLI::App& verb, const std::string& model, GenerationOptions& options) {
+  constexpr std::int64_t kUnset = -1;
+  const std::int64_t beams = std::exchange(options.beams, kUnset);
+  const auto given = [&](std::string_view key) {
+    const std::string flag = flag_of(key);
+    const CLI::Option* option = verb.get_option_no_throw(flag.substr(0, flag.find(',')));
+    return option != nullptr && option->count() > 0;
+  };
+  if (given("beams")) options.beams = beams;
+  apply_generation_config(model, given, options);
+  if (options.beams == kUnset) options.beams = options.sample ? 1 : beams;
 }
 
 }  // namespace blip2

@@ -19,6 +19,7 @@ struct MatchOptions {
   RunOptions run;
   ImageInputs inputs;
   std::vector<std::string> texts;
+  bool special_tokens = false;
 };
 
 void match(const MatchOptions& options) {
@@ -27,7 +28,7 @@ void match(const MatchOptions& options) {
   const at::InferenceMode inference;
   const RetrievalModel model(options.run.model, options.run.precision, bridge_type(options.run),
                              options.run.pictures);
-  const TextRows texts = model.tokenize(options.texts);
+  const TextRows texts = model.tokenize(options.texts, options.special_tokens);
   const at::Tensor text_vectors = model.embed_texts(texts);  // [M, E]
   Pairs pairs;
   pairs.texts.resize(options.texts.size());
@@ -45,7 +46,8 @@ void match(const MatchOptions& options) {
       if (options.run.json) {
         print_json({{"image", path}, {"text", options.texts[t]}, {"itc", itc}, {"itm", itm}});
       } else {
-        print_line(fmt::format("{}\t{}\titc {:.4f}\titm {:.4f}", path, options.texts[t], itc, itm));
+        print_row({path, options.texts[t], fmt::format("itc {:.4f}", itc),
+                   fmt::format("itm {:.4f}", itm)});
       }
     }
   }
@@ -62,6 +64,7 @@ void add_match(CLI::App& app) {
       ->required()
       ->take_all()
       ->allow_extra_args(false);  // what follows is a picture
+  add_special_tokens_flag(*verb, options->special_tokens);
   verb->footer(
       "itc: image-text contrast, the cosine in [-1, 1] between the text's vector and the "
       "picture's\n"

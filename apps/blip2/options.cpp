@@ -3,16 +3,28 @@
 #include <ATen/Parallel.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
+#include "blip2/data/records.h"
+#include "blip2/io/utf8.h"
 
 namespace blip2 {
 
 void add_json_flag(CLI::App& verb, bool& json) {
   verb.add_flag("--json", json, "Print one JSON object a line");
+}
+
+void add_special_tokens_flag(CLI::App& verb, bool& special_tokens) {
+  verb.add_flag("--special-tokens", special_tokens,
+                "Special tokens written out in texts count; otherwise they are plain text");
+}
+
+Prompt typed_text(const std::string& text, bool special_tokens) {
+  return special_tokens ? Prompt(text) : Prompt::plain(text);
 }
 
 void add_timeout(CLI::App& verb, std::chrono::seconds& timeout) {
@@ -72,7 +84,8 @@ void apply_threads(int threads) {
 
 void add_image_inputs(CLI::App& verb, ImageInputs& inputs) {
   verb.add_option("IMAGE", inputs.images, "Pictures: JPEG, PNG or WebP files");
-  verb.add_option("--images-from", inputs.list, "File that names a picture a line");
+  verb.add_option("--images-from", inputs.list,
+                  "File that names a picture a line, or a data file (JSONL, COCO)");
 }
 
 std::vector<std::string> read_lines(const std::string& path) {
@@ -85,14 +98,46 @@ std::vector<std::string> read_lines(const std::string& path) {
   return lines;
 }
 
-std::vector<std::string> image_paths(const ImageInputs& inputs) {
-  std::vector<std::string> paths = inputs.images;
-  if (!inputs.list.empty()) {
-    for (std::string& line : read_lines(inputs.list)) {
-      if (!line.empty()) paths.push_back(std::move(line));
-    }
+namespace {
+
+// Whether a list is JSON and not a picture a line.
+bool is_data_file(const std::string& path) {
+  if (!std::filesystem::is_regular_file(path)) return false;
+  const auto file = MappedFile::open(path);
+  for (const std::byte byte : file->bytes()) {
+    const char c = static_cast<char>(byte);
+    if (c == '{' || c == '[') return true;
+    if (c != ' ' && c != '\n' && c != '\r' && c != '\t') break;
   }
-  if (paths.empty()) throw Error("expected at least one picture", "IMAGE");
+  return false;
+}
+
+void add_listed(const std::string& list, std::vector<ListedImage>& images) {
+  if (!is_data_file(list)) {
+    for (std::string& line : read_lines(list)) {
+      if (!line.empty()) images.push_back({std::move(line), {}});
+    }
+    return;
+  }
+  for (Record& record : read_records(list, RecordUse::pictures, {.share = 0}).records) {
+    const bool own = record.image_id != record.image;
+    images.push_back({std::move(record.image), own ? std::move(record.image_id) : std::string()});
+  }
+}
+
+}  // namespace
+
+std::vector<ListedImage> listed_images(const ImageInputs& inputs) {
+  std::vector<ListedImage> images;
+  for (const std::string& path : inputs.images) images.push_back({path, {}});
+  if (!inputs.list.empty()) add_listed(inputs.list, images);
+  if (images.empty()) throw Error("expected at least one picture", "IMAGE");
+  return images;
+}
+
+std::vector<std::string> image_paths(const ImageInputs& inputs) {
+  std::vector<std::string> paths;
+  for (ListedImage& listed : listed_images(inputs)) paths.push_back(std::move(listed.image));
   return paths;
 }
 
@@ -101,6 +146,15 @@ void print_line(const std::string& line) {
       std::fputc('\n', stdout) == EOF) {
     throw Error("cannot write", "standard output");
   }
+}
+
+void print_row(std::initializer_list<std::string_view> fields) {
+  std::string line;
+  for (const std::string_view& field : fields) {
+    if (&field != fields.begin()) line += '\t';
+    line += one_line(field);
+  }
+  print_line(line);
 }
 
 void print_json(const nlohmann::ordered_json& object) {

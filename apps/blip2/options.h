@@ -6,11 +6,14 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdint>
+#include <initializer_list>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "blip2/image/transform.h"
+#include "blip2/text/prompt.h"
 
 namespace blip2 {
 
@@ -32,16 +35,26 @@ void apply_threads(int threads);
 
 void add_json_flag(CLI::App& verb, bool& json);
 
+// --special-tokens of a verb that takes texts.
+void add_special_tokens_flag(CLI::App& verb, bool& special_tokens);
+// What somebody typed or a data file says: plain text, unless its special tokens count.
+Prompt typed_text(const std::string& text, bool special_tokens);
+
 // --timeout of a verb that several processes may share.
 void add_timeout(CLI::App& verb, std::chrono::seconds& timeout);
 
-// Pictures named on the command line and, one a line, in the file --images-from.
+// Pictures named on the command line and in the file --images-from: one a line, or a data file.
 struct ImageInputs {
   std::vector<std::string> images;
   std::string list;
 };
 void add_image_inputs(CLI::App& verb, ImageInputs& inputs);
+// A picture and the id that a data file gives it; empty if it gives none.
+struct ListedImage {
+  std::string image, id;
+};
 // All of them in order; Error if there are none.
+std::vector<ListedImage> listed_images(const ImageInputs& inputs);
 std::vector<std::string> image_paths(const ImageInputs& inputs);
 
 // The lines of a text file, without their ends; a last empty line does not count.
@@ -50,5 +63,8 @@ std::vector<std::string> read_lines(const std::string& path);
 // One JSON object on one line of standard output.
 void print_json(const nlohmann::ordered_json& object);
 void print_line(const std::string& line);
+// A result on one line of standard output, tabs between its fields; what would break the line or
+// the fields (line breaks, tabs, other control characters) is written as an escape, "\n".
+void print_row(std::initializer_list<std::string_view> fields);
 
 }  // namespace blip2

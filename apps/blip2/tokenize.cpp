@@ -14,7 +14,7 @@ namespace {
 struct TokenizeOptions {
   std::string model, which = "llm", file;
   std::vector<std::string> texts;
-  bool no_special = false, json = false;
+  bool no_special = false, plain = false, json = false;
 };
 
 std::unique_ptr<Tokenizer> open(const TokenizeOptions& options) {
@@ -32,7 +32,8 @@ void tokenize(const TokenizeOptions& options) {
   if (texts.empty()) throw Error("expected --text or --file", "tokenize");
   const auto tokenizer = open(options);
   for (const std::string& text : texts) {
-    const auto ids = tokenizer->encode(text, !options.no_special);
+    const PlainText plain = options.plain ? PlainText(kWholeText) : PlainText();
+    const auto ids = tokenizer->encode(text, !options.no_special, plain);
     std::vector<std::string> pieces;
     for (const auto id : ids) pieces.push_back(tokenizer->piece(id));
     if (options.json) {
@@ -59,6 +60,8 @@ void add_tokenize(CLI::App& app) {
   verb->add_option("--text", options->texts, "A text (may be repeated)");
   verb->add_option("--file", options->file, "File with a text a line");
   verb->add_flag("--no-special", options->no_special, "Without the tokens put around a text");
+  verb->add_flag("--plain", options->plain,
+                 "Special tokens written out are plain text, as where the other verbs take texts");
   add_json_flag(*verb, options->json);
   verb->callback([options] { tokenize(*options); });
 }

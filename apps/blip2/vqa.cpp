@@ -7,6 +7,7 @@
 #include "apps/blip2/generate.h"
 #include "apps/blip2/generation_flags.h"
 #include "apps/blip2/options.h"
+#include "apps/blip2/result_file.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/base/error.h"
 #include "blip2/data/records.h"
@@ -19,13 +20,14 @@ struct VqaOptions {
   RunOptions run;
   ImageInputs inputs;
   GenerationOptions generation;
-  std::string question, questions_from;
+  std::string question, questions_from, results;
   std::optional<std::string> question_template;
+  bool special_tokens = false;
   std::int64_t batch_size = 8;
 };
 
 struct Asked {
-  std::string image, question;
+  std::string image, question, image_id = {}, question_id = {};
 };
 
 std::vector<Asked> questions_of(const VqaOptions& options) {
@@ -37,7 +39,9 @@ std::vector<Asked> questions_of(const VqaOptions& options) {
         throw Error("expected a question",
                     fmt::format("{}:{}", options.questions_from, record.line));
       }
-      asked.push_back({record.image, record.question});
+      const bool own = record.image_id != record.image;
+      asked.push_back(
+          {record.image, record.question, own ? record.image_id : "", record.question_id});
     }
     return asked;
   }
@@ -47,28 +51,39 @@ std::vector<Asked> questions_of(const VqaOptions& options) {
   return asked;
 }
 
+nlohmann::ordered_json answer_object(const Asked& asked, const GeneratedText& answer) {
+  nlohmann::ordered_json object{{"image", asked.image}, {"question", asked.question}};
+  if (!asked.image_id.empty()) object["image_id"] = id_value(asked.image_id);
+  if (!asked.question_id.empty()) object["question_id"] = id_value(asked.question_id);
+  object["answer"] = answer.text;
+  object["tokens"] = answer.tokens;
+  object["score"] = answer.score;
+  return object;
+}
+
 void answer(const VqaOptions& options) {
   const auto asked = questions_of(options);
+  ResultFile results(options.results, "question_id", "answer");
+  for (const Asked& item : asked) results.expect(item.question_id, item.question);
   const GenerationModel model = open_generation_model(options.run);
   const std::string pattern = options.question_template.value_or(model.config().question_prompt);
   std::vector<PromptedImage> prompts;
-  for (const Asked& item : asked)
-    prompts.push_back({item.image, fill_prompt(pattern, item.question)});
-  generate_in_batches(
-      model, prompts, options.generation, options.batch_size,
-      [&](std::size_t i, const std::vector<GeneratedText>& texts) {
-        for (const GeneratedText& text : texts) {
-          if (options.run.json) {
-            print_json({{"image", asked[i].image},
-                        {"question", asked[i].question},
-                        {"answer", text.text},
-                        {"tokens", text.tokens},
-                        {"score", text.score}});
-          } else {
-            print_line(fmt::format("{}\t{}\t{}", asked[i].image, asked[i].question, text.text));
-          }
-        }
-      });
+  for (const Asked& item : asked) {
+    const Prompt question = typed_text(item.question, options.special_tokens);
+    prompts.push_back({item.image, fill_prompt(pattern, question)});
+  }
+  generate_in_batches(model, prompts, options.generation, options.batch_size,
+                      [&](std::size_t i, const std::vector<GeneratedText>& texts) {
+                        results.add(asked[i].question_id, texts.front().text);
+                        for (const GeneratedText& text : texts) {
+                          if (options.run.json) {
+                            print_json(answer_object(asked[i], text));
+                          } else {
+                            print_row({asked[i].image, asked[i].question, text.text});
+                          }
+                        }
+                      });
+  results.write();
 }
 
 }  // namespace
@@ -85,13 +100,17 @@ void add_vqa(CLI::App& app) {
   verb->add_option("--question", options->question, "The question, about every picture");
   verb->add_option("--questions-from", options->questions_from,
                    "JSONL file of records with an image and a question");
+  verb->add_option("--vqa-results", options->results,
+                   "File to write as VQAv2's server takes it: a list of question_id and answer")
+      ->needs("--questions-from");
   verb->add_option("--template", options->question_template,
-                   "Prompt with {} for the question; default: the model's");
+                   "Prompt with {} for the question; default: the model's. Special tokens count");
+  add_special_tokens_flag(*verb, options->special_tokens);
   verb->add_option("--batch-size", options->batch_size, "Questions at a time")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   verb->callback([options, verb] {
-    settle_beams(*verb, options->generation);
+    settle_generation(*verb, options->run.model, options->generation);
     answer(*options);
   });
 }

@@ -65,18 +65,14 @@ at::Tensor as_tensor(const std::vector<std::int64_t>& values) {
   return torch::tensor(values, at::kLong);
 }
 
-std::string question_prompt(const PromptFormat& format, const std::string& question) {
+Prompt question_prompt(const PromptFormat& format, const std::string& question) {
   if (question.empty()) return format.caption;
-  std::string prompt = format.question;
-  if (const auto place = prompt.find("{}"); place != std::string::npos) {
-    prompt.replace(place, 2, question);
-  }
-  return prompt;
+  return fill_template(format.question, Prompt::plain(question));
 }
 
-Ids target_ids(const PromptFormat& format, const Tokenizer& tokenizer, const std::string& prompt,
+Ids target_ids(const PromptFormat& format, const Tokenizer& tokenizer, bool after_prompt,
                const std::string& target) {
-  Ids ids = tokenizer.encode(prompt.empty() ? target : format.separator + target, false);
+  Ids ids = tokenizer.encode((after_prompt ? format.separator : "") + target, false, kWholeText);
   const auto room = format.max_target_tokens - static_cast<std::int64_t>(format.end.size());
   if (std::ssize(ids) > room) ids.resize(static_cast<std::size_t>(room));
   ids.insert(ids.end(), format.end.begin(), format.end.end());
@@ -103,8 +99,8 @@ PaddedIds pad_ids(std::span<const Ids> texts, std::int32_t pad) {
   return {ids, as_tensor(lengths)};
 }
 
-Ids encode_at_most(const Tokenizer& tokenizer, std::string_view text, std::int64_t most) {
-  Ids ids = tokenizer.encode(text);
+Ids encode_at_most(const Tokenizer& tokenizer, const Prompt& text, std::int64_t most) {
+  Ids ids = text.encode(tokenizer, true);
   if (std::ssize(ids) <= most) return ids;
   const std::int32_t last = ids.back();
   ids.resize(static_cast<std::size_t>(most));
@@ -130,8 +126,8 @@ CaptionData::CaptionData(std::span<const Record> records, const Tokenizer& token
     }
     Item item{pictures(record.image), image_ids(record.image_id), {}};
     for (const std::string& caption : record.captions) {
-      item.captions.push_back(
-          texts(caption, [&] { return encode_at_most(tokenizer, caption, max_tokens); }));
+      item.captions.push_back(texts(
+          caption, [&] { return encode_at_most(tokenizer, Prompt::plain(caption), max_tokens); }));
     }
     items_.push_back(std::move(item));
   }
@@ -173,7 +169,7 @@ CaptionBatch CaptionData::batch(std::span<const std::int64_t> items, std::uint64
 Ids prompt_ids(const PromptFormat& format, const Tokenizer& tokenizer,
                const std::string& question) {
   Ids ids = format.start;
-  const Ids text = tokenizer.encode(question_prompt(format, question), false);
+  const Ids text = question_prompt(format, question).encode(tokenizer, false);
   const auto room = std::max<std::int64_t>(0, format.max_prompt_tokens - std::ssize(ids));
   const auto from = text.end() - std::min<std::int64_t>(room, std::ssize(text));
   ids.insert(ids.end(), from, text.end());
@@ -194,15 +190,15 @@ PromptData::PromptData(std::span<const Record> records, const Tokenizer& tokeniz
     Item item{pictures(record.image), 0, 0, {}};
     item.prompt = numbered("prompt " + record.question,
                            [&] { return prompt_ids(format, tokenizer, record.question); });
-    const std::string prompt = question_prompt(format, record.question);
+    const Prompt prompt = question_prompt(format, record.question);
     if (instructions) {
-      item.instruction = numbered("instruction " + prompt, [&] {
+      item.instruction = numbered("instruction " + prompt.text(), [&] {
         return encode_at_most(*instructions, prompt, format.max_prompt_tokens);
       });
     }
     for (const std::string& target : targets) {
       item.targets.push_back(numbered((prompt.empty() ? "alone " : "target ") + target, [&] {
-        return target_ids(format, tokenizer, prompt, target);
+        return target_ids(format, tokenizer, !prompt.empty(), target);
       }));
     }
     items_.push_back(std::move(item));

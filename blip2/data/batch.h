@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "blip2/data/records.h"
+#include "blip2/text/prompt.h"
 #include "blip2/text/tokenizer.h"
 
 namespace blip2 {
@@ -23,7 +24,7 @@ PaddedIds pad_ids(std::span<const std::vector<std::int32_t>> texts, std::int32_t
 
 // At most `most` ids; what the tokenizer puts at the end ([SEP]) stays there, as transformers'
 // truncation has it.
-std::vector<std::int32_t> encode_at_most(const Tokenizer& tokenizer, std::string_view text,
+std::vector<std::int32_t> encode_at_most(const Tokenizer& tokenizer, const Prompt& text,
                                          std::int64_t most);
 
 // The different pictures of some records, in the order of their first use.
@@ -76,7 +77,8 @@ class CaptionData {
   std::vector<Item> items_;
 };
 
-// How a record becomes a prompt and the text that the language model learns to give.
+// How a record becomes a prompt and the text that the language model learns to give. Special tokens
+// count in the templates, not in what records say.
 struct PromptFormat {
   std::string caption = "a photo of", question = "Question: {} Short answer:";
   std::string separator = " ";      // before the target, unless the prompt is empty

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <sstream>
@@ -14,14 +15,21 @@ namespace {
 
 using ::testing::ElementsAre;
 
-// Words in the order in which they are seen, from 10; lower case; [CLS] 1, [SEP] 2, [PAD] 0.
+// Words in the order in which they are seen, from 10; lower case; [CLS] 1, [SEP] 2, [PAD] 0, and
+// the special token <s> 5 where the text is not plain.
 class WordTokenizer : public Tokenizer {
  public:
-  std::vector<std::int32_t> encode(std::string_view text, bool add_special_tokens) const override {
+  std::vector<std::int32_t> encode(std::string_view text, bool add_special_tokens,
+                                   PlainText plain) const override {
     std::vector<std::int32_t> ids;
     if (add_special_tokens) ids.push_back(1);
     std::istringstream words{std::string(text)};
     for (std::string word; words >> word;) {
+      const auto place = words.eof() ? text.size() : static_cast<std::size_t>(words.tellg());
+      if (word == "<s>" && !covers(plain, place - 1)) {
+        ids.push_back(5);
+        continue;
+      }
       for (char& c : word) c = static_cast<char>(std::tolower(c));
       ids.push_back(static_cast<std::int32_t>(
           words_.try_emplace(word, 10 + static_cast<int>(words_.size())).first->second));
@@ -35,6 +43,7 @@ class WordTokenizer : public Tokenizer {
   std::int32_t size() const override { return 1000; }
   std::int32_t add_token(std::string_view) override { return 0; }
   void save(const std::filesystem::path&) const override {}
+  std::vector<std::int32_t> turn_tokens() const override { return {}; }
   SpecialTokens special() const override {
     SpecialTokens tokens;
     tokens.pad = 0;
@@ -43,6 +52,10 @@ class WordTokenizer : public Tokenizer {
   }
 
  private:
+  static bool covers(PlainText plain, std::size_t place) {
+    return std::ranges::any_of(
+        plain, [&](const TextStretch& s) { return s.begin <= place && place < s.end; });
+  }
   mutable std::map<std::string, int> words_;
 };
 
@@ -168,6 +181,28 @@ TEST(PromptDataTest, AnEmptyPromptHasNoSeparator) {
       PromptData(records, tokenizer, bare).batch(std::vector<std::int64_t>{0}, 1, 0);
   EXPECT_THAT(values(batch.ids), ElementsAre(10, 4));
   EXPECT_THAT(values(batch.prompt_lengths), ElementsAre(0));
+}
+
+TEST(CaptionDataTest, CaptionsArePlainText) {
+  const WordTokenizer tokenizer;
+  const std::vector<Record> records{caption_record("a", {"cat <s>"})};
+  const CaptionData data(records, tokenizer);
+  EXPECT_THAT(data.texts(), ElementsAre(ElementsAre(1, 10, 11, 2)));
+}
+
+TEST(PromptDataTest, SpecialTokensCountInTemplatesAlone) {
+  const WordTokenizer tokenizer, instructions;
+  PromptFormat chat = format();
+  chat.question = "<s> {} <s>";
+  chat.caption = "<s>";
+  const std::vector<Record> records{question_record("a", "what <s>", {"<s> red"}),
+                                    caption_record("b", {"<s> dog"})};
+  const PromptData data(records, tokenizer, chat, &instructions);
+  const PromptBatch batch = data.batch(std::vector<std::int64_t>{0, 1}, 1, 0);
+  // what = 10, the plain <s> = 11, red = 12, dog = 13
+  EXPECT_THAT(values(batch.ids), ElementsAre(3, 5, 10, 11, 5, 11, 12, 4,  //
+                                             3, 5, 11, 13, 4, 0, 0, 0));
+  EXPECT_THAT(values(batch.instructions.ids), ElementsAre(1, 5, 10, 11, 5, 2, 1, 5, 2, 0, 0, 0));
 }
 
 TEST(PicturesOfTest, EachOnceInOrder) {

@@ -113,7 +113,8 @@ void read_vqav2_records(const RecordReading& reading) {
                    [&](const nlohmann::json& object, const JsonElement& element) {
                      Record record = vqa_record(object, subtype, pictures);
                      record.line = element.number;
-                     const auto found = answers.find(id_of(object, "question_id"));
+                     record.question_id = id_of(object, "question_id");
+                     const auto found = answers.find(record.question_id);
                      if (found != answers.end()) record.answers = found->second;
                      if (record.answers.empty() && reading.use == RecordUse::train) {
                        refuse("has no answer in the annotations");

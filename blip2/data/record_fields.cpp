@@ -80,10 +80,16 @@ std::string image_id_of(const nlohmann::json& object, const std::string& otherwi
   return object.contains("image_id") ? id_of(object, "image_id") : otherwise;
 }
 
+std::string question_id_of(const nlohmann::json& object) {
+  const auto found = object.find("question_id");
+  return found == object.end() || found->is_null() ? "" : id_of(object, "question_id");
+}
+
 void read_texts(Record& record, const nlohmann::json& object, RecordUse use) {
   record.captions = texts_of(object, {"caption", "captions"});
   if (const auto question = object.find("question"); question != object.end()) {
     record.question = text_of(*question, "question");
+    record.question_id = question_id_of(object);
   }
   record.answers = texts_of(object, {"answer", "answers"});
   if (record.is_question() && !record.captions.empty()) {

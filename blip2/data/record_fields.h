@@ -38,6 +38,9 @@ void read_texts(Record& record, const nlohmann::json& object, RecordUse use);
 // "image_id" if it is there, otherwise the picture.
 std::string image_id_of(const nlohmann::json& object, const std::string& otherwise);
 
+// "question_id", or nothing if it is not there.
+std::string question_id_of(const nlohmann::json& object);
+
 // Finds pictures by name in some folders, once however many records name them.
 class PictureFinder {
  public:

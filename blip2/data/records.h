@@ -15,6 +15,7 @@ struct Record {
   std::string question;               // empty for captions
   std::vector<std::string> answers;   // may be empty where RecordUse::ask allows it
   std::string image_id;               // as the data say it, otherwise as `image`
+  std::string question_id;            // as the data say it; empty if they do not
   std::size_t line = 0;               // of the file, entry of the list, or sample; from 1
 
   bool is_question() const { return !question.empty(); }

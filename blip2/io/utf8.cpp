@@ -1,5 +1,7 @@
 #include "blip2/io/utf8.h"
 
+#include <fmt/format.h>
+
 #include <cstdint>
 
 namespace blip2 {
@@ -36,6 +38,28 @@ bool is_utf8(std::string_view text) {
     text.remove_prefix(length);
   }
   return true;
+}
+
+std::string one_line(std::string_view text) {
+  std::string line;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const std::string_view rest = text.substr(i);
+    if (byte == '\n' || byte == '\r' || byte == '\t') {
+      line += byte == '\n' ? "\\n" : byte == '\r' ? "\\r" : "\\t";
+    } else if (byte < 0x20 || byte == 0x7f) {
+      line += fmt::format("\\u{:04x}", byte);
+    } else if (rest.starts_with("\xc2\x85")) {  // next line
+      line += "\\u0085";
+      i += 1;
+    } else if (rest.starts_with("\xe2\x80\xa8") || rest.starts_with("\xe2\x80\xa9")) {
+      line += rest[2] == '\xa8' ? "\\u2028" : "\\u2029";  // line and paragraph separator
+      i += 2;
+    } else {
+      line += text[i];
+    }
+  }
+  return line;
 }
 
 std::string printable(std::string_view text, std::size_t most) {

@@ -9,6 +9,10 @@ namespace blip2 {
 // Whether the bytes are well-formed UTF-8 (no overlong form, surrogate or value over U+10FFFF).
 bool is_utf8(std::string_view text);
 
+// `text` on one line: line breaks, tabs and other control characters as escapes ("\n", "\t",
+// "\u0007"); everything else stays.
+std::string one_line(std::string_view text);
+
 // `text` fit for a message: at most `most` bytes, anything but printable ASCII replaced by '?'.
 std::string printable(std::string_view text, std::size_t most = 80);
 

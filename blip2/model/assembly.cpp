@@ -13,6 +13,7 @@
 #include "blip2/io/toml.h"
 #include "blip2/language/language_model.h"
 #include "blip2/model/directory.h"
+#include "blip2/model/generation_config.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/text/tokenizer.h"
 #include "blip2/vision/image_encoders.h"
@@ -175,6 +176,7 @@ void assemble(const Assembly& assembly, const fs::path& folder, at::ScalarType w
   if (config.language) {
     write_language(language, folder);
     language.tokenizer->save(folder);
+    write_own_generation_config(folder, config, *language.tokenizer, /*guard=*/false, folder);
   }
   save_bridge(bridge, folder);
   write_weight_index(folder);

@@ -12,6 +12,7 @@
 #include "blip2/io/json.h"
 #include "blip2/language/frozen_language.h"
 #include "blip2/model/directory.h"
+#include "blip2/model/generation_config.h"
 #include "blip2/model/weight_writer.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/vision/image_encoders.h"
@@ -134,13 +135,11 @@ void write_processor(const Plan& plan, const fs::path& source, const fs::path& f
   load_tokenizer(qformer_tokenizer_folder(source))->save(place);
 }
 
-void write_generation_config(const LanguageConfig& language, const fs::path& folder) {
-  json object = write_language_config(language), kept = json::object();
-  for (const char* key :
-       {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"}) {
-    if (object.contains(key) && !object[key].is_null()) kept[key] = object[key];
-  }
-  write_json(folder / "generation_config.json", kept);
+// transformers' `generate` asks text_config alone which tokens end a text.
+void end_as_source(Blip2Config& config, const fs::path& source) {
+  if (!config.language) return;
+  const std::vector<std::int32_t> ends = text_ends(source, config, *load_tokenizer(source));
+  std::visit([&](auto& language) { language.eos_token_id = ends; }, *config.language);
 }
 
 // A model of our own as transformers' class.
@@ -164,7 +163,9 @@ void convert_to_transformers(const TensorFile& weights, const Blip2Config& own, 
   }
   write_weights(weights, tensors, folder);
   write_processor(plan, source, folder);
-  if (plan.target.language) write_generation_config(*plan.target.language, folder);
+  if (plan.target.language) {
+    write_converted_generation_config(source, *plan.target.language, folder);
+  }
   json config = write_blip2_config(plan.target);
   config["dtype"] = type_name(type.value_or(stored_type(weights, kVisionPrefix)));
   write_json(folder / "config.json", config);
@@ -242,6 +243,9 @@ void copy_own(const std::shared_ptr<const TensorFile>& weights, const Blip2Confi
   link_frozen_parts(source, folder, /*with_language=*/!type);
   if (config.language && type) write_part(*weights, type, folder / kLanguageFile, is_language);
   save_bridge(*load_bridge(weights, config, /*trainable=*/false), folder);
+  if (fs::exists(source / kGenerationConfig)) {
+    fs::copy_file(source / kGenerationConfig, folder / kGenerationConfig);
+  }
   write_weight_index(folder);
 }
 
@@ -253,6 +257,7 @@ void write_own(const TensorFile& weights, const Blip2Config& config, const fs::p
   write_part(weights, std::nullopt, folder / kBridgeFile,
              [&](const std::string& name) { return !vision(name) && !is_language(name); });
   copy_other_files(texts, folder);
+  if (config.language) write_converted_generation_config(texts, *config.language, folder);
   write_json(folder / "config.json", write_blip2_config(config));
   write_weight_index(folder);
 }
@@ -282,7 +287,7 @@ std::optional<ModelLayout> transformers_layout(const Blip2Config& config) {
 
 void convert_model(const fs::path& source, const fs::path& folder,
                    std::optional<at::ScalarType> weights, bool own_layout) {
-  const Blip2Config config = read_blip2_config(source / "config.json");
+  Blip2Config config = read_blip2_config(source / "config.json");
   const std::shared_ptr<const TensorFile> file = open_model_weights(source);
   refuse_half_t5(config, weights, source);
   check_tokenizers(config, source);
@@ -292,6 +297,7 @@ void convert_model(const fs::path& source, const fs::path& folder,
   const auto layout = own_layout ? std::nullopt : transformers_layout(config);
   if (layout) {
     log_info("written as transformers' {}", architecture_of(*layout));
+    end_as_source(config, source);
     convert_to_transformers(*file, config, *layout, source, folder, weights);
   } else {
     copy_own(file, config, source, folder, weights);

@@ -38,6 +38,10 @@ void link_file(const fs::path& from, const fs::path& to) {
   if (error) throw Error("cannot copy: " + error.message(), to.string());
 }
 
+bool is_language_text(const std::string& name) {
+  return name.starts_with("tokenizer") || name.starts_with("chat_template");
+}
+
 void link_folder(const fs::path& from, const fs::path& to) {
   fs::create_directories(to);
   for (const auto& entry : fs::directory_iterator(from)) {
@@ -160,6 +164,14 @@ void save_bridge(const Bridge& bridge, const fs::path& folder) {
   write_file(folder / "config.json", write_blip2_config(bridge.config()).dump(2) + "\n");
 }
 
+void link_language(const fs::path& source, const fs::path& folder) {
+  for (const auto& entry : fs::directory_iterator(source)) {
+    const std::string name = entry.path().filename().string();
+    if (!entry.is_regular_file() || !(name == kLanguageFile || is_language_text(name))) continue;
+    link_file(entry.path(), folder / name);
+  }
+}
+
 void link_frozen_parts(const fs::path& source, const fs::path& folder, bool with_language) {
   fs::create_directories(folder);
   for (const auto& entry : fs::directory_iterator(source)) {
@@ -168,22 +180,26 @@ void link_frozen_parts(const fs::path& source, const fs::path& folder, bool with
         name == kBridgeFile || name == "config.json" || name == "model.safetensors.index.json";
     if (!entry.is_regular_file() || own || (name == kLanguageFile && !with_language)) continue;
     const bool part = name == kVisionFile || name == kLanguageFile;
-    const bool text = name == "preprocessor_config.json" || name.starts_with("tokenizer") ||
-                      name.starts_with("chat_template");
+    const bool text = name == "preprocessor_config.json" || is_language_text(name);
     if (part || text) link_file(entry.path(), folder / name);
   }
   link_folder(source / kQFormerTokenizer, folder / kQFormerTokenizer);
 }
 
+std::optional<fs::path> stage1_folder(const fs::path& folder) {
+  if (read_blip2_config(folder / "config.json").stage1_heads) return folder;
+  const fs::path kept = folder / kStage1Folder;
+  if (fs::exists(kept / "config.json")) return kept;
+  return std::nullopt;
+}
+
 void keep_stage1(const fs::path& source, const fs::path& folder) {
-  Blip2Config config = read_blip2_config(source / "config.json");
-  if (!config.stage1_heads) {
-    if (fs::exists(source / kStage1Folder)) keep_stage1(source / kStage1Folder, folder);
-    return;
-  }
+  const auto stage1 = stage1_folder(source);
+  if (!stage1) return;
+  Blip2Config config = read_blip2_config(*stage1 / "config.json");
   config.language.reset();
-  link_frozen_parts(source, folder, /*with_language=*/false);
-  link_file(source / kBridgeFile, folder / kBridgeFile);
+  link_frozen_parts(*stage1, folder, /*with_language=*/false);
+  link_file(*stage1 / kBridgeFile, folder / kBridgeFile);
   write_file(folder / "config.json", write_blip2_config(config).dump(2) + "\n");
   write_weight_index(folder);
 }

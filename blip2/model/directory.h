@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,6 +45,13 @@ void save_bridge(const Bridge& bridge, const std::filesystem::path& folder);
 // copies across file systems.
 void link_frozen_parts(const std::filesystem::path& source, const std::filesystem::path& folder,
                        bool with_language);
+
+// Brings the language model of `source`, its tokenizer and chat template into `folder`, likewise.
+void link_language(const std::filesystem::path& source, const std::filesystem::path& folder);
+
+// The stage-1 model of a directory: itself, or the one that it keeps under kStage1Folder; nothing
+// if it has neither.
+std::optional<std::filesystem::path> stage1_folder(const std::filesystem::path& folder);
 
 // Makes `folder` the stage-1 model of `source` (or the one that it keeps), without the language
 // model: what matching and retrieval need.

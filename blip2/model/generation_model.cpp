@@ -10,6 +10,7 @@
 #include "blip2/decoding/generate.h"
 #include "blip2/io/json.h"
 #include "blip2/model/directory.h"
+#include "blip2/model/generation_config.h"
 #include "blip2/model/prompts.h"
 #include "blip2/model/soft_prompts.h"
 #include "blip2/nn/each_alone.h"
@@ -60,6 +61,7 @@ GenerationModel::GenerationModel(const std::filesystem::path& folder, const std:
   check_processor(folder, config_.num_query_tokens);
   tokenizer_ = load_tokenizer(folder);
   check_vocabulary(*tokenizer_, vocabulary_of(*config_.language), folder);
+  ends_ = text_ends(folder, config_, *tokenizer_);
   if (config_.reads_prompt) {
     qformer_tokenizer_ = load_tokenizer(qformer_tokenizer_folder(folder));
     check_vocabulary(*qformer_tokenizer_, config_.qformer.vocab_size, folder / kQFormerTokenizer);
@@ -86,7 +88,7 @@ std::vector<ImageKeysValues> GenerationModel::look(const at::Tensor& features) c
   return pictures;
 }
 
-at::Tensor GenerationModel::see(const ImageKeysValues& picture, const std::string& prompt) const {
+at::Tensor GenerationModel::see(const ImageKeysValues& picture, const Prompt& prompt) const {
   if (!config_.reads_prompt) return soft_prompts(*bridge_, *pass_, picture, std::nullopt);
   const std::vector<std::vector<std::int32_t>> text{
       encode_at_most(*qformer_tokenizer_, prompt, config_.qformer.max_position_embeddings)};
@@ -96,10 +98,10 @@ at::Tensor GenerationModel::see(const ImageKeysValues& picture, const std::strin
 }
 
 // transformers' BLIP-2 without a prompt starts from the begin token, whatever the tokenizer does.
-std::vector<std::int64_t> GenerationModel::tokens_of(const std::string& prompt) const {
+std::vector<std::int64_t> GenerationModel::tokens_of(const Prompt& prompt) const {
   const std::int32_t begin = begin_token(*config_.language);
   if (prompt.empty() && config_.layout == ModelLayout::blip2 && begin >= 0) return {begin};
-  const auto ids = tokenizer_->encode(prompt);
+  const auto ids = prompt.encode(*tokenizer_, true);
   check_ids(ids, vocabulary_of(*config_.language));
   return {ids.begin(), ids.end()};
 }
@@ -118,13 +120,13 @@ std::vector<std::int32_t> GenerationModel::seen_before(
 }
 
 GenerationModel::Prompted GenerationModel::prompt(std::span<const ImageKeysValues> pictures,
-                                                  std::span<const std::string> prompts,
+                                                  std::span<const Prompt> prompts,
                                                   std::int64_t new_tokens) const {
   TORCH_CHECK(pictures.size() == prompts.size(), "one prompt for each picture");
   std::vector<at::Tensor> seen(pictures.size());
   each_alone(pictures.size(), [&](std::size_t i) { seen[i] = see(pictures[i], prompts[i]); });
   Prompted prompted;
-  for (const std::string& text : prompts) prompted.texts.push_back(tokens_of(text));
+  for (const Prompt& text : prompts) prompted.texts.push_back(tokens_of(text));
   const LanguageInput input = language_input(*language_, at::cat(seen), prompted.texts);
   std::int64_t longest = 1;  // what a decoder of its own starts with
   for (std::size_t i = 0; !language_->has_encoder() && i + 1 < input.offsets.size(); ++i) {
@@ -136,11 +138,11 @@ GenerationModel::Prompted GenerationModel::prompt(std::span<const ImageKeysValue
 }
 
 std::vector<std::vector<GeneratedText>> GenerationModel::generate(
-    std::span<const ImageKeysValues> pictures, std::span<const std::string> prompts,
+    std::span<const ImageKeysValues> pictures, std::span<const Prompt> prompts,
     GenerationOptions options) const {
   const Prompted prompted = prompt(pictures, prompts, options.max_new_tokens);
   LanguageSession& session = *prompted.session;
-  options.eos_token_ids = end_tokens(*config_.language);
+  options.eos_token_ids = ends_;
   const StepFunction step{session.vocabulary(),
                           [&](auto tokens) { return session.advance(tokens); },
                           [&](auto sources) { session.select(sources); }};
@@ -158,7 +160,7 @@ std::vector<std::vector<GeneratedText>> GenerationModel::generate(
 }
 
 at::Tensor GenerationModel::first_logits(std::span<const ImageKeysValues> pictures,
-                                         std::span<const std::string> prompts) const {
+                                         std::span<const Prompt> prompts) const {
   const Prompted prompted = prompt(pictures, prompts, 1);
   at::Tensor logits = at::empty({std::ssize(prompts), prompted.session->vocabulary()}, at::kFloat);
   std::copy(prompted.logits.begin(), prompted.logits.end(), logits.mutable_data_ptr<float>());

@@ -14,6 +14,7 @@
 #include "blip2/language/frozen_language.h"
 #include "blip2/model/bridge.h"
 #include "blip2/model/image_side.h"
+#include "blip2/text/prompt.h"
 #include "blip2/text/tokenizer.h"
 
 namespace blip2 {
@@ -47,23 +48,23 @@ class GenerationModel {
   std::vector<ImageKeysValues> look(const at::Tensor& features) const;
 
   // Texts that follow the prompts given a picture for each: for each of the rows
-  // options.return_sequences texts, best first. Generation ends at the model's end tokens, whatever
-  // options.eos_token_ids says.
+  // options.return_sequences texts, best first. Generation ends at the model's ends (text_ends),
+  // whatever options.eos_token_ids says.
   std::vector<std::vector<GeneratedText>> generate(std::span<const ImageKeysValues> pictures,
-                                                   std::span<const std::string> prompts,
+                                                   std::span<const Prompt> prompts,
                                                    GenerationOptions options) const;
 
   // The logits of each row's first token, [N, V] f32.
   at::Tensor first_logits(std::span<const ImageKeysValues> pictures,
-                          std::span<const std::string> prompts) const;
+                          std::span<const Prompt> prompts) const;
 
  private:
   struct Prompted;
 
   // Soft prompts [1, Q, width] of one picture.
-  at::Tensor see(const ImageKeysValues& picture, const std::string& prompt) const;
-  std::vector<std::int64_t> tokens_of(const std::string& prompt) const;
-  Prompted prompt(std::span<const ImageKeysValues> pictures, std::span<const std::string> prompts,
+  at::Tensor see(const ImageKeysValues& picture, const Prompt& prompt) const;
+  std::vector<std::int64_t> tokens_of(const Prompt& prompt) const;
+  Prompted prompt(std::span<const ImageKeysValues> pictures, std::span<const Prompt> prompts,
                   std::int64_t new_tokens) const;
   // What the repetition penalty counts before anything is generated, as transformers counts it.
   std::vector<std::int32_t> seen_before(const std::vector<std::int64_t>& text) const;
@@ -73,6 +74,7 @@ class GenerationModel {
   std::shared_ptr<Bridge> bridge_;
   std::unique_ptr<QFormerPass> pass_;
   std::optional<FrozenLanguage> language_;
+  std::vector<std::int32_t> ends_;
   std::unique_ptr<Tokenizer> tokenizer_, qformer_tokenizer_;  // the second if prompts are read
 };
 

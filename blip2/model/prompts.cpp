@@ -4,12 +4,11 @@
 
 namespace blip2 {
 
-std::string fill_prompt(const std::string& pattern, const std::string& question) {
-  const auto place = pattern.find("{}");
-  if (place == std::string::npos) {
+Prompt fill_prompt(const std::string& pattern, const Prompt& question) {
+  if (pattern.find("{}") == std::string::npos) {
     throw Error("expected {} for the question, got '" + pattern + "'", "question template");
   }
-  return pattern.substr(0, place) + question + pattern.substr(place + 2);
+  return fill_template(pattern, question);
 }
 
 PromptFormat prompt_format(const Blip2Config& config, const Tokenizer& language) {

@@ -4,12 +4,14 @@
 
 #include "blip2/data/batch.h"
 #include "blip2/model/config.h"
+#include "blip2/text/prompt.h"
 #include "blip2/text/tokenizer.h"
 
 namespace blip2 {
 
-// The template with its first {} replaced by the question; Error if there is none.
-std::string fill_prompt(const std::string& pattern, const std::string& question);
+// The template with its first {} replaced by the question; Error if there is none. Special tokens
+// count in the template.
+Prompt fill_prompt(const std::string& pattern, const Prompt& question);
 
 // How this model's language model is prompted, in training and in answering: its prompts, a space
 // before the target, and its end token after it.

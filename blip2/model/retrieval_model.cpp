@@ -11,11 +11,8 @@ namespace {
 
 constexpr std::int64_t kMaxTextTokens = 32;  // as this program and LAVIS train
 
-// The stage-1 model of a directory: itself, or the one that it keeps.
-std::filesystem::path stage1_folder(const std::filesystem::path& folder) {
-  if (read_blip2_config(folder / "config.json").stage1_heads) return folder;
-  if (std::filesystem::exists(folder / kStage1Folder / "config.json"))
-    return folder / kStage1Folder;
+std::filesystem::path need_stage1(const std::filesystem::path& folder) {
+  if (const auto found = stage1_folder(folder)) return *found;
   throw Error("the model has no stage-1 heads and keeps no stage-1 model", folder.string(),
               "matching and retrieval need a model that stage 1 trained");
 }
@@ -29,7 +26,7 @@ Blip2Config without_language(Blip2Config config) {
 
 RetrievalModel::RetrievalModel(const std::filesystem::path& path, const std::string& precision,
                                at::ScalarType bridge, const PictureChoices& pictures) {
-  const auto folder = stage1_folder(path);
+  const auto folder = need_stage1(path);
   config_ = without_language(read_blip2_config(folder / "config.json"));
   const std::shared_ptr<const TensorFile> weights = open_model_weights(folder);
   tokenizer_ = load_tokenizer(qformer_tokenizer_folder(folder));
@@ -43,14 +40,15 @@ double RetrievalModel::temperature() const {
   return std::max(bridge_->heads->temperature.item<double>(), 0.001);
 }
 
-TextRows RetrievalModel::tokenize(std::span<const std::string> texts) const {
+TextRows RetrievalModel::tokenize(std::span<const std::string> texts, bool special_tokens) const {
   // transformers cuts nothing: all of a text that there are positions for.
   const std::int64_t most =
       config_.layout == ModelLayout::own ? kMaxTextTokens : config_.qformer.max_position_embeddings;
   std::vector<std::int64_t> ids;
   TextRows rows;
   for (const std::string& text : texts) {
-    const auto tokens = encode_at_most(*tokenizer_, text, most);
+    const Prompt words = special_tokens ? Prompt(text) : Prompt::plain(text);
+    const auto tokens = encode_at_most(*tokenizer_, words, most);
     check_ids(tokens, config_.qformer.vocab_size);
     ids.insert(ids.end(), tokens.begin(), tokens.end());
     rows.lengths.push_back(std::ssize(tokens));

@@ -32,8 +32,9 @@ class RetrievalModel {
   double temperature() const;
 
   // Token ids of texts, cut to 32 tokens as in training; of a transformers directory to as many as
-  // the model has positions.
-  TextRows tokenize(std::span<const std::string> texts) const;
+  // the model has positions. Special tokens written out in a text are plain, unless they are asked
+  // for.
+  TextRows tokenize(std::span<const std::string> texts, bool special_tokens = false) const;
   // Keys and values of features [I, P, D], for the two below.
   ImageKeysValues look(const at::Tensor& features) const;
   // Unit vectors [I, Q, E] of pictures; of texts [N, E]. A picture's similarity to a text is the

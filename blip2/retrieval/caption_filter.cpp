@@ -104,8 +104,9 @@ std::vector<std::vector<std::string>> CaptionFilter::write(const at::Tensor& fea
   GenerationOptions generation = options_.generation;
   generation.prompt_seeds = std::move(seeds);
   const auto pictures = captioner_->look(features);
-  const std::vector<std::string> prompts(
-      pictures.size(), options_.prompt.value_or(captioner_->config().caption_prompt));
+  const Prompt prompt = options_.prompt ? Prompt::plain(*options_.prompt)
+                                        : Prompt(captioner_->config().caption_prompt);
+  const std::vector<Prompt> prompts(pictures.size(), prompt);
   std::vector<std::vector<std::string>> captions;
   for (auto& texts : captioner_->generate(pictures, prompts, std::move(generation))) {
     auto& written = captions.emplace_back();

@@ -27,7 +27,7 @@ struct CaptionFilterOptions {
   // own. Not `generate`: the originals alone are ranked, and the captioner is not opened.
   bool generate = true;
   GenerationOptions generation;
-  std::optional<std::string> prompt;  // nothing: the captioner's own
+  std::optional<std::string> prompt;  // plain text; nothing: the captioner's own
   CaptionRank rank = CaptionRank::itc;
   std::size_t keep = 2;  // 0: all
   double min_score = -std::numeric_limits<double>::infinity();

@@ -41,6 +41,11 @@ std::size_t leading_space(std::string_view text) {
 
 }  // namespace
 
+bool reaches_into(PlainText stretches, std::size_t begin, std::size_t end) {
+  return std::ranges::any_of(stretches,
+                             [&](const TextStretch& s) { return begin < s.end && s.begin < end; });
+}
+
 void AddedTokenFinder::add(const std::string& pattern, const AddedToken& token) {
   if (pattern.empty()) throw Error("added token \"" + token.content + "\" is empty as normalised");
   if (!index_.emplace(pattern, static_cast<std::int32_t>(tokens_.size())).second) {
@@ -65,7 +70,7 @@ const AddedToken* AddedTokenFinder::find_at(std::string_view text, std::size_t a
   return nullptr;
 }
 
-std::vector<TextPart> AddedTokenFinder::split(std::string_view text) const {
+std::vector<TextPart> AddedTokenFinder::split(std::string_view text, PlainText plain) const {
   std::vector<TextPart> parts;
   std::size_t done = 0, length = 0;
   for (std::size_t at = 0; at < text.size() && !tokens_.empty();) {
@@ -76,6 +81,7 @@ std::vector<TextPart> AddedTokenFinder::split(std::string_view text) const {
     }
     std::size_t start = at, stop = at + length;
     at = stop;
+    if (token->special && reaches_into(plain, start, stop)) continue;
     if (token->single_word && inside_word(text.substr(0, start), text.substr(stop))) continue;
     if (token->lstrip) start = std::max(start - trailing_space(text.substr(0, start)), done);
     if (token->rstrip) stop += leading_space(text.substr(stop));

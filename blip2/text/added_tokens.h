@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "blip2/text/tokenizer.h"
 #include "blip2/text/tokenizer_definition.h"
 #include "blip2/text/vocabulary.h"
 
@@ -17,13 +18,17 @@ struct TextPart {
   std::string_view text;
 };
 
+// Whether bytes [begin, end) of a text reach into one of its stretches.
+bool reaches_into(PlainText stretches, std::size_t begin, std::size_t end);
+
 // Finds added tokens in text: leftmost first, the longest of those that start there.
 class AddedTokenFinder {
  public:
   // Looks for `pattern` and takes it as `token`; Error if the pattern is there already.
   void add(const std::string& pattern, const AddedToken& token);
-  // The text cut at the tokens found, in order; empty parts are left out.
-  std::vector<TextPart> split(std::string_view text) const;
+  // The text cut at the tokens found, in order; empty parts are left out. Special tokens that reach
+  // into `plain` are passed over as a whole, as in `tokenizers` (encode_special_tokens).
+  std::vector<TextPart> split(std::string_view text, PlainText plain = {}) const;
 
  private:
   const AddedToken* find_at(std::string_view text, std::size_t at, std::size_t& length) const;

@@ -1,6 +1,9 @@
 #include "blip2/text/pipeline_tokenizer.h"
 
+#include <algorithm>
 #include <map>
+#include <mutex>
+#include <optional>
 #include <set>
 #include <variant>
 
@@ -11,6 +14,7 @@
 #include "blip2/text/character_pair.h"
 #include "blip2/text/tokenizer_config.h"
 #include "blip2/text/tokenizer_json.h"
+#include "blip2/text/turn_tokens.h"
 #include "blip2/text/unicode.h"
 #include "blip2/text/unigram.h"
 #include "blip2/text/word_piece.h"
@@ -42,29 +46,82 @@ Encoder make_encoder(const TokenizerDefinition& d) {
   return encoder_of<WordPieceEncoder>(std::get<WordPieceModel>(d.model), pieces);
 }
 
+bool is_special(const TokenizerDefinition& definition, std::int32_t id) {
+  const auto token = definition.added.find(id);
+  return token != definition.added.end() && token->second.special;
+}
+
+// Whether the model itself may give a special token for a text that has it written out.
+struct GivesSpecial {
+  const TokenizerDefinition& definition;
+
+  bool operator()(const WordPieceModel&) const { return false; }  // cuts at every bracket
+  bool operator()(const UnigramModel&) const {
+    return std::ranges::any_of(definition.added, [&](const auto& item) {
+      return item.second.special && item.first < definition.model_size;
+    });
+  }
+  bool operator()(const CharacterPairModel& model) const {
+    return model.ignore_merges || merges_to_special(model.merges);
+  }
+  bool operator()(const BytePairModel& model) const {
+    const bool whole = !model.split_words && model.pattern == SplitPattern::none;
+    return whole || merges_to_special(model.merges);
+  }
+  bool merges_to_special(const std::vector<PairMerge>& merges) const {
+    return std::ranges::any_of(
+        merges, [&](const PairMerge& merge) { return is_special(definition, merge.merged); });
+  }
+};
+
+// The model without its special tokens, but the unknown one, which it needs.
+Encoder make_plain_encoder(TokenizerDefinition d) {
+  std::string unknown;
+  std::visit(
+      [&](auto& model) {
+        if constexpr (requires { model.merges; }) {
+          unknown = model.unknown.value_or("");
+          std::erase_if(model.merges,
+                        [&](const PairMerge& merge) { return is_special(d, merge.merged); });
+        }
+      },
+      d.model);
+  for (const auto& [id, token] : d.added) {
+    if (token.special && token.content != unknown) d.pieces[static_cast<std::size_t>(id)].clear();
+  }
+  return make_encoder(d);
+}
+
 // Added tokens cut out of the text, the rest through the model: what tokenizer.json describes.
 class PipelineTokenizer : public Tokenizer {
  public:
   explicit PipelineTokenizer(TokenizerDefinition definition);
 
-  std::vector<std::int32_t> encode(std::string_view text, bool add_special_tokens) const override;
+  std::vector<std::int32_t> encode(std::string_view text, bool add_special_tokens,
+                                   PlainText plain) const override;
   std::string decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const override;
   std::string piece(std::int32_t id) const override;
   std::optional<std::int32_t> id(std::string_view token) const override;
   std::int32_t size() const override { return static_cast<std::int32_t>(pieces().size()); }
   SpecialTokens special() const override;
+  std::vector<std::int32_t> turn_tokens() const override { return blip2::turn_tokens(definition_); }
   std::int32_t add_token(std::string_view token) override;
   void save(const fs::path& folder) const override;
 
  private:
   const std::vector<std::string>& pieces() const { return definition_.pieces; }
   void find_added_tokens();
-  void encode_text(std::string_view text, bool at_start, std::vector<std::int32_t>& ids) const;
+  void encode_text(std::string_view text, bool at_start, bool plain,
+                   std::vector<std::int32_t>& ids) const;
+  const Encoder& plain_encoder() const;
   std::string join(std::vector<std::string> tokens) const;
   std::string normalize(std::string_view text) const;
 
   TokenizerDefinition definition_;
   Encoder encoder_;
+  bool gives_special_ = false;  // the model may, see GivesSpecial
+  mutable std::mutex making_plain_encoder_;
+  mutable std::optional<Encoder> plain_encoder_;  // made when first needed
   AddedTokenFinder plain_, normalized_;
   // Tokens that decode to other text than their piece: added ones found after normalising.
   std::map<std::int32_t, std::string> decoded_;
@@ -78,6 +135,8 @@ PipelineTokenizer::PipelineTokenizer(TokenizerDefinition definition)
 
 void PipelineTokenizer::find_added_tokens() {
   plain_ = normalized_ = {};
+  gives_special_ = std::visit(GivesSpecial{definition_}, definition_.model);
+  plain_encoder_.reset();
   for (const auto& [id, token] : definition_.added) {
     if (token.special) special_.insert(token.content);
     if (!token.normalized) {
@@ -95,9 +154,19 @@ std::string PipelineTokenizer::normalize(std::string_view text) const {
   return encoder ? encoder->normalize(text) : blip2::normalize(definition_.normalizer, text);
 }
 
-void PipelineTokenizer::encode_text(std::string_view text, bool at_start,
+const Encoder& PipelineTokenizer::plain_encoder() const {
+  if (!gives_special_) return encoder_;
+  const std::lock_guard lock(making_plain_encoder_);
+  if (!plain_encoder_) plain_encoder_.emplace(make_plain_encoder(definition_));
+  return *plain_encoder_;
+}
+
+// `text` is normalised, so that its stretches are lost: it is plain as a whole or not at all.
+void PipelineTokenizer::encode_text(std::string_view text, bool at_start, bool plain,
                                     std::vector<std::int32_t>& ids) const {
-  for (const TextPart& part : normalized_.split(text)) {
+  const Encoder& chosen = plain ? plain_encoder() : encoder_;
+  for (const TextPart& part :
+       normalized_.split(text, plain ? PlainText(kWholeText) : PlainText())) {
     if (part.id >= 0) {
       ids.push_back(part.id);
       continue;
@@ -111,20 +180,22 @@ void PipelineTokenizer::encode_text(std::string_view text, bool at_start,
             encoder.encode(part.text, ids);
           }
         },
-        encoder_);
+        chosen);
   }
 }
 
-std::vector<std::int32_t> PipelineTokenizer::encode(std::string_view text,
-                                                    bool add_special_tokens) const {
+std::vector<std::int32_t> PipelineTokenizer::encode(std::string_view text, bool add_special_tokens,
+                                                    PlainText plain) const {
   std::vector<std::int32_t> ids;
   if (add_special_tokens) ids = definition_.prefix;
   const std::string valid = to_valid_utf8(text);
-  for (const TextPart& part : plain_.split(valid)) {
+  for (const TextPart& part : plain_.split(valid, plain)) {
     if (part.id >= 0) {
       ids.push_back(part.id);
     } else {
-      encode_text(normalize(part.text), part.text.data() == valid.data(), ids);
+      const auto begin = static_cast<std::size_t>(part.text.data() - valid.data());
+      const bool is_plain = reaches_into(plain, begin, begin + part.text.size());
+      encode_text(normalize(part.text), begin == 0, is_plain, ids);
     }
   }
   if (add_special_tokens) {

@@ -139,6 +139,8 @@ TEST(Unigram, TakesTheMostLikelySegmentation) {
   // ▁a b: -6.5; ▁ ab: -7; ▁ a b: -7.5; ▁ab: -8.
   EXPECT_THAT(tokenizer->encode("ab </s>\tb"), ElementsAre(7, 4, 1, 2, 4, 1));
   EXPECT_THAT(tokenizer->encode("xyzb", false), ElementsAre(2, 0, 4)) << "unknown ones fuse";
+  EXPECT_THAT(tokenizer->encode("ab </s>", true, kWholeText), ElementsAre(7, 4, 2, 0, 1))
+      << "the model has the end token, text does not reach it";
   EXPECT_EQ(tokenizer->decode(Ids{7, 4, 1, 2, 4}), "ab b");
 }
 
@@ -195,6 +197,7 @@ TEST(SentencePiece, ReadsByteModelsAsLlama) {
   EXPECT_THAT(tokenizer->encode("abé"), ElementsAre(5, 9, 3, 4)) << "▁a comes before ab";
   EXPECT_THAT(tokenizer->encode("</s>ab"), ElementsAre(2, 6)) << "no space but at the start";
   EXPECT_EQ(tokenizer->decode(Ids{5, 9, 3, 4}), "abé");
+  EXPECT_THAT(tokenizer->encode("a</s>b", true, kWholeText), ElementsAre(5, 0, 9));
 }
 
 TEST(SentencePiece, RefusesBrokenFiles) {

@@ -7,6 +7,7 @@
 #include "blip2/base/file.h"
 #include "blip2/text/chat_template.h"
 #include "blip2/text/merge_table.h"
+#include "blip2/text/prompt.h"
 #include "blip2/text/split.h"
 #include "blip2/text/tokenizer.h"
 #include "blip2/text/unicode.h"
@@ -201,6 +202,44 @@ TEST_F(TokenizerTest, AddedTokensTakeTheLongestAndTheirFlags) {
   EXPECT_THAT(tokenizer->encode("hell"), ElementsAre(12));
   EXPECT_THAT(tokenizer->encode("hello"), ElementsAre(5, 6, 3));
   EXPECT_EQ(tokenizer->decode(Ids{10, 11, 5}), "<a>bhe");
+}
+
+TEST_F(TokenizerTest, SpecialTokensAreCharactersInPlainText) {
+  write("tokenizer.json", byte_pair_json(R"(,"<":10,"a":11,">":12)", "", R"([
+      {"id":13,"content":"<a>","special":true},
+      {"id":14,"content":"ah","special":false,"normalized":false}])"));
+  const auto tokenizer = load();
+  EXPECT_THAT(tokenizer->encode("h<a>ah", false), ElementsAre(0, 13, 14));
+  EXPECT_THAT(tokenizer->encode("h<a>ah", false, kWholeText), ElementsAre(0, 10, 11, 12, 14));
+  const TextStretch first[] = {{1, 4}}, none[] = {{4, 6}};
+  EXPECT_THAT(tokenizer->encode("h<a><a>", false, first), ElementsAre(0, 10, 11, 12, 13));
+  EXPECT_THAT(tokenizer->encode("h<a>ah", false, none), ElementsAre(0, 13, 14));
+}
+
+TEST_F(TokenizerTest, PromptsKeepApartWhatWasTyped) {
+  write("tokenizer.json", byte_pair_json(R"(,"<":10,"a":11,">":12)", "",
+                                         R"([{"id":13,"content":"<a>","special":true}])"));
+  const auto tokenizer = load();
+  Prompt prompt = fill_template("<a>{}<a>", Prompt::plain("<a>"));
+  EXPECT_EQ(prompt.text(), "<a><a><a>");
+  EXPECT_THAT(prompt.encode(*tokenizer, false), ElementsAre(13, 10, 11, 12, 13));
+  EXPECT_THAT(Prompt().add_own("\xff").add(prompt).encode(*tokenizer, false),
+              ElementsAre(13, 10, 11, 12, 13))
+      << "places count after what is not UTF-8 became U+FFFD";
+  EXPECT_THAT(Prompt("<a>").encode(*tokenizer, false), ElementsAre(13));
+  EXPECT_EQ(fill_template("{} {}", Prompt::plain("{}")).text(), "{} {}");
+}
+
+TEST_F(TokenizerTest, TurnsStandBetweenTheTokensOfTheChatTemplate) {
+  write("tokenizer.json", byte_pair_json("", "", R"([
+      {"id":10,"content":"<t>","special":true}, {"id":11,"content":"</t>","special":true},
+      {"id":12,"content":"<|user|>","special":true}, {"id":13,"content":"<s>","special":true},
+      {"id":14,"content":"<unused>","special":true}, {"id":15,"content":"<think>","special":false},
+      {"id":16,"content":"<|im_start|>","special":true}])"));
+  EXPECT_THAT(load()->turn_tokens(), ElementsAre(16)) << "known openers, without a template";
+  write("tokenizer_config.json", R"({"bos_token": "<s>", "chat_template":
+      "{{ bos_token }}{% for m in messages %}<t>{{ m.role }}<think>{{ m.text }}</t>{% endfor %}"})");
+  EXPECT_THAT(load()->turn_tokens(), ElementsAre(10, 11, 12, 13));
 }
 
 TEST_F(TokenizerTest, EncodesFromSeveralThreadsAlike) {

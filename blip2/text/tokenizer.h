@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -16,6 +17,16 @@ struct SpecialTokens {
   std::optional<std::int32_t> bos, eos, pad, unk, cls, sep, mask, dec;
 };
 
+// Bytes [begin, end) of a valid UTF-8 text.
+struct TextStretch {
+  std::size_t begin = 0, end = 0;
+};
+
+// Stretches of a text that somebody typed or that come from data: special tokens written out there
+// ("<|im_end|>", "[SEP]") are plain text, as transformers' split_special_tokens has it.
+using PlainText = std::span<const TextStretch>;
+inline constexpr TextStretch kWholeText[] = {{0, static_cast<std::size_t>(-1)}};
+
 // Text to token ids and back, with the ids that transformers' fast tokenizer of the same files
 // gives. Text is UTF-8; what is not becomes U+FFFD as in Python's errors="replace". Const methods
 // may be called from several threads.
@@ -23,10 +34,11 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  // Special tokens written out in the text are recognised. No truncation, no padding.
-  // add_special_tokens: what the model's template puts around a text ([CLS] … [SEP], OPT's </s>).
-  virtual std::vector<std::int32_t> encode(std::string_view text,
-                                           bool add_special_tokens = true) const = 0;
+  // Special tokens written out in the text are recognised but where it is `plain`: no id of one
+  // comes from there. No truncation, no padding. add_special_tokens: what the model's template puts
+  // around a text ([CLS] … [SEP], OPT's </s>).
+  virtual std::vector<std::int32_t> encode(std::string_view text, bool add_special_tokens = true,
+                                           PlainText plain = {}) const = 0;
   // UTF-8 text; bytes that do not form UTF-8 become U+FFFD. Ids outside the vocabulary are skipped.
   virtual std::string decode(std::span<const std::int32_t> ids,
                              bool skip_special_tokens = true) const = 0;
@@ -36,6 +48,9 @@ class Tokenizer {
   // One more than the highest id.
   virtual std::int32_t size() const = 0;
   virtual SpecialTokens special() const = 0;
+  // The special tokens between which a chat model's turns stand, in rising order: no text of one
+  // turn goes on after one of them. Empty if the model does not chat.
+  virtual std::vector<std::int32_t> turn_tokens() const = 0;
   // The id of `token`, appended as a special token if the vocabulary lacks it. "[DEC]" also
   // becomes special().dec.
   virtual std::int32_t add_token(std::string_view token) = 0;

@@ -12,6 +12,7 @@
 #include "blip2/model/directory.h"
 #include "blip2/model/prompts.h"
 #include "blip2/training/dataset.h"
+#include "blip2/training/starting_model.h"
 
 namespace blip2 {
 namespace {
@@ -103,7 +104,8 @@ void draw_steps(PlannedData& data, const Recipe& recipe, const ScannedFiles& fil
 
 void scan_captions(PlannedData& data, const Recipe& recipe, const Blip2Config& config,
                    const ScannedFiles& files) {
-  const auto tokenizer = load_tokenizer(std::filesystem::path(recipe.init) / kQFormerTokenizer);
+  const StartingModel start = starting_model(recipe);
+  const auto tokenizer = load_tokenizer(start.bridge / kQFormerTokenizer);
   const CaptionData captions(files.records, *tokenizer, recipe.data.max_text_tokens);
   const auto seed = static_cast<std::uint64_t>(recipe.seed);
   draw_steps(data, recipe, files, captions.item_pictures(),
@@ -111,7 +113,7 @@ void scan_captions(PlannedData& data, const Recipe& recipe, const Blip2Config& c
                texts.qformer = numbers(captions.batch(items, seed, texts.step).lengths);
              });
   if (recipe.objectives.words <= 0 || !config.language) return;
-  const auto language = load_tokenizer(recipe.init);
+  const auto language = load_tokenizer(start.language);
   const PromptData words(files.records, *language, prompt_format(config, *language));
   data.word_targets = std::ssize(words.target_tokens(recipe.objectives.words_lead));
 }

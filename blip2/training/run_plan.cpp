@@ -14,6 +14,7 @@
 #include "blip2/training/plan_passes.h"
 #include "blip2/training/plan_step.h"
 #include "blip2/training/session.h"
+#include "blip2/training/starting_model.h"
 #include "blip2/training/task.h"
 
 namespace blip2 {
@@ -73,7 +74,7 @@ class Planner {
   Planner(const Recipe& recipe, std::int64_t processes, std::optional<std::int64_t> records)
       : recipe_(recipe),
         processes_(processes),
-        initial_(read_blip2_config(std::filesystem::path(recipe.init) / "config.json")),
+        initial_(starting_model(recipe).config),
         at_once_(samples_at_once(recipe, processes)) {
     require_trainable(initial_, recipe);
     config_ = trained_config(initial_, recipe);

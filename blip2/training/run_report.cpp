@@ -20,6 +20,7 @@
 #include "blip2/evaluation/html_report.h"
 #include "blip2/io/fields.h"
 #include "blip2/io/tar_place.h"
+#include "blip2/model/generation_config.h"
 #include "blip2/model/generation_model.h"
 #include "blip2/model/prompts.h"
 #include "blip2/training/task.h"
@@ -137,12 +138,15 @@ void add_samples(HtmlReport& report, const Recipe& recipe, const fs::path& folde
   const GenerationModel model(folder);
   GenerationOptions options;
   options.max_new_tokens = kMostTokens;
+  apply_generation_config(
+      folder, [](std::string_view) { return false; }, options);
   std::vector<ReportPicture> pictures;
   for (const Record& record : shown_records(recipe.data)) {
-    const std::string prompt = record.is_question()
-                                   ? fill_prompt(model.config().question_prompt, record.question)
-                                   : model.config().caption_prompt;
-    const std::vector<std::string> image{record.image}, prompts{prompt};
+    const std::vector<std::string> image{record.image};
+    const std::vector<Prompt> prompts{
+        record.is_question()
+            ? fill_prompt(model.config().question_prompt, Prompt::plain(record.question))
+            : Prompt(model.config().caption_prompt)};
     ReportPicture picture{read_source(record.image), {}};
     const auto texts = model.generate(model.look(image), prompts, options);
     if (record.is_question()) picture.lines.push_back(record.question);

@@ -4,25 +4,27 @@
 #include "blip2/base/file.h"
 #include "blip2/base/hash.h"
 #include "blip2/model/directory.h"
+#include "blip2/model/generation_config.h"
 #include "blip2/model/image_side.h"
 #include "blip2/model/prompts.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/training/prefix_lm_task.h"
 #include "blip2/training/stage1_task.h"
 #include "blip2/training/stage2_task.h"
+#include "blip2/training/starting_model.h"
 
 namespace blip2 {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string hash_frozen_files(const fs::path& folder, bool with_vision) {
+std::string hash_frozen_files(const StartingModel& start, bool with_vision) {
   std::uint64_t hash = 0;
-  for (const char* name : {kVisionFile, kLanguageFile}) {
-    if (!with_vision && name == std::string_view(kVisionFile)) continue;
-    if (fs::exists(folder / name))
-      hash = hash_bytes(MappedFile::open(folder / name)->bytes(), hash);
-  }
+  const auto add = [&](const fs::path& file) {
+    if (fs::exists(file)) hash = hash_bytes(MappedFile::open(file)->bytes(), hash);
+  };
+  if (with_vision) add(start.bridge / kVisionFile);
+  add(start.language / kLanguageFile);
   return hash_text(hash);
 }
 
@@ -45,9 +47,10 @@ Datasets live_datasets(const Recipe& recipe, const StepEncoder& encode,
 }
 
 Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> weights,
-                       const Blip2Config& config, const Ranks* ranks,
+                       const StartingModel& start, const Ranks* ranks,
                        std::optional<std::int64_t> sample) {
-  const auto images = std::make_shared<const ImageSide>(recipe.init, std::move(weights), config);
+  const auto images =
+      std::make_shared<const ImageSide>(start.bridge, std::move(weights), start.config);
   const ImageEncoder& encoder = images->encoder();
   const Preprocessing& preprocessing = images->preprocessing();
   const auto encode = [images](const at::Tensor& pixels, std::span<const std::uint64_t>) {
@@ -141,7 +144,8 @@ Blip2Config trained_config(Blip2Config config, const Recipe& recipe) {
 void require_trainable(const Blip2Config& config, const Recipe& recipe) {
   if (recipe.stage == 1 && !config.stage1_heads) {
     throw Error("the model has no stage-1 heads", recipe.init,
-                "start stage 1 from a directory that `blip2 convert` or stage 1 wrote");
+                "start stage 1 from a directory that `blip2 convert` or stage 1 wrote, or that has "
+                "stage1/");
   }
   if (recipe.stage == 2 && recipe.objectives.contrast > 0 && !config.stage1_heads) {
     throw Error("contrast needs stage-1 heads, which the model does not have", recipe.init,
@@ -160,14 +164,16 @@ void require_trainable(const Blip2Config& config, const Recipe& recipe) {
 }
 
 Session open_session(const Recipe& recipe, const Ranks* ranks, std::optional<std::int64_t> sample) {
-  const fs::path init = recipe.init;
-  const Blip2Config initial = read_blip2_config(init / "config.json");
+  const StartingModel start = starting_model(recipe);
+  const Blip2Config& initial = start.config;
   require_trainable(initial, recipe);
-  const std::shared_ptr<const TensorFile> weights = open_model_weights(init);
+  const std::shared_ptr<const TensorFile> weights = open_model_weights(start.bridge);
+  const auto language =
+      start.language == start.bridge ? weights : open_model_weights(start.language);
   Session session;
   session.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);
-  session.qformer_tokenizer = load_tokenizer(init / kQFormerTokenizer);
-  if (!sample) session.frozen_hash = hash_frozen_files(init, !recipe.image_encoder.train);
+  session.qformer_tokenizer = load_tokenizer(start.bridge / kQFormerTokenizer);
+  if (!sample) session.frozen_hash = hash_frozen_files(start, !recipe.image_encoder.train);
   Datasets sets;
   if (recipe.image_encoder.train) {
     session.encoder = std::make_shared<const TrainedEncoder>(recipe, weights, initial.vision);
@@ -176,17 +182,18 @@ Session open_session(const Recipe& recipe, const Ranks* ranks, std::optional<std
     };
     sets = live_datasets(recipe, encode, session.encoder->preprocessing(), sample);
   } else {
-    sets = load_datasets(recipe, weights, initial, ranks, sample);
+    sets = load_datasets(recipe, weights, start, ranks, sample);
   }
   if (recipe.stage == 1) {
-    auto words = caption_words(recipe, session.bridge->config(), weights, sets.train.records);
+    auto words = caption_words(recipe, session.bridge->config(), language, sets.train.records);
     session.task =
         make_stage1_task(recipe, session.bridge, *session.qformer_tokenizer, std::move(sets.train),
                          std::move(sets.validation), std::move(words), ranks);
     return session;
   }
-  session.language_tokenizer = load_tokenizer(init);
-  session.task = speaking_task(recipe, session, *initial.language, weights, std::move(sets), ranks);
+  session.language_tokenizer = load_tokenizer(start.language);
+  session.task =
+      speaking_task(recipe, session, *initial.language, language, std::move(sets), ranks);
   return session;
 }
 
@@ -202,12 +209,18 @@ AdamW make_optimizer(const Session& session, const Recipe& recipe) {
 }
 
 void export_model(const Session& session, const Recipe& recipe, const fs::path& folder) {
-  const fs::path init = recipe.init;
-  link_frozen_parts(init, folder, /*with_language=*/true);
+  const StartingModel start = starting_model(recipe);
+  const Blip2Config& config = session.bridge->config();
+  link_frozen_parts(start.bridge, folder, /*with_language=*/true);
+  if (start.language != start.bridge) link_language(start.language, folder);
   if (session.encoder) session.encoder->save(folder);
   save_bridge(*session.bridge, folder);
+  if (config.language) {
+    write_own_generation_config(start.language, config, *load_tokenizer(start.language),
+                                /*guard=*/true, folder);
+  }
   write_weight_index(folder);
-  if (recipe.stage == 2) keep_stage1(init, folder / kStage1Folder);
+  if (recipe.stage == 2) keep_stage1(start.bridge, folder / kStage1Folder);
 }
 
 void copy_named_tensors(const TensorFile& file, const std::vector<NamedTensor>& tensors) {

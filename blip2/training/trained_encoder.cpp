@@ -10,6 +10,7 @@
 #include "blip2/io/safetensors.h"
 #include "blip2/model/directory.h"
 #include "blip2/nn/tensor_bridge.h"
+#include "blip2/training/starting_model.h"
 #include "blip2/training/task.h"
 #include "blip2/vision/image_encoders.h"
 
@@ -29,7 +30,8 @@ void resize(Preprocessing& preprocessing, int size) {
 }  // namespace
 
 Preprocessing trained_preprocessing(const Recipe& recipe) {
-  Preprocessing preprocessing = load_preprocessing(preprocessing_file(recipe.init));
+  Preprocessing preprocessing =
+      load_preprocessing(preprocessing_file(starting_model(recipe).bridge));
   if (const std::int64_t size = recipe.image_encoder.image_size; size > 0) {
     resize(preprocessing, static_cast<int>(size));
   }

@@ -5,6 +5,7 @@
 #include <iostream>
 #include <span>
 #include <string>
+#include <string_view>
 
 int main(int argc, char** argv) {
   if (argc != 3) {
@@ -14,10 +15,13 @@ int main(int argc, char** argv) {
   try {
     const at::InferenceMode inference;
     const blip2::GenerationModel model(argv[1]);
-    const std::string picture = argv[2], prompt = model.config().caption_prompt;
+    const std::string picture = argv[2];
+    const blip2::Prompt prompt = model.config().caption_prompt;
     blip2::GenerationOptions options;
     options.beams = 5;
     options.max_new_tokens = 30;
+    const auto chosen = [](std::string_view) { return false; };  // the model's own settings count
+    blip2::apply_generation_config(argv[1], chosen, options);
     const auto seen = model.look(std::span(&picture, 1));
     const auto texts = model.generate(seen, std::span(&prompt, 1), options);
     std::cout << texts[0][0].text << "\n";

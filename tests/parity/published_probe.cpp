@@ -26,7 +26,8 @@ std::vector<float> values_of(const at::Tensor& tensor) {
 // {"images", "prompts", "options"} -> [{"logits", "answers": [{"tokens", "score", "text"}]}]
 json generate_texts(const GenerationModel& model, const json& job) {
   const auto images = job.at("images").get<std::vector<std::string>>();
-  const auto prompts = job.at("prompts").get<std::vector<std::string>>();
+  const auto texts = job.at("prompts").get<std::vector<std::string>>();
+  const std::vector<Prompt> prompts(texts.begin(), texts.end());
   GenerationOptions options;
   read_fields(options, job.at("options"), "options");
   const auto pictures = model.look(images);

@@ -141,6 +141,27 @@ def test_options(answer, published, pictures, name):
     assert [rows[0]["answers"][0]["tokens"] for rows in answer(jobs)] == theirs
 
 
+@pytest.mark.parametrize("name", ["opt", "t5", "instruct_llama"])
+def test_generation_config(build, published, pictures, tmp_path, name):
+    """`generate` of these classes hands nothing of the outer generation_config.json to its language model, so that
+    the program does not follow it either, and says so."""
+    source, folder = published(name), tmp_path / "model"
+    shutil.copytree(source.folder, folder)
+    config = json.loads((folder / "generation_config.json").read_text())
+    config |= {"no_repeat_ngram_size": 1, "num_beams": 4, "eos_token_id": [config["eos_token_id"], 3], "top_k": 50}
+    (folder / "generation_config.json").write_text(json.dumps(config))
+    theirs = load_speaker(folder, dtype=torch.float32)
+    assert theirs.model.generation_config.no_repeat_ngram_size == 1
+    _, [(tokens, _)] = theirs.generate(open_rgb(pictures[0]), PROMPTS[1], max_new_tokens=TOKENS, min_new_tokens=TOKENS)
+    assert len(set(tokens)) < TOKENS, "a guard against repeated tokens would show"
+    done = subprocess.run(
+        [build / "blip2", "caption", "--json", "--model", folder, "--prompt", PROMPTS[1], "--beams", "1",
+         "--max-new-tokens", str(TOKENS), "--min-new-tokens", str(TOKENS), pictures[0]], capture_output=True, text=True)
+    assert json.loads(done.stdout)["tokens"] == tokens
+    [warning] = [line for line in done.stderr.splitlines() if "generation_config.json" in line]
+    assert "no_repeat_ngram_size = 1" in warning and "num_beams = 4" in warning and "top_k" not in warning
+
+
 @pytest.mark.parametrize("name", ["opt", "instruct_t5"])
 def test_another_picture_size(answer, published, pictures, tmp_path, name):
     """That of the processor: the position embedding as interpolate_pos_encoding has it."""

@@ -65,6 +65,27 @@ def test_smollm2_where_transformers_agrees(probe, tmp_path, smollm):
     compare(probe, tmp_path, backend, smollm / GGUF, texts + ["in 2024, 12 cats and 3.5 dogs"])
 
 
+@pytest.mark.parametrize("source", ["minilm", "smollm2", "opt"])
+def test_plain_text(probe, tmp_path, minilm, smollm, source):
+    """Special tokens written out are text, as `encode_special_tokens` of `tokenizers` has it."""
+    if source == "opt":
+        train(tmp_path, ["<s>", "<pad>", "</s>", "<unk>"], opt_config(False))
+        model, backend = tmp_path, transformers.AutoTokenizer.from_pretrained(tmp_path).backend_tokenizer
+    elif source == "smollm2":
+        model, backend = smollm / GGUF, smollm2_reference(smollm).backend_tokenizer
+    else:
+        model, backend = minilm, tokenizers.Tokenizer.from_file(str(minilm / "tokenizer.json"))
+        backend.no_truncation()
+        backend.no_padding()
+    special = {token.content for token in backend.get_added_tokens_decoder().values() if token.special}
+    texts = few(sorted(special))
+    assert sum(any(token in text for token in special) for text in texts) > 100
+    backend.encode_special_tokens = True
+    got = ours(probe, tmp_path, "encode", model, texts, "special", "plain")
+    for text, ids, theirs in zip(texts, got, backend.encode_batch(texts), strict=True):
+        assert ids == theirs.ids, text
+
+
 def test_gpt2(probe, tmp_path):
     train(tmp_path, ["<|endoftext|>"], {"tokenizer_class": "GPT2Tokenizer"})
     reference = transformers.AutoTokenizer.from_pretrained(tmp_path)

@@ -1,8 +1,8 @@
-// tokenize encode|decode MODEL FILE [special]: one JSON value a line in FILE, one a line out.
-// encode: a string, or a list of bytes, to its ids; decode: a list of ids to its text. `special`
-// adds special tokens, or keeps them. tokenize save MODEL FOLDER [TOKEN...]: adds the tokens and
-// saves the tokenizer. tokenize chat: a list of [role, content] from standard input to the prompt's
-// text.
+// tokenize encode|decode MODEL FILE [special [plain]]: one JSON value a line in FILE, one a line
+// out. encode: a string, or a list of bytes, to its ids; decode: a list of ids to its text.
+// `special` adds special tokens, or keeps them; `plain` reads those written out as text. tokenize
+// save MODEL FOLDER [TOKEN...]: adds the tokens and saves the tokenizer. tokenize chat: a list of
+// [role, content] from standard input to the prompt's text.
 #include <fstream>
 #include <iostream>
 
@@ -30,7 +30,9 @@ void convert(const std::vector<std::string>& args, bool encode) {
   for (std::string line; std::getline(file, line);) {
     const json value = blip2::parse_json(line, args[2]);
     if (encode) {
-      std::cout << json(tokenizer->encode(text_of(value), special)).dump() << '\n';
+      const blip2::PlainText plain =
+          args.size() > 4 ? blip2::PlainText(blip2::kWholeText) : blip2::PlainText();
+      std::cout << json(tokenizer->encode(text_of(value), special, plain)).dump() << '\n';
     } else {
       std::cout << json(tokenizer->decode(value.get<std::vector<std::int32_t>>(), !special)).dump()
                 << '\n';

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blip2/text/tokenizer.h"
+
+namespace blip2 {
+
+// A text for a model of two kinds of parts: the model's own, as its templates write them, in which
+// special tokens count, and plain ones that somebody typed or that come from data.
+class Prompt {
+ public:
+  Prompt() = default;
+  Prompt(std::string own) { add_own(own); }  // NOLINT: a template as it is
+  Prompt(const char* own) { add_own(own); }  // NOLINT
+  static Prompt plain(std::string_view text);
+
+  Prompt& add_own(std::string_view text);
+  Prompt& add_plain(std::string_view text);
+  Prompt& add(const Prompt& other);
+
+  const std::string& text() const { return text_; }  // valid UTF-8
+  PlainText plain_parts() const { return plain_; }
+  bool empty() const { return text_.empty(); }
+
+  std::vector<std::int32_t> encode(const Tokenizer& tokenizer, bool add_special_tokens) const {
+    return tokenizer.encode(text_, add_special_tokens, plain_);
+  }
+
+ private:
+  std::string text_;
+  std::vector<TextStretch> plain_;
+};
+
+// The template with its first {} replaced by the words; without {} the template as it is.
+Prompt fill_template(std::string_view pattern, const Prompt& words);
+
+}  // namespace blip2
