@@ -4,115 +4,54 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <map>
-#include <set>
-#include <string_view>
-#include <utility>
+#include <iterator>
 
 #include "blip2/base/error.h"
+#include "blip2/evaluation/caption_tokens.h"
 
 namespace blip2 {
 namespace {
 
-constexpr std::size_t kOrders = 4;  // n-grams of one to four words
+using Counts = std::span<const NgramCaption::Count>;
 
-// n-grams of one order, their words joined by spaces, with their counts.
-using Counts = std::map<std::string, double>;
-
-struct Caption {
-  double words = 0;
-  std::array<Counts, kOrders> counts;
-};
-
-std::vector<std::string> split_words(const std::string& text) {
-  std::vector<std::string> words;
-  std::string word;
-  for (const char c : text + " ") {
-    if (c != ' ' && (c < '\t' || c > '\r')) {
-      word += c;
-    } else if (!word.empty()) {
-      words.push_back(std::exchange(word, {}));
+BleuCounts count_bleu(const NgramCaption& candidate, std::span<const NgramCaption> references) {
+  const auto distance = [&](const NgramCaption& r) {
+    return std::abs(static_cast<double>(r.words) - candidate.words);
+  };
+  BleuCounts out;
+  out.length = candidate.words;
+  out.reference_length = references[0].words;
+  double nearest = distance(references[0]);
+  for (const NgramCaption& r : references) {
+    const double d = distance(r);
+    if (d < nearest || (d == nearest && r.words < out.reference_length)) {
+      nearest = d;
+      out.reference_length = r.words;
     }
   }
-  return words;
+  std::vector<std::uint32_t> most;
+  for (std::size_t n = 0; n < kNgramOrders; ++n) {
+    const Counts ours = candidate.order(n);
+    most.assign(ours.size(), 0);
+    for (const NgramCaption& r : references) {
+      const Counts theirs = r.order(n);
+      for_common(ours, theirs, [&](std::size_t i, std::size_t j) {
+        most[i] = std::max(most[i], std::min(ours[i].count, theirs[j].count));
+      });
+    }
+    out.ngrams[n] = std::max(0., out.length - static_cast<double>(n));
+    for (const std::uint32_t count : most) out.right[n] += count;
+  }
+  return out;
 }
 
-Caption count_ngrams(const std::string& text) {
-  const std::vector<std::string> words = split_words(text);
-  Caption caption;
-  caption.words = static_cast<double>(words.size());
-  for (std::size_t begin = 0; begin < words.size(); ++begin) {
-    std::string ngram;
-    for (std::size_t n = 0; n < kOrders && begin + n < words.size(); ++n) {
-      ngram += (n > 0 ? " " : "") + words[begin + n];
-      ++caption.counts[n][ngram];
-    }
-  }
-  return caption;
-}
-
-double count_of(const Counts& counts, const std::string& ngram) {
-  const auto found = counts.find(ngram);
-  return found == counts.end() ? 0 : found->second;
-}
-
-// Sums over the set: candidate and closest reference lengths, n-grams, and those that a reference
-// has too (as often as the reference that has it most often).
-struct BleuSums {
-  double length = 0, reference_length = 0;
-  std::array<double, kOrders> ngrams{}, right{};
-
-  void add(const Caption& candidate, const std::vector<Caption>& references) {
-    double closest = references[0].words;
-    for (const Caption& r : references) {
-      const double near = std::abs(r.words - candidate.words);
-      const double best = std::abs(closest - candidate.words);
-      if (near < best || (near == best && r.words < closest)) closest = r.words;
-    }
-    length += candidate.words;
-    reference_length += closest;
-    for (std::size_t n = 0; n < kOrders; ++n) {
-      ngrams[n] += std::max(0., candidate.words - static_cast<double>(n));
-      for (const auto& [ngram, count] : candidate.counts[n]) {
-        double most = 0;
-        for (const Caption& r : references) most = std::max(most, count_of(r.counts[n], ngram));
-        right[n] += std::min(count, most);
-      }
-    }
-  }
-
-  std::array<double, kOrders> scores() const {
-    constexpr double kSmall = 1e-9, kTiny = 1e-15;  // as pycocoevalcap: 0 / 0 is 0
-    const double ratio = (length + kTiny) / (reference_length + kSmall);
-    std::array<double, kOrders> scores{};
-    double product = 1;
-    for (std::size_t n = 0; n < kOrders; ++n) {
-      product *= (right[n] + kTiny) / (ngrams[n] + kSmall);
-      scores[n] = std::pow(product, 1. / static_cast<double>(n + 1));
-      if (ratio < 1) scores[n] *= std::exp(1 - 1 / ratio);
-    }
-    return scores;
-  }
-};
-
-// Unlike split_words, each single space separates: an empty text is one empty word.
-std::vector<std::string_view> split_at_spaces(std::string_view text) {
-  std::vector<std::string_view> words;
-  for (std::size_t end = 0; (end = text.find(' ')) != text.npos; text.remove_prefix(end + 1)) {
-    words.push_back(text.substr(0, end));
-  }
-  words.push_back(text);
-  return words;
-}
-
-double longest_common_subsequence(const std::vector<std::string_view>& a,
-                                  const std::vector<std::string_view>& b) {
-  std::vector<double> row(b.size() + 1, 0.);
-  for (const std::string_view word : a) {
-    double diagonal = 0;  // the row above, one to the left
+std::uint32_t longest_common_subsequence(std::span<const std::uint32_t> a,
+                                         std::span<const std::uint32_t> b) {
+  std::vector<std::uint32_t> row(b.size() + 1, 0);
+  for (const std::uint32_t word : a) {
+    std::uint32_t diagonal = 0;  // the row above, one to the left
     for (std::size_t j = 1; j <= b.size(); ++j) {
-      const double above = row[j];
+      const std::uint32_t above = row[j];
       row[j] = word == b[j - 1] ? diagonal + 1 : std::max(above, row[j - 1]);
       diagonal = above;
     }
@@ -120,12 +59,12 @@ double longest_common_subsequence(const std::vector<std::string_view>& a,
   return row.back();
 }
 
-double rouge_l(const std::string& candidate, const std::vector<std::string>& references) {
+double rouge_l(const NgramCaption& candidate, std::span<const NgramCaption> references) {
   constexpr double kBeta2 = 1.2 * 1.2;
-  const auto ours = split_at_spaces(candidate);
+  const auto& ours = candidate.between_spaces;
   double precision = 0, recall = 0;
-  for (const std::string& reference : references) {
-    const auto theirs = split_at_spaces(reference);
+  for (const NgramCaption& reference : references) {
+    const auto& theirs = reference.between_spaces;
     const double common = longest_common_subsequence(theirs, ours);
     precision = std::max(precision, common / static_cast<double>(ours.size()));
     recall = std::max(recall, common / static_cast<double>(theirs.size()));
@@ -134,69 +73,68 @@ double rouge_l(const std::string& candidate, const std::vector<std::string>& ref
   return (1 + kBeta2) * precision * recall / (recall + kBeta2 * precision);
 }
 
-// In how many pictures' references each n-gram occurs.
-std::array<Counts, kOrders> document_frequencies(
-    const std::vector<std::vector<Caption>>& references) {
-  std::array<Counts, kOrders> frequencies;
-  for (const auto& picture : references) {
-    for (std::size_t n = 0; n < kOrders; ++n) {
-      std::set<std::string> seen;
-      for (const Caption& caption : picture) {
-        for (const auto& [ngram, count] : caption.counts[n]) seen.insert(ngram);
+// n-grams weighed by how few pictures' references have them.
+class Rarity {
+ public:
+  Rarity(std::span<const std::vector<NgramCaption>> references, std::size_t ngrams)
+      : rarity_(ngrams, 0) {
+    std::vector<std::size_t> last(ngrams, 0);  // the picture that had the n-gram, from 1
+    for (std::size_t i = 0; i < references.size(); ++i) {
+      for (const NgramCaption& caption : references[i]) {
+        for (const auto& c : caption.counts) {
+          if (last[c.ngram] != i + 1) ++rarity_[c.ngram];
+          last[c.ngram] = i + 1;
+        }
       }
-      for (const std::string& ngram : seen) ++frequencies[n][ngram];
     }
+    const double log_pictures = std::log(static_cast<double>(references.size()));
+    for (double& pictures : rarity_) pictures = log_pictures - std::log(std::max(1., pictures));
   }
-  return frequencies;
-}
 
-// A caption's n-grams of one order weighed by their rarity.
-struct Weighed {
-  Counts weights;
-  double norm = 0;
+  std::vector<double> weights(Counts counts) const {
+    std::vector<double> out;
+    out.reserve(counts.size());
+    for (const auto& c : counts) out.push_back(c.count * rarity_[c.ngram]);
+    return out;
+  }
+
+ private:
+  std::vector<double> rarity_;  // log(pictures / pictures whose references have the n-gram)
 };
 
-Weighed weigh(const Counts& counts, const Counts& frequencies, double log_pictures) {
-  Weighed weighed;
-  for (const auto& [ngram, count] : counts) {
-    const double weight =
-        count * (log_pictures - std::log(std::max(1., count_of(frequencies, ngram))));
-    weighed.weights.emplace_hint(weighed.weights.end(), ngram, weight);
-    weighed.norm += weight * weight;
-  }
-  weighed.norm = std::sqrt(weighed.norm);
-  return weighed;
+double norm(const std::vector<double>& weights) {
+  double sum = 0;
+  for (const double weight : weights) sum += weight * weight;
+  return std::sqrt(sum);
 }
 
 // Clipped cosine of two captions' n-grams of one order.
-double cosine(const Weighed& candidate, const Weighed& reference) {
+double cosine(Counts a, Counts b, const Rarity& rarity) {
+  const std::vector<double> ours = rarity.weights(a), theirs = rarity.weights(b);
   double sum = 0;
-  for (const auto& [ngram, weight] : candidate.weights) {
-    const double theirs = count_of(reference.weights, ngram);
-    sum += std::min(weight, theirs) * theirs;
-  }
-  const double norms = candidate.norm * reference.norm;
+  for_common(
+      a, b, [&](std::size_t i, std::size_t j) { sum += std::min(ours[i], theirs[j]) * theirs[j]; });
+  const double norms = norm(ours) * norm(theirs);
   return norms == 0 ? sum : sum / norms;
 }
 
 // pycocoevalcap takes the number of bigrams for a caption's length.
-double bigrams(const Caption& caption) {
-  return std::max(0., caption.words - 1);
+double bigrams(const NgramCaption& caption) {
+  return std::max(0., static_cast<double>(caption.words) - 1);
 }
 
-double cider_of(const Caption& candidate, const std::vector<Caption>& references,
-                const std::array<Counts, kOrders>& frequencies, double log_pictures) {
+double cider(const NgramCaption& candidate, std::span<const NgramCaption> references,
+             const Rarity& rarity) {
   constexpr double kSigma = 6;
   double sum = 0;
-  for (std::size_t n = 0; n < kOrders; ++n) {
-    const Weighed ours = weigh(candidate.counts[n], frequencies[n], log_pictures);
-    for (const Caption& reference : references) {
-      const double delta = bigrams(candidate) - bigrams(reference);
-      sum += cosine(ours, weigh(reference.counts[n], frequencies[n], log_pictures)) *
-             std::exp(-delta * delta / (2 * kSigma * kSigma));
+  for (const NgramCaption& reference : references) {
+    const double delta = bigrams(candidate) - bigrams(reference);
+    const double penalty = std::exp(-delta * delta / (2 * kSigma * kSigma));
+    for (std::size_t n = 0; n < kNgramOrders; ++n) {
+      sum += penalty * cosine(candidate.order(n), reference.order(n), rarity);
     }
   }
-  return 10 * sum / kOrders / static_cast<double>(references.size());
+  return 10 * sum / kNgramOrders / static_cast<double>(references.size());
 }
 
 void check_lengths(std::span<const std::string> candidates,
@@ -212,28 +150,68 @@ void check_lengths(std::span<const std::string> candidates,
 
 }  // namespace
 
-CaptionScores score_captions(std::span<const std::string> candidates,
-                             std::span<const std::vector<std::string>> references) {
-  check_lengths(candidates, references);
-  std::vector<Caption> ours;
-  std::vector<std::vector<Caption>> theirs(references.size());
-  BleuSums bleu;
-  CaptionScores scores;
-  for (std::size_t i = 0; i < candidates.size(); ++i) {
-    ours.push_back(count_ngrams(candidates[i]));
-    for (const std::string& text : references[i]) theirs[i].push_back(count_ngrams(text));
-    bleu.add(ours[i], theirs[i]);
-    scores.rouge_l += rouge_l(candidates[i], references[i]);
+std::array<double, kNgramOrders> BleuCounts::scores() const {
+  constexpr double kSmall = 1e-9, kTiny = 1e-15;  // as pycocoevalcap: 0 / 0 is 0
+  const double ratio = (length + kTiny) / (reference_length + kSmall);
+  std::array<double, kNgramOrders> scores{};
+  double product = 1;
+  for (std::size_t n = 0; n < kNgramOrders; ++n) {
+    product *= (right[n] + kTiny) / (ngrams[n] + kSmall);
+    scores[n] = std::pow(product, 1. / static_cast<double>(n + 1));
+    if (ratio < 1) scores[n] *= std::exp(1 - 1 / ratio);
   }
-  const auto pictures = static_cast<double>(candidates.size());
-  const auto frequencies = document_frequencies(theirs);
-  for (std::size_t i = 0; i < candidates.size(); ++i) {
-    scores.cider += cider_of(ours[i], theirs[i], frequencies, std::log(pictures));
-  }
-  scores.bleu = bleu.scores();
-  scores.rouge_l /= pictures;
-  scores.cider /= pictures;
   return scores;
+}
+
+std::vector<CaptionScore> score_captions(std::span<const std::string> candidates,
+                                         std::span<const std::vector<std::string>> references) {
+  check_lengths(candidates, references);
+  NgramNumbers numbers;
+  std::vector<NgramCaption> ours;
+  std::vector<std::vector<NgramCaption>> theirs(references.size());
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    ours.push_back(number_caption(candidates[i], numbers));
+    for (const auto& text : references[i]) theirs[i].push_back(number_caption(text, numbers));
+  }
+  const Rarity rarity(theirs, numbers.size());
+  std::vector<CaptionScore> scores;
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    scores.push_back({count_bleu(ours[i], theirs[i]), rouge_l(ours[i], theirs[i]),
+                      cider(ours[i], theirs[i], rarity)});
+  }
+  return scores;
+}
+
+std::vector<CaptionScore> score_texts(std::span<const std::string> candidates,
+                                      std::span<const std::vector<std::string>> references) {
+  std::vector<std::string> all;
+  for (const auto& texts : references) all.insert(all.end(), texts.begin(), texts.end());
+  all = tokenise_captions(all);
+  std::vector<std::vector<std::string>> tokenised;
+  auto next = std::make_move_iterator(all.begin());
+  for (const auto& texts : references) {
+    const auto end = next + static_cast<std::ptrdiff_t>(texts.size());
+    tokenised.emplace_back(next, end);
+    next = end;
+  }
+  return score_captions(tokenise_captions(candidates), tokenised);
+}
+
+CaptionScores summarise(std::span<const CaptionScore> scores) {
+  BleuCounts sums;
+  CaptionScores all;
+  for (const CaptionScore& score : scores) {
+    sums.length += score.bleu.length;
+    sums.reference_length += score.bleu.reference_length;
+    for (std::size_t n = 0; n < kNgramOrders; ++n) {
+      sums.ngrams[n] += score.bleu.ngrams[n];
+      sums.right[n] += score.bleu.right[n];
+    }
+    all.rouge_l += score.rouge_l / static_cast<double>(scores.size());
+    all.cider += score.cider / static_cast<double>(scores.size());
+  }
+  all.bleu = sums.scores();
+  return all;
 }
 
 }  // namespace blip2
