@@ -99,8 +99,8 @@ ordered_json score_answers(const EvalOptions& options, const std::vector<Record>
     return {{"accuracy", mean_score(options, records, answers, vqa_accuracy)},
             {"questions", records.size()}};
   }
-  std::vector<std::vector<std::string>> references;
-  for (const Record& record : records) references.push_back(record.captions);
+  std::vector<CaptionTexts> references;
+  for (const Record& record : records) references.emplace_back(record.captions);
   const CaptionScores scores = summarise(score_texts(answers, references));
   return {{"exact", mean_score(options, records, answers, equals_any)},
           {"bleu", scores.bleu},

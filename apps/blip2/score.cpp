@@ -68,8 +68,9 @@ struct Scored {
 Scored score_file(const ScoreOptions& options, const std::vector<TextItem>& results,
                   const std::vector<TextItem>& references) {
   Scored scored{pair_items(results, references, options.partial), {}};
-  scored.set =
-      options.task == "vqa" ? score_answer_pairs(scored.pairs) : score_caption_pairs(scored.pairs);
+  scored.set = options.task == "vqa"
+                   ? score_answer_pairs(scored.pairs)
+                   : score_caption_pairs(scored.pairs, options.resampling().threads);
   return scored;
 }
 

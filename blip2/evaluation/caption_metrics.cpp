@@ -4,141 +4,151 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
+#include <string_view>
 
 #include "blip2/base/error.h"
+#include "blip2/base/parallel.h"
 #include "blip2/evaluation/caption_tokens.h"
 
 namespace blip2 {
 namespace {
 
-using Counts = std::span<const NgramCaption::Count>;
+using Counts = std::span<const NgramCount>;
 
-BleuCounts count_bleu(const NgramCaption& candidate, std::span<const NgramCaption> references) {
-  const auto distance = [&](const NgramCaption& r) {
-    return std::abs(static_cast<double>(r.words) - candidate.words);
-  };
-  BleuCounts out;
-  out.length = candidate.words;
-  out.reference_length = references[0].words;
-  double nearest = distance(references[0]);
-  for (const NgramCaption& r : references) {
-    const double d = distance(r);
-    if (d < nearest || (d == nearest && r.words < out.reference_length)) {
-      nearest = d;
-      out.reference_length = r.words;
-    }
-  }
-  std::vector<std::uint32_t> most;
-  for (std::size_t n = 0; n < kNgramOrders; ++n) {
-    const Counts ours = candidate.order(n);
-    most.assign(ours.size(), 0);
-    for (const NgramCaption& r : references) {
-      const Counts theirs = r.order(n);
-      for_common(ours, theirs, [&](std::size_t i, std::size_t j) {
-        most[i] = std::max(most[i], std::min(ours[i].count, theirs[j].count));
-      });
-    }
-    out.ngrams[n] = std::max(0., out.length - static_cast<double>(n));
-    for (const std::uint32_t count : most) out.right[n] += count;
-  }
-  return out;
-}
-
-std::uint32_t longest_common_subsequence(std::span<const std::uint32_t> a,
-                                         std::span<const std::uint32_t> b) {
-  std::vector<std::uint32_t> row(b.size() + 1, 0);
-  for (const std::uint32_t word : a) {
-    std::uint32_t diagonal = 0;  // the row above, one to the left
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::uint32_t above = row[j];
-      row[j] = word == b[j - 1] ? diagonal + 1 : std::max(above, row[j - 1]);
-      diagonal = above;
-    }
-  }
-  return row.back();
-}
-
-double rouge_l(const NgramCaption& candidate, std::span<const NgramCaption> references) {
-  constexpr double kBeta2 = 1.2 * 1.2;
-  const auto& ours = candidate.between_spaces;
-  double precision = 0, recall = 0;
-  for (const NgramCaption& reference : references) {
-    const auto& theirs = reference.between_spaces;
-    const double common = longest_common_subsequence(theirs, ours);
-    precision = std::max(precision, common / static_cast<double>(ours.size()));
-    recall = std::max(recall, common / static_cast<double>(theirs.size()));
-  }
-  if (precision == 0 || recall == 0) return 0;
-  return (1 + kBeta2) * precision * recall / (recall + kBeta2 * precision);
-}
-
-// n-grams weighed by how few pictures' references have them.
-class Rarity {
+// What the captions of one picture are measured with; one for each thread.
+class PictureScorer {
  public:
-  Rarity(std::span<const std::vector<NgramCaption>> references, std::size_t ngrams)
-      : rarity_(ngrams, 0) {
-    std::vector<std::size_t> last(ngrams, 0);  // the picture that had the n-gram, from 1
-    for (std::size_t i = 0; i < references.size(); ++i) {
-      for (const NgramCaption& caption : references[i]) {
-        for (const auto& c : caption.counts) {
-          if (last[c.ngram] != i + 1) ++rarity_[c.ngram];
-          last[c.ngram] = i + 1;
-        }
-      }
-    }
-    const double log_pictures = std::log(static_cast<double>(references.size()));
-    for (double& pictures : rarity_) pictures = log_pictures - std::log(std::max(1., pictures));
-  }
+  // `rarity` of each n-gram: log(pictures / pictures whose references have it).
+  explicit PictureScorer(const std::vector<double>& rarity) : rarity_(rarity) {}
 
-  std::vector<double> weights(Counts counts) const {
-    std::vector<double> out;
-    out.reserve(counts.size());
-    for (const auto& c : counts) out.push_back(c.count * rarity_[c.ngram]);
-    return out;
+  CaptionScore score(const NgramCaption& candidate, const std::vector<NgramCaption>& references) {
+    return {count_bleu(candidate, references), rouge_l(candidate, references),
+            cider(candidate, references)};
   }
 
  private:
-  std::vector<double> rarity_;  // log(pictures / pictures whose references have the n-gram)
+  static double closest_length(double words, const std::vector<NgramCaption>& references) {
+    double closest = references[0].words;
+    for (const NgramCaption& r : references) {
+      const double near = std::abs(r.words - words), best = std::abs(closest - words);
+      if (near < best || (near == best && r.words < closest)) closest = r.words;
+    }
+    return closest;
+  }
+
+  BleuCounts count_bleu(const NgramCaption& candidate,
+                        const std::vector<NgramCaption>& references) {
+    BleuCounts out;
+    out.length = candidate.words;
+    out.reference_length = closest_length(candidate.words, references);
+    for (std::size_t n = 0; n < kNgramOrders; ++n) {
+      const Counts ours = candidate.counts[n];
+      most_.assign(ours.size(), 0);
+      for (const NgramCaption& r : references) {
+        const Counts theirs = r.counts[n];
+        for_common(ours, theirs, [&](std::size_t i, std::size_t j) {
+          most_[i] = std::max(most_[i], std::min(ours[i].count, theirs[j].count));
+        });
+      }
+      out.ngrams[n] = std::max(0., out.length - static_cast<double>(n));
+      for (const std::uint32_t count : most_) out.right[n] += count;
+    }
+    return out;
+  }
+
+  double longest_common_subsequence(std::span<const std::uint32_t> a,
+                                    std::span<const std::uint32_t> b) {
+    row_.assign(b.size() + 1, 0);
+    for (const std::uint32_t word : a) {
+      std::uint32_t diagonal = 0;  // the row above, one to the left
+      for (std::size_t j = 1; j <= b.size(); ++j) {
+        const std::uint32_t above = row_[j];
+        row_[j] = word == b[j - 1] ? diagonal + 1 : std::max(above, row_[j - 1]);
+        diagonal = above;
+      }
+    }
+    return row_.back();
+  }
+
+  double rouge_l(const NgramCaption& candidate, const std::vector<NgramCaption>& references) {
+    constexpr double kBeta2 = 1.2 * 1.2;
+    const auto ours = candidate.between_spaces;
+    double precision = 0, recall = 0;
+    for (const NgramCaption& reference : references) {
+      const auto theirs = reference.between_spaces;
+      const double common = longest_common_subsequence(theirs, ours);
+      precision = std::max(precision, common / static_cast<double>(ours.size()));
+      recall = std::max(recall, common / static_cast<double>(theirs.size()));
+    }
+    if (precision == 0 || recall == 0) return 0;
+    return (1 + kBeta2) * precision * recall / (recall + kBeta2 * precision);
+  }
+
+  double weight(const NgramCount& c) const { return c.count * rarity_[c.ngram]; }
+  double norm(Counts counts) const {
+    double sum = 0;
+    for (const NgramCount& c : counts) sum += weight(c) * weight(c);
+    return std::sqrt(sum);
+  }
+
+  // Clipped cosine of two captions' n-grams of one order.
+  double cosine(Counts ours, double our_norm, Counts theirs) const {
+    double sum = 0;
+    for_common(ours, theirs, [&](std::size_t i, std::size_t j) {
+      sum += std::min(weight(ours[i]), weight(theirs[j])) * weight(theirs[j]);
+    });
+    const double norms = our_norm * norm(theirs);
+    return norms == 0 ? sum : sum / norms;
+  }
+
+  // pycocoevalcap takes the number of bigrams for a caption's length.
+  static double bigrams(const NgramCaption& caption) { return std::max(0., caption.words - 1); }
+
+  double cider(const NgramCaption& candidate, const std::vector<NgramCaption>& references) const {
+    constexpr double kSigma = 6;
+    double sum = 0;
+    for (std::size_t n = 0; n < kNgramOrders; ++n) {
+      const double our_norm = norm(candidate.counts[n]);
+      for (const NgramCaption& reference : references) {
+        const double delta = bigrams(candidate) - bigrams(reference);
+        sum += cosine(candidate.counts[n], our_norm, reference.counts[n]) *
+               std::exp(-delta * delta / (2 * kSigma * kSigma));
+      }
+    }
+    return 10 * sum / kNgramOrders / static_cast<double>(references.size());
+  }
+
+  const std::vector<double>& rarity_;
+  std::vector<std::uint32_t> most_, row_;
 };
 
-double norm(const std::vector<double>& weights) {
-  double sum = 0;
-  for (const double weight : weights) sum += weight * weight;
-  return std::sqrt(sum);
+// begins[i] to begins[i + 1] are the i-th picture's references among all.
+std::vector<std::size_t> begins_of(std::span<const CaptionTexts> references) {
+  std::vector<std::size_t> begins{0};
+  for (const CaptionTexts& texts : references) begins.push_back(begins.back() + texts.size());
+  return begins;
 }
 
-// Clipped cosine of two captions' n-grams of one order.
-double cosine(Counts a, Counts b, const Rarity& rarity) {
-  const std::vector<double> ours = rarity.weights(a), theirs = rarity.weights(b);
-  double sum = 0;
-  for_common(
-      a, b, [&](std::size_t i, std::size_t j) { sum += std::min(ours[i], theirs[j]) * theirs[j]; });
-  const double norms = norm(ours) * norm(theirs);
-  return norms == 0 ? sum : sum / norms;
-}
-
-// pycocoevalcap takes the number of bigrams for a caption's length.
-double bigrams(const NgramCaption& caption) {
-  return std::max(0., static_cast<double>(caption.words) - 1);
-}
-
-double cider(const NgramCaption& candidate, std::span<const NgramCaption> references,
-             const Rarity& rarity) {
-  constexpr double kSigma = 6;
-  double sum = 0;
-  for (const NgramCaption& reference : references) {
-    const double delta = bigrams(candidate) - bigrams(reference);
-    const double penalty = std::exp(-delta * delta / (2 * kSigma * kSigma));
-    for (std::size_t n = 0; n < kNgramOrders; ++n) {
-      sum += penalty * cosine(candidate.order(n), reference.order(n), rarity);
+std::vector<double> rarity_of(const NgramCaptions& references,
+                              const std::vector<std::size_t>& begins, std::size_t ngrams) {
+  std::vector<double> rarity(ngrams, 0);
+  std::vector<std::uint32_t> last(ngrams, 0);  // the picture that had the n-gram, from 1
+  for (std::uint32_t picture = 1; picture < begins.size(); ++picture) {
+    for (std::size_t r = begins[picture - 1]; r < begins[picture]; ++r) {
+      for (const Counts counts : references[r].counts) {
+        for (const NgramCount& c : counts) {
+          if (last[c.ngram] != picture) ++rarity[c.ngram];
+          last[c.ngram] = picture;
+        }
+      }
     }
   }
-  return 10 * sum / kNgramOrders / static_cast<double>(references.size());
+  const double log_pictures = std::log(static_cast<double>(begins.size() - 1));
+  for (double& pictures : rarity) pictures = log_pictures - std::log(std::max(1., pictures));
+  return rarity;
 }
 
-void check_lengths(std::span<const std::string> candidates,
-                   std::span<const std::vector<std::string>> references) {
+void check_lengths(CaptionTexts candidates, std::span<const CaptionTexts> references) {
   if (candidates.size() != references.size() || candidates.empty()) {
     throw Error(fmt::format("expected a caption for each of {} pictures, got {}", references.size(),
                             candidates.size()));
@@ -163,38 +173,45 @@ std::array<double, kNgramOrders> BleuCounts::scores() const {
   return scores;
 }
 
-std::vector<CaptionScore> score_captions(std::span<const std::string> candidates,
-                                         std::span<const std::vector<std::string>> references) {
+std::vector<CaptionScore> score_captions(CaptionTexts candidates,
+                                         std::span<const CaptionTexts> references,
+                                         std::size_t threads) {
+  constexpr std::size_t kChunk = 256;
   check_lengths(candidates, references);
-  NgramNumbers numbers;
-  std::vector<NgramCaption> ours;
-  std::vector<std::vector<NgramCaption>> theirs(references.size());
-  for (std::size_t i = 0; i < candidates.size(); ++i) {
-    ours.push_back(number_caption(candidates[i], numbers));
-    for (const auto& text : references[i]) theirs[i].push_back(number_caption(text, numbers));
+  NgramCaptions captions;  // the references, then the candidates
+  for (const CaptionTexts& texts : references) {
+    for (const std::string& text : texts) captions.add(text);
   }
-  const Rarity rarity(theirs, numbers.size());
-  std::vector<CaptionScore> scores;
-  for (std::size_t i = 0; i < candidates.size(); ++i) {
-    scores.push_back({count_bleu(ours[i], theirs[i]), rouge_l(ours[i], theirs[i]),
-                      cider(ours[i], theirs[i], rarity)});
-  }
+  const auto begins = begins_of(references);
+  for (const std::string& text : candidates) captions.add(text);
+  const std::vector<double> rarity = rarity_of(captions, begins, captions.ngrams());
+  std::vector<CaptionScore> scores(candidates.size());
+  parallel_for((scores.size() + kChunk - 1) / kChunk, threads, [&](std::size_t chunk) {
+    PictureScorer scorer(rarity);
+    std::vector<NgramCaption> theirs;
+    for (std::size_t i = chunk * kChunk; i < std::min(scores.size(), (chunk + 1) * kChunk); ++i) {
+      theirs.clear();
+      for (std::size_t r = begins[i]; r < begins[i + 1]; ++r) theirs.push_back(captions[r]);
+      scores[i] = scorer.score(captions[begins.back() + i], theirs);
+    }
+  });
   return scores;
 }
 
-std::vector<CaptionScore> score_texts(std::span<const std::string> candidates,
-                                      std::span<const std::vector<std::string>> references) {
-  std::vector<std::string> all;
-  for (const auto& texts : references) all.insert(all.end(), texts.begin(), texts.end());
-  all = tokenise_captions(all);
-  std::vector<std::vector<std::string>> tokenised;
-  auto next = std::make_move_iterator(all.begin());
-  for (const auto& texts : references) {
-    const auto end = next + static_cast<std::ptrdiff_t>(texts.size());
-    tokenised.emplace_back(next, end);
-    next = end;
+std::vector<CaptionScore> score_texts(CaptionTexts candidates,
+                                      std::span<const CaptionTexts> references,
+                                      std::size_t threads) {
+  std::vector<std::string_view> all;
+  for (const CaptionTexts& texts : references) all.insert(all.end(), texts.begin(), texts.end());
+  const auto tokenised = tokenise_captions(all, threads);
+  std::vector<CaptionTexts> parts;
+  std::size_t at = 0;
+  for (const CaptionTexts& texts : references) {
+    parts.push_back(CaptionTexts(tokenised).subspan(at, texts.size()));
+    at += texts.size();
   }
-  return score_captions(tokenise_captions(candidates), tokenised);
+  all.assign(candidates.begin(), candidates.end());
+  return score_captions(tokenise_captions(all, threads), parts, threads);
 }
 
 CaptionScores summarise(std::span<const CaptionScore> scores) {

@@ -31,12 +31,15 @@ struct CaptionScore {
 // CIDEr-D of the paper (Vedantam et al. 2015, section 6). Given one candidate for each picture and
 // its references, as tokenise_captions gives them. Throws Error if the lengths differ or a picture
 // has no reference.
-std::vector<CaptionScore> score_captions(std::span<const std::string> candidates,
-                                         std::span<const std::vector<std::string>> references);
+using CaptionTexts = std::span<const std::string>;
+std::vector<CaptionScore> score_captions(CaptionTexts candidates,
+                                         std::span<const CaptionTexts> references,
+                                         std::size_t threads = 1);
 
 // The same of texts that are not tokenised yet: the candidates, then all references as they stand.
-std::vector<CaptionScore> score_texts(std::span<const std::string> candidates,
-                                      std::span<const std::vector<std::string>> references);
+std::vector<CaptionScore> score_texts(CaptionTexts candidates,
+                                      std::span<const CaptionTexts> references,
+                                      std::size_t threads = 1);
 
 // Over a whole set: BLEU of the summed counts, the means of the others.
 struct CaptionScores {

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 #include "blip2/base/error.h"
+#include "blip2/base/parallel.h"
 #include "blip2/evaluation/pattern_automaton.h"
 #include "blip2/evaluation/ptb_rules.h"
 #include "blip2/evaluation/python_text.h"
@@ -35,7 +37,7 @@ void append_utf16(std::u16string& text, char32_t c) {
 }
 
 // The captions as lines.
-std::u16string lines_of(std::span<const std::string> captions) {
+std::u16string lines_of(std::span<const std::string_view> captions) {
   std::u16string lines;
   for (std::size_t i = 0; i < captions.size(); ++i) {
     if (i > 0) lines += u'\n';
@@ -178,29 +180,28 @@ bool is_final(std::u16string_view text, std::size_t at) {
 }
 
 // Lower case as Java has it: a capital sigma at the end of a word becomes the final one.
-std::string lower_utf8(std::u16string_view text) {
+void append_lower_text(std::string& out, std::u16string_view text) {
   constexpr char32_t kSigma = 0x3a3, kFinalSigma = 0x3c2;
-  std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char32_t c = code_point_at(text, i);
     append_lower(out, c == kSigma && is_final(text, i) ? kFinalSigma : c);
     i += c >= 0x10000;
   }
-  return out;
 }
 
 class CaptionTokeniser {
  public:
   CaptionTokeniser() : automaton_(patterns(), ptb_names()) {}
 
-  std::vector<std::string> run(std::u16string_view lines) {
-    std::vector<std::string> captions;
-    for (std::size_t at = 0; at < lines.size();) {
-      const auto [end, rule] = automaton_.longest(lines, at);
-      at += take(lines.substr(at, end - at), ptb_rules()[static_cast<std::size_t>(rule)], captions);
+  // The captions of lines[begin, end), which ends at a line's end.
+  std::vector<std::string> run(std::u16string_view lines, std::size_t begin, std::size_t end) {
+    for (std::size_t at = begin; at < end;) {
+      const auto match = automaton_.longest(lines, at);
+      at += take(lines.substr(at, match.end - at),
+                 ptb_rules()[static_cast<std::size_t>(match.pattern)]);
     }
-    captions.push_back(end_caption());
-    return captions;
+    end_caption();
+    return std::move(captions_);
   }
 
  private:
@@ -213,44 +214,79 @@ class CaptionTokeniser {
   }
 
   // Does what the rule says with the text that it matched; gives the units that this took.
-  std::size_t take(std::u16string_view matched, const PtbRule& rule,
-                   std::vector<std::string>& captions) {
+  std::size_t take(std::u16string_view matched, const PtbRule& rule) {
     std::size_t length = matched.size() - rule.given_back;
     if (!rule.before.empty()) length = matched.find_last_of(rule.before);
     if (rule.length > 0) length = rule.length;
     if (rule.edit == PtbEdit::newline) {
-      captions.push_back(end_caption());
+      end_caption();
     } else if (rule.edit == PtbEdit::fixed) {
-      words_.emplace_back(rule.text);
+      end_word();
+      word_ = rule.text;
     } else if (rule.edit == PtbEdit::keep) {
-      words_.push_back(lower_utf8(matched.substr(0, length)));
+      end_word();
+      append_lower_text(word_, matched.substr(0, length));
     } else if (rule.edit != PtbEdit::skip) {
-      words_.push_back(lower_utf8(edited(std::u16string(matched.substr(0, length)), rule.edit)));
+      end_word();
+      append_lower_text(word_, edited(std::u16string(matched.substr(0, length)), rule.edit));
     }
     return length;
   }
 
-  std::string end_caption() {
-    if (!words_.empty()) words_.back() = std::string(strip_right(words_.back()));
-    std::string caption;
-    for (const std::string& word : words_) {
-      if (std::find(kDropped.begin(), kDropped.end(), word) != kDropped.end()) continue;
-      if (!caption.empty()) caption += ' ';
-      caption += word;
+  void end_word() {
+    if (!word_.empty() && std::find(kDropped.begin(), kDropped.end(), word_) == kDropped.end()) {
+      if (!caption_.empty()) caption_ += ' ';
+      caption_ += word_;
     }
-    words_.clear();
-    return caption;
+    word_.clear();
+  }
+
+  void end_caption() {
+    word_.resize(strip_right(word_).size());
+    end_word();
+    captions_.emplace_back(caption_);
+    caption_.clear();
   }
 
   PatternAutomaton automaton_;
-  std::vector<std::string> words_;  // of the caption at hand
+  std::string word_, caption_;  // at hand
+  std::vector<std::string> captions_;
 };
+
+// Where up to `parts` parts of the text begin, each at a line's beginning, and its end.
+std::vector<std::size_t> line_parts(std::u16string_view lines, std::size_t parts) {
+  std::vector<std::size_t> borders{0};
+  for (std::size_t part = 1; part < parts; ++part) {
+    const std::size_t end =
+        lines.find(u'\n', std::max(borders.back(), lines.size() * part / parts));
+    if (end == lines.npos) break;
+    borders.push_back(end + 1);
+  }
+  borders.push_back(lines.size());
+  return borders;
+}
 
 }  // namespace
 
-std::vector<std::string> tokenise_captions(std::span<const std::string> captions) {
+std::vector<std::string> tokenise_captions(std::span<const std::string_view> captions,
+                                           std::size_t threads) {
+  constexpr std::size_t kLeastPart = 1u << 18;  // an automaton for less is not worth while
   if (captions.empty()) return {};
-  return CaptionTokeniser().run(lines_of(captions));
+  const std::u16string lines = lines_of(captions);
+  const auto borders =
+      line_parts(lines, std::clamp<std::size_t>(lines.size() / kLeastPart, 1, threads));
+  std::vector<std::vector<std::string>> parts(borders.size() - 1);
+  parallel_for(parts.size(), threads, [&](std::size_t i) {
+    // A part but the last ends before its last line's end, which run() takes for a caption's.
+    const std::size_t end = borders[i + 1] - (i + 1 < parts.size() ? 1 : 0);
+    parts[i] = CaptionTokeniser().run(lines, borders[i], end);
+  });
+  std::vector<std::string> all = std::move(parts[0]);
+  for (std::size_t i = 1; i < parts.size(); ++i) {
+    all.insert(all.end(), std::make_move_iterator(parts[i].begin()),
+               std::make_move_iterator(parts[i].end()));
+  }
+  return all;
 }
 
 }  // namespace blip2

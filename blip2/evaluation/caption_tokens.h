@@ -2,6 +2,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace blip2 {
@@ -13,6 +14,7 @@ namespace blip2 {
 // as there. One difference: any line break in a caption is a space here, where pycocoevalcap
 // shifts all later captions by a line (it replaces \n alone). Throws Error if a caption has more
 // than 10,000 UTF-16 code units.
-std::vector<std::string> tokenise_captions(std::span<const std::string> captions);
+std::vector<std::string> tokenise_captions(std::span<const std::string_view> captions,
+                                           std::size_t threads = 1);
 
 }  // namespace blip2

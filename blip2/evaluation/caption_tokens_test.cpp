@@ -7,10 +7,11 @@
 namespace blip2 {
 namespace {
 
-using Texts = std::vector<std::string>;
+using Strings = std::vector<std::string>;
+using Views = std::vector<std::string_view>;
 
 std::string tokens(const std::string& caption) {
-  return tokenise_captions(Texts{caption})[0];
+  return tokenise_captions(Views{caption})[0];
 }
 
 TEST(TokeniseCaptionsTest, DropsPunctuationAndSplitsClitics) {
@@ -27,12 +28,12 @@ TEST(TokeniseCaptionsTest, KeepsAbbreviationsNumbersAndAddressesWhole) {
 }
 
 TEST(TokeniseCaptionsTest, ALetterBeforeASentenceDependsOnTheNextCaption) {
-  EXPECT_EQ(tokenise_captions(Texts{"track B.", "A man"}), (Texts{"track b", "a man"}));
-  EXPECT_EQ(tokenise_captions(Texts{"track B.", "Two men"}), (Texts{"track b.", "two men"}));
+  EXPECT_EQ(tokenise_captions(Views{"track B.", "A man"}), (Strings{"track b", "a man"}));
+  EXPECT_EQ(tokenise_captions(Views{"track B.", "Two men"}), (Strings{"track b.", "two men"}));
 }
 
 TEST(TokeniseCaptionsTest, ALineBreakIsASpace) {
-  EXPECT_EQ(tokenise_captions(Texts{"a\r\nb\u2028c", "d\v", ""}), (Texts{"a b c", "d", ""}));
+  EXPECT_EQ(tokenise_captions(Views{"a\r\nb\u2028c", "d\v", ""}), (Strings{"a b c", "d", ""}));
 }
 
 TEST(TokeniseCaptionsTest, DropsWhatTheReferenceCannotTokenise) {

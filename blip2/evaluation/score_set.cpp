@@ -36,14 +36,14 @@ std::vector<double> means_of(std::span<const double> sums) {
 
 }  // namespace
 
-ScoreSet score_caption_pairs(std::span<const TextPair> pairs) {
+ScoreSet score_caption_pairs(std::span<const TextPair> pairs, std::size_t threads) {
   std::vector<std::string> candidates;
-  std::vector<std::vector<std::string>> references;
+  std::vector<CaptionTexts> references;
   for (const TextPair& pair : pairs) {
     candidates.push_back(pair.result->texts[0]);
     references.push_back(pair.reference->texts);
   }
-  const auto scores = score_texts(candidates, references);
+  const auto scores = score_texts(candidates, references, threads);
   ScoreSet set{{"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider", "exact"},
                {kMeansAt + kMeans, {}},
                caption_metrics};

@@ -19,7 +19,7 @@ struct ScoreSet {
 
 // "bleu_1" to "bleu_4", "rouge_l", "cider" (caption_metrics.h) and "exact", the share of captions
 // that equal a reference.
-ScoreSet score_caption_pairs(std::span<const TextPair> pairs);
+ScoreSet score_caption_pairs(std::span<const TextPair> pairs, std::size_t threads = 1);
 
 // "accuracy" (vqa_accuracy.h), and the same for each kind of question that the references name.
 ScoreSet score_answer_pairs(std::span<const TextPair> pairs);

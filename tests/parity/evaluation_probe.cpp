@@ -19,7 +19,8 @@ nlohmann::json shown(const blip2::CaptionScores& scores) {
 nlohmann::json score_captions(const nlohmann::json& file) {
   const auto candidates = file["candidates"].get<std::vector<std::string>>();
   const auto references = file["references"].get<std::vector<std::vector<std::string>>>();
-  const auto scores = blip2::score_texts(candidates, references);
+  const std::vector<blip2::CaptionTexts> texts(references.begin(), references.end());
+  const auto scores = blip2::score_texts(candidates, texts);
   nlohmann::json each = nlohmann::json::array();
   for (const blip2::CaptionScore& score : scores) {
     each.push_back(shown({score.bleu.scores(), score.rouge_l, score.cider}));
@@ -45,7 +46,9 @@ int main(int, char** argv) {
     std::cout << score_captions(file);
   } else if (what == "tokens") {
     const auto captions = file.get<std::vector<std::string>>();
-    std::cout << nlohmann::json(blip2::tokenise_captions(captions));
+    const std::vector<std::string_view> views(captions.begin(), captions.end());
+    constexpr std::size_t kThreads = 3;  // the parts must fit together
+    std::cout << nlohmann::json(blip2::tokenise_captions(views, kThreads));
   } else {
     std::cout << score_answers(file);
   }
