@@ -1,6 +1,6 @@
 """`blip2 score` beside pycocoevalcap (tokens, BLEU, ROUGE-L, CIDEr) on the same captions, as one JSON line.
 
-Captions are made of a vocabulary with COCO's skew; each program reads the same two files in a process of
+Each program reads the same two files in a process of
 its own. Memory is the largest resident set of the process (pycocoevalcap's without its Java tokenizer).
 """
 
@@ -38,13 +38,18 @@ print(json.dumps({"tokens": tokens, "scores": time.perf_counter() - start - toke
 
 
 def write_captions(folder, count, references, seed=1):
+    """Captions as a chain of words with few followers each: n-grams come again as in real captions."""
     rng = random.Random(seed)
     words = ["".join(rng.choices("abcdefghijklmnoprstuvw", k=rng.randint(2, 9))) for _ in range(9000)]
     words[:6] = ["a", "on", "of", "the", "in", "with"]
     weights = [1 / (rank + 2) for rank in range(len(words))]
+    falling = [1 / (rank + 1) for rank in range(30)]
+    followers = {word: rng.choices(words, weights, k=30) for word in words}
 
     def caption():
-        some = rng.choices(words, weights, k=rng.randint(8, 14))
+        some = ["a"]
+        for _ in range(rng.randint(7, 13)):
+            some.append(rng.choices(followers[some[-1]], falling)[0])
         return " ".join(some).capitalize() + rng.choice((".", ".", ""))
 
     rows = [{"image_id": i, "caption": caption()} for i in range(count) for _ in range(references)]

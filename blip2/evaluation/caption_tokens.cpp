@@ -39,10 +39,18 @@ void append_utf16(std::u16string& text, char32_t c) {
 // The captions as lines.
 std::u16string lines_of(std::span<const std::string_view> captions) {
   std::u16string lines;
+  std::size_t bytes = captions.size();
+  for (const std::string_view caption : captions) bytes += caption.size();
+  lines.reserve(bytes);
   for (std::size_t i = 0; i < captions.size(); ++i) {
     if (i > 0) lines += u'\n';
     const std::size_t begin = lines.size();
     for (std::string_view rest = captions[i]; !rest.empty();) {
+      if (rest[0] >= ' ' && rest[0] <= '~') {
+        lines += static_cast<char16_t>(rest[0]);
+        rest.remove_prefix(1);
+        continue;
+      }
       const CodePoint c = decode_utf8(rest);
       append_utf16(lines, is_line_break(c.value) ? U' ' : c.value);
       rest.remove_prefix(c.bytes);
@@ -183,6 +191,10 @@ bool is_final(std::u16string_view text, std::size_t at) {
 void append_lower_text(std::string& out, std::u16string_view text) {
   constexpr char32_t kSigma = 0x3a3, kFinalSigma = 0x3c2;
   for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] >= u'a' && text[i] <= u'z') {
+      out += static_cast<char>(text[i]);
+      continue;
+    }
     const char32_t c = code_point_at(text, i);
     append_lower(out, c == kSigma && is_final(text, i) ? kFinalSigma : c);
     i += c >= 0x10000;
@@ -234,7 +246,10 @@ class CaptionTokeniser {
   }
 
   void end_word() {
-    if (!word_.empty() && std::find(kDropped.begin(), kDropped.end(), word_) == kDropped.end()) {
+    constexpr std::size_t kLongestDropped = 3;
+    const bool dropped = word_.size() <= kLongestDropped &&
+                         std::find(kDropped.begin(), kDropped.end(), word_) != kDropped.end();
+    if (!word_.empty() && !dropped) {
       if (!caption_.empty()) caption_ += ' ';
       caption_ += word_;
     }

@@ -13,6 +13,10 @@ std::vector<std::string_view> split_words(std::string_view text) {
   std::vector<std::string_view> words;
   std::size_t begin = 0;
   for (std::size_t at = 0; at < text.size();) {
+    if (text[at] > ' ' && text[at] <= '~') {
+      ++at;
+      continue;
+    }
     const CodePoint c = decode_utf8(text.substr(at));
     if (is_python_space(c.value)) {
       if (at > begin) words.push_back(text.substr(begin, at - begin));
