@@ -100,14 +100,9 @@ ordered_json score_answers(const EvalOptions& options, const std::vector<Record>
     return {{"accuracy", mean_score(options, records, answers, vqa_accuracy)},
             {"questions", records.size()}};
   }
-  std::vector<std::string> candidates;
-  std::vector<std::vector<std::string>> references;
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    candidates.push_back(tokenise_caption(answers[i]));
-    auto& mine = references.emplace_back();
-    for (const std::string& text : records[i].captions) mine.push_back(tokenise_caption(text));
-  }
-  const CaptionScores scores = score_captions(candidates, references);
+  std::vector<CaptionTexts> references;
+  for (const Record& record : records) references.emplace_back(record.captions);
+  const CaptionScores scores = summarise(score_texts(answers, references));
   return {{"exact", mean_score(options, records, answers, equals_any)},
           {"bleu", scores.bleu},
           {"rouge_l", scores.rouge_l},

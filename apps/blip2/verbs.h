@@ -17,5 +17,6 @@ void add_tokenize(CLI::App& app);
 void add_preprocess(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_inspect(CLI::App& app);
+void add_score(CLI::App& app);
 
 }  // namespace blip2

@@ -5,24 +5,47 @@
 #include <string>
 #include <vector>
 
+#include "blip2/evaluation/ngrams.h"
+
 namespace blip2 {
 
-// The field's caption metrics over a whole set: BLEU-1 to 4 (closest reference length), ROUGE-L
-// (beta 1.2) and CIDEr-D (sigma 6; document frequencies of the references themselves), each 0 to 1
-// save CIDEr, 0 to 10. They equal pycocoevalcap's Bleu, Rouge and Cider classes.
-struct CaptionScores {
-  std::array<double, 4> bleu{};
-  double rouge_l = 0, cider = 0;
+// What BLEU adds up over captions: their length and that of the closest reference, n-grams, and
+// those that a reference has too (as often as the reference that has it most often).
+struct BleuCounts {
+  double length = 0, reference_length = 0;
+  std::array<double, kNgramOrders> ngrams{}, right{};
+
+  // BLEU-1 to 4, 0 to 1.
+  std::array<double, kNgramOrders> scores() const;
 };
 
-// One candidate for each picture and its references, as tokenised text: words with one space
-// between. Throws Error if the lengths differ or a picture has no reference.
-CaptionScores score_captions(std::span<const std::string> candidates,
-                             std::span<const std::vector<std::string>> references);
+struct CaptionScore {
+  BleuCounts bleu;
+  double rouge_l = 0;  // 0 to 1
+  double cider = 0;    // 0 to 10
+};
 
-// A caption as tokenised text: ASCII lower case, punctuation dropped, clitics split off ("isn't" to
-// "is n't", "dog's" to "dog 's"). Near to, not the same as, the Stanford tokenizer that published
-// results use (that one needs Java).
-std::string tokenise_caption(const std::string& caption);
+// BLEU (closest reference length), ROUGE-L (beta 1.2) and CIDEr (sigma 6; document frequencies of
+// the references themselves) of each candidate. They equal pycocoevalcap 1.2's Bleu, Rouge and
+// Cider classes; by its formula, with clipped counts and a penalty on length, that Cider is the
+// CIDEr-D of the paper (Vedantam et al. 2015, section 6). Given one candidate for each picture and
+// its references, as tokenise_captions gives them. Throws Error if the lengths differ or a picture
+// has no reference.
+using CaptionTexts = std::span<const std::string>;
+std::vector<CaptionScore> score_captions(CaptionTexts candidates,
+                                         std::span<const CaptionTexts> references,
+                                         std::size_t threads = 1);
+
+// The same of texts that are not tokenised yet: the candidates, then all references as they stand.
+std::vector<CaptionScore> score_texts(CaptionTexts candidates,
+                                      std::span<const CaptionTexts> references,
+                                      std::size_t threads = 1);
+
+// Over a whole set: BLEU of the summed counts, the means of the others.
+struct CaptionScores {
+  std::array<double, kNgramOrders> bleu{};
+  double rouge_l = 0, cider = 0;
+};
+CaptionScores summarise(std::span<const CaptionScore> scores);
 
 }  // namespace blip2

@@ -22,6 +22,8 @@ TEST(NormaliseVqaAnswerTest, FollowsTheBenchmark) {
   EXPECT_EQ(normalise_vqa_answer("1,000-2"), "10002");             // all dropped in numbers
   EXPECT_EQ(normalise_vqa_answer("yes, sir!"), "yes sir");
   EXPECT_EQ(normalise_vqa_answer("\n\t "), "");
+  EXPECT_EQ(normalise_vqa_answer("Écru\u00a0The Été"), "écru été");
+  EXPECT_EQ(normalise_vqa_answer(std::string(34, '.')), "..");  // 32 go, as in the original
 }
 
 std::vector<std::string> people(int agree, const std::string& answer) {
@@ -45,7 +47,11 @@ TEST(VqaAccuracyTest, TenPeople) {
 TEST(VqaAccuracyTest, OtherwiseAnyRightAnswer) {
   EXPECT_EQ(vqa_accuracy("Red", std::vector<std::string>{"red"}), 1);
   EXPECT_EQ(vqa_accuracy("red", std::vector<std::string>{"blue", "red"}), 1);
-  EXPECT_EQ(vqa_accuracy("a red", std::vector<std::string>{"red"}), 0);
+  EXPECT_EQ(vqa_accuracy("triangle", std::vector<std::string>{"Triangle."}), 1);
+  EXPECT_EQ(vqa_accuracy("a red", std::vector<std::string>{"red"}), 1);
+  EXPECT_EQ(vqa_accuracy("reddish", std::vector<std::string>{"red"}), 0);
+  EXPECT_EQ(vqa_accuracy("", std::vector<std::string>{"a"}), 0);  // "a" has an empty normal form
+  EXPECT_EQ(vqa_accuracy("A", std::vector<std::string>{"a"}), 1);
   EXPECT_EQ(vqa_accuracy("red", {}), 0);
 }
 

@@ -180,6 +180,10 @@ bool is_nonspacing_mark(char32_t c) {
   return !contains(kNewMarks, c) && !contains(kUnorderedMarks, c);
 }
 
+bool is_cased_letter(char32_t c) {
+  return within(category(c), UTF8PROC_CATEGORY_LU, UTF8PROC_CATEGORY_LT);
+}
+
 bool is_chinese(char32_t c) {
   return c >= 0x3400 && contains(kChinese, c);
 }

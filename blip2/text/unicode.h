@@ -37,6 +37,8 @@ bool is_punctuation(char32_t c);
 bool is_control(char32_t c);
 // General category Mn.
 bool is_nonspacing_mark(char32_t c);
+// General categories Lu, Ll, Lt.
+bool is_cased_letter(char32_t c);
 // The CJK blocks that BERT puts spaces around.
 bool is_chinese(char32_t c);
 

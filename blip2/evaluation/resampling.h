@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace blip2 {
+
+// What each record adds to the sums from which a set's metrics follow: rows of `width` numbers.
+struct RecordSums {
+  std::size_t width = 0;
+  std::vector<double> values;
+
+  std::size_t records() const { return width == 0 ? 0 : values.size() / width; }
+  std::span<const double> row(std::size_t record) const {
+    return std::span(values).subspan(record * width, width);
+  }
+};
+
+// A set's metrics of its summed rows, always as many.
+using MetricsOfSums = std::function<std::vector<double>(std::span<const double>)>;
+
+std::vector<double> metrics_of(const RecordSums& sums, const MetricsOfSums& metrics);
+
+// How the intervals and tests below draw: the same seed gives the same figures on any machine.
+struct Resampling {
+  std::size_t samples = 1000;
+  std::uint64_t seed = 0;
+  std::size_t threads = 1;
+};
+
+// 95 % percentile bootstrap interval of each metric (Efron 1979): the records are drawn with
+// replacement, and the 2.5th and 97.5th percentiles of what comes out are given.
+struct Interval {
+  double low, high;
+};
+std::vector<Interval> bootstrap_intervals(const RecordSums& sums, const MetricsOfSums& metrics,
+                                          const Resampling& resampling);
+
+// Paired approximate randomisation (Noreen 1989): two systems' rows of the same records change
+// places with probability one half. Gives for each metric the two-sided p-value of its difference:
+// (1 + draws whose difference is at least as large) / (1 + draws). Throws Error if the numbers of
+// records differ.
+std::vector<double> randomisation_test(const RecordSums& ours, const RecordSums& theirs,
+                                       const MetricsOfSums& metrics, const Resampling& resampling);
+
+}  // namespace blip2

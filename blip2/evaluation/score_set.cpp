@@ -1,0 +1,83 @@
+#include "blip2/evaluation/score_set.h"
+
+#include <algorithm>
+
+#include "blip2/evaluation/caption_metrics.h"
+#include "blip2/evaluation/exact_match.h"
+#include "blip2/evaluation/vqa_accuracy.h"
+
+namespace blip2 {
+namespace {
+
+// A row: 1, the two lengths, n-grams and right ones by order, then the three that are averaged.
+constexpr std::size_t kNgramsAt = 3, kRightAt = kNgramsAt + kNgramOrders,
+                      kMeansAt = kRightAt + kNgramOrders, kMeans = 3;
+
+std::vector<double> caption_metrics(std::span<const double> sums) {
+  BleuCounts bleu{.length = sums[1], .reference_length = sums[2]};
+  for (std::size_t n = 0; n < kNgramOrders; ++n) {
+    bleu.ngrams[n] = sums[kNgramsAt + n];
+    bleu.right[n] = sums[kRightAt + n];
+  }
+  const auto scores = bleu.scores();
+  std::vector<double> metrics(scores.begin(), scores.end());
+  for (std::size_t i = 0; i < kMeans; ++i) metrics.push_back(sums[kMeansAt + i] / sums[0]);
+  return metrics;
+}
+
+// Of pairs (records, sum): the mean of each, 0 where there are no records.
+std::vector<double> means_of(std::span<const double> sums) {
+  std::vector<double> means;
+  for (std::size_t i = 0; i + 1 < sums.size(); i += 2) {
+    means.push_back(sums[i] > 0 ? sums[i + 1] / sums[i] : 0);
+  }
+  return means;
+}
+
+}  // namespace
+
+ScoreSet score_caption_pairs(std::span<const TextPair> pairs, std::size_t threads) {
+  std::vector<std::string> candidates;
+  std::vector<CaptionTexts> references;
+  for (const TextPair& pair : pairs) {
+    candidates.push_back(pair.result->texts[0]);
+    references.push_back(pair.reference->texts);
+  }
+  const auto scores = score_texts(candidates, references, threads);
+  ScoreSet set{{"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider", "exact"},
+               {kMeansAt + kMeans, {}},
+               caption_metrics};
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const BleuCounts& bleu = scores[i].bleu;
+    auto& values = set.sums.values;
+    values.insert(values.end(), {1, bleu.length, bleu.reference_length});
+    values.insert(values.end(), bleu.ngrams.begin(), bleu.ngrams.end());
+    values.insert(values.end(), bleu.right.begin(), bleu.right.end());
+    const double exact = equals_any(candidates[i], references[i]) ? 1 : 0;
+    values.insert(values.end(), {scores[i].rouge_l, scores[i].cider, exact});
+  }
+  return set;
+}
+
+ScoreSet score_answer_pairs(std::span<const TextPair> pairs) {
+  std::vector<std::string> kinds;
+  for (const TextPair& pair : pairs) {
+    const std::string& kind = pair.reference->kind;
+    const bool known = std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+    if (!kind.empty() && !known) kinds.push_back(kind);
+  }
+  std::sort(kinds.begin(), kinds.end());
+  ScoreSet set{{"accuracy"}, {2 + 2 * kinds.size(), {}}, means_of};
+  set.names.insert(set.names.end(), kinds.begin(), kinds.end());
+  for (const TextPair& pair : pairs) {
+    const double accuracy = vqa_accuracy(pair.result->texts[0], pair.reference->texts);
+    set.sums.values.insert(set.sums.values.end(), {1, accuracy});
+    for (const std::string& kind : kinds) {
+      const double mine = kind == pair.reference->kind ? 1 : 0;
+      set.sums.values.insert(set.sums.values.end(), {mine, mine * accuracy});
+    }
+  }
+  return set;
+}
+
+}  // namespace blip2

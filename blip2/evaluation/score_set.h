@@ -1,0 +1,27 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "blip2/evaluation/resampling.h"
+#include "blip2/evaluation/text_items.h"
+
+namespace blip2 {
+
+// A result file's scores: its metrics' names, and what each record adds to them. The metrics of one
+// record's row are that record's scores.
+struct ScoreSet {
+  std::vector<std::string> names;
+  RecordSums sums;
+  MetricsOfSums metrics;
+};
+
+// "bleu_1" to "bleu_4", "rouge_l", "cider" (caption_metrics.h) and "exact", the share of captions
+// that equal a reference.
+ScoreSet score_caption_pairs(std::span<const TextPair> pairs, std::size_t threads = 1);
+
+// "accuracy" (vqa_accuracy.h), and the same for each kind of question that the references name.
+ScoreSet score_answer_pairs(std::span<const TextPair> pairs);
+
+}  // namespace blip2

@@ -1,0 +1,312 @@
+#include "blip2/evaluation/text_items.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "blip2/base/error.h"
+#include "blip2/base/file.h"
+#include "blip2/io/json.h"
+#include "blip2/io/json_elements.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::json;
+
+constexpr JsonLimits kEntryLimits{.depth = 16, .bytes = 1u << 20, .values = 100'000};
+
+[[noreturn]] void refuse_entry(const std::string& what) {
+  throw Error(what);
+}
+
+std::string text_value(const json& value, std::string_view key) {
+  if (!value.is_string()) {
+    refuse_entry(fmt::format("\"{}\": expected text, got {}", key, value.type_name()));
+  }
+  return value.get<std::string>();
+}
+
+// The value of the first of the keys that is there and not null.
+const json* find_value(const json& object, std::initializer_list<const char*> keys) {
+  for (const char* key : keys) {
+    const auto found = object.find(key);
+    if (found != object.end() && !found->is_null()) return &*found;
+  }
+  return nullptr;
+}
+
+// A whole number or a text, as text; empty if no key is there.
+std::string id_value(const json& object, std::initializer_list<const char*> keys) {
+  const json* value = find_value(object, keys);
+  if (value == nullptr) return {};
+  if (value->is_number_integer()) return value->dump();
+  if (value->is_number_float()) return fmt::format("{:.0f}", value->get<double>());
+  return text_value(*value, *keys.begin());
+}
+
+std::string optional_text(const json& object, std::initializer_list<const char*> keys) {
+  const json* value = find_value(object, keys);
+  return value == nullptr ? std::string() : text_value(*value, *keys.begin());
+}
+
+// A text, a list of texts, or a list of objects with the text under `inner`.
+std::vector<std::string> texts_in(const json& object, std::initializer_list<const char*> keys,
+                                  const char* inner) {
+  const json* value = find_value(object, keys);
+  if (value == nullptr) {
+    refuse_entry(fmt::format("expected a key \"{}\", got {}", *keys.begin(),
+                             object.dump(-1, ' ', true).substr(0, 100)));
+  }
+  if (!value->is_array()) return {text_value(*value, *keys.begin())};
+  std::vector<std::string> texts;
+  for (const json& item : *value) {
+    const json* text = item.is_object() ? find_value(item, {inner}) : &item;
+    if (text == nullptr) refuse_entry(fmt::format("expected a key \"{}\" in the list", inner));
+    texts.push_back(text_value(*text, inner));
+  }
+  if (texts.empty()) refuse_entry(fmt::format("\"{}\" is an empty list", *keys.begin()));
+  return texts;
+}
+
+// Items by their first name, so that a picture's captions come together.
+class ItemList {
+ public:
+  // The item of these names, new if there is none.
+  TextItem& of(std::vector<std::string> names, std::size_t entry) {
+    if (names.empty()) refuse_entry("expected \"image_id\", \"question_id\" or \"image\"");
+    const auto [place, fresh] = places_.try_emplace(names[0], items_.size());
+    if (fresh) items_.push_back({std::move(names), {}, {}, entry});
+    return items_[place->second];
+  }
+  std::vector<TextItem> take() {
+    std::erase_if(items_, [](const TextItem& item) { return item.texts.empty(); });
+    return std::move(items_);
+  }
+
+ private:
+  std::vector<TextItem> items_;
+  std::unordered_map<std::string, std::size_t> places_;
+};
+
+class ItemReader {
+ public:
+  ItemReader(const std::filesystem::path& path, TextTask task, const std::string& split)
+      : path_(path), task_(task), split_(split), file_(MappedFile::open(path)) {}
+
+  std::vector<TextItem> read() {
+    std::string_view text(reinterpret_cast<const char*>(file_->bytes().data()),
+                          file_->bytes().size());
+    if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+    const std::size_t first = text.find_first_not_of(" \t\r\n");
+    if (first == text.npos) throw Error("is empty", path_.string());
+    if (text[first] == '[') {
+      each_element(text, [&](const json& entry, std::size_t number) { add(entry, number); });
+    } else if (!read_object(text)) {
+      each_line(text);
+    }
+    auto items = items_.take();
+    if (items.empty()) throw Error("holds no captions or answers", path_.string());
+    check_splits();
+    return items;
+  }
+
+ private:
+  // Calls take with each element of a list; its errors get their place.
+  template <typename Take>
+  void each_element(std::string_view list, const Take& take) {
+    JsonElements elements(list, path_.string());
+    while (const auto element = elements.next()) {
+      at_entry("entry", element->number,
+               [&] { take(parse_json(element->text, {}, kEntryLimits), element->number); });
+    }
+  }
+
+  template <typename Work>
+  void at_entry(const char* unit, std::size_t number, const Work& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      throw error.within(fmt::format("{}: {} {}", path_.string(), unit, number));
+    }
+  }
+
+  void each_line(std::string_view text) {
+    for (std::size_t number = 1; !text.empty(); ++number) {
+      const std::size_t end = std::min(text.find('\n'), text.size());
+      const std::string_view line = text.substr(0, end);
+      text.remove_prefix(std::min(end + 1, text.size()));
+      if (line.find_first_not_of(" \t\r") == line.npos) continue;
+      at_entry("line", number, [&] { add(parse_json(line, {}, kEntryLimits), number); });
+    }
+  }
+
+  // Reads a file that is one object of lists; false if it is not.
+  bool read_object(std::string_view text) {
+    std::map<std::string, JsonElement> members;
+    try {
+      JsonElements elements(text, path_.string());
+      while (auto element = elements.next()) members.emplace(element->key, *element);
+    } catch (const Error&) {
+      return false;  // several objects, a line each
+    }
+    const auto images = members.find("images"), annotations = members.find("annotations");
+    const bool listed = images != members.end() && images->second.text.starts_with('[');
+    if (annotations == members.end() || !annotations->second.text.starts_with('[')) {
+      if (!listed) return false;
+      each_element(images->second.text, [&](const json& e, std::size_t n) { add_karpathy(e, n); });
+      return true;
+    }
+    if (listed && task_ == TextTask::caption) {
+      each_element(images->second.text, [&](const json& e, std::size_t n) { add_image(e, n); });
+    }
+    each_element(annotations->second.text, [&](const json& e, std::size_t n) { add(e, n); });
+    return true;
+  }
+
+  void need_object(const json& entry) const {
+    if (!entry.is_object()) refuse_entry(fmt::format("expected an object, got {}", entry.dump()));
+  }
+
+  // A picture of COCO's list, whose captions come later.
+  void add_image(const json& entry, std::size_t number) {
+    need_object(entry);
+    items_.of(names_of_item(id_value(entry, {"id"}), optional_text(entry, {"file_name"}), {}),
+              number);
+  }
+
+  void add_karpathy(const json& entry, std::size_t number) {
+    need_object(entry);
+    const std::string split = optional_text(entry, {"split"});
+    splits_.insert(split);
+    if (!split_.empty() && split != split_) return;
+    TextItem& item = items_.of(
+        names_of_item(id_value(entry, {"cocoid"}), optional_text(entry, {"filename"}), {}), number);
+    item.texts = texts_in(entry, {"sentences"}, "raw");
+  }
+
+  void add(const json& entry, std::size_t number) {
+    need_object(entry);
+    if (entry.contains("error"))
+      return;  // this program's line for a picture that it could not read
+    const std::string image = optional_text(entry, {"image", "file_name"});
+    if (task_ == TextTask::caption) {
+      TextItem& item = items_.of(names_of_item(id_value(entry, {"image_id"}), image, {}), number);
+      const auto texts = texts_in(entry, {"caption", "captions", "text"}, "caption");
+      item.texts.insert(item.texts.end(), texts.begin(), texts.end());
+      return;
+    }
+    const std::string asked = optional_text(entry, {"question"});
+    auto names = names_of_item(id_value(entry, {"question_id"}), image, asked);
+    const std::string picture = id_value(entry, {"image_id"});
+    if (!picture.empty() && !asked.empty()) names.push_back("picture " + picture + "\n" + asked);
+    TextItem& item = items_.of(std::move(names), number);
+    if (!item.texts.empty()) refuse_entry("the question has answers already");
+    item.texts = texts_in(entry, {"answers", "answer"}, "answer");
+    item.kind = optional_text(entry, {"answer_type"});
+  }
+
+  void check_splits() const {
+    if (!split_.empty() || splits_.size() < 2) return;
+    throw Error(fmt::format("expected one split, got {}", splits_.size()), path_.string(),
+                "choose with ?split=test or the like");
+  }
+
+  std::filesystem::path path_;
+  TextTask task_;
+  std::string split_;
+  std::shared_ptr<const MappedFile> file_;
+  ItemList items_;
+  std::set<std::string> splits_;
+};
+
+using Places = std::unordered_map<std::string, std::size_t>;
+
+// The references by each of their names; a name of several leads to none.
+Places places_of(const std::vector<TextItem>& references) {
+  constexpr std::size_t kSeveral = ~std::size_t{0};
+  Places places;
+  for (std::size_t i = 0; i < references.size(); ++i) {
+    for (const std::string& name : references[i].names) {
+      const auto [place, fresh] = places.try_emplace(name, i);
+      if (!fresh && place->second != i) place->second = kSeveral;
+    }
+  }
+  std::erase_if(places, [](const auto& entry) { return entry.second == kSeveral; });
+  return places;
+}
+
+std::optional<std::size_t> place_in(const Places& places, const TextItem& item) {
+  for (const std::string& name : item.names) {
+    if (const auto found = places.find(name); found != places.end()) return found->second;
+  }
+  return {};
+}
+
+std::string shown_name(const TextItem& item) {
+  std::string name = item.names[0];
+  for (char& c : name) c = c == '\n' ? ' ' : c;
+  return name;
+}
+
+}  // namespace
+
+std::vector<TextItem> read_text_items(const std::filesystem::path& path, TextTask task,
+                                      const std::string& split) {
+  return ItemReader(path, task, split).read();
+}
+
+std::vector<std::string> names_of_item(const std::string& id, const std::string& image,
+                                       const std::string& question) {
+  std::vector<std::string> names;
+  const std::string asked = question.empty() ? "" : "\n" + question;
+  if (!id.empty()) names.push_back("identifier " + id);
+  if (!image.empty()) {
+    names.push_back("picture " + image + asked);
+    names.push_back("file name " + std::filesystem::path(image).filename().string() + asked);
+  }
+  return names;
+}
+
+std::vector<TextPair> pair_items(const std::vector<TextItem>& results,
+                                 const std::vector<TextItem>& references, bool partial) {
+  const Places places = places_of(references);
+  std::vector<const TextItem*> found(references.size(), nullptr);
+  for (const TextItem& item : results) {
+    const auto place = place_in(places, item);
+    if (!place) {
+      throw Error(
+          fmt::format("entry {} ({}) is not among the references", item.entry, shown_name(item)));
+    }
+    if (item.texts.size() != 1 || found[*place] != nullptr) {
+      throw Error(fmt::format("expected one result, got several for {}", shown_name(item)));
+    }
+    found[*place] = &item;
+  }
+  std::vector<TextPair> pairs;
+  const TextItem* missing = nullptr;
+  for (std::size_t i = 0; i < references.size(); ++i) {
+    if (found[i] != nullptr) {
+      pairs.push_back({found[i], &references[i]});
+    } else if (missing == nullptr) {
+      missing = &references[i];
+    }
+  }
+  if (missing != nullptr && (!partial || pairs.empty())) {
+    throw Error(
+        fmt::format("{} of {} references have no result, the first is {}",
+                    references.size() - pairs.size(), references.size(), shown_name(*missing)),
+        {}, "--partial scores the others");
+  }
+  return pairs;
+}
+
+}  // namespace blip2

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace blip2 {
+
+enum class TextTask { caption, vqa };
+
+// What a file of results or of references says of one picture or question.
+struct TextItem {
+  std::vector<std::string> names;  // by which it is found, the surest first
+  std::vector<std::string> texts;  // captions or answers
+  std::string kind;                // of a question's answers: "yes/no", "number", "other", or empty
+  std::size_t entry = 0;           // of the list, or line, from 1
+};
+
+// Reads one of
+//   a JSON list or JSON lines of {"image_id", "caption"}, {"question_id", "answer"}, {"image",
+//   "captions"}, {"image", "question", "answers"} and the like, as benchmarks' servers take results
+//   and this program prints and reads them;
+//   COCO's {"images", "annotations"} of captions, NoCaps' too;
+//   VQAv2's {"annotations"} of answers, with the answer types as kinds;
+//   Karpathy's {"images": [{"sentences"}]}, of which `split` chooses one.
+// Captions of one picture become one item, in the order in which pictures are listed. Pictures
+// need not exist. Throws Error naming file and entry for what is malformed.
+std::vector<TextItem> read_text_items(const std::filesystem::path& path, TextTask task,
+                                      const std::string& split = {});
+
+// The names of a picture, or of a question about it: its identifier, its path, its file name.
+std::vector<std::string> names_of_item(const std::string& id, const std::string& image,
+                                       const std::string& question);
+
+// A result and what it is measured by.
+struct TextPair {
+  const TextItem *result, *reference;
+};
+
+// Pairs in the references' order. Unless `partial`, each reference needs a result; `partial` leaves
+// out those without. Throws Error for a result whose record is not among the references or that has
+// two results, for a result of several texts, or if no pair is left.
+std::vector<TextPair> pair_items(const std::vector<TextItem>& results,
+                                 const std::vector<TextItem>& references, bool partial);
+
+}  // namespace blip2
