@@ -3,6 +3,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/blip2/bad_items.h"
 #include "apps/blip2/generate.h"
 #include "apps/blip2/generation_flags.h"
 #include "apps/blip2/options.h"
@@ -25,19 +26,23 @@ void caption(const CaptionOptions& options) {
   const std::string prompt = options.prompt.value_or(model.config().caption_prompt);
   std::vector<PromptedImage> questions;
   for (const std::string& path : paths) questions.push_back({path, prompt});
-  generate_in_batches(model, questions, options.generation, options.batch_size,
-                      [&](std::size_t i, const std::vector<GeneratedText>& texts) {
-                        for (const GeneratedText& text : texts) {
-                          if (options.run.json) {
-                            print_json({{"image", paths[i]},
-                                        {"text", text.text},
-                                        {"tokens", text.tokens},
-                                        {"score", text.score}});
-                          } else {
-                            print_line(fmt::format("{}\t{}", paths[i], text.text));
-                          }
-                        }
-                      });
+  BadItems bad(options.run.json, options.inputs.bad_share);
+  generate_in_batches(
+      model, questions, options.generation, options.batch_size,
+      [&](std::size_t i, const std::vector<GeneratedText>& texts) {
+        for (const GeneratedText& text : texts) {
+          if (options.run.json) {
+            print_json({{"image", paths[i]},
+                        {"text", text.text},
+                        {"tokens", text.tokens},
+                        {"score", text.score}});
+          } else {
+            print_line(fmt::format("{}\t{}", paths[i], text.text));
+          }
+        }
+      },
+      [&](std::size_t i, const std::string& what) { bad.add(paths[i], what); });
+  bad.finish(paths.size());
 }
 
 }  // namespace

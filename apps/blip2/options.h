@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,12 +34,14 @@ void add_timeout(CLI::App& verb, std::chrono::seconds& timeout);
 struct ImageInputs {
   std::vector<std::string> images;
   std::string list;
+  std::optional<double> bad_share;  // see BadItems
 };
 void add_image_inputs(CLI::App& verb, ImageInputs& inputs);
 // All of them in order; Error if there are none.
 std::vector<std::string> image_paths(const ImageInputs& inputs);
 
-// The lines of a text file, without their ends; a last empty line does not count.
+// The lines of a UTF-8 text file, without their ends and byte order marks; a last empty line does
+// not count. Error if it is UTF-16.
 std::vector<std::string> read_lines(const std::string& path);
 
 // One JSON object on one line of standard output.

@@ -1,9 +1,10 @@
 #include <fmt/format.h>
 
-#include <filesystem>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/blip2/bad_items.h"
 #include "apps/blip2/generate.h"
 #include "apps/blip2/generation_flags.h"
 #include "apps/blip2/options.h"
@@ -26,22 +27,35 @@ struct VqaOptions {
 
 struct Asked {
   std::string image, question;
+  std::string failure = {};  // why it cannot be answered
 };
 
-std::vector<Asked> questions_of(const VqaOptions& options) {
+// The records of a file, good and bad, in its order.
+std::vector<Asked> read_questions(const VqaOptions& options) {
+  const double share = options.inputs.bad_share.value_or(1);
+  const RecordFile file = read_records(options.questions_from, RecordUse::ask, {.share = share});
   std::vector<Asked> asked;
-  if (!options.questions_from.empty()) {
-    const auto file = read_records(options.questions_from, RecordUse::ask, {.share = 0});
-    for (const Record& record : file.records) {
-      if (!record.is_question()) {
-        throw Error("expected a question",
-                    fmt::format("{}:{}", options.questions_from, record.line));
-      }
-      asked.push_back({record.image, record.question});
+  auto bad = file.bad.begin();
+  const auto add_bad_before = [&](std::size_t line) {
+    for (; bad != file.bad.end() && bad->line < line; ++bad) {
+      asked.push_back({"", "", fmt::format("{}: {}", place_of(file, *bad), bad->what)});
     }
-    return asked;
+  };
+  for (const Record& record : file.records) {
+    add_bad_before(record.line);
+    asked.push_back({record.image, record.question});
+    if (record.is_question()) continue;
+    asked.back().failure =
+        fmt::format("{}:{}: expected a question", options.questions_from, record.line);
   }
+  add_bad_before(std::numeric_limits<std::size_t>::max());
+  return asked;
+}
+
+std::vector<Asked> questions_of(const VqaOptions& options) {
+  if (!options.questions_from.empty()) return read_questions(options);
   if (options.question.empty()) throw Error("expected --question or --questions-from", "vqa");
+  std::vector<Asked> asked;
   for (const std::string& path : image_paths(options.inputs))
     asked.push_back({path, options.question});
   return asked;
@@ -53,7 +67,8 @@ void answer(const VqaOptions& options) {
   const std::string pattern = options.question_template.value_or(model.config().question_prompt);
   std::vector<PromptedImage> prompts;
   for (const Asked& item : asked)
-    prompts.push_back({item.image, fill_prompt(pattern, item.question)});
+    prompts.push_back({item.image, fill_prompt(pattern, item.question), item.failure});
+  BadItems bad(options.run.json, options.inputs.bad_share);
   generate_in_batches(
       model, prompts, options.generation, options.batch_size,
       [&](std::size_t i, const std::vector<GeneratedText>& texts) {
@@ -68,7 +83,9 @@ void answer(const VqaOptions& options) {
             print_line(fmt::format("{}\t{}\t{}", asked[i].image, asked[i].question, text.text));
           }
         }
-      });
+      },
+      [&](std::size_t i, const std::string& what) { bad.add(asked[i].image, what); });
+  bad.finish(asked.size());
 }
 
 }  // namespace
