@@ -3,6 +3,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/blip2/bad_items.h"
 #include "apps/blip2/generate.h"
 #include "apps/blip2/generation_flags.h"
 #include "apps/blip2/options.h"
@@ -40,18 +41,22 @@ void caption(const CaptionOptions& options) {
                                        : Prompt(model.config().caption_prompt);
   std::vector<PromptedImage> questions;
   for (const ListedImage& item : listed) questions.push_back({item.image, prompt});
-  generate_in_batches(model, questions, options.generation, options.batch_size,
-                      [&](std::size_t i, const std::vector<GeneratedText>& texts) {
-                        results.add(listed[i].id, texts.front().text);
-                        for (const GeneratedText& text : texts) {
-                          if (options.run.json) {
-                            print_json(caption_object(listed[i], text));
-                          } else {
-                            print_row({listed[i].image, text.text});
-                          }
-                        }
-                      });
+  BadItems bad(options.run.json, options.inputs.bad_share);
+  generate_in_batches(
+      model, questions, options.generation, options.batch_size,
+      [&](std::size_t i, const std::vector<GeneratedText>& texts) {
+        results.add(listed[i].id, texts.front().text);
+        for (const GeneratedText& text : texts) {
+          if (options.run.json) {
+            print_json(caption_object(listed[i], text));
+          } else {
+            print_row({listed[i].image, text.text});
+          }
+        }
+      },
+      [&](std::size_t i, const std::string& what) { bad.add(listed[i].image, what); });
   results.write();
+  bad.finish(listed.size());
 }
 
 }  // namespace

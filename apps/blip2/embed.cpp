@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "apps/blip2/bad_items.h"
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/base/error.h"
@@ -33,22 +34,26 @@ struct Embeddings {
   std::vector<std::pair<std::string, at::Tensor>> tensors;
 };
 
-ImageKeysValues look(const RetrievalModel& model, const std::vector<std::string>& paths,
-                     std::size_t begin, std::size_t count) {
-  return model.look(model.images().encode(std::span(paths).subspan(begin, count)));
-}
+// What cannot be read of this process's pictures: an entry for each, empty where nothing is wrong.
+using Failures = std::vector<std::string>;
 
-void embed_pictures(const RetrievalModel& model, const std::vector<std::string>& paths, bool hidden,
-                    const Ranks* ranks, Embeddings& out) {
+Failures embed_pictures(const RetrievalModel& model, const std::vector<std::string>& paths,
+                        bool hidden, const Ranks* ranks, Embeddings& out) {
   std::vector<at::Tensor> vectors, states;
+  Failures failures;
   for_own_batches(ranks, "pictures", paths.size(), kAtOnce,
                   [&](std::size_t begin, std::size_t count) {
-                    const ImageKeysValues images = look(model, paths, begin, count);
+                    const auto some = std::span(paths).subspan(begin, count);
+                    const ReadPictures read = model.images().encode_readable(some);
+                    failures.insert(failures.end(), read.failures.begin(), read.failures.end());
+                    if (read.good.empty()) return;
+                    const ImageKeysValues images = model.look(read.features);
                     if (hidden) states.push_back(model.hidden_images(images));
                     vectors.push_back(model.embed_images(images));
                   });
   out.tensors.emplace_back("image_embeds", collect_rows(ranks, vectors));
   if (hidden) out.tensors.emplace_back("image_hidden", collect_rows(ranks, states));
+  return failures;
 }
 
 void embed_lines(const RetrievalModel& model, const std::vector<std::string>& lines, bool hidden,
@@ -71,26 +76,53 @@ void embed_lines(const RetrievalModel& model, const std::vector<std::string>& li
   out.tensors.emplace_back("text_lengths", sizes);
 }
 
-// Picture i with text i.
-void embed_pairs(const RetrievalModel& model, const std::vector<std::string>& paths,
-                 const std::vector<std::string>& lines, const Ranks* ranks, Embeddings& out) {
+// Picture i with text i; the texts of pictures that cannot be read are left out with them.
+Failures embed_pairs(const RetrievalModel& model, const std::vector<std::string>& paths,
+                     const std::vector<std::string>& lines, const Ranks* ranks, Embeddings& out) {
   if (paths.size() != lines.size()) {
     throw Error(fmt::format("expected a text for each picture, got {} pictures and {} texts",
                             paths.size(), lines.size()),
                 "embed --mode multimodal");
   }
   std::vector<at::Tensor> states;
+  Failures failures;
   for_own_batches(ranks, "pairs", paths.size(), kAtOnce, [&](std::size_t begin, std::size_t count) {
+    const ReadPictures read =
+        model.images().encode_readable(std::span(paths).subspan(begin, count));
+    failures.insert(failures.end(), read.failures.begin(), read.failures.end());
+    if (read.good.empty()) return;
     Pairs pairs;
-    for (std::size_t i = 0; i < count; ++i) {
-      pairs.images.push_back(static_cast<std::int64_t>(i));
-      pairs.texts.push_back(static_cast<std::int64_t>(i));
+    std::vector<std::string> texts;
+    for (const std::size_t place : read.good) {
+      pairs.images.push_back(std::ssize(texts));
+      pairs.texts.push_back(std::ssize(texts));
+      texts.push_back(lines[begin + place]);
     }
-    states.push_back(model.hidden_pairs(look(model, paths, begin, count),
-                                        model.tokenize(std::span(lines).subspan(begin, count)),
-                                        pairs));
+    states.push_back(model.hidden_pairs(model.look(read.features), model.tokenize(texts), pairs));
   });
   out.tensors.emplace_back("multimodal_embeds", collect_rows(ranks, states));
+  return failures;
+}
+
+// Names what is bad and takes it out of `paths`, and out of `texts` if they are the pictures' own.
+void drop_bad(const Failures& failures, std::vector<std::string>& paths,
+              std::vector<std::string>* texts, BadItems& bad) {
+  std::vector<std::string> good_paths, good_texts;
+  for (std::size_t i = 0; i < failures.size(); ++i) {
+    if (!failures[i].empty()) {
+      bad.add(paths[i], failures[i]);
+      continue;
+    }
+    good_paths.push_back(paths[i]);
+    if (texts) good_texts.push_back((*texts)[i]);
+  }
+  paths = std::move(good_paths);
+  if (texts) *texts = std::move(good_texts);
+}
+
+// Names need not be UTF-8.
+std::string as_json(const std::vector<std::string>& texts) {
+  return nlohmann::json(texts).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 void write_embeddings(const std::string& path, const Embeddings& embeddings) {
@@ -99,35 +131,53 @@ void write_embeddings(const std::string& path, const Embeddings& embeddings) {
   write_safetensors(path, views, embeddings.metadata);
 }
 
-void embed(const EmbedOptions& options) {
-  apply_threads(options.run.threads);
+// What the mode asks for.
+struct Inputs {
+  std::vector<std::string> paths, lines;
+};
+
+Inputs inputs_of(const EmbedOptions& options) {
   const bool images = !options.inputs.images.empty() || !options.inputs.list.empty();
   const bool pairs = options.mode == "multimodal", texts = !options.texts.empty();
   if ((options.mode == "image" || pairs) && !images) throw Error("expected pictures", "embed");
   if ((options.mode == "text" || pairs) && !texts) throw Error("expected --texts", "embed");
   if (!images && !texts) throw Error("expected pictures or --texts", "embed");
+  Inputs inputs;
+  if (images && options.mode != "text") inputs.paths = image_paths(options.inputs);
+  if (!texts || options.mode == "image") return inputs;
+  inputs.lines = read_lines(options.texts);
+  if (inputs.lines.empty()) throw Error("expected a text a line, got none", options.texts);
+  return inputs;
+}
+
+void embed(const EmbedOptions& options) {
+  apply_threads(options.run.threads);
+  auto [paths, lines] = inputs_of(options);
   const auto joined = join_ranks(options.timeout);
   const Ranks* ranks = joined.get();
   const at::InferenceMode inference;
   const RetrievalModel model(options.run.model, options.run.precision, bridge_type(options.run),
                              options.run.pictures);
-  std::vector<std::string> paths, lines;
-  Embeddings out;
-  if (images && options.mode != "text") paths = image_paths(options.inputs);
-  if (texts && options.mode != "image") lines = read_lines(options.texts);
-  if (texts && options.mode != "image" && lines.empty()) {
-    throw Error("expected a text a line, got none", options.texts);
-  }
   require_same(ranks, "pictures and texts", fmt::format("{} and {}", paths.size(), lines.size()));
-  if (!paths.empty()) out.metadata["images"] = nlohmann::json(paths).dump();
-  if (!lines.empty()) out.metadata["texts"] = nlohmann::json(lines).dump();
+  const bool pairs = options.mode == "multimodal";
+  Embeddings out;
+  Failures failures;
   if (pairs) {
-    embed_pairs(model, paths, lines, ranks, out);
-  } else {
-    if (!paths.empty()) embed_pictures(model, paths, options.mode == "image", ranks, out);
-    if (!lines.empty()) embed_lines(model, lines, options.mode == "text", ranks, out);
+    failures = embed_pairs(model, paths, lines, ranks, out);
+  } else if (!paths.empty()) {
+    failures = embed_pictures(model, paths, options.mode == "image", ranks, out);
   }
-  if (speaks(ranks)) write_embeddings(options.output, out);
+  if (!pairs && !lines.empty()) embed_lines(model, lines, options.mode == "text", ranks, out);
+  failures = collect_texts(ranks, std::move(failures));
+  if (!speaks(ranks)) return;
+  BadItems bad(/*json=*/false, options.inputs.bad_share);
+  const std::size_t pictures = paths.size();
+  drop_bad(failures, paths, pairs ? &lines : nullptr, bad);
+  bad.check(pictures);
+  if (!paths.empty()) out.metadata["images"] = as_json(paths);
+  if (!lines.empty()) out.metadata["texts"] = as_json(lines);
+  write_embeddings(options.output, out);
+  bad.finish(pictures);
 }
 
 }  // namespace

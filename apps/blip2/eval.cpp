@@ -1,11 +1,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 
+#include "apps/blip2/bad_items.h"
 #include "apps/blip2/generate.h"
 #include "apps/blip2/generation_flags.h"
 #include "apps/blip2/options.h"
@@ -31,12 +33,16 @@ namespace {
 
 using nlohmann::ordered_json;
 
+constexpr std::size_t kNamed = 20;  // bad records that are named
+
 struct EvalOptions {
   RunOptions run;
   GenerationOptions generation;
   std::string task, data, report, fusion = "probability";
   std::int64_t batch_size = 32, rerank = 128;
   double matching_weight = 1;
+  std::optional<double> bad_share;
+  SharedCaptions shared = SharedCaptions::own;
   std::chrono::seconds timeout{600};
 };
 
@@ -61,9 +67,14 @@ std::vector<PromptedImage> prompts_of(std::span<const Record> records, const Bli
   return prompts;
 }
 
-// The model's text for each record, at rank 0.
-std::vector<std::string> answers_of(const EvalOptions& options, const std::vector<Record>& records,
-                                    const Ranks* ranks) {
+// For each record the model's text or why its picture cannot be read.
+struct Answers {
+  std::vector<std::string> texts, failures;
+};
+
+// At rank 0.
+Answers answers_of(const EvalOptions& options, const std::vector<Record>& records,
+                   const Ranks* ranks) {
   for (const Record& record : records) right_answers(record, options);
   const GenerationModel model = open_generation_model(options.run);
   const auto batch = static_cast<std::size_t>(options.batch_size);
@@ -71,16 +82,36 @@ std::vector<std::string> answers_of(const EvalOptions& options, const std::vecto
   const auto own = std::span(records).subspan(part.begin, part.size());
   std::optional<Progress> progress;
   if (speaks(ranks)) progress.emplace(options.task, std::ssize(own));
-  std::vector<std::string> answers;
-  generate_in_batches(model, prompts_of(own, model.config()), options.generation,
-                      options.batch_size,
-                      [&](std::size_t i, const std::vector<GeneratedText>& texts) {
-                        if (ranks) ranks->check();
-                        answers.push_back(texts[0].text);
-                        if (progress) progress->update(static_cast<std::int64_t>(i) + 1);
-                      });
+  Answers answers;
+  const auto add = [&](std::size_t i, const std::string& text, const std::string& failure) {
+    if (ranks) ranks->check();
+    answers.texts.push_back(text);
+    answers.failures.push_back(failure);
+    if (progress) progress->update(static_cast<std::int64_t>(i) + 1);
+  };
+  generate_in_batches(
+      model, prompts_of(own, model.config()), options.generation, options.batch_size,
+      [&](std::size_t i, const auto& texts) { add(i, texts[0].text, ""); },
+      [&](std::size_t i, const std::string& what) { add(i, "", what); });
   if (progress) progress->finish();
-  return collect_texts(ranks, std::move(answers));
+  return {collect_texts(ranks, std::move(answers.texts)),
+          collect_texts(ranks, std::move(answers.failures))};
+}
+
+// The texts of the records that stay in the file when those whose pictures cannot be read are gone.
+std::vector<std::string> drop_unreadable(RecordFile& file, Answers answers,
+                                         const BadRecordPolicy& policy) {
+  std::map<std::string, std::string> unreadable;
+  std::vector<std::string> texts;
+  for (std::size_t i = 0; i < answers.texts.size(); ++i) {
+    if (answers.failures[i].empty()) {
+      texts.push_back(std::move(answers.texts[i]));
+    } else {
+      unreadable.emplace(file.records[i].image, answers.failures[i]);
+    }
+  }
+  drop_pictures(file, unreadable, policy);
+  return texts;
 }
 
 // The mean over records of score(answer, right answers).
@@ -123,7 +154,8 @@ void write_report(const EvalOptions& options, const ordered_json& result,
     ReportPicture picture{read_source(records[i].image), {}};
     if (records[i].is_question()) picture.lines.push_back(records[i].question);
     picture.lines.push_back(answers[i]);
-    picture.lines.push_back(equals_any(answers[i], right) ? "right" : "it is: " + right.front());
+    picture.lines.push_back(equals_any(answers[i], right) ? "right"
+                                                          : "it is: " + first_text(right));
     pictures.push_back(std::move(picture));
   }
   report.pictures(pictures);
@@ -138,11 +170,21 @@ void print_result(const EvalOptions& options, const ordered_json& result) {
   }
 }
 
+// Names what is bad or passed over; Error if something is bad and no --bad-share bears it.
+void report_bad(const EvalOptions& options, const RecordFile& file) {
+  const std::string bad = describe_bad_records(file, kNamed);
+  if (!bad.empty()) log_warning("{}", bad);
+  if (options.bad_share || file.bad.empty()) return;
+  throw Error(fmt::format("{} of {} records are bad, see above", file.bad.size(),
+                          file.records.size() + file.bad.size()),
+              options.data, "the others are measured; --bad-share bears some");
+}
+
 void evaluate(const EvalOptions& options) {
   const auto ranks = join_ranks(options.timeout);
-  const auto file = read_records(options.data, RecordUse::train, {.share = 0});
+  const BadRecordPolicy policy{.share = options.bad_share.value_or(1)};
+  auto file = read_records(options.data, RecordUse::train, policy);
   const bool first = speaks(ranks.get());
-  if (first && !file.damage.empty()) log_warning("{}", describe_bad_records(file));
   require_same(ranks.get(), options.data + ": records", std::to_string(file.records.size()));
   ordered_json result;
   std::vector<std::string> answers;
@@ -152,15 +194,21 @@ void evaluate(const EvalOptions& options) {
                         options.matching_weight};
     const RetrievalModel model(options.run.model, options.run.precision, bridge_type(options.run),
                                options.run.pictures);
-    result = evaluate_retrieval(model, file, options.rerank, fusion, ranks.get());
+    RetrievalResult retrieval =
+        evaluate_retrieval(model, file, options.rerank, fusion, options.shared, ranks.get());
     if (!first) return;
+    drop_pictures(file, retrieval.unreadable, policy);
+    result = std::move(retrieval.scores);
   } else {
-    answers = answers_of(options, file.records, ranks.get());
+    Answers all = answers_of(options, file.records, ranks.get());
     if (!first) return;
+    answers = drop_unreadable(file, std::move(all), policy);
     result = score_answers(options, file.records, answers);
   }
+  if (!file.bad.empty()) result["bad"] = file.bad.size();
   if (!options.report.empty()) write_report(options, result, file.records, answers);
   print_result(options, result);
+  report_bad(options, file);
 }
 
 }  // namespace
@@ -193,6 +241,17 @@ void add_eval(CLI::App& app) {
                    "Weight of matching beside contrast (retrieval)")
       ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
+  verb->add_option_function<std::string>(
+          "--shared-captions",
+          [options](const std::string& name) {
+            options->shared = name == "any" ? SharedCaptions::any : SharedCaptions::own;
+          },
+          "A caption that several pictures have (retrieval). own: it is as many queries, each with "
+          "its own picture alone as right, as LAVIS measures; any: it is one query, and each of "
+          "the pictures is right")
+      ->check(CLI::IsMember({"own", "any"}))
+      ->default_str("own");
+  add_bad_share(*verb, options->bad_share);
   add_timeout(*verb, options->timeout);
   verb->callback([options, verb] {
     if (options->task != "retrieval") {

@@ -33,20 +33,17 @@ ordered_json to_json(const Record& record) {
 
 ordered_json summary_of(const std::string& source, const RecordFile& file) {
   std::unordered_set<std::string_view> pictures;
-  std::size_t captions = 0, questions = 0, answers = 0;
+  std::size_t captions = 0, questions = 0, answers = 0, blanks = 0;
   for (const Record& record : file.records) {
     pictures.insert(record.image);
     captions += record.captions.size();
     questions += record.is_question() ? 1 : 0;
     answers += record.answers.size();
+    blanks += record.blanks;
   }
   ordered_json bad = ordered_json::array();
   for (std::size_t i = 0; i < std::min(kListed, file.bad.size()); ++i) {
-    const BadRecord& record = file.bad[i];
-    const std::string where = record.where.empty()
-                                  ? fmt::format("{}:{}", file.path.filename().string(), record.line)
-                                  : record.where;
-    bad.push_back(fmt::format("{}: {}", where, record.what));
+    bad.push_back(fmt::format("{}: {}", place_of(file, file.bad[i]), file.bad[i].what));
   }
   return {{"path", source},
           {"kind", data_kind_name(open_data_source(source).kind)},
@@ -55,17 +52,22 @@ ordered_json summary_of(const std::string& source, const RecordFile& file) {
           {"captions", captions},
           {"questions", questions},
           {"answers", answers},
+          {"blank_captions", blanks},
           {"bad", file.bad.size()},
           {"bad_records", std::move(bad)},
-          {"damage", file.damage}};
+          {"damage", file.damage},
+          {"passed_over", file.passed_over}};
 }
 
 void print_summary(const ordered_json& summary) {
   for (const auto& [key, value] : summary.items()) {
-    if (!value.is_array()) print_line(fmt::format("{:<10} {}", key, value.dump()));
+    if (!value.is_array()) print_line(fmt::format("{:<14} {}", key, value.dump()));
   }
   for (const char* list : {"bad_records", "damage"}) {
     for (const auto& item : summary[list]) print_line("  " + item.get<std::string>());
+  }
+  for (const auto& item : summary["passed_over"]) {
+    print_line("  passed over: " + item.get<std::string>());
   }
 }
 
@@ -78,6 +80,7 @@ bool is_data(const std::string& source) {
   if (fs::is_directory(source) || fs::path(source).extension() == ".tar") {
     return recognise_data(source).has_value() && !fs::exists(fs::path(source) / "config.json");
   }
+  if (!hint_for_unread_data(source).empty()) return true;  // its error says what is read
   const std::string extension = fs::path(source).extension().string();
   return (extension == ".json" || extension == ".jsonl") && recognise_data(source).has_value();
 }

@@ -6,7 +6,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <new>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/interrupt.h"
 #include "blip2/base/log.h"
+#include "blip2/io/utf8.h"
 
 namespace {
 
@@ -56,6 +59,17 @@ std::vector<std::string> with_environment(const CLI::App& app, std::vector<std::
   return arguments;
 }
 
+// Reads --config whether or not it begins with a byte order mark.
+class ConfigFile : public CLI::ConfigTOML {
+  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
+    std::ostringstream text;
+    text << input.rdbuf();
+    const std::string content = text.str();
+    std::istringstream plain{std::string(blip2::without_mark(content, "--config"))};
+    return CLI::ConfigTOML::from_config(plain);
+  }
+};
+
 int run(int argc, char** argv) {
   CLI::App app("BLIP-2: pre-train, fine-tune, evaluate and run a Querying Transformer", "blip2");
   app.require_subcommand(1);
@@ -63,6 +77,7 @@ int run(int argc, char** argv) {
   app.footer(
       "Any option --some-name of a verb can be set as BLIP2_SOME_NAME in the environment, or in a\n"
       "TOML file given with --config under the verb's name; options beat variables beat the file.");
+  app.config_formatter(std::make_shared<ConfigFile>());
   app.set_config("--config", "", "TOML file with a table of options for each verb");
   for (const auto add :
        {blip2::add_caption, blip2::add_capfilt, blip2::add_vqa, blip2::add_chat, blip2::add_match,

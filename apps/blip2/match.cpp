@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "apps/blip2/bad_items.h"
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/base/error.h"
@@ -34,9 +35,15 @@ void match(const MatchOptions& options) {
   pairs.texts.resize(options.texts.size());
   std::iota(pairs.texts.begin(), pairs.texts.end(), 0);
   pairs.images.assign(options.texts.size(), 0);
+  BadItems bad(options.run.json, options.inputs.bad_share);
   for (const std::string& path : paths) {
     if (interrupted()) throw Interrupted{};
-    const auto image = model.look(model.images().encode(std::span(&path, 1)));
+    const ReadPictures read = model.images().encode_readable(std::span(&path, 1));
+    if (read.good.empty()) {
+      bad.add(path, read.failures[0]);
+      continue;
+    }
+    const auto image = model.look(read.features);
     const at::Tensor cosine = best_cosine(model.embed_images(image), text_vectors)[0];  // [M]
     const at::Tensor matched =
         at::softmax(model.match(image, texts, pairs), 1).select(1, 1);  // [M]
@@ -51,6 +58,7 @@ void match(const MatchOptions& options) {
       }
     }
   }
+  bad.finish(paths.size());
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "apps/blip2/bad_items.h"
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/data/records.h"
@@ -86,14 +87,17 @@ void add_image_inputs(CLI::App& verb, ImageInputs& inputs) {
   verb.add_option("IMAGE", inputs.images, "Pictures: JPEG, PNG or WebP files");
   verb.add_option("--images-from", inputs.list,
                   "File that names a picture a line, or a data file (JSONL, COCO)");
+  add_bad_share(verb, inputs.bad_share);
 }
 
 std::vector<std::string> read_lines(const std::string& path) {
-  std::istringstream text(read_file(path));
+  const std::string content = read_file(path);
+  without_mark(content, path);  // refuses UTF-16
+  std::istringstream text(content);
   std::vector<std::string> lines;
   for (std::string line; std::getline(text, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
-    lines.push_back(std::move(line));
+    lines.emplace_back(without_mark(line, path));  // files put together have marks within
   }
   return lines;
 }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,6 +48,7 @@ void add_timeout(CLI::App& verb, std::chrono::seconds& timeout);
 struct ImageInputs {
   std::vector<std::string> images;
   std::string list;
+  std::optional<double> bad_share;  // see BadItems
 };
 void add_image_inputs(CLI::App& verb, ImageInputs& inputs);
 // A picture and the id that a data file gives it; empty if it gives none.
@@ -57,7 +59,8 @@ struct ListedImage {
 std::vector<ListedImage> listed_images(const ImageInputs& inputs);
 std::vector<std::string> image_paths(const ImageInputs& inputs);
 
-// The lines of a text file, without their ends; a last empty line does not count.
+// The lines of a UTF-8 text file, without their ends and byte order marks; a last empty line does
+// not count. Error if it is UTF-16.
 std::vector<std::string> read_lines(const std::string& path);
 
 // One JSON object on one line of standard output.

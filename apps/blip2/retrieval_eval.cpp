@@ -21,17 +21,21 @@ namespace {
 
 constexpr std::size_t kEncodedAtOnce = 32;  // pictures or texts
 constexpr std::int64_t kPairsAtOnce = 128;  // matched at a time
+constexpr double kLeftOut = -1e6;           // a score below every other
 using nlohmann::ordered_json;
 
-// The different pictures and captions of a file, and which belong together.
+// The pictures and captions of a file, and which belong together. Captions that read the same are
+// one text, or one for each picture.
 struct Collection {
   std::vector<std::string> images, texts;
   Relevance relevance;
 };
 
-Collection collect(const RecordFile& file) {
+Collection collect(const RecordFile& file, SharedCaptions shared) {
   Collection all;
   std::map<std::string, std::int64_t> image_of, text_of;
+  std::map<std::string, std::vector<std::int64_t>> same;
+  std::vector<std::vector<std::string>> captions_of;
   for (const Record& record : file.records) {
     if (record.is_question()) {
       throw Error("expected a caption, got a question",
@@ -40,17 +44,28 @@ Collection collect(const RecordFile& file) {
     const auto [image, new_image] = image_of.try_emplace(record.image, std::ssize(all.images));
     if (new_image) {
       all.images.push_back(record.image);
-      all.relevance.texts_of_image.emplace_back();
+      captions_of.emplace_back();
     }
     for (const std::string& caption : record.captions) {
       const auto [text, new_text] = text_of.try_emplace(caption, std::ssize(all.texts));
-      if (new_text) {
+      if (shared == SharedCaptions::own) text->second = std::ssize(all.texts);
+      if (text->second == std::ssize(all.texts)) {
         all.texts.push_back(caption);
         all.relevance.images_of_text.emplace_back();
+        same[caption].push_back(text->second);
       }
-      all.relevance.texts_of_image[static_cast<std::size_t>(image->second)].push_back(text->second);
+      captions_of[static_cast<std::size_t>(image->second)].push_back(caption);
       all.relevance.images_of_text[static_cast<std::size_t>(text->second)].push_back(image->second);
     }
+  }
+  // Texts that read the same score the same: none of them is wrong for a picture that has one.
+  for (const auto& captions : captions_of) {
+    auto& texts = all.relevance.texts_of_image.emplace_back();
+    for (const std::string& caption : captions) {
+      texts.insert(texts.end(), same[caption].begin(), same[caption].end());
+    }
+    std::sort(texts.begin(), texts.end());
+    texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
   }
   return all;
 }
@@ -59,19 +74,72 @@ Collection collect(const RecordFile& file) {
 struct OwnPictures {
   std::int64_t first = 0, count = 0;         // their numbers
   std::vector<at::Tensor> features, embeds;  // [b, P, D], [b, Q, E]
+  std::vector<std::string> failures;         // of each picture; its features are zeros
 };
+
+// Features [b, P, D] of a batch, zeros where a picture cannot be read.
+at::Tensor with_zeros(const ReadPictures& read) {
+  if (read.good.size() == read.failures.size()) return read.features;
+  const std::vector<std::int64_t> good(read.good.begin(), read.good.end());
+  at::Tensor features =
+      at::zeros({std::ssize(read.failures), read.features.size(1), read.features.size(2)});
+  return features.index_copy_(0, at::tensor(good, at::kLong), read.features);
+}
 
 OwnPictures encode_own(const RetrievalModel& model, const std::vector<std::string>& images,
                        const Ranks* ranks) {
   const IndexRange part = own_part(ranks, images.size(), kEncodedAtOnce);
   OwnPictures own{
-      static_cast<std::int64_t>(part.begin), static_cast<std::int64_t>(part.size()), {}, {}};
+      static_cast<std::int64_t>(part.begin), static_cast<std::int64_t>(part.size()), {}, {}, {}};
   for_own_batches(
       ranks, "pictures", images.size(), kEncodedAtOnce, [&](std::size_t begin, std::size_t count) {
-        own.features.push_back(model.images().encode(std::span(images).subspan(begin, count)));
+        const auto some = std::span(images).subspan(begin, count);
+        const ReadPictures read = model.images().encode_readable(some);
+        own.failures.insert(own.failures.end(), read.failures.begin(), read.failures.end());
+        own.features.push_back(with_zeros(read));
         own.embeds.push_back(model.embed_images(model.look(own.features.back())));
       });
   return own;
+}
+
+// Which pictures cannot be read, and why, everywhere the same.
+std::vector<std::string> failures_of(const OwnPictures& own, std::size_t images,
+                                     const Ranks* ranks) {
+  std::vector<std::string> failures = collect_texts(ranks, own.failures);
+  if (!ranks) return failures;
+  failures.resize(images);
+  at::Tensor bad = at::zeros({static_cast<std::int64_t>(images)}, at::kByte);
+  auto* flags = bad.mutable_data_ptr<std::uint8_t>();
+  for (std::size_t i = 0; i < images; ++i) flags[i] = failures[i].empty() ? 0 : 1;
+  ranks->broadcast(bad);
+  for (std::size_t i = 0; i < images; ++i) {
+    if (flags[i] != 0 && failures[i].empty()) failures[i] = "cannot be read";
+  }
+  return failures;
+}
+
+// Takes pictures that cannot be read, and texts that belong to them alone, out of what is right and
+// puts them behind all others. Gives how many pictures and texts are left.
+std::pair<std::int64_t, std::int64_t> leave_out(Collection& all, at::Tensor& contrast,
+                                                const std::vector<std::string>& failures) {
+  Relevance& relevance = all.relevance;
+  const auto is_bad = [&](std::int64_t image) {
+    return !failures[static_cast<std::size_t>(image)].empty();
+  };
+  std::int64_t images = 0, texts = 0;
+  for (std::int64_t i = 0; i < std::ssize(all.images); ++i) {
+    images += is_bad(i) ? 0 : 1;
+    if (!is_bad(i)) continue;
+    relevance.texts_of_image[static_cast<std::size_t>(i)].clear();
+    contrast.select(0, i).fill_(kLeftOut);
+  }
+  for (std::int64_t t = 0; t < std::ssize(all.texts); ++t) {
+    auto& right = relevance.images_of_text[static_cast<std::size_t>(t)];
+    std::erase_if(right, is_bad);
+    texts += right.empty() ? 0 : 1;
+    if (right.empty()) contrast.select(1, t).fill_(kLeftOut);
+  }
+  return {images, texts};
 }
 
 // Cosines [N, M] of all pictures and texts, everywhere the same.
@@ -150,12 +218,15 @@ ordered_json to_json(const RetrievalScores& scores) {
 
 }  // namespace
 
-ordered_json evaluate_retrieval(const RetrievalModel& model, const RecordFile& file,
-                                std::int64_t most, const Fusion& fusion, const Ranks* ranks) {
+RetrievalResult evaluate_retrieval(const RetrievalModel& model, const RecordFile& file,
+                                   std::int64_t most, const Fusion& fusion, SharedCaptions shared,
+                                   const Ranks* ranks) {
   const at::InferenceMode inference;
-  const Collection all = collect(file);
+  Collection all = collect(file, shared);
   const OwnPictures own = encode_own(model, all.images, ranks);
-  const at::Tensor contrast = contrast_of(model, all, own, ranks);
+  const auto failures = failures_of(own, all.images.size(), ranks);
+  at::Tensor contrast = contrast_of(model, all, own, ranks);
+  const auto [images, texts] = leave_out(all, contrast, failures);
   const bool nats = fusion.kind == Fusion::probability;
   const at::Tensor scaled = nats ? contrast / model.temperature() : contrast;
   const Candidates best = candidates(scaled, most);
@@ -164,11 +235,14 @@ ordered_json evaluate_retrieval(const RetrievalModel& model, const RecordFile& f
   if (!speaks(ranks)) return {};
   const at::Tensor matching = (nats ? at::log_softmax(logits, 1) : logits).select(1, 1);
   const Reranked ranked = rerank(scaled, best, fusion.weight * matching);
-  ordered_json result =
-      to_json(recalls(ranked.texts_for_images, ranked.images_for_texts, all.relevance));
-  result["itc_only"] = to_json(recalls(contrast, contrast, all.relevance));
-  result["images"] = all.images.size();
-  result["texts"] = all.texts.size();
+  RetrievalResult result{
+      to_json(recalls(ranked.texts_for_images, ranked.images_for_texts, all.relevance)), {}};
+  result.scores["itc_only"] = to_json(recalls(contrast, contrast, all.relevance));
+  result.scores["images"] = images;
+  result.scores["texts"] = texts;
+  for (std::size_t i = 0; i < failures.size(); ++i) {
+    if (!failures[i].empty()) result.unreadable[all.images[i]] = failures[i];
+  }
   return result;
 }
 

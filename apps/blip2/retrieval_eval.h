@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
 
 #include "blip2/data/records.h"
 
@@ -19,12 +21,24 @@ struct Fusion {
   double weight = 1;  // matching learns late: less of it serves a model of a short training
 };
 
+// What is right for a caption that several pictures have.
+enum class SharedCaptions {
+  own,  // it is a query for each picture, whose own picture alone is right: LAVIS's protocol
+  any   // it is one query, for which each of the pictures is right
+};
+
+struct RetrievalResult {
+  nlohmann::ordered_json scores;
+  std::map<std::string, std::string> unreadable;  // pictures that are left out, and why
+};
+
 // Recalls of a data file's captions among its pictures and the other way round: by contrast alone
-// under "itc_only", and with the best `rerank` candidates re-ranked by contrast and matching. The
-// processes share pictures, texts and pairs, each keeping the features of its own pictures alone;
-// rank 0 has the result, the others nothing.
-nlohmann::ordered_json evaluate_retrieval(const RetrievalModel& model, const RecordFile& file,
-                                          std::int64_t rerank, const Fusion& fusion,
-                                          const Ranks* ranks);
+// under "itc_only", and with the best `rerank` candidates re-ranked by contrast and matching. A
+// picture that cannot be read is left out, and so are captions that no other has. The processes
+// share pictures, texts and pairs, each keeping the features of its own pictures alone; rank 0 has
+// the result, the others nothing.
+RetrievalResult evaluate_retrieval(const RetrievalModel& model, const RecordFile& file,
+                                   std::int64_t rerank, const Fusion& fusion, SharedCaptions shared,
+                                   const Ranks* ranks);
 
 }  // namespace blip2

@@ -1,9 +1,10 @@
 #include <fmt/format.h>
 
-#include <filesystem>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/blip2/bad_items.h"
 #include "apps/blip2/generate.h"
 #include "apps/blip2/generation_flags.h"
 #include "apps/blip2/options.h"
@@ -28,24 +29,38 @@ struct VqaOptions {
 
 struct Asked {
   std::string image, question, image_id = {}, question_id = {};
+  std::string failure = {};  // why it cannot be answered
 };
 
-std::vector<Asked> questions_of(const VqaOptions& options) {
+// The records of a file, good and bad, in its order.
+std::vector<Asked> read_questions(const VqaOptions& options) {
+  const double share = options.inputs.bad_share.value_or(1);
+  const RecordFile file = read_records(options.questions_from, RecordUse::ask, {.share = share});
   std::vector<Asked> asked;
-  if (!options.questions_from.empty()) {
-    const auto file = read_records(options.questions_from, RecordUse::ask, {.share = 0});
-    for (const Record& record : file.records) {
-      if (!record.is_question()) {
-        throw Error("expected a question",
-                    fmt::format("{}:{}", options.questions_from, record.line));
-      }
-      const bool own = record.image_id != record.image;
-      asked.push_back(
-          {record.image, record.question, own ? record.image_id : "", record.question_id});
+  auto bad = file.bad.begin();
+  const auto add_bad_before = [&](std::size_t line) {
+    for (; bad != file.bad.end() && bad->line < line; ++bad) {
+      Asked& one = asked.emplace_back();
+      one.failure = fmt::format("{}: {}", place_of(file, *bad), bad->what);
     }
-    return asked;
+  };
+  for (const Record& record : file.records) {
+    add_bad_before(record.line);
+    const bool own = record.image_id != record.image;
+    asked.push_back({record.image, record.question, own ? record.image_id : "",
+                     record.question_id});
+    if (record.is_question()) continue;
+    asked.back().failure =
+        fmt::format("{}:{}: expected a question", options.questions_from, record.line);
   }
+  add_bad_before(std::numeric_limits<std::size_t>::max());
+  return asked;
+}
+
+std::vector<Asked> questions_of(const VqaOptions& options) {
+  if (!options.questions_from.empty()) return read_questions(options);
   if (options.question.empty()) throw Error("expected --question or --questions-from", "vqa");
+  std::vector<Asked> asked;
   for (const std::string& path : image_paths(options.inputs))
     asked.push_back({path, options.question});
   return asked;
@@ -64,26 +79,32 @@ nlohmann::ordered_json answer_object(const Asked& asked, const GeneratedText& an
 void answer(const VqaOptions& options) {
   const auto asked = questions_of(options);
   ResultFile results(options.results, "question_id", "answer");
-  for (const Asked& item : asked) results.expect(item.question_id, item.question);
+  for (const Asked& item : asked) {
+    if (item.failure.empty()) results.expect(item.question_id, item.question);
+  }
   const GenerationModel model = open_generation_model(options.run);
   const std::string pattern = options.question_template.value_or(model.config().question_prompt);
   std::vector<PromptedImage> prompts;
   for (const Asked& item : asked) {
     const Prompt question = typed_text(item.question, options.special_tokens);
-    prompts.push_back({item.image, fill_prompt(pattern, question)});
+    prompts.push_back({item.image, fill_prompt(pattern, question), item.failure});
   }
-  generate_in_batches(model, prompts, options.generation, options.batch_size,
-                      [&](std::size_t i, const std::vector<GeneratedText>& texts) {
-                        results.add(asked[i].question_id, texts.front().text);
-                        for (const GeneratedText& text : texts) {
-                          if (options.run.json) {
-                            print_json(answer_object(asked[i], text));
-                          } else {
-                            print_row({asked[i].image, asked[i].question, text.text});
-                          }
-                        }
-                      });
+  BadItems bad(options.run.json, options.inputs.bad_share);
+  generate_in_batches(
+      model, prompts, options.generation, options.batch_size,
+      [&](std::size_t i, const std::vector<GeneratedText>& texts) {
+        results.add(asked[i].question_id, texts.front().text);
+        for (const GeneratedText& text : texts) {
+          if (options.run.json) {
+            print_json(answer_object(asked[i], text));
+          } else {
+            print_row({asked[i].image, asked[i].question, text.text});
+          }
+        }
+      },
+      [&](std::size_t i, const std::string& what) { bad.add(asked[i].image, what); });
   results.write();
+  bad.finish(asked.size());
 }
 
 }  // namespace

@@ -183,7 +183,8 @@ PromptData::PromptData(std::span<const Record> records, const Tokenizer& tokeniz
   Numbering<std::string> pictures;
   TextNumbering numbered;
   for (const Record& record : records) {
-    const auto& targets = record.is_question() ? record.answers : record.captions;
+    std::vector<std::string> targets = record.is_question() ? record.answers : record.captions;
+    std::erase(targets, "");  // of VQAv2's ten answers
     if (targets.empty()) {
       throw Error("expected an answer or a caption", fmt::format("record {}", record.line));
     }

@@ -59,8 +59,9 @@ Record karpathy_record(const nlohmann::json& object, PictureFinder& pictures, Re
   const nlohmann::json& sentences = value_of(object, "sentences");
   if (!sentences.is_array() || sentences.empty()) refuse("\"sentences\": expected a list of some");
   for (const auto& sentence : sentences) {
-    record.captions.push_back(text_of(value_of(sentence, "raw"), "raw"));
+    record.captions.push_back(text_or_blank_of(value_of(sentence, "raw"), "raw"));
   }
+  leave_out_blanks(record);
   return record;
 }
 
@@ -104,14 +105,21 @@ void read_coco_records(const RecordReading& reading) {
                        const auto place = places.find(id_of(object, "image_id"));
                        if (place == places.end()) refuse("its image is not in the list");
                        auto& record = images[place->second].record;
-                       std::string caption = text_of(value_of(object, "caption"), "caption");
-                       if (record) record->captions.push_back(std::move(caption));
+                       std::string caption =
+                           text_or_blank_of(value_of(object, "caption"), "caption");
+                       if (!record) return;
+                       if (caption.empty()) {
+                         ++record->blanks;
+                       } else {
+                         record->captions.push_back(std::move(caption));
+                       }
                      });
   }
   for (CocoImage& image : images) {
     if (!image.record) continue;
     if (image.record->captions.empty() && reading.use != RecordUse::pictures) {
-      reading.file.bad.push_back({image.record->line, "has no caption", image.where});
+      const char* what = image.record->blanks > 0 ? "all its captions are blank" : "has no caption";
+      reading.file.bad.push_back({image.record->line, what, image.where});
     } else {
       reading.file.records.push_back(std::move(*image.record));
     }
@@ -121,7 +129,7 @@ void read_coco_records(const RecordReading& reading) {
 void read_karpathy_records(const RecordReading& reading) {
   const auto file = MappedFile::open(reading.source.path);
   const auto members = members_of(text_in(*file), reading.source.path.string());
-  PictureFinder pictures(picture_folders(reading.source), kImagesHint);
+  PictureFinder pictures(picture_folders(reading.source, flickr_subfolders()), kImagesHint);
   const auto wanted = chosen_splits(reading.source);
   std::map<std::string, std::size_t> splits;
   for_each_element(reading, member(members, "images", reading),

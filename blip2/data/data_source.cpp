@@ -11,9 +11,11 @@
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/base/nearest.h"
+#include "blip2/data/record_fields.h"
 #include "blip2/io/json.h"
 #include "blip2/io/json_elements.h"
 #include "blip2/io/tar_samples.h"
+#include "blip2/io/utf8.h"
 
 namespace blip2 {
 namespace {
@@ -27,14 +29,14 @@ struct KindInfo {
 };
 
 const std::array<KindInfo, 8>& all_kinds() {
-  static const std::array<KindInfo, 8> kinds{{{DataKind::jsonl, "jsonl", {"images"}},
-                                              {DataKind::lavis, "lavis", {"images"}},
+  static const std::array<KindInfo, 8> kinds{{{DataKind::jsonl, "jsonl", {"images", "text-column"}},
+                                              {DataKind::lavis, "lavis", {"images", "text-column"}},
                                               {DataKind::coco, "coco", {"images"}},
                                               {DataKind::karpathy, "karpathy", {"images", "split"}},
                                               {DataKind::visual_genome, "vg", {"images"}},
                                               {DataKind::vqav2, "vqav2", {"images", "annotations"}},
-                                              {DataKind::folder, "folder", {}},
-                                              {DataKind::tar, "tar", {}}}};
+                                              {DataKind::folder, "folder", {"text-column"}},
+                                              {DataKind::tar, "tar", {"text-column"}}}};
   return kinds;
 }
 
@@ -49,8 +51,9 @@ std::vector<std::string> kind_names() {
   return names;
 }
 
-[[noreturn]] void refuse_unknown(const std::string& what, const std::string& where) {
-  throw Error(what, where, fmt::format("known kinds: {}", fmt::join(kind_names(), ", ")));
+[[noreturn]] void refuse_unknown(const std::string& what, const std::string& where,
+                                 const std::string& hint = {}) {
+  throw Error(what, where, fmt::format("{}known kinds: {}", hint, fmt::join(kind_names(), ", ")));
 }
 
 // The parts of a source's text; a file of just that name is meant literally.
@@ -114,7 +117,7 @@ nlohmann::json first_of(std::string_view list) {
     JsonElements elements(list, "");
     if (elements.is_object()) return nullptr;
     const auto element = elements.next();
-    return element ? parse_json(element->text, "") : nlohmann::json();
+    return element ? parse_json(element->text, "", kRecordLimits) : nlohmann::json();
   } catch (const Error&) {
     return nullptr;
   }
@@ -124,14 +127,14 @@ std::optional<DataKind> recognise_list(std::string_view text) {
   const nlohmann::json first = first_of(text);
   if (!first.is_object()) return {};
   if (first.contains("regions") || first.contains("qas")) return DataKind::visual_genome;
-  if (first.contains("image")) return DataKind::lavis;
+  if (first.contains("image") || first.contains("file_name")) return DataKind::lavis;
   return {};
 }
 
 std::optional<DataKind> recognise_object(std::string_view text) {
   JsonElements members(text, "");
   while (const auto member = members.next()) {
-    if (member->key == "image") return DataKind::jsonl;
+    if (member->key == "image" || member->key == "file_name") return DataKind::jsonl;
     const nlohmann::json first = first_of(member->text);
     if (!first.is_object()) continue;
     if (member->key == "questions") return DataKind::vqav2;
@@ -147,20 +150,24 @@ std::optional<DataKind> recognise_text(const fs::path& path) {
   std::string_view text(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
   const std::size_t first = text.find_first_not_of(" \t\r\n\xEF\xBB\xBF");
   if (first == text.npos) return {};
+  without_mark(text, path.string());  // refuses UTF-16
   try {
     if (text[first] == '[') return recognise_list(text.substr(first));
     if (text[first] == '{') return recognise_object(text.substr(first));
-  } catch (const Error&) {  // malformed or cut off: whoever reads it says so
+  } catch (const Error&) {  // malformed or cut off
   }
-  return {};
+  // Lines of JSON, the first of them broken: whoever reads them says so.
+  const bool lines = text[first] == '{' && extension_of(path) != "json";
+  return lines ? std::optional(DataKind::jsonl) : std::nullopt;
 }
 
 std::optional<DataKind> recognise_folder(const fs::path& folder) {
   if (fs::exists(folder / "config.json")) return {};  // a model
-  bool has_shards = false, has_lists = false, has_pictures = fs::exists(folder / "metadata.jsonl");
+  bool has_shards = false, has_lists = false;
+  bool has_pictures = fs::exists(folder / "metadata.jsonl") || fs::exists(folder / "metadata.csv");
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    const std::string extension = split_member_name(entry.path().extension().string()).second;
+    const std::string extension = extension_of(entry.path());
     has_shards = has_shards || extension == "tar";
     has_lists = has_lists || extension == "jsonl";
     has_pictures = has_pictures || is_picture_extension(extension) || entry.is_directory(ignored);
@@ -180,6 +187,22 @@ bool is_path_option(const std::string& key) {
 
 }  // namespace
 
+std::string hint_for_unread_data(const fs::path& path) {
+  const std::string name = path.filename().string(), extension = extension_of(path);
+  if (extension == "gz" || extension == "tgz" || extension == "bz2" || extension == "xz" ||
+      extension == "zst" || extension == "zip") {
+    return "unpack it first; ";
+  }
+  if (name == "metadata.csv") return "name its folder; ";
+  if (extension == "csv" || extension == "tsv" || extension == "token") {
+    return "tables are read as a folder's metadata.csv with the columns file_name and text; ";
+  }
+  if (extension == "parquet" || extension == "arrow") {
+    return "write it as a metadata.jsonl beside its pictures or as tar shards; ";
+  }
+  return {};
+}
+
 std::string_view data_kind_name(DataKind kind) {
   return info_of(kind).name;
 }
@@ -190,6 +213,11 @@ std::optional<fs::path> DataSource::path_option(const std::string& name) const {
   return fs::absolute(found->second).lexically_normal();
 }
 
+std::string DataSource::option(const std::string& name) const {
+  const auto found = options.find(name);
+  return found == options.end() ? "" : found->second;
+}
+
 std::optional<DataKind> recognise_data(const fs::path& path) {
   std::error_code ignored;
   const bool has_braces = path.string().find('{') != std::string::npos;
@@ -197,7 +225,7 @@ std::optional<DataKind> recognise_data(const fs::path& path) {
     return path.extension() == ".jsonl" ? DataKind::jsonl : DataKind::tar;
   }
   if (fs::is_directory(path)) return recognise_folder(path);
-  if (path.extension() == ".jsonl") return DataKind::jsonl;
+  if (path.extension() == ".jsonl" || !fs::exists(path, ignored)) return DataKind::jsonl;
   return recognise_text(path);
 }
 
@@ -209,8 +237,9 @@ DataSource open_data_source(const std::string& text) {
   source.options = parse_options(parts.options, text);
   if (parts.kind.empty()) {
     const auto kind = recognise_data(source.path);
-    if (!kind && (source.path.extension() == ".json" || fs::is_directory(source.path))) {
-      refuse_unknown("cannot tell what kind of data this is", text);
+    if (!kind && fs::exists(source.path)) {
+      refuse_unknown("cannot tell what kind of data this is", text,
+                     hint_for_unread_data(source.path));
     }
     source.kind = kind.value_or(DataKind::jsonl);
   } else {

@@ -18,7 +18,7 @@ enum class DataKind {
   karpathy,       // dataset_coco.json: {"images": [{"sentences": […], "split": …}]}
   visual_genome,  // "vg": region descriptions or questions and answers
   vqav2,          // {"questions": […]} and a file of annotations
-  folder,         // pictures beside .txt or .json files, or with a metadata.jsonl
+  folder,         // pictures beside .txt or .json files, or with a metadata.jsonl or .csv
   tar             // WebDataset shards, shard-{0000..0009}.tar
 };
 
@@ -29,16 +29,23 @@ struct DataSource {
   std::filesystem::path path;  // absolute; braces not expanded
   std::map<std::string, std::string> options;
 
-  // The option's value as an absolute path; nothing if it is not given.
+  // The option's value; empty if it is not given.
+  std::string option(const std::string& name) const;
+  // The same as an absolute path.
   std::optional<std::filesystem::path> path_option(const std::string& name) const;
 };
 
 // Reads "[kind:]path[?option=value&…]" with paths relative to the current folder. Without a kind it
-// is recognised by name and content. Throws Error that lists the known kinds or options.
+// is recognised by name and content; a path that is not there counts as "jsonl", whose reader says
+// so. Throws Error that lists the known kinds or options.
 DataSource open_data_source(const std::string& text);
 
 // The kind of the data that lie at a path; nothing if it is none of them.
 std::optional<DataKind> recognise_data(const std::filesystem::path& path);
+
+// What to do with data in a form that is not read, such as a compressed archive or a table, ending
+// in "; "; empty for a file whose name says no such thing.
+std::string hint_for_unread_data(const std::filesystem::path& path);
 
 // The text with its paths made absolute, starting at `folder`.
 std::string resolve_data_source(const std::string& text, const std::filesystem::path& folder);

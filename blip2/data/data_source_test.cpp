@@ -64,6 +64,22 @@ TEST_F(DataSourceTest, AnUnknownKindListsTheKnownOnes) {
   EXPECT_THAT(message_of([&] { open_data_source("coco:"); }), HasSubstr("empty name"));
 }
 
+TEST_F(DataSourceTest, WhatIsNoDataListsTheKinds) {
+  const std::vector<std::pair<std::string, std::string>> kNames{
+      {"a.tar.gz", "unpack it first"}, {"a.tgz", "unpack it"},
+      {"a.jsonl.zst", "unpack it"},    {"a.csv", "a folder's metadata.csv"},
+      {"a.tsv", "metadata.csv"},       {"a.token", "metadata.csv"},
+      {"a.parquet", "metadata.jsonl"}, {"metadata.csv", "name its folder"},
+      {"a.txt", "known kinds"}};
+  for (const auto& [name, hint] : kNames) {
+    const std::string source = put(name, "\x1f\x8b text, more\n");
+    const std::string message = message_of([&] { open_data_source(source); });
+    EXPECT_THAT(message, HasSubstr("cannot tell what kind of data this is; ")) << name;
+    EXPECT_THAT(message, HasSubstr(hint)) << name;
+    EXPECT_THAT(message, HasSubstr("known kinds: jsonl, lavis, coco")) << name;
+  }
+}
+
 TEST_F(DataSourceTest, ReadsKindPathAndOptions) {
   const DataSource source = open_data_source("karpathy:/d/a.json?images=/p&split=train,val");
   EXPECT_EQ(source.kind, DataKind::karpathy);

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 #include <utility>
@@ -45,14 +46,21 @@ Answers read_answers(const RecordReading& reading) {
   const DataSource source{reading.source.kind, path, {}};
   for_each_element({source, reading.use, reading.file}, list->second,
                    [&](const nlohmann::json& object, const JsonElement&) {
-                     auto& mine = answers[id_of(object, "question_id")];
+                     std::vector<std::string> mine;
                      const nlohmann::json& given = value_of(object, "answers");
                      if (!given.is_array()) refuse("\"answers\": expected a list");
                      for (const auto& answer : given) {
-                       mine.push_back(text_of(value_of(answer, "answer"), "answer"));
+                       mine.push_back(text_or_blank_of(value_of(answer, "answer"), "answer"));
                      }
+                     answers[id_of(object, "question_id")] = std::move(mine);
                    });
   return answers;
+}
+
+void require_answer(const std::vector<std::string>& answers) {
+  if (answers.empty()) refuse("has no answer in the annotations");
+  const auto is_blank = [](const std::string& answer) { return answer.empty(); };
+  if (std::all_of(answers.begin(), answers.end(), is_blank)) refuse("all its answers are blank");
 }
 
 std::string subtype_of(const std::map<std::string, JsonElement>& members) {
@@ -79,20 +87,30 @@ Record vqa_record(const nlohmann::json& object, const std::string& subtype,
 void add_regions(const nlohmann::json& regions, Record record, const RecordReading& reading) {
   if (!regions.is_array() || regions.empty()) refuse("\"regions\": expected a list of some");
   for (const auto& region : regions) {
-    record.captions.push_back(text_of(value_of(region, "phrase"), "phrase"));
+    record.captions.push_back(text_or_blank_of(value_of(region, "phrase"), "phrase"));
   }
+  leave_out_blanks(record);
   reading.file.records.push_back(std::move(record));
 }
 
-// Each question about a Visual Genome picture as a record.
+// Each question about a Visual Genome picture as a record. A bad one costs only itself.
 void add_questions(const nlohmann::json& questions, const Record& picture,
                    const RecordReading& reading) {
   if (!questions.is_array()) refuse("\"qas\": expected a list");
-  for (const auto& asked : questions) {
-    Record record = picture;
-    record.question = text_of(value_of(asked, "question"), "question");
-    record.answers = {text_of(value_of(asked, "answer"), "answer")};
-    reading.file.records.push_back(std::move(record));
+  for (std::size_t i = 0; i < questions.size(); ++i) {
+    try {
+      Record record = picture;
+      record.question = text_of(value_of(questions[i], "question"), "question");
+      record.answers = {text_or_blank_of(value_of(questions[i], "answer"), "answer")};
+      std::erase(record.answers, "");
+      if (reading.use == RecordUse::train && record.answers.empty()) refuse("\"answer\" is empty");
+      reading.file.records.push_back(std::move(record));
+    } catch (const Error& error) {
+      reading.file.bad.push_back(
+          {picture.line, error.what(),
+           fmt::format("{}: entry {}, question {}", reading.source.path.filename().string(),
+                       picture.line, i + 1)});
+    }
   }
 }
 
@@ -116,9 +134,7 @@ void read_vqav2_records(const RecordReading& reading) {
                      record.question_id = id_of(object, "question_id");
                      const auto found = answers.find(record.question_id);
                      if (found != answers.end()) record.answers = found->second;
-                     if (record.answers.empty() && reading.use == RecordUse::train) {
-                       refuse("has no answer in the annotations");
-                     }
+                     if (reading.use == RecordUse::train) require_answer(record.answers);
                      reading.file.records.push_back(std::move(record));
                    });
 }

@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cmath>
+#include <regex>
 #include <utility>
 
 #include "blip2/base/error.h"
@@ -14,10 +16,20 @@
 namespace blip2 {
 
 std::string_view trim(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n\f\v";
+  constexpr std::string_view kSpace = " \t\r\n\f\v", kMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kMark)) text.remove_prefix(kMark.size());
   const auto first = text.find_first_not_of(kSpace);
   if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
+}
+
+std::string extension_of(const std::filesystem::path& path) {
+  std::string extension = path.extension().string();
+  if (!extension.empty()) extension.erase(0, 1);
+  for (char& c : extension) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return extension;
 }
 
 void refuse(std::string what, std::string hint) {
@@ -29,9 +41,21 @@ std::string shown(const nlohmann::json& value) {
   return text.size() > 60 ? text.substr(0, 60) + "…" : text;
 }
 
-std::string text_of(const nlohmann::json& value, std::string_view key) {
+std::string text_or_blank_of(const nlohmann::json& value, std::string_view key) {
   if (!value.is_string()) refuse(fmt::format("\"{}\": expected text, got {}", key, shown(value)));
-  std::string text(trim(value.get_ref<const std::string&>()));
+  return std::string(trim(value.get_ref<const std::string&>()));
+}
+
+namespace {
+
+bool all_blank(const std::vector<std::string>& texts) {
+  return std::all_of(texts.begin(), texts.end(), [](const auto& text) { return text.empty(); });
+}
+
+}  // namespace
+
+std::string text_of(const nlohmann::json& value, std::string_view key) {
+  std::string text = text_or_blank_of(value, key);
   if (text.empty()) refuse(fmt::format("\"{}\" is empty", key));
   return text;
 }
@@ -40,19 +64,20 @@ std::vector<std::string> texts_of(const nlohmann::json& object,
                                   std::initializer_list<const char*> keys) {
   for (const char* key : keys) {
     const auto found = object.find(key);
-    if (found == object.end()) continue;
+    if (found == object.end() || found->is_null()) continue;
     if (!found->is_array()) return {text_of(*found, key)};
     if (found->empty()) refuse(fmt::format("\"{}\" is an empty list", key));
     std::vector<std::string> texts;
-    for (const auto& item : *found) texts.push_back(text_of(item, key));
+    for (const auto& item : *found) texts.push_back(text_or_blank_of(item, key));
+    if (all_blank(texts)) refuse(fmt::format("\"{}\" is empty: all its texts are blank", key));
     return texts;
   }
   return {};
 }
 
 void refuse_missing(const nlohmann::json& object, const char* expected) {
-  const std::vector<std::string> known{"image",  "caption", "captions", "question",
-                                       "answer", "answers", "image_id"};
+  const std::vector<std::string> known{"image",    "file_name", "caption", "captions", "text",
+                                       "question", "answer",    "answers", "image_id"};
   std::vector<std::string> got;
   std::string hint;
   for (const auto& [key, value] : object.items()) {
@@ -72,12 +97,20 @@ const nlohmann::json& value_of(const nlohmann::json& object, const char* key) {
 }
 
 std::string id_of(const nlohmann::json& object, const char* key) {
+  constexpr double kMost = 1LL << 53;  // whole numbers up to here are exact in a double
   const nlohmann::json& value = value_of(object, key);
+  if (value.is_number_float()) {
+    const double number = value.get<double>();
+    if (std::trunc(number) == number && std::abs(number) <= kMost) {
+      return std::to_string(static_cast<std::int64_t>(number));
+    }
+  }
   return value.is_number_integer() ? value.dump() : text_of(value, key);
 }
 
 std::string image_id_of(const nlohmann::json& object, const std::string& otherwise) {
-  return object.contains("image_id") ? id_of(object, "image_id") : otherwise;
+  const auto found = object.find("image_id");
+  return found == object.end() || found->is_null() ? otherwise : id_of(object, "image_id");
 }
 
 std::string question_id_of(const nlohmann::json& object) {
@@ -85,12 +118,31 @@ std::string question_id_of(const nlohmann::json& object) {
   return found == object.end() || found->is_null() ? "" : id_of(object, "question_id");
 }
 
-void read_texts(Record& record, const nlohmann::json& object, RecordUse use) {
+void leave_out_blanks(Record& record) {
+  if (record.captions.empty()) return;
+  record.blanks = std::erase(record.captions, "");
+  if (record.captions.empty()) refuse("all its captions are blank");
+}
+
+void read_texts(Record& record, const nlohmann::json& object, RecordUse use,
+                const std::string& column) {
+  if (!column.empty()) {
+    record.captions = texts_of(object, {column.c_str()});
+    if (record.captions.empty() && use != RecordUse::pictures) {
+      refuse_missing(object, fmt::format("a text under \"{}\"", column).c_str());
+    }
+    return leave_out_blanks(record);
+  }
   record.captions = texts_of(object, {"caption", "captions"});
-  if (const auto question = object.find("question"); question != object.end()) {
+  const auto question = object.find("question");
+  if (question != object.end() && !question->is_null()) {
     record.question = text_of(*question, "question");
     record.question_id = question_id_of(object);
   }
+  if (!record.is_question() && record.captions.empty()) {
+    record.captions = texts_of(object, {"text"});
+  }
+  leave_out_blanks(record);
   record.answers = texts_of(object, {"answer", "answers"});
   if (record.is_question() && !record.captions.empty()) {
     refuse("expected a caption or a question, got both", "make two lines of it");
@@ -107,16 +159,49 @@ void read_texts(Record& record, const nlohmann::json& object, RecordUse use) {
 PictureFinder::PictureFinder(std::vector<std::filesystem::path> folders, std::string hint)
     : folders_(std::move(folders)), hint_(std::move(hint)) {}
 
+namespace {
+
+// The names that COCO's other release has for a picture. Its ids are those of both.
+std::vector<std::string> other_coco_names(const std::string& name) {
+  static const std::regex kOf2014("COCO_(train|val|test)201[45]_([0-9]{12}\\.jpg)");
+  static const std::regex kOf2017("[0-9]{12}\\.jpg");
+  const std::string base = name.substr(name.rfind('/') + 1);
+  std::smatch parts;
+  if (std::regex_match(base, parts, kOf2014)) {
+    const std::string file = parts[2];
+    if (parts[1] == "test") return {"test2017/" + file, file};
+    return {"train2017/" + file, "val2017/" + file, file};
+  }
+  if (!std::regex_match(base, kOf2017)) return {};
+  std::vector<std::string> names;
+  for (const char* part : {"train2014", "val2014", "test2015"}) {
+    const std::string file = fmt::format("COCO_{}_{}", part, base);
+    names.insert(names.end(), {fmt::format("{}/{}", part, file), file});
+  }
+  return names;
+}
+
+}  // namespace
+
 std::string PictureFinder::find(const std::string& name,
                                 std::initializer_list<std::string> others) {
   const auto [place, fresh] = known_.try_emplace(name);
   if (fresh) {
     std::vector<std::string> names{name};
     names.insert(names.end(), others.begin(), others.end());
+    for (std::string& other : other_coco_names(name)) names.push_back(std::move(other));
     place->second = look(names);
   }
   if (!place->second.problem.empty()) refuse(place->second.problem, hint_);
   return place->second.path;
+}
+
+std::set<std::string> PictureFinder::given() const {
+  std::set<std::string> paths;
+  for (const auto& [name, found] : known_) {
+    if (found.problem.empty()) paths.insert(found.path);
+  }
+  return paths;
 }
 
 namespace {

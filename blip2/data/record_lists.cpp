@@ -4,13 +4,17 @@
 
 #include "blip2/base/error.h"
 #include "blip2/data/record_readers.h"
+#include "blip2/io/utf8.h"
 
 namespace blip2 {
 
 namespace fs = std::filesystem;
 
 std::string_view text_in(const MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+  const std::string_view text{reinterpret_cast<const char*>(file.bytes().data()),
+                              file.bytes().size()};
+  without_mark(text, file.path().string());  // its error, if any
+  return text;
 }
 
 void for_each_element(const RecordReading& reading, const JsonElement& list,
@@ -57,6 +61,12 @@ std::map<std::string, JsonElement> members_of(std::string_view text, const std::
   return members;
 }
 
+const std::vector<std::string>& flickr_subfolders() {
+  static const std::vector<std::string> folders{"flickr30k-images", "flickr30k_images",
+                                                "Flicker8k_Dataset", "Flickr8k_Dataset"};
+  return folders;
+}
+
 std::vector<fs::path> picture_folders(const DataSource& source,
                                       const std::vector<std::string>& subfolders) {
   const fs::path own = source.path.parent_path();
@@ -72,10 +82,10 @@ std::vector<fs::path> picture_folders(const DataSource& source,
 
 void read_lavis_records(const RecordReading& reading) {
   const auto file = MappedFile::open(reading.source.path);
-  PictureFinder pictures(picture_folders(reading.source), kImagesHint);
+  PictureFinder pictures(picture_folders(reading.source, flickr_subfolders()), kImagesHint);
   for_each_element(reading, {"", text_in(*file), 0, 0},
                    [&](const nlohmann::json& object, const JsonElement& element) {
-                     Record record = read_object_record(object, pictures, reading.use);
+                     Record record = read_object_record(object, pictures, reading);
                      record.line = element.number;
                      reading.file.records.push_back(std::move(record));
                    });

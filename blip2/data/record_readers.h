@@ -33,13 +33,25 @@ void read_vqav2_records(const RecordReading& reading);
 void read_folder_records(const RecordReading& reading);
 void read_tar_records(const RecordReading& reading);
 
+constexpr const char* kTextColumn = "text-column";  // the option that names captions' key
 constexpr const char* kImagesHint = "say where they are: ?images=FOLDER";
 
+// The file's text, with its byte order mark; Error if it is UTF-16.
 std::string_view text_in(const MappedFile& file);
 
-// A line of a data file, or an element of a list of such objects.
-Record read_object_record(const nlohmann::json& object, PictureFinder& pictures, RecordUse use,
-                          const char* image_key = "image");
+// A line of a data file, or an element of a list of such objects. The picture is under "image" or,
+// as Hugging Face's metadata have it, "file_name".
+Record read_object_record(const nlohmann::json& object, PictureFinder& pictures,
+                          const RecordReading& reading);
+
+// A file of JSON lines whose numbers begin after `before`; gives that of the last. `label`: the
+// file's name in the places of its bad records.
+std::size_t read_json_lines(const RecordReading& reading, const std::filesystem::path& path,
+                            PictureFinder& pictures, std::size_t before, const std::string& label);
+// The same of a table with a header line: a row is a record whose keys are the columns' names,
+// without those of empty cells.
+std::size_t read_csv_rows(const RecordReading& reading, const std::filesystem::path& path,
+                          PictureFinder& pictures, std::size_t before, const std::string& label);
 
 // Calls `take` with each element of a JSON list; an element that cannot be parsed, or for which
 // `take` throws Error, becomes a bad record, and so does the place where the list is cut off.
@@ -54,5 +66,8 @@ std::map<std::string, JsonElement> members_of(std::string_view text, const std::
 // list's own folder, the one above, and "images" in both. `subfolders` are tried in each.
 std::vector<std::filesystem::path> picture_folders(const DataSource& source,
                                                    const std::vector<std::string>& subfolders = {});
+
+// The folders in which the pictures of Flickr30k and Flickr8k come.
+const std::vector<std::string>& flickr_subfolders();
 
 }  // namespace blip2

@@ -3,11 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-
-#include "blip2/base/message_of.h"
+#include "blip2/data/record_test.h"
 #include "blip2/io/tar_place.h"
-#include "blip2/io/test_files.h"
 #include "blip2/io/test_tar.h"
 
 namespace blip2 {
@@ -20,22 +17,7 @@ using ::testing::IsEmpty;
 using ::testing::StartsWith;
 using namespace blip2::testing;  // NOLINT: the builders read better without a prefix
 
-class RecordReadersTest : public ::testing::Test {
- protected:
-  std::string put(const std::string& name, const std::string& text) {
-    std::filesystem::create_directories((folder_ / name).parent_path());
-    std::ofstream(folder_ / name, std::ios::binary) << text;
-    return (folder_ / name).string();
-  }
-  RecordFile read(const std::string& source, RecordUse use = RecordUse::train) {
-    return read_records(source, use, {.share = 1});
-  }
-  std::string failure(const std::string& source, RecordUse use = RecordUse::train) {
-    return message_of([&] { read(source, use); });
-  }
-  const blip2::testing::TemporaryFolder temporary_;
-  const std::filesystem::path& folder_ = temporary_.path();
-};
+class RecordReadersTest : public RecordTest {};
 
 TEST_F(RecordReadersTest, LavisListsAreListsOfLines) {
   put("images/a.jpg", "x");
@@ -122,38 +104,16 @@ TEST_F(RecordReadersTest, Vqav2FindsPicturesAndAnswers) {
   EXPECT_THAT(failure(source), HasSubstr("?annotations=FILE"));
   EXPECT_EQ(read(source, RecordUse::ask).records.size(), 2u);
   put("v2_mscoco_val2014_annotations.json", R"({"annotations": [{"question_id": 420, "answers":
-      [{"answer": "yes", "answer_id": 1}, {"answer": "yes"}, {"answer": "no"}]}]})");
+      [{"answer": "yes", "answer_id": 1}, {"answer": "yes"}, {"answer": ""}, {"answer": "no"}]},
+      {"question_id": 421, "answers": [{"answer": ""}, {"answer": " "}]}]})");
   const RecordFile file = read(source);
   ASSERT_EQ(file.records.size(), 1u);
-  EXPECT_THAT(file.records[0].answers, ElementsAre("yes", "yes", "no"));
+  EXPECT_THAT(file.records[0].answers, ElementsAre("yes", "yes", "", "no"));
   EXPECT_EQ(file.records[0].image_id, "coco:42");
   EXPECT_EQ(file.bad.size(), 2u);
   const std::string answers = (folder_ / "v2_mscoco_val2014_annotations.json").string();
   EXPECT_EQ(read(source + "?annotations=" + answers).records.size(), 1u);
   EXPECT_THAT(failure("vqav2:" + answers), HasSubstr("expected a list \"questions\""));
-}
-
-TEST_F(RecordReadersTest, FoldersOfPictures) {
-  put("d/b/2.JPG", "x");
-  put("d/b/2.json", R"({"question": "q?", "answer": "a"})");
-  put("d/a.png", "x");
-  put("d/a.txt", " a cat\n");
-  put("d/c.webp", "x");
-  put("d/.hidden.png", "x");
-  put("d/notes.md", "x");
-  const RecordFile file = read((folder_ / "d").string());
-  ASSERT_EQ(file.records.size(), 2u);
-  EXPECT_THAT(file.records[0].captions, ElementsAre("a cat"));
-  EXPECT_EQ(file.records[1].question, "q?");
-  ASSERT_EQ(file.bad.size(), 1u);
-  EXPECT_EQ(file.bad[0].where, "c.webp");
-  EXPECT_EQ(read((folder_ / "d").string(), RecordUse::pictures).records.size(), 3u);
-  put("d/metadata.jsonl",
-      "{\"file_name\": \"a.png\", \"caption\": \"m\"}\n{\"image\": \"c.webp\", "
-      "\"caption\": \"n\"}\n");
-  const RecordFile listed = read((folder_ / "d").string());
-  ASSERT_EQ(listed.records.size(), 2u);
-  EXPECT_THAT(listed.records[1].captions, ElementsAre("n"));
 }
 
 TEST_F(RecordReadersTest, TarShards) {
@@ -163,7 +123,7 @@ TEST_F(RecordReadersTest, TarShards) {
   put("s-1.tar", tar_member("0.jpg", "other") + tar_member("0.json", R"({"question": "q?", "answer":
       "a"})") + tar_member("1.jpg", "") +
                      tar_member("1.txt", "x") + tar_member("2.jpg", "x") +
-                     tar_member("2.txt", "\xff\xfe") + tar_member("3.jpg", "x") +
+                     tar_member("2.txt", "\xff\xfd") + tar_member("3.jpg", "x") +
                      tar_member("3.json", "{"));
   const RecordFile file = read((folder_ / "s-{0..1}.tar").string());
   ASSERT_EQ(file.records.size(), 3u);
@@ -185,6 +145,39 @@ TEST_F(RecordReadersTest, TarShards) {
   drop_pictures(dropped, {{file.records[0].image, "not a picture"}}, {.share = 1});
   EXPECT_EQ(dropped.bad.size(), 4u);
   EXPECT_EQ(dropped.bad[0].line, 1u);
+}
+
+TEST_F(RecordReadersTest, FindsPicturesInTheOtherReleasesFolders) {
+  put("train2017/000000000042.jpg", "x");
+  put("val2014/COCO_val2014_000000000007.jpg", "x");
+  put("flickr30k-images/1.jpg", "x");
+  const RecordFile karpathy = read("karpathy:" + put("dataset_coco.json", R"({"images": [
+      {"filepath": "val2014", "filename": "COCO_val2014_000000000042.jpg", "split": "test",
+       "sentences": [{"raw": "a"}]}]})"));
+  EXPECT_THAT(karpathy.records.at(0).image, EndsWith("/train2017/000000000042.jpg"));
+  const RecordFile lavis = read(put("l.json", R"([
+      {"image": "train2014/COCO_train2014_000000000042.jpg", "caption": "a"},
+      {"image": "train2017/000000000007.jpg", "caption": "b"}])"));
+  EXPECT_THAT(lavis.records.at(1).image, EndsWith("/val2014/COCO_val2014_000000000007.jpg"));
+  const RecordFile questions =
+      read(put("v2_OpenEnded_mscoco_train2014_questions.json", R"({"questions": [{"image_id": 42,
+      "question": "q?", "question_id": 1}], "data_subtype": "train2014"})"),
+           RecordUse::ask);
+  EXPECT_THAT(questions.records.at(0).image, EndsWith("/train2017/000000000042.jpg"));
+  const RecordFile flickr = read("karpathy:" + put("dataset_flickr30k.json", R"({"images": [
+      {"filename": "1.jpg", "split": "test", "sentences": [{"raw": "a"}]}]})"));
+  EXPECT_THAT(flickr.records.at(0).image, EndsWith("/flickr30k-images/1.jpg"));
+}
+
+TEST_F(RecordReadersTest, SamplesOfWhichNothingIsReadAreNamed) {
+  const RecordFile file = read(put("s.tar", tar_member("1.jpg", "x") + tar_member("1.txt", "one") +
+                                                tar_member("s0.input.jpg", "x") +
+                                                tar_member("s0.outputs.txt", "y") + tar_end()));
+  EXPECT_EQ(file.records.size(), 1u);
+  EXPECT_THAT(describe_bad_records(file), HasSubstr("s0 (byte 2048): holds nothing that is read, "
+                                                    "but .input.jpg, .outputs.txt"));
+  EXPECT_THAT(failure(put("t.tar", tar_member("README", "x") + tar_end())),
+              HasSubstr("holds no record; a sample is a picture"));
 }
 
 TEST_F(RecordReadersTest, JsonlShards) {

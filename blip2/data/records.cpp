@@ -39,24 +39,48 @@ Record read_line(std::string_view line, PictureFinder& pictures, const RecordRea
     refuse(fmt::format("expected a line of at most {} bytes, got {}", kRecordLimits.bytes,
                        line.size()));
   }
-  const nlohmann::json object = parse_json(line, {}, kRecordLimits);
-  // In a folder's metadata.jsonl the picture goes by "file_name", as Hugging Face has it.
-  const bool in_folder =
-      reading.source.kind == DataKind::folder && object.is_object() && !object.contains("image");
-  return read_object_record(object, pictures, reading.use, in_folder ? "file_name" : "image");
+  return read_object_record(parse_json(line, {}, kRecordLimits), pictures, reading);
 }
 
-void apply_policy(const RecordFile& file, const BadRecordPolicy& policy) {
+// What a source of the kind holds, for an error where nothing was found.
+const char* form_of(DataKind kind) {
+  if (kind == DataKind::tar) {
+    return "a sample is a picture (.jpg, .jpeg, .png or .webp) with a .txt or .json of its name";
+  }
+  if (kind == DataKind::folder) {
+    return "a record is a picture with a .txt or .json of its name, or a line of a metadata.jsonl "
+           "or metadata.csv";
+  }
+  if (kind == DataKind::jsonl) return "each line is an object {\"image\": …, \"caption\": …}";
+  return "docs/data.md shows what each kind holds";
+}
+
+void apply_policy(const RecordFile& file, const BadRecordPolicy& policy, const char* form) {
   const std::size_t total = file.records.size() + file.bad.size();
   const std::string described = describe_bad_records(file, policy.listed);
   if (file.records.empty()) {
-    throw Error(described.empty() ? "holds no record" : "holds no good record; " + described,
-                file.path.string(), "each line is an object {\"image\": …, \"caption\": …}");
+    std::string what = file.bad.empty() ? "holds no record" : "holds no good record";
+    if (!described.empty()) what += "; " + described;
+    throw Error(std::move(what), file.path.string(), form);
   }
   if (static_cast<double>(file.bad.size()) <= policy.share * static_cast<double>(total)) return;
   throw Error(
       fmt::format("more than {:g} % of the records are bad: {}", 100 * policy.share, described),
-      file.path.string(), "mend them, or allow a larger share of bad records");
+      file.path.string(),
+      "mend them, or allow a larger share: --bad-share, in a recipe data.bad_share");
+}
+
+// "2 blank captions are left out (a.jpg)" after `before`; empty if none are.
+std::string describe_blanks(const RecordFile& file, const char* before) {
+  std::size_t blanks = 0;
+  const Record* first = nullptr;
+  for (const Record& record : file.records) {
+    if (record.blanks > 0 && first == nullptr) first = &record;
+    blanks += record.blanks;
+  }
+  if (first == nullptr) return {};
+  return fmt::format("{}{} blank caption{} left out, the first of {}", before, blanks,
+                     blanks == 1 ? " is" : "s are", first->image);
 }
 
 }  // namespace
@@ -64,11 +88,7 @@ void apply_policy(const RecordFile& file, const BadRecordPolicy& policy) {
 std::string describe_bad_records(const RecordFile& file, std::size_t listed) {
   std::vector<std::string> parts;
   for (std::size_t i = 0; i < std::min(listed, file.bad.size()); ++i) {
-    const BadRecord& bad = file.bad[i];
-    const std::string where = bad.where.empty()
-                                  ? fmt::format("{}:{}", file.path.filename().string(), bad.line)
-                                  : bad.where;
-    parts.push_back(fmt::format("{}: {}", where, bad.what));
+    parts.push_back(fmt::format("{}: {}", place_of(file, file.bad[i]), file.bad[i].what));
   }
   if (file.bad.size() > listed)
     parts.push_back(fmt::format("and {} more", file.bad.size() - listed));
@@ -77,39 +97,49 @@ std::string describe_bad_records(const RecordFile& file, std::size_t listed) {
     text = fmt::format("{} of {} records are bad: {}", file.bad.size(),
                        file.records.size() + file.bad.size(), fmt::join(parts, "; "));
   }
+  text += describe_blanks(file, text.empty() ? "" : "; ");
   for (std::size_t i = 0; i < std::min(listed, file.damage.size()); ++i) {
     text += (text.empty() ? "" : "; ") + file.damage[i];
   }
   if (file.damage.size() > listed) {
     text += fmt::format("; and {} more damaged files", file.damage.size() - listed);
   }
+  for (const std::string& what : file.passed_over) {
+    text += (text.empty() ? "passed over: " : "; passed over: ") + what;
+  }
   return text;
 }
 
-Record read_object_record(const nlohmann::json& object, PictureFinder& pictures, RecordUse use,
-                          const char* image_key) {
+std::string place_of(const RecordFile& file, const BadRecord& bad) {
+  if (!bad.where.empty()) return bad.where;
+  return fmt::format("{}:{}", file.path.filename().string(), bad.line);
+}
+
+const std::string& first_text(const std::vector<std::string>& texts) {
+  const auto is_text = [](const std::string& text) { return !text.empty(); };
+  const auto found = std::find_if(texts.begin(), texts.end(), is_text);
+  if (found == texts.end()) throw Error("expected a text, got none");
+  return *found;
+}
+
+Record read_object_record(const nlohmann::json& object, PictureFinder& pictures,
+                          const RecordReading& reading) {
   if (!object.is_object()) refuse("expected an object {\"image\": …}, got " + shown(object));
   Record record;
-  const auto named = object.find(image_key);
+  const char* key = object.contains("image") ? "image" : "file_name";
+  const auto named = object.find(key);
   if (named == object.end()) refuse_missing(object, "a key \"image\"");
-  record.image = pictures.find(text_of(*named, image_key));
+  record.image = pictures.find(text_of(*named, key));
   record.image_id = image_id_of(object, record.image);
-  read_texts(record, object, use);
+  read_texts(record, object, reading.use, reading.source.option(kTextColumn));
   return record;
 }
 
-namespace {
-
-// One file's lines, numbered after those of the files before it. `several`: it is one of many, so
-// that a bad line needs its name.
-std::size_t read_lines(const RecordReading& reading, const std::filesystem::path& path,
-                       std::size_t before, bool several) {
+std::size_t read_json_lines(const RecordReading& reading, const std::filesystem::path& path,
+                            PictureFinder& pictures, std::size_t before, const std::string& label) {
   RecordFile& file = reading.file;
   const auto mapped = MappedFile::open(path);
   std::string_view text = text_in(*mapped);
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
-  const auto folder = reading.source.path_option("images");
-  PictureFinder pictures({folder.value_or(path.parent_path())});
   std::size_t number = 0;
   while (!text.empty()) {
     ++number;
@@ -121,26 +151,26 @@ std::size_t read_lines(const RecordReading& reading, const std::filesystem::path
       file.records.push_back(read_line(line, pictures, reading));
       file.records.back().line = before + number;
     } catch (const Error& error) {
-      file.bad.push_back({before + number, error.what(),
-                          several ? fmt::format("{}:{}", path.filename().string(), number) : ""});
+      file.bad.push_back({before + number, error.what(), fmt::format("{}:{}", label, number)});
     }
   }
   return before + number;
 }
 
-}  // namespace
-
 void read_jsonl_records(const RecordReading& reading) {
-  const auto files = shards_of(reading.source.path, ".jsonl");
+  const auto folder = reading.source.path_option("images");
   std::size_t lines = 0;
-  for (const auto& path : files) lines = read_lines(reading, path, lines, files.size() > 1);
+  for (const auto& path : shards_of(reading.source.path, ".jsonl")) {
+    PictureFinder pictures({folder.value_or(path.parent_path())});
+    lines = read_json_lines(reading, path, pictures, lines, path.filename().string());
+  }
 }
 
 RecordFile read_records(const std::string& source, RecordUse use, const BadRecordPolicy& policy) {
   const DataSource opened = open_data_source(source);
   RecordFile file{opened.path, {}, {}};
   read_by_kind({opened, use, file});
-  apply_policy(file, policy);
+  apply_policy(file, policy, form_of(opened.kind));
   return file;
 }
 
@@ -156,7 +186,7 @@ void drop_pictures(RecordFile& file, const std::map<std::string, std::string>& u
                      file.records.end());
   std::stable_sort(file.bad.begin(), file.bad.end(),
                    [](const BadRecord& a, const BadRecord& b) { return a.line < b.line; });
-  apply_policy(file, policy);
+  apply_policy(file, policy, "their pictures cannot be read");
 }
 
 }  // namespace blip2

@@ -13,10 +13,13 @@ struct Record {
   std::string image;                  // absolute path, or a place in a tar shard (TarPlace)
   std::vector<std::string> captions;  // empty for a question
   std::string question;               // empty for captions
-  std::vector<std::string> answers;   // may be empty where RecordUse::ask allows it
-  std::string image_id;               // as the data say it, otherwise as `image`
-  std::string question_id;            // as the data say it; empty if they do not
-  std::size_t line = 0;               // of the file, entry of the list, or sample; from 1
+  // May be empty where RecordUse::ask allows it. Blank ones among others are kept, as VQAv2's
+  // script counts them.
+  std::vector<std::string> answers;
+  std::string image_id;     // as the data say it, otherwise as `image`
+  std::string question_id;  // as the data say it; empty if they do not
+  std::size_t line = 0;     // of the file, entry of the list, or sample; from 1
+  std::size_t blanks = 0;   // captions that were blank and are left out
 
   bool is_question() const { return !question.empty(); }
 };
@@ -32,6 +35,7 @@ struct RecordFile {
   std::vector<Record> records;
   std::vector<BadRecord> bad;
   std::vector<std::string> damage = {};  // to whole files: "shard-3.tar is cut off at byte …"
+  std::vector<std::string> passed_over = {};  // what no record has: "2 texts without a picture: …"
 };
 
 // What a record must have besides its picture.
@@ -59,8 +63,14 @@ RecordFile read_records(const std::string& source, RecordUse use = RecordUse::tr
 void drop_pictures(RecordFile& file, const std::map<std::string, std::string>& unreadable,
                    const BadRecordPolicy& policy = {});
 
-// "3 of 200 records are bad: data.jsonl:7: …; data.jsonl:9: …" and what is damaged; empty if
-// nothing is.
+// "3 of 200 records are bad: data.jsonl:7: …; data.jsonl:9: …", how many blank captions are left
+// out, what is damaged and what is passed over; empty if nothing is.
 std::string describe_bad_records(const RecordFile& file, std::size_t listed = 5);
+
+// "file:line" of a bad record, or its own place.
+std::string place_of(const RecordFile& file, const BadRecord& bad);
+
+// The first text that is not blank; Error if none is.
+const std::string& first_text(const std::vector<std::string>& texts);
 
 }  // namespace blip2

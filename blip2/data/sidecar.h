@@ -9,8 +9,8 @@ namespace blip2 {
 
 // Reads what lies beside a picture into its record: ".txt" is one caption, ".json" an object with
 // the keys of a data file's line. Error (without a place) if it is malformed or lacks what `use`
-// needs.
-void read_sidecar(Record& record, std::string_view extension, const std::string& content,
-                  RecordUse use);
+// needs. `column`: as read_texts() takes it.
+void read_sidecar(Record& record, std::string_view extension, std::string_view content,
+                  RecordUse use, const std::string& column = {});
 
 }  // namespace blip2

@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 Record tar_record(const TarSampleReader& reader, const fs::path& shard, const TarSample& sample,
-                  RecordUse use) {
+                  RecordUse use, const std::string& column) {
   if (!sample.fault.empty()) refuse(sample.fault);
   const TarEntry& picture = *sample.picture;
   if (picture.size == 0) refuse("the picture is empty");
@@ -32,12 +32,12 @@ Record tar_record(const TarSampleReader& reader, const fs::path& shard, const Ta
   if (text->size > kRecordLimits.bytes) {
     refuse(fmt::format("its text has {} bytes, the limit is {}", text->size, kRecordLimits.bytes));
   }
-  read_sidecar(record, sample.text ? ".txt" : ".json", reader.read(*text), use);
+  read_sidecar(record, sample.text ? ".txt" : ".json", reader.read(*text), use, column);
   return record;
 }
 
 // One shard's records, numbered from 1.
-RecordFile read_shard(const fs::path& shard, RecordUse use) {
+RecordFile read_shard(const fs::path& shard, RecordUse use, const std::string& column) {
   RecordFile file{shard, {}, {}};
   TarSampleReader reader(shard, use != RecordUse::pictures);
   std::size_t number = 0;
@@ -45,7 +45,7 @@ RecordFile read_shard(const fs::path& shard, RecordUse use) {
     if (interrupted()) throw Interrupted{};
     ++number;
     try {
-      file.records.push_back(tar_record(reader, shard, *sample, use));
+      file.records.push_back(tar_record(reader, shard, *sample, use, column));
       file.records.back().line = number;
     } catch (const Error& error) {
       file.bad.push_back({number, error.what(),
@@ -70,8 +70,9 @@ void read_tar_records(const RecordReading& reading) {
   const auto shards = shards_of(reading.source.path, ".tar");
   std::vector<RecordFile> files(shards.size());
   const std::size_t threads = std::clamp(std::thread::hardware_concurrency(), 1u, 8u);
+  const std::string column = reading.source.option(kTextColumn);
   parallel_for(shards.size(), threads,
-               [&](std::size_t i) { files[i] = read_shard(shards[i], reading.use); });
+               [&](std::size_t i) { files[i] = read_shard(shards[i], reading.use, column); });
   std::size_t before = 0;
   for (RecordFile& file : files) {
     const std::size_t samples = file.records.size() + file.bad.size();

@@ -124,6 +124,26 @@ void check_disjoint(std::vector<Info>& infos, const std::string& where) {
   }
 }
 
+constexpr std::uint64_t kMaxParts = 99'999;  // five digits in a part's name
+
+// The path of a part, numbered from 0, beside one whose name ends as parts' names do; else the path
+// itself with that ending.
+std::filesystem::path part_path(const std::filesystem::path& path, std::uint64_t number,
+                                std::uint64_t count) {
+  static const std::string kEnding = "-00001-of-00001.gguf";
+  const std::string name = path.filename().string();
+  const std::string stem = name.substr(0, name.size() - std::min(name.size(), kEnding.size()));
+  return path.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", stem, number + 1, count);
+}
+
+void check_part(const GgufFile& part, std::uint64_t number, std::uint64_t count) {
+  const auto got = part.integer("split.no"), of = part.integer("split.count");
+  if (got == number && of == count) return;
+  throw Error(fmt::format("expected part {} of {}, got part {} of {}", number + 1, count,
+                          got.value_or(0) + 1, of.value_or(1)),
+              part.path().string());
+}
+
 }  // namespace
 
 bool looks_like_gguf(std::span<const std::byte> bytes) {
@@ -217,8 +237,55 @@ const std::vector<double>* GgufFile::numbers(std::string_view key) const {
   return value_as<std::vector<double>>(key, "numbers");
 }
 
+void GgufFile::join_parts() {
+  const std::uint64_t count = integer("split.count").value_or(1);
+  for (std::uint64_t i = 1; i < count; ++i) {
+    const std::filesystem::path path = part_path(this->path(), i, count);
+    if (!std::filesystem::exists(path)) {
+      throw Error(fmt::format("is part 1 of {}; part {} is not there: expected {}", count, i + 1,
+                              path.filename().string()),
+                  this->path().string(), "all parts lie in one folder");
+    }
+    const auto part = std::make_shared<GgufFile>(path);
+    check_part(*part, i, count);
+    for (const TensorView& tensor : part->tensors()) add(tensor);
+    keep(std::shared_ptr<const TensorFile>(part));
+  }
+  const auto wanted = integer("split.tensors.count").value_or(tensors().size());
+  if (count > 1 && wanted != tensors().size()) {
+    throw Error(
+        fmt::format("its {} parts hold {} tensors, expected {}", count, tensors().size(), wanted),
+        path().string(), "they are parts of different models");
+  }
+}
+
 std::unique_ptr<GgufFile> open_gguf(const std::filesystem::path& path) {
-  return std::make_unique<GgufFile>(path);
+  auto file = std::make_unique<GgufFile>(path);
+  const std::uint64_t count = file->integer("split.count").value_or(1);
+  if (count <= 1) return file;
+  const std::uint64_t number = file->integer("split.no").value_or(0);
+  if (count > kMaxParts || number >= count) {
+    throw Error(
+        fmt::format("is part {} of {}, expected at most {} parts", number + 1, count, kMaxParts),
+        path.string());
+  }
+  if (path != part_path(path, number, count)) {
+    throw Error(fmt::format("is part {} of {}; expected a name that ends with -{:05}-of-{:05}.gguf",
+                            number + 1, count, number + 1, count),
+                path.string(), "keep the names of the parts");
+  }
+  if (number > 0) {
+    const std::filesystem::path first = part_path(path, 0, count);
+    if (!std::filesystem::exists(first)) {
+      throw Error(fmt::format("is part {} of {}; part 1 is not there: expected {}", number + 1,
+                              count, first.filename().string()),
+                  path.string(), "all parts lie in one folder");
+    }
+    file = std::make_unique<GgufFile>(first);
+    check_part(*file, 0, count);
+  }
+  file->join_parts();
+  return file;
 }
 
 }  // namespace blip2

@@ -46,6 +46,11 @@ class GgufFile : public TensorFile {
   const std::vector<std::int32_t>* integers(std::string_view key) const;
   const std::vector<double>* numbers(std::string_view key) const;
 
+  // Adds the tensors of the other parts of a model that llama.cpp has split ("split.count"), which
+  // lie beside this, the first one: NAME-00002-of-00003.gguf. Error if one is missing or belongs to
+  // another model.
+  void join_parts();
+
   // All metadata in the order of the file.
   const std::vector<std::pair<std::string, GgufValue>>& metadata() const { return metadata_; }
   std::string_view format() const override { return "GGUF"; }
@@ -61,6 +66,7 @@ class GgufFile : public TensorFile {
   std::map<std::string, std::size_t, std::less<>> index_;
 };
 
+// The file, or the whole model of whose parts it is one: metadata of the first, tensors of all.
 std::unique_ptr<GgufFile> open_gguf(const std::filesystem::path& path);
 // Whether the file starts as GGUF files do.
 bool looks_like_gguf(std::span<const std::byte> bytes);

@@ -2,11 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
+#include "blip2/io/utf8.h"
 
 namespace blip2 {
 namespace {
@@ -93,6 +98,43 @@ class Builder {
   std::size_t values_ = 0;
 };
 
+// Whether a word outside of strings is a number that JSON has not.
+bool is_python_number(const std::string& word) {
+  if (word == "NaN" || word == "Infinity" || word == "-Infinity") return true;
+  if (word.find_first_not_of("+-.0123456789eE") != word.npos || word[0] == '+') return false;
+  char* end = nullptr;
+  const bool is_beyond = std::isinf(std::strtod(word.c_str(), &end));
+  return is_beyond && *end == '\0';
+}
+
+// The text with null for each such number; nothing if there is none.
+std::optional<std::string> without_python_numbers(std::string_view text) {
+  constexpr std::string_view kWord = "+-.0123456789eENaInfity";
+  std::string plain;
+  std::size_t copied = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (text[at] == '"') {
+      for (++at; at < text.size() && text[at] != '"'; ++at) at += text[at] == '\\' ? 1 : 0;
+      continue;
+    }
+    if (kWord.find(text[at]) == kWord.npos) continue;
+    const std::size_t end = std::min(text.find_first_not_of(kWord, at), text.size());
+    if (is_python_number(std::string(text.substr(at, end - at)))) {
+      plain.append(text.substr(copied, at - copied)).append("null");
+      copied = end;
+    }
+    at = end - 1;
+  }
+  if (copied == 0) return {};
+  return plain.append(text.substr(copied));
+}
+
+json parse_strictly(std::string_view text, const std::string& where, const JsonLimits& limits) {
+  Builder builder(where, limits);
+  json::sax_parse(text.begin(), text.end(), &builder);
+  return builder.take();
+}
+
 }  // namespace
 
 json parse_json(std::string_view text, const std::string& where, const JsonLimits& limits) {
@@ -100,13 +142,19 @@ json parse_json(std::string_view text, const std::string& where, const JsonLimit
     throw Error(fmt::format("expected at most {} bytes of JSON, got {}", limits.bytes, text.size()),
                 where);
   }
-  Builder builder(where, limits);
-  json::sax_parse(text.begin(), text.end(), &builder);
-  return builder.take();
+  if (!limits.python_numbers) return parse_strictly(text, where, limits);
+  try {
+    return parse_strictly(text, where, limits);
+  } catch (const Error&) {
+    const auto plain = without_python_numbers(text);
+    if (!plain) throw;
+    return parse_strictly(*plain, where, limits);
+  }
 }
 
 json read_json(const std::filesystem::path& path, const JsonLimits& limits) {
-  return parse_json(read_file(path, limits.bytes), path.string(), limits);
+  const std::string text = read_file(path, limits.bytes);
+  return parse_json(without_mark(text, path.string()), path.string(), limits);
 }
 
 }  // namespace blip2

@@ -10,6 +10,8 @@
 namespace blip2 {
 namespace {
 
+constexpr std::size_t kMaxListed = 100;  // bytes of suffixes in a message
+
 // In how many bits two texts of one length differ.
 int bits_between(std::string_view a, std::string_view b) {
   int bits = 0;
@@ -97,6 +99,12 @@ std::size_t count_vanished(const std::vector<std::string>& names, bool cut, Neig
   return samples;
 }
 
+// Whether the name lies in a folder "__name__", or is one: WebDataset's data about the shard.
+bool is_meta(std::string_view name) {
+  const std::string_view first = name.substr(0, name.find('/'));
+  return first.size() >= 4 && first.starts_with("__") && first.ends_with("__");
+}
+
 // Whether a sample lacks a member that a gap beside it may have held.
 bool lacks_a_part(const TarSample& sample) {
   return !sample.picture || (!sample.text && !sample.json);
@@ -110,14 +118,20 @@ bool is_picture_extension(std::string_view extension) {
 
 std::pair<std::string, std::string> split_member_name(std::string_view name) {
   const std::size_t slash = name.rfind('/');
-  const std::size_t base = slash == std::string_view::npos ? 0 : slash + 1;
+  const std::size_t base = slash == name.npos ? 0 : slash + 1;
   const std::size_t dot = name.find('.', base);
-  if (dot == std::string_view::npos) return {std::string(name), ""};
-  std::string extension(name.substr(dot + 1));
-  for (char& c : extension) {
+  if (dot == name.npos || is_meta(name)) return {};
+  if (dot == base) {  // the key is the folder's, if that has one
+    if (base == 0) return {};
+    const std::size_t above = base == 1 ? name.npos : name.rfind('/', base - 2);
+    const std::size_t folder = above == name.npos ? 0 : above + 1;
+    if (name.substr(folder, base - folder).find('.') != name.npos) return {};
+  }
+  std::string suffix(name.substr(dot + 1));
+  for (char& c : suffix) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
-  return {std::string(name.substr(0, dot)), std::move(extension)};
+  return {std::string(name.substr(0, dot)), std::move(suffix)};
 }
 
 TarSampleReader::TarSampleReader(std::filesystem::path path, bool needs_text)
@@ -144,6 +158,7 @@ std::optional<TarSample> TarSampleReader::next() {
 void TarSampleReader::take(TarEntry entry) {
   if (entry.kind == TarEntry::Kind::damage) return note_damage(entry);
   const auto [key, extension] = split_member_name(entry.name);
+  if (key.empty()) return;
   if (group_ && group_->key == key) {
     if (!after_.what.empty()) group_->damage = after_.what;
     after_ = {};
@@ -182,10 +197,16 @@ void TarSampleReader::start_group(const std::string& key, std::uint64_t at) {
 
 void TarSampleReader::add(TarEntry entry, const std::string& extension) {
   Group& group = *group_;
-  if (!is_relevant(extension)) return;
+  group.checked_names = group.checked_names && entry.checked_name;
+  group.name = group.others.empty() && !group.relevant ? entry.name : "";
+  if (!is_relevant(extension)) {
+    if (group.others.size() < kMaxListed) {
+      group.others += (group.others.empty() ? "." : ", .") + printable(extension);
+    }
+    return;
+  }
   group.relevant = true;
   group.parts |= is_picture_extension(extension) ? 1u : extension == "txt" ? 2u : 4u;
-  group.checked_names = group.checked_names && entry.checked_name;
   if (entry.kind == TarEntry::Kind::refused) {
     if (group.refusal.empty()) {
       group.refusal = fmt::format("{} {}", printable(entry.name), entry.what);
@@ -205,12 +226,13 @@ std::string TarSampleReader::fault_of(const Group& group) const {
   if (!group.refusal.empty()) return group.refusal;
   std::string fault;
   if (!group.picture) {
-    fault = "has no picture (.jpg, .png or .webp)";
+    fault = "has no picture (.jpg, .jpeg, .png or .webp)";
   } else if (needs_text_ && !group.text && !group.json) {
     fault = "has no text (.txt or .json)";
   } else {
     return {};
   }
+  if (!group.others.empty()) fault += ", but " + group.others;
   for (const std::string& damage : {before_.what, group.damage, after_.what}) {
     if (!damage.empty()) return fault + "; " + damage;
   }
@@ -229,17 +251,21 @@ bool TarSampleReader::is_beside_last() const {
 
 void TarSampleReader::hold(TarSample sample) {
   if (held_) ready_.push_back(std::move(*held_));
+  held_name_.clear();
   held_ = std::move(sample);
 }
 
 void TarSampleReader::close() {
   if (!group_) return;
+  if (!group_->relevant) return close_unread();
   group_->fault = fault_of(*group_);
   const bool broken = !group_->fault.empty();
-  const bool beside = group_->relevant && is_beside_last();
+  const bool beside = is_beside_last();
   if (beside && broken) last_parts_ |= group_->parts;  // counted already
-  if (!group_->relevant || (beside && broken)) return group_.reset();
-  if (beside && last_is_broken_) held_.reset();  // this is the rest of it, and whole
+  if (beside && broken) return group_.reset();
+  if (broken && kinship(held_name_, group_->key) != Kinship::none) held_.reset();
+  // This is the rest of it, and whole.
+  if (beside && last_is_broken_ && held_ && held_->key == last_key_) held_.reset();
   report_gap(group_->key, lacks_a_part(*group_));
   last_key_ = group_->key;
   last_is_broken_ = broken;
@@ -248,6 +274,23 @@ void TarSampleReader::close() {
   last_parts_ = group_->parts;
   hold(std::move(*group_));
   group_.reset();
+}
+
+// A group of which nothing is read is a sample too, unless a flipped bit in an unchecked name made
+// it of a member that a broken neighbour lacks.
+void TarSampleReader::close_unread() {
+  const std::string name = group_->checked_names ? "" : group_->name;
+  TarSample sample = std::move(*group_);
+  sample.fault = fmt::format(
+      "holds nothing that is read, but {}; a sample is a picture (.jpg, .jpeg, .png or .webp) with "
+      "a .txt or .json",
+      group_->others);
+  const bool is_apple_double = sample.key.ends_with('/') && group_->others.starts_with("._");
+  if (is_apple_double) sample.fault += "; COPYFILE_DISABLE=1 keeps macOS's ._ files out of a tar";
+  group_.reset();
+  if (last_is_broken_ && kinship(name, last_key_) != Kinship::none) return;
+  hold(std::move(sample));
+  held_name_ = name;
 }
 
 // Gives the samples that vanished before a group; `key` is empty at the archive's end.

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <functional>
 #include <set>
 
@@ -91,7 +92,6 @@ class TarSamplesTest : public ::testing::Test {
 TEST_F(TarSamplesTest, GroupsByTheNameBeforeTheFirstDot) {
   EXPECT_EQ(split_member_name("a.b/0001.seg.PNG"),
             std::make_pair(std::string("a.b/0001"), std::string("seg.png")));
-  EXPECT_EQ(split_member_name("a.b/c"), std::make_pair(std::string("a.b/c"), std::string()));
   TarSampleReader reader(folder_.write(
       "s.tar", tar_member("README", "x") + tar_member("0.cls", "7") + tar_member("0.JPG", "pic") +
                    tar_member("0.seg.png", "mask") + tar_member("0.txt", "text") +
@@ -104,6 +104,67 @@ TEST_F(TarSamplesTest, GroupsByTheNameBeforeTheFirstDot) {
   EXPECT_EQ(first->fault, "");
   EXPECT_EQ(reader.read(*second->json), "{}");
   EXPECT_FALSE(reader.next());
+}
+
+// The keys and suffixes of webdataset 1.0.2's base_plus_ext, in lower case; empty: None.
+TEST_F(TarSamplesTest, SplitsNamesAsWebDatasetDoes) {
+  const std::vector<std::array<const char*, 3>> kNames{{"1.jpg", "1", "jpg"},
+                                                       {"./1.jpg", "./1", "jpg"},
+                                                       {"._1.jpg", "", ""},
+                                                       {"./._1.jpg", "", ""},
+                                                       {"d/._1.jpg", "d/", "_1.jpg"},
+                                                       {"./a/._1.jpg", "./a/", "_1.jpg"},
+                                                       {"README", "", ""},
+                                                       {"d/README", "", ""},
+                                                       {"a.b/README", "", ""},
+                                                       {"d/.jpg", "d/", "jpg"},
+                                                       {".jpg", "", ""},
+                                                       {"..jpg", "", ""},
+                                                       {"a.b/.c.jpg", "", ""},
+                                                       {"a/b.c/.d.jpg", "", ""},
+                                                       {"a/b/..jpg", "a/b/", ".jpg"},
+                                                       {"a./x.jpg", "a./x", "jpg"},
+                                                       {"x/.y/z.jpg", "x/.y/z", "jpg"},
+                                                       {"a//.jpg", "a//", "jpg"},
+                                                       {"/.jpg", "/", "jpg"},
+                                                       {"1.", "1", ""},
+                                                       {"__meta__/a.jpg", "", ""},
+                                                       {"__meta__", "", ""},
+                                                       {"__MACOSX/1.jpg", "__MACOSX/1", "jpg"}};
+  for (const auto& [name, key, suffix] : kNames) {
+    EXPECT_EQ(split_member_name(name), std::make_pair(std::string(key), std::string(suffix)))
+        << name;
+  }
+}
+
+TEST_F(TarSamplesTest, WhatBelongsToNoSamplePartsNone) {
+  for (const char* between : {"._1.txt", "README", "__meta__/x.json", "d/LICENSE"}) {
+    const Count got = count(tar_member("._1.jpg", "m") + tar_member("1.jpg", "p") +
+                            tar_member(between, "m") + tar_member("1.txt", "t") + tar_end());
+    EXPECT_EQ(got.whole, 1u) << between;
+    EXPECT_EQ(got.lost, 0u) << got.faults;
+  }
+  const Count apart = count(tar_member("1.jpg", "p") + tar_member("2.jpg", "p") +
+                            tar_member("2.txt", "t") + tar_member("1.txt", "t") + tar_end());
+  EXPECT_EQ(apart.whole, 1u);
+  EXPECT_EQ(apart.lost, 2u) << "equal keys that do not stand together are two samples";
+}
+
+TEST_F(TarSamplesTest, CountsSamplesOfWhichNothingIsRead) {
+  for (const Form& form : kForms) {
+    const Count got = count(form.member("0.jpg", "p") + form.member("0.txt", "t") +
+                            form.member("s0.input.jpg", "p") + form.member("s0.outputs.txt", "t") +
+                            form.member("2.gif", "p") + form.member("2.txt", "t") +
+                            form.member("4.jpg", "p") + form.member("4.caption", "t") + tar_end());
+    EXPECT_EQ(got.whole, 1u) << form.name;
+    EXPECT_EQ(got.lost, 3u) << form.name;
+    EXPECT_THAT(got.faults, HasSubstr("s0 holds nothing that is read, but .input.jpg, .outputs.txt;"
+                                      " a sample is a picture (.jpg, .jpeg, .png or .webp)"));
+    EXPECT_THAT(got.faults, HasSubstr("2 has no picture (.jpg, .jpeg, .png or .webp), but .gif"));
+    EXPECT_THAT(got.faults, HasSubstr("4 has no text (.txt or .json), but .caption"));
+  }
+  const Count apple = count(tar_member("d/._1.jpg", "m") + tar_member("d/1.jpg", "p") + tar_end());
+  EXPECT_THAT(apple.faults, HasSubstr("COPYFILE_DISABLE=1"));
 }
 
 TEST_F(TarSamplesTest, NamesWhatASampleLacks) {

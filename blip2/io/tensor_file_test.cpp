@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "blip2/base/error.h"
+#include "blip2/base/message_of.h"
 #include "blip2/io/gguf.h"
 #include "blip2/io/test_files.h"
 #include "blip2/io/torch_archive.h"
@@ -46,6 +47,42 @@ TEST(Gguf, ReadsAFileWrittenByHand) {
   EXPECT_THAT([&] { file->integer("a.name"); },
               ThrowsMessage<Error>(HasSubstr("expected a whole number from 0, got \"llama\"")));
   EXPECT_THROW(file->integer("a.less"), Error);
+}
+
+// A part as llama.cpp's gguf-split writes it, with a tensor of one number.
+std::string gguf_part(std::uint16_t number, std::uint16_t count, const char* tensor, float value) {
+  testing::Gguf gguf;
+  gguf.pair("split.no", 2, testing::u16(number)).pair("split.count", 2, testing::u16(count));
+  gguf.pair("split.tensors.count", 5, testing::le(std::int32_t{count}));
+  if (number == 0) gguf.pair("a.name", 8, testing::Gguf::string("llama"));
+  gguf.tensor(tensor, {1}, 0, 0);
+  gguf.data = floats({value});
+  return gguf.bytes();
+}
+
+TEST(Gguf, ReadsThePartsOfASplitModelTogether) {
+  const TemporaryFolder folder;
+  const auto first = folder.write("m-00001-of-00003.gguf", gguf_part(0, 3, "a", 1));
+  const auto second = folder.write("m-00002-of-00003.gguf", gguf_part(1, 3, "b", 2));
+  EXPECT_THAT(message_of([&] { open_gguf(first); }),
+              HasSubstr("is part 1 of 3; part 3 is not there: expected m-00003-of-00003.gguf"));
+  const auto third = folder.write("m-00003-of-00003.gguf", gguf_part(2, 3, "c", 3));
+  for (const auto& path : {first, second, third}) {
+    const auto file = open_gguf(path);
+    EXPECT_EQ(file->string("a.name"), "llama");
+    ASSERT_EQ(file->tensors().size(), 3u);
+    EXPECT_EQ(values(*file, "a"), std::vector<float>{1});
+    EXPECT_EQ(values(*file, "c"), std::vector<float>{3});
+  }
+  folder.write("m-00003-of-00003.gguf", gguf_part(1, 3, "c", 3));
+  EXPECT_THAT(message_of([&] { open_gguf(first); }), HasSubstr("expected part 3 of 3, got part 2"));
+  folder.write("m-00003-of-00003.gguf", gguf_part(2, 3, "a", 3));
+  EXPECT_THAT(message_of([&] { open_gguf(first); }), HasSubstr("\"a\""));
+  std::filesystem::remove(first);
+  EXPECT_THAT(message_of([&] { open_gguf(second); }), HasSubstr("part 1 is not there"));
+  const auto renamed = folder.write("model.gguf", gguf_part(0, 3, "a", 1));
+  EXPECT_THAT(message_of([&] { open_gguf(renamed); }),
+              HasSubstr("is part 1 of 3; expected a name that ends with -00001-of-00003.gguf"));
 }
 
 TEST(TorchArchive, ReadsArchivesWrittenByHand) {

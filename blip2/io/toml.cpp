@@ -8,6 +8,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
+#include "blip2/io/utf8.h"
 
 namespace blip2 {
 namespace {
@@ -29,7 +30,8 @@ nlohmann::json parse_toml(const std::string& text, const std::string& where) {
 }
 
 nlohmann::json read_toml(const std::filesystem::path& path) {
-  return parse_toml(read_file(path, kMaxTomlBytes), path.string());
+  const std::string text = read_file(path, kMaxTomlBytes);
+  return parse_toml(std::string(without_mark(text, path.string())), path.string());
 }
 
 }  // namespace blip2

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "blip2/base/error.h"
+
 namespace blip2 {
 namespace {
 
@@ -60,6 +62,17 @@ std::string one_line(std::string_view text) {
     }
   }
   return line;
+}
+
+std::string_view without_mark(std::string_view text, const std::string& where) {
+  using namespace std::string_view_literals;
+  constexpr auto kUtf8 = "\xEF\xBB\xBF"sv;
+  if (text.starts_with(kUtf8)) return text.substr(kUtf8.size());
+  const char* other = nullptr;
+  if (text.starts_with("\xFF\xFE"sv) || text.starts_with("\xFE\xFF"sv)) other = "UTF-16";
+  if (text.starts_with("\xFF\xFE\0\0"sv) || text.starts_with("\0\0\xFE\xFF"sv)) other = "UTF-32";
+  if (other == nullptr) return text;
+  throw Error("expected UTF-8 text, got " + std::string(other), where, "save it as UTF-8");
 }
 
 std::string printable(std::string_view text, std::size_t most) {

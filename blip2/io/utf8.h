@@ -13,6 +13,10 @@ bool is_utf8(std::string_view text);
 // "\u0007"); everything else stays.
 std::string one_line(std::string_view text);
 
+// The text without a byte order mark of UTF-8 in front. Error naming `where` if the mark is that of
+// UTF-16 or UTF-32, which nothing here reads.
+std::string_view without_mark(std::string_view text, const std::string& where);
+
 // `text` fit for a message: at most `most` bytes, anything but printable ASCII replaced by '?'.
 std::string printable(std::string_view text, std::size_t most = 80);
 

@@ -56,16 +56,41 @@ ImageSide::ImageSide(const std::filesystem::path& folder, std::shared_ptr<const 
 }
 
 at::Tensor ImageSide::encode(std::span<const std::string> images) const {
+  ReadPictures read = encode_readable(images);
+  for (const std::string& failure : read.failures) {
+    if (!failure.empty()) throw Error(failure);
+  }
+  return read.features;
+}
+
+ReadPictures ImageSide::encode_readable(std::span<const std::string> images) const {
   const std::int64_t height = preprocessing_.height, width = preprocessing_.width;
-  const at::Tensor pixels = at::empty({std::ssize(images), 3, height, width});
+  ReadPictures read{std::vector<std::string>(images.size()), {}, {}};
+  at::Tensor pixels = at::empty({std::ssize(images), 3, height, width});
   float* out = pixels.mutable_data_ptr<float>();
   parallel_for(images.size(), static_cast<std::size_t>(at::get_num_threads()), [&](std::size_t i) {
-    const auto values =
-        preprocess(load_image(images[i], preprocessing_.sixteen_bit), preprocessing_);
-    std::copy(values.begin(), values.end(),
-              out + static_cast<std::int64_t>(i) * 3 * height * width);
+    try {
+      const auto values =
+          preprocess(load_image(images[i], preprocessing_.sixteen_bit), preprocessing_);
+      std::copy(values.begin(), values.end(),
+                out + static_cast<std::int64_t>(i) * 3 * height * width);
+    } catch (const Error& error) {
+      read.failures[i] = error.what();
+    }
   });
-  return encode(pixels);
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    if (read.failures[i].empty()) read.good.push_back(i);
+  }
+  if (read.good.empty()) {
+    read.features = at::empty({0, encoder_->positions(), encoder_->width()});
+    return read;
+  }
+  if (read.good.size() < images.size()) {
+    const std::vector<std::int64_t> places(read.good.begin(), read.good.end());
+    pixels = pixels.index_select(0, at::tensor(places, at::kLong));
+  }
+  read.features = encode(pixels);
+  return read;
 }
 
 at::Tensor ImageSide::encode(const at::Tensor& pixel_values) const {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "blip2/image/transform.h"
 #include "blip2/io/tensor_file.h"
@@ -16,6 +17,13 @@ namespace blip2 {
 
 // The type that a --precision asks for: "f32", "bf16" or "f16", else `stored`.
 at::ScalarType type_of_precision(const std::string& precision, at::ScalarType stored);
+
+// What could be read of N picture files.
+struct ReadPictures {
+  std::vector<std::string> failures;  // N: what is wrong, with the file; empty where nothing is
+  std::vector<std::size_t> good;      // those without a failure, n
+  at::Tensor features;                // [n, P, D] f32 of the good ones
+};
 
 // The frozen image encoder of a model directory with its preprocessing.
 class ImageSide {
@@ -31,6 +39,8 @@ class ImageSide {
   // Features of picture files, decoded in parallel: [N, P, D] f32, each picture's whatever stands
   // beside it. Error naming the file that cannot be read.
   at::Tensor encode(std::span<const std::string> images) const;
+  // The same of those that can be read; the others are named, and change nothing for these.
+  ReadPictures encode_readable(std::span<const std::string> images) const;
   // The same of preprocessed pictures [N, 3, S, S] f32.
   at::Tensor encode(const at::Tensor& pixel_values) const;
   const ImageEncoder& encoder() const { return *encoder_; }

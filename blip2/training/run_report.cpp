@@ -152,7 +152,7 @@ void add_samples(HtmlReport& report, const Recipe& recipe, const fs::path& folde
     if (record.is_question()) picture.lines.push_back(record.question);
     picture.lines.push_back(texts.front().front().text);
     const auto& right = record.is_question() ? record.answers : record.captions;
-    picture.lines.push_back("in the data: " + right.front());
+    picture.lines.push_back("in the data: " + first_text(right));
     pictures.push_back(std::move(picture));
   }
   report.heading("What the model says of validation pictures");

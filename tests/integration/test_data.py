@@ -1,5 +1,6 @@
 """Every kind of data: written by Python, read by the program, and trained on."""
 
+import csv
 import io
 import json
 import random
@@ -244,3 +245,61 @@ def test_live_pictures_need_no_cache(train, pictures, shards, tmp_path):
         path.stat().st_size for path in (tmp_path / "cache").glob("*/rows.bin"))
     done = train(1, tmp_path / "strict", *settings, "steps=6", "data.bad_share=0", code=1)
     assert "0005.png" in done.stderr
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_shards_as_macos_writes_them(records, summary, tmp_path, form):
+    """Its ._ files lie before each member; webdataset 1.0.2 gives one sample a key from these."""
+    members = []
+    for i in range(3):
+        for name, body in ((f"{i}.jpg", jpeg(i)), (f"{i}.txt", f"text {i}".encode())):
+            members += [("._" + name, b"\0\5\26\7" * 40), (name, body)]
+    write_tar(tmp_path / "s.tar", members, form)
+    assert [record["caption"] for record in records(tmp_path / "s.tar")] == ["text 0", "text 1", "text 2"]
+    assert summary(tmp_path / "s.tar")["bad"] == 0
+
+
+def test_tables_as_python_writes_them(records, tmp_path):
+    generator = random.Random(7)
+    (tmp_path / "a.jpg").write_bytes(jpeg(1))
+    words = ["a", "b,", '"', '""', "\n", "\r\n", "ü", " ", "x y", "'", "\\", ";"]
+    for dialect in ({}, {"quoting": csv.QUOTE_ALL}, {"lineterminator": "\n"}):
+        texts = [("c" + "".join(generator.choices(words, k=generator.randrange(6))) + "d") for _ in range(300)]
+        with (tmp_path / "metadata.csv").open("w", encoding="utf-8-sig", newline="") as file:
+            table = csv.writer(file, **dialect)
+            table.writerow(["id", "file_name", "text"])
+            table.writerows([i, "a.jpg", text] for i, text in enumerate(texts))
+        assert [record["caption"] for record in records(tmp_path)] == texts
+
+
+def test_marks_in_files_that_people_write(run, run_json, init, pictures, tmp_path):
+    """UTF-8's mark in recipes, settings and lists; UTF-16 is refused by name."""
+    texts = {"settings.toml": "[tokenize]\nwhich = \"qformer\"\n", "texts.txt": "a red circle\n"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / f"marked-{name}").write_text(text, encoding="utf-8-sig")
+        (tmp_path / f"wide-{name}").write_text(text, encoding="utf-16")
+
+    def tokenize(settings, lines, **options):
+        return run_json("--config", tmp_path / settings, "tokenize", "--model", init, "--file", tmp_path / lines,
+                        **options)
+
+    wanted = tokenize("settings.toml", "texts.txt")
+    assert tokenize("marked-settings.toml", "marked-texts.txt") == wanted
+    for settings, lines in (("wide-settings.toml", "texts.txt"), ("settings.toml", "wide-texts.txt")):
+        done = run("--config", tmp_path / settings, "tokenize", "--model", init, "--file", tmp_path / lines, code=1)
+        assert "expected UTF-8 text, got UTF-16" in done.stderr
+    recipe = (ROOT / "recipes" / "tiny_stage1.toml").read_text()
+    (tmp_path / "marked.toml").write_text(recipe, encoding="utf-8-sig")
+    chosen = [f"init={init}", f"data.train={pictures / 'my.jsonl'}", f"data.cache={tmp_path / 'features'}"]
+    flags = [word for setting in chosen for word in ("--set", setting)]
+    run("train", tmp_path / "marked.toml", *flags, "--dry-run", "--output", tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.csv", "a.tsv", "a.parquet", "results.token"])
+def test_files_that_are_no_data(run, tmp_path, name):
+    (tmp_path / name).write_bytes(b"file_name\ttext\n1.jpg#0\tx\n")
+    for call in (("inspect", tmp_path / name), ("eval", "--model", "/none", "--task", "caption", "--data",
+                                                tmp_path / name)):
+        message = run(*call, code=1).stderr
+        assert "known kinds: jsonl, lavis, coco, karpathy, vg, vqav2, folder, tar" in message

@@ -219,6 +219,28 @@ def test_gguf_dequantises_as_the_package_does(probe, tmp_path, quantised):
         assert equal(got[name], values), name
 
 
+def test_gguf_in_parts(probe, tmp_path):
+    """As the package splits a model: metadata in the first part, whichever part is named."""
+    rng = np.random.default_rng(4)
+    tensors = {f"t{i}": rng.standard_normal((2, 3 + i), dtype=np.float32) for i in range(5)}
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama", split_max_tensors=2)
+    writer.add_string("m.name", "one")
+    for name, values in tensors.items():
+        writer.add_tensor(name, values)
+    writer.write_header_to_file(tmp_path / "m.gguf")
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    parts = sorted(tmp_path.glob("m-*-of-00003.gguf"))
+    assert len(parts) == 3
+    for part in parts:
+        probe("io", "float32", part, tmp_path / "out")
+        got = safetensors.numpy.load_file(tmp_path / "out")
+        assert sorted(got) == sorted(tensors)
+        assert all(equal(got[name], values) for name, values in tensors.items())
+        assert json.loads(probe("io", "list", part))["metadata"]["m.name"] == '"one"'
+
+
 def test_gguf_metadata(probe, quantised):
     got = json.loads(probe("io", "list", quantised[0]))["metadata"]
     assert got == got | {
