@@ -52,7 +52,7 @@ std::vector<std::string> texts_of(const nlohmann::json& object,
 
 void refuse_missing(const nlohmann::json& object, const char* expected) {
   const std::vector<std::string> known{"image",  "caption", "captions", "question",
-                                       "answer", "answers", "image_id"};
+                                       "answer", "answers", "image_id", "keywords"};
   std::vector<std::string> got;
   std::string hint;
   for (const auto& [key, value] : object.items()) {
@@ -80,12 +80,32 @@ std::string image_id_of(const nlohmann::json& object, const std::string& otherwi
   return object.contains("image_id") ? id_of(object, "image_id") : otherwise;
 }
 
+namespace {
+
+// "keywords", a list of texts, without blank ones; empty if it is not there.
+std::vector<std::string> keywords_of(const nlohmann::json& object) {
+  const auto found = object.find("keywords");
+  if (found == object.end()) return {};
+  if (!found->is_array()) {
+    refuse(fmt::format("\"keywords\": expected a list of texts, got {}", shown(*found)));
+  }
+  std::vector<std::string> keywords;
+  for (const auto& item : *found) {
+    const bool blank = item.is_string() && trim(item.get_ref<const std::string&>()).empty();
+    if (!blank) keywords.push_back(text_of(item, "keywords"));
+  }
+  return keywords;
+}
+
+}  // namespace
+
 void read_texts(Record& record, const nlohmann::json& object, RecordUse use) {
   record.captions = texts_of(object, {"caption", "captions"});
   if (const auto question = object.find("question"); question != object.end()) {
     record.question = text_of(*question, "question");
   }
   record.answers = texts_of(object, {"answer", "answers"});
+  record.keywords = keywords_of(object);
   if (record.is_question() && !record.captions.empty()) {
     refuse("expected a caption or a question, got both", "make two lines of it");
   }

@@ -33,7 +33,7 @@ std::vector<std::string> texts_of(const nlohmann::json& object,
 const nlohmann::json& value_of(const nlohmann::json& object, const char* key);
 std::string id_of(const nlohmann::json& object, const char* key);
 
-// Captions, or question and answers, as a line of a data file has them.
+// Captions with keywords, or question and answers, as a line of a data file has them.
 void read_texts(Record& record, const nlohmann::json& object, RecordUse use);
 // "image_id" if it is there, otherwise the picture.
 std::string image_id_of(const nlohmann::json& object, const std::string& otherwise);
