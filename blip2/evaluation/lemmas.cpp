@@ -9,11 +9,9 @@
 namespace blip2 {
 namespace {
 
-using Text = std::string_view;
-
 // Forms and what they come from.
 struct Form {
-  Text form, lemma;
+  std::string_view form, lemma;
 };
 constexpr Form kIrregular[] = {
     // plurals
@@ -171,7 +169,7 @@ constexpr Form kIrregular[] = {
 };
 
 // Words that look like a form and are none, or whose -ing form is a thing of its own.
-constexpr Text kWhole[] = {
+constexpr std::string_view kWhole[] = {
     "gas",      "lens",      "atlas",    "canvas",   "christmas", "bias",     "chaos",
     "cosmos",   "news",      "series",   "species",  "always",    "perhaps",  "rhinoceros",
     "physics",  "texas",     "specimen", "omen",     "abdomen",   "regimen",  "ramen",
@@ -183,7 +181,8 @@ constexpr Text kWhole[] = {
     "moped",    "bobsled",   "dogsled",  "biped",    "unused",    "embed"};
 
 bool is_vowel(char c) {
-  return Text("aeiouy").find(c) != Text::npos || static_cast<unsigned char>(c) >= 0x80;
+  return std::string_view("aeiouy").find(c) != std::string_view::npos ||
+         static_cast<unsigned char>(c) >= 0x80;
 }
 
 bool is_consonant(char c) {
@@ -191,7 +190,7 @@ bool is_consonant(char c) {
 }
 
 // How often vowels begin in a word: its syllables, nearly. A y in front is none.
-std::size_t vowel_groups(Text word) {
+std::size_t vowel_groups(std::string_view word) {
   std::size_t groups = 0;
   bool before = false;
   for (std::size_t i = 0; i < word.size(); ++i) {
@@ -202,12 +201,13 @@ std::size_t vowel_groups(Text word) {
   return groups;
 }
 
-bool ends_with_any(Text word, std::initializer_list<Text> endings) {
-  return std::any_of(endings.begin(), endings.end(), [&](Text e) { return word.ends_with(e); });
+bool ends_with_any(std::string_view word, std::initializer_list<std::string_view> endings) {
+  return std::any_of(endings.begin(), endings.end(),
+                     [&](std::string_view e) { return word.ends_with(e); });
 }
 
 // The lemma that the lists know.
-std::optional<std::string> listed(Text word) {
+std::optional<std::string> listed(std::string_view word) {
   if (std::find(std::begin(kWhole), std::end(kWhole), word) != std::end(kWhole)) {
     return std::string(word);
   }
@@ -217,7 +217,7 @@ std::optional<std::string> listed(Text word) {
   return std::string(form->lemma);
 }
 
-std::string without_plural(Text word) {
+std::string without_plural(std::string_view word) {
   const auto cut = [&](std::size_t bytes) {
     return std::string(word.substr(0, word.size() - bytes));
   };
@@ -233,37 +233,45 @@ std::string without_plural(Text word) {
 }
 
 // Whether the stem of a verb lost an e before -ing and -ed.
-bool lost_e(Text stem) {
+bool lost_e(std::string_view stem) {
   const std::size_t size = stem.size(), groups = vowel_groups(stem);
   const char last = stem[size - 1], before = stem[size - 2];
-  if (size == 2) return !is_vowel(last);                   // us-ing, ag-ing; but go-ing
-  if (Text("cvu").find(last) != Text::npos) return true;   // danc-, wav-, argu-
+  if (size == 2) return !is_vowel(last);  // us-ing, ag-ing; but go-ing
+  if (std::string_view("cvu").find(last) != std::string_view::npos)
+    return true;                                           // danc-, wav-, argu-
   if (last == 'z') return true;                            // gaz-
   if (last == 's') return !(before == 'u' && groups > 1);  // clos-, nurs-; but focus-
-  if (last == 'g' && Text("drl").find(before) != Text::npos) return true;  // judg-, charg-
+  if (last == 'g' && std::string_view("drl").find(before) != std::string_view::npos)
+    return true;  // judg-, charg-
   if (ends_with_any(stem, {"chang", "rang", "eng", "oung", "lung"})) return true;
-  if (last == 'l' && is_consonant(before)) return Text("rw").find(before) == Text::npos;  // juggl-
+  if (last == 'l' && is_consonant(before))
+    return std::string_view("rw").find(before) == std::string_view::npos;  // juggl-
   const bool short_end = !is_vowel(last) && is_vowel(before) && !is_vowel(stem[size - 3]);
-  if (!short_end) return false;                                  // walk-, eat-, play-
-  if (groups == 1) return Text("wxy").find(last) == Text::npos;  // mak-, hop-; hopping doubles
+  if (!short_end) return false;  // walk-, eat-, play-
+  if (groups == 1)
+    return std::string_view("wxy").find(last) ==
+           std::string_view::npos;  // mak-, hop-; hopping doubles
   return ends_with_any(stem, {"at", "ag", "ad", "id", "in", "ir", "ib", "ut", "ur"});
 }
 
 // The verb whose -ing or -ed form has this stem.
-std::string verb_of(Text stem) {
+std::string verb_of(std::string_view stem) {
   const std::size_t size = stem.size();
   const char last = stem.back();
   if (last == stem[size - 2] && is_consonant(last)) {
-    const bool of_the_verb = Text("sfz").find(last) != Text::npos || size == 3 ||  // kiss-, add-
-                             (last == 'l' && vowel_groups(stem) == 1);             // roll-
+    const bool of_the_verb = std::string_view("sfz").find(last) != std::string_view::npos ||
+                             size == 3 ||                               // kiss-, add-
+                             (last == 'l' && vowel_groups(stem) == 1);  // roll-
     return std::string(stem.substr(0, of_the_verb ? size : size - 1));
   }
   return std::string(stem) + (lost_e(stem) ? "e" : "");
 }
 
-std::string without_ending(Text word) {
+std::string without_ending(std::string_view word) {
   const auto stem = [&](std::size_t bytes) { return word.substr(0, word.size() - bytes); };
-  const auto is_stem = [](Text text) { return text.size() > 1 && vowel_groups(text) > 0; };
+  const auto is_stem = [](std::string_view text) {
+    return text.size() > 1 && vowel_groups(text) > 0;
+  };
   if (word.ends_with("ing") && is_stem(stem(3))) return verb_of(stem(3));
   if (word.size() > 4 && word.ends_with("ied")) return std::string(stem(3)) + "y";
   if (word.ends_with("eed")) return std::string(word);
@@ -274,14 +282,14 @@ std::string without_ending(Text word) {
 
 }  // namespace
 
-std::string lemma_of(Text word) {
+std::string lemma_of(std::string_view word) {
   if (auto known = listed(word)) return *known;
   const std::string singular = without_plural(word);
   if (auto known = listed(singular)) return *known;
   return without_ending(singular);
 }
 
-std::vector<std::string> lemmas_of(Text text) {
+std::vector<std::string> lemmas_of(std::string_view text) {
   std::vector<std::string> lemmas;
   for (const TextWord& word : words_of(text)) lemmas.push_back(lemma_of(word.text));
   return lemmas;

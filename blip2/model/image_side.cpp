@@ -4,10 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <new>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "blip2/base/error.h"
 #include "blip2/base/parallel.h"
+#include "blip2/data/feature_cache.h"
 #include "blip2/image/image.h"
 #include "blip2/model/directory.h"
 #include "blip2/nn/each_alone.h"
@@ -80,6 +83,36 @@ at::Tensor ImageSide::encode(const at::Tensor& pixel_values) const {
     each_alone(count, look);
   }
   return at::cat(features);
+}
+
+bool same_images(const ImageSide& a, const ImageSide& b) {
+  return a.preprocessing() == b.preprocessing() &&
+         a.encoder().config_json() == b.encoder().config_json() &&
+         hash_module(a.encoder()) == hash_module(b.encoder());
+}
+
+ReadablePictures encode_readable(const ImageSide& side, std::span<const std::string> images) {
+  const std::int64_t height = side.preprocessing().height, width = side.preprocessing().width;
+  ReadablePictures pictures;
+  pictures.faults.resize(images.size());
+  std::vector<at::Tensor> pixels(images.size()), rows;
+  parallel_for(images.size(), static_cast<std::size_t>(at::get_num_threads()), [&](std::size_t i) {
+    try {
+      const auto values = preprocess(load_image(images[i]), side.preprocessing());
+      pixels[i] = torch::tensor(values).view({1, 3, height, width});
+    } catch (const Error& error) {
+      pictures.faults[i] = error.what();
+    } catch (const std::bad_alloc&) {
+      pictures.faults[i] = Error("there is no memory to decode it", images[i]).what();
+    }
+  });
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    if (!pictures.faults[i].empty()) continue;
+    pictures.readable.push_back(i);
+    rows.push_back(pixels[i]);
+  }
+  if (!rows.empty()) pictures.features = side.encode(at::cat(rows));
+  return pictures;
 }
 
 }  // namespace blip2

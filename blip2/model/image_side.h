@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "blip2/image/transform.h"
 #include "blip2/io/tensor_file.h"
@@ -39,5 +40,16 @@ class ImageSide {
   std::shared_ptr<ImageEncoder> encoder_;
   bool large_;  // worth all threads for one picture
 };
+
+// Whether two models see the same in any picture.
+bool same_images(const ImageSide& a, const ImageSide& b);
+
+// What an image encoder sees in those pictures of a list that can be read.
+struct ReadablePictures {
+  at::Tensor features;                // [R, P, D]; undefined if there is none
+  std::vector<std::size_t> readable;  // R places in the list
+  std::vector<std::string> faults;    // why a picture of the list cannot be read, or empty
+};
+ReadablePictures encode_readable(const ImageSide& side, std::span<const std::string> images);
 
 }  // namespace blip2
