@@ -1,6 +1,7 @@
 #include "apps/blip2/options.h"
 
 #include <ATen/Parallel.h>
+#include <fmt/format.h>
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -8,6 +9,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
+#include "blip2/base/log.h"
 
 namespace blip2 {
 
@@ -52,6 +54,17 @@ void apply_threads(int threads) {
 void add_image_inputs(CLI::App& verb, ImageInputs& inputs) {
   verb.add_option("IMAGE", inputs.images, "Pictures: JPEG, PNG or WebP files");
   verb.add_option("--images-from", inputs.list, "File that names a picture a line");
+}
+
+void print_fault(const std::string& image, const std::string& fault, bool json) {
+  if (json) print_json({{"image", image}, {"error", fault}});
+  log_line(fault);
+}
+
+void require_all_read(std::size_t bad, std::size_t images) {
+  if (bad == 0) return;
+  throw Error(fmt::format("{} of {} pictures cannot be read", bad, images), "IMAGE",
+              "they are named above");
 }
 
 std::vector<std::string> read_lines(const std::string& path) {

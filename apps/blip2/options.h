@@ -38,6 +38,11 @@ void add_image_inputs(CLI::App& verb, ImageInputs& inputs);
 // All of them in order; Error if there are none.
 std::vector<std::string> image_paths(const ImageInputs& inputs);
 
+// A picture that cannot be read: with `json` an object in its place, in any case on standard error.
+void print_fault(const std::string& image, const std::string& fault, bool json);
+// Error if some of the pictures were bad, for the end of a verb that went on without them.
+void require_all_read(std::size_t bad, std::size_t images);
+
 // The lines of a text file, without their ends; a last empty line does not count.
 std::vector<std::string> read_lines(const std::string& path);
 
