@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -8,25 +9,28 @@
 #include <span>
 
 #include "apps/blip2/bad_items.h"
+#include "apps/blip2/choice_flags.h"
+#include "apps/blip2/eval_output.h"
 #include "apps/blip2/generate.h"
 #include "apps/blip2/generation_flags.h"
 #include "apps/blip2/options.h"
 #include "apps/blip2/retrieval_eval.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/base/error.h"
-#include "blip2/base/file.h"
+#include "blip2/base/interrupt.h"
 #include "blip2/base/log.h"
 #include "blip2/base/progress.h"
 #include "blip2/data/records.h"
+#include "blip2/evaluation/caption_hits.h"
 #include "blip2/evaluation/caption_metrics.h"
 #include "blip2/evaluation/exact_match.h"
-#include "blip2/evaluation/html_report.h"
+#include "blip2/evaluation/lemmas.h"
 #include "blip2/evaluation/vqa_accuracy.h"
-#include "blip2/io/tar_place.h"
 #include "blip2/model/prompts.h"
 #include "blip2/model/retrieval_model.h"
 #include "blip2/nn/rank_work.h"
 #include "blip2/nn/ranks.h"
+#include "blip2/retrieval/caption_choice.h"
 
 namespace blip2 {
 namespace {
@@ -38,11 +42,14 @@ constexpr std::size_t kNamed = 20;  // bad records that are named
 struct EvalOptions {
   RunOptions run;
   GenerationOptions generation;
-  std::string task, data, report, fusion = "probability";
+  std::string task, data, report, results, fusion = "probability";
   std::int64_t batch_size = 32, rerank = 128;
   double matching_weight = 1;
   std::optional<double> bad_share;
   SharedCaptions shared = SharedCaptions::own;
+  std::vector<std::string> generic_words;  // that make no hit
+  ChoiceFlags choice_flags;
+  std::optional<CaptionChoiceOptions> choice;  // of --choose
   std::chrono::seconds timeout{600};
 };
 
@@ -67,99 +74,141 @@ std::vector<PromptedImage> prompts_of(std::span<const Record> records, const Bli
   return prompts;
 }
 
-// For each record the model's text or why its picture cannot be read.
-struct Answers {
-  std::vector<std::string> texts, failures;
-};
+// All processes' answers at rank 0.
+std::vector<EvalAnswer> collect_answers(const Ranks* ranks, const std::vector<EvalAnswer>& own) {
+  std::vector<std::string> texts, failures, probabilities;
+  for (const EvalAnswer& answer : own) {
+    texts.push_back(answer.text);
+    failures.push_back(answer.failure);
+    probabilities.push_back(answer.probability ? fmt::format("{}", *answer.probability) : "");
+  }
+  texts = collect_texts(ranks, std::move(texts));
+  failures = collect_texts(ranks, std::move(failures));
+  probabilities = collect_texts(ranks, std::move(probabilities));
+  std::vector<EvalAnswer> answers;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    answers.push_back({std::move(texts[i]), std::move(failures[i])});
+    if (!probabilities[i].empty()) answers.back().probability = std::stod(probabilities[i]);
+  }
+  return answers;
+}
 
-// At rank 0.
-Answers answers_of(const EvalOptions& options, const std::vector<Record>& records,
-                   const Ranks* ranks) {
-  for (const Record& record : records) right_answers(record, options);
+// The model's texts for some records in order, to `take`.
+void generate_answers(const EvalOptions& options, std::span<const Record> records,
+                      const std::function<void(EvalAnswer)>& take) {
   const GenerationModel model = open_generation_model(options.run);
+  generate_in_batches(
+      model, prompts_of(records, model.config()), options.generation, options.batch_size,
+      [&](std::size_t, const std::vector<GeneratedText>& texts) { take({texts[0].text}); },
+      [&](std::size_t, const std::string& what) {
+        take({"", what});
+      });
+}
+
+// The best of candidates for some records' pictures in order, to `take`.
+void choose_answers(const EvalOptions& options, std::span<const Record> records,
+                    const std::function<void(EvalAnswer)>& take) {
+  apply_threads(options.run.threads);
+  const CaptionChooser chooser(*options.choice);
+  const auto batch = static_cast<std::size_t>(options.batch_size);
+  for (std::size_t begin = 0; begin < records.size(); begin += batch) {
+    if (interrupted()) throw Interrupted{};
+    std::vector<std::string> images;
+    for (std::size_t i = begin; i < std::min(begin + batch, records.size()); ++i) {
+      images.push_back(records[i].image);
+    }
+    for (const ChosenCaption& chosen : chooser.choose(images)) {
+      take({chosen.text, chosen.fault, chosen.probability});
+    }
+  }
+}
+
+// What the model says of each record, at rank 0.
+std::vector<EvalAnswer> answers_of(const EvalOptions& options, const std::vector<Record>& records,
+                                   const Ranks* ranks) {
+  for (const Record& record : records) right_answers(record, options);
   const auto batch = static_cast<std::size_t>(options.batch_size);
   const IndexRange part = own_part(ranks, records.size(), batch);
   const auto own = std::span(records).subspan(part.begin, part.size());
   std::optional<Progress> progress;
   if (speaks(ranks)) progress.emplace(options.task, std::ssize(own));
-  Answers answers;
-  const auto add = [&](std::size_t i, const std::string& text, const std::string& failure) {
+  std::vector<EvalAnswer> answers;
+  const auto take = [&](EvalAnswer answer) {
     if (ranks) ranks->check();
-    answers.texts.push_back(text);
-    answers.failures.push_back(failure);
-    if (progress) progress->update(static_cast<std::int64_t>(i) + 1);
+    answers.push_back(std::move(answer));
+    if (progress) progress->update(std::ssize(answers));
   };
-  generate_in_batches(
-      model, prompts_of(own, model.config()), options.generation, options.batch_size,
-      [&](std::size_t i, const auto& texts) { add(i, texts[0].text, ""); },
-      [&](std::size_t i, const std::string& what) { add(i, "", what); });
+  if (options.choice) {
+    choose_answers(options, own, take);
+  } else {
+    generate_answers(options, own, take);
+  }
   if (progress) progress->finish();
-  return {collect_texts(ranks, std::move(answers.texts)),
-          collect_texts(ranks, std::move(answers.failures))};
+  return collect_answers(ranks, answers);
 }
 
-// The texts of the records that stay in the file when those whose pictures cannot be read are gone.
-std::vector<std::string> drop_unreadable(RecordFile& file, Answers answers,
-                                         const BadRecordPolicy& policy) {
+// The answers of the records that stay in the file when those whose pictures cannot be read are
+// gone.
+std::vector<EvalAnswer> drop_unreadable(RecordFile& file, std::vector<EvalAnswer> answers,
+                                        const BadRecordPolicy& policy) {
   std::map<std::string, std::string> unreadable;
-  std::vector<std::string> texts;
-  for (std::size_t i = 0; i < answers.texts.size(); ++i) {
-    if (answers.failures[i].empty()) {
-      texts.push_back(std::move(answers.texts[i]));
-    } else {
-      unreadable.emplace(file.records[i].image, answers.failures[i]);
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    if (!answers[i].failure.empty()) {
+      unreadable.emplace(file.records[i].image, answers[i].failure);
     }
   }
+  std::erase_if(answers, [](const EvalAnswer& answer) { return !answer.failure.empty(); });
   drop_pictures(file, unreadable, policy);
-  return texts;
+  return answers;
 }
 
 // The mean over records of score(answer, right answers).
 template <typename Score>
 double mean_score(const EvalOptions& options, const std::vector<Record>& records,
-                  const std::vector<std::string>& answers, const Score& score) {
+                  const std::vector<EvalAnswer>& answers, const Score& score) {
   double sum = 0;
   for (std::size_t i = 0; i < records.size(); ++i) {
-    sum += static_cast<double>(score(answers[i], right_answers(records[i], options)));
+    sum += static_cast<double>(score(answers[i].text, right_answers(records[i], options)));
   }
   return sum / static_cast<double>(records.size());
 }
 
+// Sets which captions are hits: by the record's first caption, its title, and its keywords.
+void mark_hits(const EvalOptions& options, const std::vector<Record>& records,
+               std::vector<EvalAnswer>& answers) {
+  std::vector<std::string> generic;
+  for (const std::string& word : options.generic_words) {
+    for (std::string& lemma : lemmas_of(word)) generic.push_back(std::move(lemma));
+  }
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const Record& record = records[i];
+    answers[i].hit = is_hit(answers[i].text, first_text(record.captions), record.keywords, generic);
+  }
+}
+
 ordered_json score_answers(const EvalOptions& options, const std::vector<Record>& records,
-                           const std::vector<std::string>& answers) {
+                           const std::vector<EvalAnswer>& answers) {
   if (options.task == "vqa") {
     return {{"accuracy", mean_score(options, records, answers, vqa_accuracy)},
             {"questions", records.size()}};
   }
+  std::vector<std::string> candidates;
   std::vector<CaptionTexts> references;
-  for (const Record& record : records) references.emplace_back(record.captions);
-  const CaptionScores scores = summarise(score_texts(answers, references));
+  std::size_t hits = 0;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    candidates.push_back(answers[i].text);
+    references.emplace_back(records[i].captions);
+    hits += answers[i].hit.value_or(false);
+  }
+  const Interval interval = wilson_interval(hits, records.size());
+  const CaptionScores scores = summarise(score_texts(candidates, references));
   return {{"exact", mean_score(options, records, answers, equals_any)},
           {"bleu", scores.bleu},
           {"rouge_l", scores.rouge_l},
           {"cider", scores.cider},
+          {"hits", static_cast<double>(hits) / static_cast<double>(records.size())},
+          {"hits_interval", {interval.low, interval.high}},
           {"captions", records.size()}};
-}
-
-// The result and the first records as pictures with the right answer and the model's.
-void write_report(const EvalOptions& options, const ordered_json& result,
-                  const std::vector<Record>& records, const std::vector<std::string>& answers) {
-  constexpr std::size_t kShown = 60;
-  HtmlReport report("blip2 eval: " + options.task);
-  report.paragraph(fmt::format("Model {}, data {}.", options.run.model, options.data));
-  report.preformatted(result.dump(2));
-  std::vector<ReportPicture> pictures;
-  for (std::size_t i = 0; i < std::min(kShown, answers.size()); ++i) {
-    const auto& right = right_answers(records[i], options);
-    ReportPicture picture{read_source(records[i].image), {}};
-    if (records[i].is_question()) picture.lines.push_back(records[i].question);
-    picture.lines.push_back(answers[i]);
-    picture.lines.push_back(equals_any(answers[i], right) ? "right"
-                                                          : "it is: " + first_text(right));
-    pictures.push_back(std::move(picture));
-  }
-  report.pictures(pictures);
-  write_file(options.report, report.html());
 }
 
 void print_result(const EvalOptions& options, const ordered_json& result) {
@@ -187,7 +236,7 @@ void evaluate(const EvalOptions& options) {
   const bool first = speaks(ranks.get());
   require_same(ranks.get(), options.data + ": records", std::to_string(file.records.size()));
   ordered_json result;
-  std::vector<std::string> answers;
+  std::vector<EvalAnswer> answers;
   if (options.task == "retrieval") {
     apply_threads(options.run.threads);
     const Fusion fusion{options.fusion == "lavis" ? Fusion::lavis : Fusion::probability,
@@ -200,15 +249,55 @@ void evaluate(const EvalOptions& options) {
     drop_pictures(file, retrieval.unreadable, policy);
     result = std::move(retrieval.scores);
   } else {
-    Answers all = answers_of(options, file.records, ranks.get());
+    std::vector<EvalAnswer> all = answers_of(options, file.records, ranks.get());
     if (!first) return;
     answers = drop_unreadable(file, std::move(all), policy);
+    if (options.task == "caption") mark_hits(options, file.records, answers);
     result = score_answers(options, file.records, answers);
   }
   if (!file.bad.empty()) result["bad"] = file.bad.size();
-  if (!options.report.empty()) write_report(options, result, file.records, answers);
+  if (!options.results.empty()) write_eval_results(options.results, file.records, answers);
+  if (!options.report.empty()) {
+    write_eval_report(options.report, options.task,
+                      fmt::format("Model {}, data {}.", options.run.model, options.data), result,
+                      file.records, answers);
+  }
   print_result(options, result);
   report_bad(options, file);
+}
+
+// What --choose asks for. Names are re-ranked as `caption` does it unless --rerank says otherwise.
+void settle_choice(const CLI::App& verb, EvalOptions& options) {
+  if (!options.results.empty() && options.task == "retrieval") {
+    throw Error("expected the task caption or vqa", "--results",
+                "retrieval has no text for each record");
+  }
+  if (!options.choice_flags.on()) return;
+  if (options.task != "caption") {
+    throw Error(fmt::format("expected the task caption, got {}", options.task), "--choose");
+  }
+  LabelOptions ranking;
+  if (verb.count("--rerank") > 0) ranking.rerank = options.rerank;
+  ranking.matching_weight = options.matching_weight;
+  options.choice =
+      choice_options(verb, options.run, options.choice_flags, ranking, options.generation);
+}
+
+// How retrieval and names are ranked.
+void add_scoring_flags(CLI::App& verb, EvalOptions& options) {
+  verb.add_option("--rerank", options.rerank,
+                  "Candidates that matching re-ranks (retrieval; of --names: 32)")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  verb.add_option("--fusion", options.fusion,
+                  "Score of a re-ranked pair: probability (cosine / temperature + log matching "
+                  "probability) or lavis (cosine + matching logit)")
+      ->check(CLI::IsMember({"probability", "lavis"}))
+      ->capture_default_str();
+  verb.add_option("--matching-weight", options.matching_weight,
+                  "Weight of matching beside contrast (retrieval, --names)")
+      ->check(CLI::Range(0.0, 1000.0))
+      ->capture_default_str();
 }
 
 }  // namespace
@@ -226,21 +315,17 @@ void add_eval(CLI::App& app) {
                    "Data file, list, folder or tar shards; see docs/data.md")
       ->required();
   verb->add_option("--report", options->report, "HTML file to write: the result and some pictures");
+  verb->add_option("--results", options->results,
+                   "JSONL file to write: each record's text and scores (caption, vqa)");
+  verb->add_option("--generic-words", options->generic_words,
+                   "Words, with commas between, that do not make a caption a hit: face,person")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  add_choice_flags(*verb, options->choice_flags);
   verb->add_option("--batch-size", options->batch_size, "Records at a time")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
-  verb->add_option("--rerank", options->rerank, "Candidates that matching re-ranks (retrieval)")
-      ->check(CLI::Range(1, 1000000))
-      ->capture_default_str();
-  verb->add_option("--fusion", options->fusion,
-                   "Score of a re-ranked pair: probability (cosine / temperature + log matching "
-                   "probability) or lavis (cosine + matching logit)")
-      ->check(CLI::IsMember({"probability", "lavis"}))
-      ->capture_default_str();
-  verb->add_option("--matching-weight", options->matching_weight,
-                   "Weight of matching beside contrast (retrieval)")
-      ->check(CLI::Range(0.0, 1000.0))
-      ->capture_default_str();
+  add_scoring_flags(*verb, *options);
   verb->add_option_function<std::string>(
           "--shared-captions",
           [options](const std::string& name) {
@@ -257,6 +342,7 @@ void add_eval(CLI::App& app) {
     if (options->task != "retrieval") {
       settle_generation(*verb, options->run.model, options->generation);
     }
+    settle_choice(*verb, *options);
     evaluate(*options);
   });
 }

@@ -25,6 +25,7 @@ ordered_json to_json(const Record& record) {
   ordered_json line{{"image", record.image}};
   if (record.captions.size() == 1) line["caption"] = record.captions[0];
   if (record.captions.size() > 1) line["caption"] = record.captions;
+  if (!record.keywords.empty()) line["keywords"] = record.keywords;
   if (record.is_question()) line["question"] = record.question;
   if (!record.answers.empty()) line["answers"] = record.answers;
   if (record.image_id != record.image) line["image_id"] = record.image_id;

@@ -81,7 +81,7 @@ int run(int argc, char** argv) {
   app.set_config("--config", "", "TOML file with a table of options for each verb");
   for (const auto add :
        {blip2::add_caption, blip2::add_capfilt, blip2::add_vqa, blip2::add_chat, blip2::add_match,
-        blip2::add_embed, blip2::add_train, blip2::add_eval, blip2::add_tokenize,
+        blip2::add_label, blip2::add_embed, blip2::add_train, blip2::add_eval, blip2::add_tokenize,
         blip2::add_preprocess, blip2::add_convert, blip2::add_inspect, blip2::add_score}) {
     add(app);
   }

@@ -1,7 +1,6 @@
 #include "apps/blip2/options.h"
 
 #include <ATen/Parallel.h>
-
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>

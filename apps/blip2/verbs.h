@@ -10,6 +10,7 @@ void add_capfilt(CLI::App& app);
 void add_vqa(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_match(CLI::App& app);
+void add_label(CLI::App& app);
 void add_embed(CLI::App& app);
 void add_train(CLI::App& app);
 void add_eval(CLI::App& app);

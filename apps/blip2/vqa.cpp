@@ -47,8 +47,8 @@ std::vector<Asked> read_questions(const VqaOptions& options) {
   for (const Record& record : file.records) {
     add_bad_before(record.line);
     const bool own = record.image_id != record.image;
-    asked.push_back({record.image, record.question, own ? record.image_id : "",
-                     record.question_id});
+    asked.push_back(
+        {record.image, record.question, own ? record.image_id : "", record.question_id});
     if (record.is_question()) continue;
     asked.back().failure =
         fmt::format("{}:{}: expected a question", options.questions_from, record.line);

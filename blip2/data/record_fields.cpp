@@ -77,7 +77,7 @@ std::vector<std::string> texts_of(const nlohmann::json& object,
 
 void refuse_missing(const nlohmann::json& object, const char* expected) {
   const std::vector<std::string> known{"image",    "file_name", "caption", "captions", "text",
-                                       "question", "answer",    "answers", "image_id"};
+                                       "question", "answer",    "answers", "image_id", "keywords"};
   std::vector<std::string> got;
   std::string hint;
   for (const auto& [key, value] : object.items()) {
@@ -124,6 +124,25 @@ void leave_out_blanks(Record& record) {
   if (record.captions.empty()) refuse("all its captions are blank");
 }
 
+namespace {
+
+// "keywords", a list of texts, without blank ones; empty if it is not there or null.
+std::vector<std::string> keywords_of(const nlohmann::json& object) {
+  const auto found = object.find("keywords");
+  if (found == object.end() || found->is_null()) return {};
+  if (!found->is_array()) {
+    refuse(fmt::format("\"keywords\": expected a list of texts, got {}", shown(*found)));
+  }
+  std::vector<std::string> keywords;
+  for (const auto& item : *found) {
+    const bool blank = item.is_string() && trim(item.get_ref<const std::string&>()).empty();
+    if (!blank) keywords.push_back(text_of(item, "keywords"));
+  }
+  return keywords;
+}
+
+}  // namespace
+
 void read_texts(Record& record, const nlohmann::json& object, RecordUse use,
                 const std::string& column) {
   if (!column.empty()) {
@@ -144,6 +163,7 @@ void read_texts(Record& record, const nlohmann::json& object, RecordUse use,
   }
   leave_out_blanks(record);
   record.answers = texts_of(object, {"answer", "answers"});
+  record.keywords = keywords_of(object);
   if (record.is_question() && !record.captions.empty()) {
     refuse("expected a caption or a question, got both", "make two lines of it");
   }

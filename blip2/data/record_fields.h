@@ -42,9 +42,9 @@ std::vector<std::string> texts_of(const nlohmann::json& object,
 const nlohmann::json& value_of(const nlohmann::json& object, const char* key);
 std::string id_of(const nlohmann::json& object, const char* key);
 
-// Captions, or question and answers, as a line of a data file has them: captions are under
-// "caption", "captions" or "text", or under `column` alone if it is not empty. Blank captions among
-// others are left out and counted; blank answers stay, as the benchmarks count them.
+// Captions with keywords, or question and answers, as a line of a data file has them: captions are
+// under "caption", "captions" or "text", or under `column` alone if it is not empty. Blank captions
+// among others are left out and counted; blank answers stay, as the benchmarks count them.
 void read_texts(Record& record, const nlohmann::json& object, RecordUse use,
                 const std::string& column = {});
 // Takes blank captions out of the record and counts them; Error if all are blank.

@@ -12,6 +12,7 @@ namespace blip2 {
 struct Record {
   std::string image;                  // absolute path, or a place in a tar shard (TarPlace)
   std::vector<std::string> captions;  // empty for a question
+  std::vector<std::string> keywords;  // what else is to be seen, for eval's hits; mostly none
   std::string question;               // empty for captions
   // May be empty where RecordUse::ask allows it. Blank ones among others are kept, as VQAv2's
   // script counts them.

@@ -87,6 +87,18 @@ TEST_F(RecordsTest, NamesWhatIsWrong) {
   EXPECT_THAT(wrong(R"({"image": ["a.png"], "caption": "c"})"), HasSubstr("\"image\""));
 }
 
+TEST_F(RecordsTest, KeywordsAreAListOfTexts) {
+  const auto file = read(
+      "{\"image\": \"a.png\", \"caption\": \"x\", \"keywords\": [\" dog \", \"\", \"hot dog\"]}\n"
+      "{\"image\": \"a.png\", \"caption\": \"x\", \"keywords\": []}\n");
+  EXPECT_THAT(file.records[0].keywords, ElementsAre("dog", "hot dog"));
+  EXPECT_TRUE(file.records[1].keywords.empty());
+  EXPECT_THAT(wrong(R"({"image": "a.png", "caption": "c", "keywords": "dog"})"),
+              HasSubstr("\"keywords\": expected a list of texts, got \"dog\""));
+  EXPECT_THAT(wrong(R"({"image": "a.png", "caption": "c", "keywords": ["dog", 7]})"),
+              HasSubstr("\"keywords\": expected text, got 7"));
+}
+
 TEST_F(RecordsTest, FindsMissingPicturesUpFront) {
   EXPECT_THAT(wrong(R"({"image": "no.png", "caption": "x"})"),
               HasSubstr((folder_ / "no.png").string()));

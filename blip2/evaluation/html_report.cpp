@@ -22,6 +22,7 @@ constexpr std::string_view kStyle =
     "figure{margin:0;border:1px solid #d0d7de;border-radius:6px;padding:.5rem}"
     "figure img{display:block;width:100%;height:9rem;object-fit:contain}"
     "figcaption{font-size:13px;overflow-wrap:anywhere}figcaption div:first-child{font-weight:600}"
+    ".hit{color:#2f6f4f}.miss{color:#6e7781}"
     "svg{max-width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#57606a}";
 
 std::string tag(std::string_view name, std::string_view text) {
@@ -149,6 +150,9 @@ void HtmlReport::pictures(std::span<const ReportPicture> pictures) {
   for (const ReportPicture& picture : pictures) {
     grid += "\n<figure><img alt=\"\" src=\"" + data_uri(picture.file) + "\"><figcaption>";
     for (const std::string& line : picture.lines) grid += tag("div", line);
+    if (picture.hit) {
+      grid += *picture.hit ? "<div class=\"hit\">hit</div>" : "<div class=\"miss\">miss</div>";
+    }
     grid += "</figcaption></figure>";
   }
   body_ += grid + "</div>";

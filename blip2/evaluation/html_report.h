@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@ namespace blip2 {
 struct ReportPicture {
   std::string file;
   std::vector<std::string> lines;
+  std::optional<bool> hit = std::nullopt;  // shown under them: hit or miss
 };
 
 // One line of a chart: points (x, y) in order of x; points that are not finite leave a gap.

@@ -39,7 +39,9 @@ TEST(HtmlReportTest, HoldsWhatIsPutIn) {
   report.paragraph("1 < 2");
   report.preformatted("seed = 1");
   report.table({"what", "value"}, {{"R@1", "35.2 %"}, {"<script>", "x"}});
-  const std::vector<ReportPicture> pictures{{"\xff\xd8\xff", {"a cat", "a & b"}}};
+  const std::vector<ReportPicture> pictures{{"\xff\xd8\xff", {"a cat", "a & b"}},
+                                            {"\xff\xd8\xff", {"x"}, true},
+                                            {"\xff\xd8\xff", {"y"}, false}};
   report.pictures(pictures);
   const std::string html = report.html();
   EXPECT_THAT(html, HasSubstr("<title>A &lt;report&gt;</title>"));
@@ -47,7 +49,9 @@ TEST(HtmlReportTest, HoldsWhatIsPutIn) {
   EXPECT_THAT(html, HasSubstr("<td class=\"n\">35.2 %</td>"));
   EXPECT_THAT(html, HasSubstr("<td>&lt;script&gt;</td>"));
   EXPECT_THAT(html, HasSubstr("src=\"data:image/jpeg;base64,/9j/\""));
-  EXPECT_THAT(html, HasSubstr("<div>a &amp; b</div>"));
+  EXPECT_THAT(html, HasSubstr("<div>a &amp; b</div></figcaption>"));
+  EXPECT_THAT(html, HasSubstr("<div>x</div><div class=\"hit\">hit</div></figcaption>"));
+  EXPECT_THAT(html, HasSubstr("<div>y</div><div class=\"miss\">miss</div></figcaption>"));
   EXPECT_THAT(html, Not(HasSubstr("http")));
 }
 

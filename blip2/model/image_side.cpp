@@ -4,10 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <new>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "blip2/base/error.h"
 #include "blip2/base/parallel.h"
+#include "blip2/data/feature_cache.h"
 #include "blip2/image/image.h"
 #include "blip2/model/directory.h"
 #include "blip2/nn/each_alone.h"
@@ -76,6 +79,8 @@ ReadPictures ImageSide::encode_readable(std::span<const std::string> images) con
                 out + static_cast<std::int64_t>(i) * 3 * height * width);
     } catch (const Error& error) {
       read.failures[i] = error.what();
+    } catch (const std::bad_alloc&) {
+      read.failures[i] = Error("there is no memory to decode it", images[i]).what();
     }
   });
   for (std::size_t i = 0; i < images.size(); ++i) {
@@ -107,6 +112,12 @@ at::Tensor ImageSide::encode(const at::Tensor& pixel_values) const {
     each_alone(count, look);
   }
   return at::cat(features);
+}
+
+bool same_images(const ImageSide& a, const ImageSide& b) {
+  return a.preprocessing() == b.preprocessing() &&
+         a.encoder().config_json() == b.encoder().config_json() &&
+         hash_module(a.encoder()) == hash_module(b.encoder());
 }
 
 }  // namespace blip2

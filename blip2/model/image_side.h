@@ -52,4 +52,7 @@ class ImageSide {
   bool large_;  // worth all threads for one picture
 };
 
+// Whether two models see the same in any picture.
+bool same_images(const ImageSide& a, const ImageSide& b);
+
 }  // namespace blip2

@@ -12,7 +12,6 @@
 #include "blip2/base/hash.h"
 #include "blip2/base/parallel.h"
 #include "blip2/base/random.h"
-#include "blip2/data/feature_cache.h"
 #include "blip2/image/image.h"
 #include "blip2/io/tar_place.h"
 #include "blip2/nn/each_alone.h"
@@ -22,13 +21,6 @@ namespace blip2 {
 namespace {
 
 constexpr std::size_t kTextsAtOnce = 128;
-
-// Whether two models see the same in any picture.
-bool same_images(const ImageSide& a, const ImageSide& b) {
-  return a.preprocessing() == b.preprocessing() &&
-         a.encoder().config_json() == b.encoder().config_json() &&
-         hash_module(a.encoder()) == hash_module(b.encoder());
-}
 
 // A function of the picture's content, so that it is the same wherever the picture lies; below
 // 2^53, so that every reader of JSON takes it as it is.

@@ -17,31 +17,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "parity"))
 from measured import peak_of  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SECONDS = 20  # far above what a refusal takes, whatever else the machine is doing
-
-
-@pytest.fixture
-def refuse(program, tmp_path):
-    """refuse(expected, *args, code=1): the program ends with `code` and one line that holds all of
-    `expected`, and writes nothing new into the working folder."""
-
-    def call(expected, *args, code=1, env=None, preexec=None):
-        before = sorted(tmp_path.rglob("*"))
-        begin = time.monotonic()
-        done = subprocess.run([program, *map(str, args)], cwd=tmp_path, capture_output=True,
-                              text=True, timeout=120, env={**os.environ, **(env or {})},
-                              preexec_fn=preexec)
-        assert done.returncode == code, (done.returncode, done.stderr[-2000:])
-        assert time.monotonic() - begin < SECONDS
-        assert done.stdout == ""
-        errors = [line for line in done.stderr.splitlines() if line.startswith("blip2: ")]
-        if code == 1:
-            assert len(errors) == 1, done.stderr
-        for text in [expected] if isinstance(expected, str) else expected:
-            assert text in done.stderr, done.stderr
-        assert sorted(tmp_path.rglob("*")) == before
-
-    return call
 
 
 def png(width, height, data=b"\0" * 16, bits=8, colour=2):

@@ -1,0 +1,79 @@
+#include "apps/blip2/eval_output.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "blip2/base/file.h"
+#include "blip2/evaluation/exact_match.h"
+#include "blip2/evaluation/html_report.h"
+#include "blip2/evaluation/vqa_accuracy.h"
+#include "blip2/io/tar_place.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::ordered_json;
+
+ordered_json result_of(const Record& record, const EvalAnswer& answer) {
+  ordered_json line{{"image", record.image}};
+  if (record.image_id != record.image) line["image_id"] = record.image_id;
+  if (record.is_question()) {
+    line["question"] = record.question;
+    line["text"] = answer.text;
+    line["references"] = record.answers;
+    line["accuracy"] = vqa_accuracy(answer.text, record.answers);
+    return line;
+  }
+  line["text"] = answer.text;
+  line["references"] = record.captions;
+  if (!record.keywords.empty()) line["keywords"] = record.keywords;
+  line["exact"] = equals_any(answer.text, record.captions);
+  if (answer.hit) line["hit"] = *answer.hit;
+  if (answer.probability) line["probability"] = *answer.probability;
+  return line;
+}
+
+ReportPicture shown(const Record& record, const EvalAnswer& answer) {
+  ReportPicture picture{read_source(record.image), {}};
+  const auto& right = record.is_question() ? record.answers : record.captions;
+  if (record.is_question()) picture.lines.push_back(record.question);
+  picture.lines.push_back(answer.text);
+  const bool agrees = equals_any(answer.text, right);
+  picture.lines.push_back(agrees ? "right" : "it is: " + first_text(right));
+  if (answer.probability) {
+    picture.lines.push_back(fmt::format("probability {:.2f}", *answer.probability));
+  }
+  picture.hit = answer.hit;
+  return picture;
+}
+
+}  // namespace
+
+void write_eval_results(const std::string& path, std::span<const Record> records,
+                        std::span<const EvalAnswer> answers) {
+  AtomicFile file(path);
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    const ordered_json line = result_of(records[i], answers[i]);
+    file.write(line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+  }
+  file.commit();
+}
+
+void write_eval_report(const std::string& path, const std::string& task, const std::string& intro,
+                       const ordered_json& result, std::span<const Record> records,
+                       std::span<const EvalAnswer> answers) {
+  constexpr std::size_t kShown = 60;
+  HtmlReport report("blip2 eval: " + task);
+  report.paragraph(intro);
+  report.preformatted(result.dump(2));
+  std::vector<ReportPicture> pictures;
+  for (std::size_t i = 0; i < std::min(kShown, answers.size()); ++i) {
+    pictures.push_back(shown(records[i], answers[i]));
+  }
+  report.pictures(pictures);
+  write_file(path, report.html());
+}
+
+}  // namespace blip2
