@@ -22,11 +22,10 @@ def unique(texts):
 
 
 def captions(title, keywords, kind):
-    """What may be said of a picture: its title, the title with its kind or a keyword, keywords.
+    """What may be said of a picture: its title, and the title with its kind or a keyword.
 
-    `kind` is a broad word ("animal"), or empty. A caption is drawn anew at each step, so the title
-    stands for itself and within others: about half of the captions name it.
+    `kind` is a broad word ("animal"), or empty. Each step draws one of the captions anew.
     """
     said = set(title.split())
     more = [word for word in unique([kind, *keywords]) if not set(word.split()) & said]
-    return unique([title, *(f"{title}, {word}" for word in more[:2])])
+    return unique([title, *(f"{title}, {word}" for word in more[:1])])
