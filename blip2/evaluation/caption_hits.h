@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "blip2/evaluation/interval.h"
+
 namespace blip2 {
 
 // What a title is about, as a lemma (lemma_of): the last word of its first phrase. Articles in
@@ -22,10 +24,6 @@ std::string head_noun(std::string_view title, std::span<const std::string> gener
 // `generic` lemma does not count.
 bool is_hit(std::string_view caption, std::string_view title, std::span<const std::string> keywords,
             std::span<const std::string> generic = {});
-
-struct Interval {
-  double low = 0, high = 1;
-};
 
 // The 95 % interval of a share by Wilson's score (JASA 22, 1927); [0, 1] of nothing.
 Interval wilson_interval(std::size_t hits, std::size_t total);

@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "blip2/evaluation/interval.h"
+
 namespace blip2 {
 
 // What each record adds to the sums from which a set's metrics follow: rows of `width` numbers.
@@ -32,9 +34,6 @@ struct Resampling {
 
 // 95 % percentile bootstrap interval of each metric (Efron 1979): the records are drawn with
 // replacement, and the 2.5th and 97.5th percentiles of what comes out are given.
-struct Interval {
-  double low, high;
-};
 std::vector<Interval> bootstrap_intervals(const RecordSums& sums, const MetricsOfSums& metrics,
                                           const Resampling& resampling);
 
