@@ -43,7 +43,7 @@ def tasks(scale, cache):
     listed.write_text("".join(f"{picture}\n" for picture in emoji))
     first, second = (recipe(stage, cache) for stage in (1, 2))
     cached = f"data.cache={cache}/features"
-    shapes = json.dumps([f"{DEMO}/data/vqa_captions_train.jsonl"])
+    shapes = json.dumps([f"{DEMO}/data/shapes_train.jsonl"])
     return {
         "stage1": training(first, cached, f"steps={round(60 * scale)}"),
         "stage2": training(second, cached, f"steps={round(16 * scale)}", "objectives.lm_from=0"),

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -42,7 +44,7 @@ void tokenize(const TokenizeOptions& options) {
     }
     std::string line;
     for (std::size_t i = 0; i < ids.size(); ++i) {
-      line += (i ? " " : "") + std::to_string(ids[i]) + ":" + pieces[i];
+      line += fmt::format("{}{}:{}", i ? " " : "", ids[i], pieces[i]);
     }
     print_line(line);
   }
