@@ -197,9 +197,12 @@ TEST_F(TarSamplesTest, CountsAfterEveryFlippedBit) {
         std::string damaged = shard.bytes;
         damaged[byte] = static_cast<char>(damaged[byte] ^ (1 << random.below(8)));
         const Count got = count(damaged);
-        ASSERT_EQ(got.whole + got.lost, kSamples) << form.name << ", byte " << byte << "\n"
-                                                  << got.faults;
-        ASSERT_LE(got.lost, moves_a_member(shard, damaged, byte) ? 2u : 1u)
+        // A member whose name has become one of another sample's counts as that sample too.
+        const bool another = got.faults.find("holds nothing that is read") != std::string::npos;
+        ASSERT_EQ(got.whole + got.lost, kSamples + another)
+            << form.name << ", byte " << byte << "\n"
+            << got.faults;
+        ASSERT_LE(got.lost, (moves_a_member(shard, damaged, byte) ? 2u : 1u) + another)
             << form.name << ", byte " << byte << "\n"
             << got.faults;
       }

@@ -98,7 +98,7 @@ TEST_F(GenerationConfigTest, NamesTheKeyOfABadValue) {
       {R"({"do_sample": 1})", "do_sample: expected true or false, got 1"},
       {R"({"max_new_tokens": 1.5})", "max_new_tokens"},
       {R"([1])", "expected a table of keys"},
-      {R"({"top_p": )", "offset"},
+      {R"({"top_p": )", "at byte 11"},
   };
   for (const auto& [text, message] : cases) {
     write(text);

@@ -106,7 +106,7 @@ def test_a_bad_picture_leaves_the_others(run, stage2, images, names, tmp_path, c
     assert [first, third] == good
     fault = json.loads(second)
     assert fault["image"] == str(bad) and "cut.png" in fault["error"]
-    assert done.stderr.count("cut.png") == 1 and "1 of 3 pictures cannot be read" in done.stderr
+    assert done.stderr.count("cut.png") == 1 and "1 of 3 are bad" in done.stderr
 
 
 def test_a_chosen_name_is_the_first_label(run_json, run, stage2, images, names):

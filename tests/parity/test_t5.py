@@ -103,11 +103,11 @@ def test_states_logits_losses_and_gradient(probe, tmp_path, seed):
         assert relative(ours[name], theirs[name]) < 1e-4, name
 
 
-@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize("seed", [0, 4])
 def test_embeddings_under_another_name(probe, tmp_path, seed):
     """safetensors keeps one name of tensors that share memory: the decoder's, of an own head none."""
     model = tiny_model(tmp_path / "model", seed)
-    tied = model.config.tie_word_embeddings
+    tied = model.config.scale_decoder_outputs  # what tells the two kinds apart in transformers 5
     save_model(model, tmp_path / "model" / "model.safetensors")
     state = load_file(tmp_path / "model" / "model.safetensors")
     assert "shared.weight" not in state and "decoder.embed_tokens.weight" in state

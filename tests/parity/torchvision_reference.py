@@ -12,12 +12,15 @@ import torch
 import transformers
 from PIL import Image, ImageOps
 
-# torchvision's operators are compiled for one build of torch and may not load with this one; only
-# their names have to be there, as processors resize with torch itself.
-names = torch.library.Library("torchvision", "DEF")
-for name in ("nms", "qnms"):
-    if not hasattr(torch.ops.torchvision, name):
-        names.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+# torchvision's operators are compiled for one build of torch and may not load with this one; then
+# only their names have to be there, as processors resize with torch itself.
+try:
+    import torchvision  # noqa: F401
+except RuntimeError:
+    names = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            names.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 def main(jobs, out):
