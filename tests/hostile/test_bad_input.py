@@ -17,6 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "parity"))
 from measured import peak_of  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+SECONDS = 20  # far above what it takes, whatever else the machine is doing
 
 
 def png(width, height, data=b"\0" * 16, bits=8, colour=2):

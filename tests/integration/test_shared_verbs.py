@@ -133,15 +133,20 @@ def evaluation(program, data, vit_init):
     return make
 
 
+def wait_for_model(process, folder):
+    """Until the process has opened the model, so has met the others."""
+    while str(folder) not in pathlib.Path(f"/proc/{process.pid}/maps").read_text():
+        assert process.poll() is None
+        time.sleep(0.002)
+
+
 @pytest.mark.parametrize("victim, message", [
     (1, "rank 1 does not answer"), (0, "rank 0, where all meet, does not answer")])
 def test_a_process_that_hangs_is_named(evaluation, vit_init, victim, message):
     processes = start(lambda rank: evaluation(), 2, free_port())
     other = processes[1 - victim]
-    for process in processes:  # that has opened the model: the others have met it before
-        while str(vit_init) not in pathlib.Path(f"/proc/{process.pid}/maps").read_text():
-            assert process.poll() is None
-            time.sleep(0.002)
+    for process in processes:
+        wait_for_model(process, vit_init)
     processes[victim].send_signal(signal.SIGSTOP)
     began = time.monotonic()
     printed, error = other.communicate(timeout=60)
@@ -151,15 +156,24 @@ def test_a_process_that_hangs_is_named(evaluation, vit_init, victim, message):
     processes[victim].communicate()
 
 
-def test_one_that_fails_ends_the_others(evaluation, data, tmp_path):
+def test_one_that_ends_early_ends_the_others(evaluation, vit_init):
     """At once, long before the timeout."""
+    processes = start(lambda rank: evaluation(timeout=300), 2, free_port())
+    for process in processes:
+        wait_for_model(process, vit_init)
+    processes[1].send_signal(signal.SIGINT)
+    (_, first), _ = finish(processes, codes=[1, 130])
+    assert "rank 1 has ended early" in first
+
+
+def test_a_bad_picture_of_another_process_is_named(evaluation, data, tmp_path):
     questions = (data / "questions.jsonl").read_text().splitlines()
     (tmp_path / "broken.png").write_text("no picture")
     broken = json.dumps({**json.loads(questions[-1]), "image": str(tmp_path / "broken.png")})
     (tmp_path / "data.jsonl").write_text("\n".join([*questions[:-1], broken]) + "\n")
-    processes = start(lambda rank: evaluation(tmp_path / "data.jsonl", timeout=300), 2, free_port())
-    (_, first), (_, second) = finish(processes, codes=[1, 1])
-    assert "broken.png" in second and "rank 1 has ended early" in first
+    processes = start(lambda rank: evaluation(tmp_path / "data.jsonl"), 2, free_port())
+    (printed, first), _ = finish(processes, codes=[1, 0])
+    assert json.loads(printed)["questions"] == len(questions) - 1 and "broken.png" in first
 
 
 def test_other_data_is_named(evaluation):
