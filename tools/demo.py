@@ -112,7 +112,7 @@ class Demo:
         return self.evaluate("retrieval", data, "--rerank", 32, "--matching-weight", 0.5)
 
     def caption(self, data, *options, results=None):
-        return self.evaluate("caption", data, "--generic-words", *sorted(demo_emoji.GENERIC),
+        return self.evaluate("caption", data, "--generic-words", ",".join(sorted(demo_emoji.GENERIC)),
                              *options, results=results or data)
 
     def shown(self, results, count=SHOWN):
