@@ -145,6 +145,7 @@ std::vector<std::string> keywords_of(const nlohmann::json& object) {
 
 void read_texts(Record& record, const nlohmann::json& object, RecordUse use,
                 const std::string& column) {
+  record.keywords = keywords_of(object);
   if (!column.empty()) {
     record.captions = texts_of(object, {column.c_str()});
     if (record.captions.empty() && use != RecordUse::pictures) {
@@ -163,7 +164,6 @@ void read_texts(Record& record, const nlohmann::json& object, RecordUse use,
   }
   leave_out_blanks(record);
   record.answers = texts_of(object, {"answer", "answers"});
-  record.keywords = keywords_of(object);
   if (record.is_question() && !record.captions.empty()) {
     refuse("expected a caption or a question, got both", "make two lines of it");
   }
