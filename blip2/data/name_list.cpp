@@ -12,23 +12,11 @@
 #include "blip2/io/utf8.h"
 
 namespace blip2 {
-namespace {
-
-std::string_view without_byte_order_mark(std::string_view text, const std::string& where) {
-  constexpr std::string_view kUtf8 = "\xEF\xBB\xBF";
-  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) {
-    throw Error("expected UTF-8, got UTF-16", where, "save it as UTF-8");
-  }
-  if (text.starts_with(kUtf8)) text.remove_prefix(kUtf8.size());
-  if (!is_utf8(text)) throw Error("is not UTF-8", where, "save it as UTF-8");
-  return text;
-}
-
-}  // namespace
 
 std::vector<std::string> read_names(const std::filesystem::path& path) {
   const std::string content = read_file(path);
-  std::string_view text = without_byte_order_mark(content, path.string());
+  std::string_view text = without_mark(content, path.string());
+  if (!is_utf8(text)) throw Error("is not UTF-8", path.string(), "save it as UTF-8");
   std::vector<std::string> names;
   std::map<std::string, std::size_t, std::less<>> lines;
   for (std::size_t line = 1; !text.empty(); ++line) {
