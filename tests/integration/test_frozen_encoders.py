@@ -7,6 +7,7 @@ import pytest
 import torch
 import transformers as hf
 from mini_model import write_text_encoder
+from safetensors.torch import load_file
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIZES = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, image_size=28, patch_size=14)
@@ -63,3 +64,25 @@ def test_assembled_trained_and_matched(parts, run, run_json, pictures):
                      for name in ("model", "run"))
     assert len(set(after)) == len(images) and all(-1 <= value <= 1 for value in after)
     assert all(one != other for one, other in zip(before, after, strict=True))
+
+
+def test_cross_attention_starts_as_large_as_its_recipe_says(tmp_path, run):
+    write_text_encoder(tmp_path / "bert")
+    hf.SiglipVisionModel(KINDS["siglip_vision_model"][1]).save_pretrained(tmp_path / "encoder")
+    recipe = 'image_encoder = "encoder"\ntext_encoder = "bert"\nnum_query_tokens = 4\nseed = 1\n'
+    bridges = {}
+    for scale in (1, 4):
+        (tmp_path / "parts.toml").write_text(f"{recipe}cross_attention_scale = {scale}\n")
+        run("convert", tmp_path / "parts.toml", tmp_path / f"model{scale}")
+        bridges[scale] = load_file(tmp_path / f"model{scale}" / "model-bridge.safetensors")
+    larger = {name for name, value in bridges[1].items() if not torch.equal(value, bridges[4][name])}
+    assert larger == {name for name in bridges[1]
+                      if name.endswith(("crossattention.attention.value.weight", "crossattention.output.dense.weight"))}
+    assert larger
+    for name in larger:
+        torch.testing.assert_close(4 * bridges[1][name], bridges[4][name], rtol=0, atol=0)
+    for wrong in (0, -1, 1000):
+        (tmp_path / "parts.toml").write_text(f"{recipe}cross_attention_scale = {wrong}\n")
+        failed = run("convert", tmp_path / "parts.toml", tmp_path / "wrong", code=1)
+        assert "cross_attention_scale" in failed.stderr
+        assert not (tmp_path / "wrong").exists()
