@@ -20,6 +20,7 @@
 #include "blip2/model/bridge.h"
 #include "blip2/model/soft_prompts.h"
 #include "blip2/training/adamw.h"
+#include "blip2/training/stage1_objectives.h"
 #include "blip2/training/task.h"
 #include "blip2/vision/image_encoders.h"
 
@@ -116,10 +117,13 @@ using StepLoss = std::function<at::Tensor(std::uint64_t)>;
 StepLoss stage1_steps(const Options& options, const std::shared_ptr<Bridge>& bridge) {
   const at::Tensor rows = torch::arange(options["batch"]);
   return [=, features = step_features(options), text = random_texts(options)](std::uint64_t step) {
-    return stage1_loss(bridge->stage1_parts(), {features(), text, rows, rows},
-                       {.compute = {options.type(), true, step},
-                        .decoder_token = bridge->config().qformer.vocab_size - 1})
-        .total;
+    const Stage1Setting setting;
+    const std::vector<double> weights = stage1_weights(setting.recipe);
+    const Stage1Step losses(bridge->stage1_parts(), {features(), text, rows, rows},
+                            {.compute = {options.type(), true, step},
+                             .passes = shared_passes(weights),
+                             .decoder_token = bridge->config().qformer.vocab_size - 1});
+    return stage1_loss(losses, setting, weights).loss;
   };
 }
 

@@ -26,6 +26,9 @@ struct TokenLoss {
   double accuracy;       // share of targets with the largest logit
 };
 
+// Rows whose logits over the vocabulary vocabulary_loss holds at a time.
+inline constexpr std::int64_t kVocabularyRows = 1024;
+
 // Mean cross-entropy of hidden @ words^T + bias against targets, without keeping logits: hidden
 // [N,D] and compute_words [V,D] of one type, words the f32 parameter that gets the gradient, bias
 // [V] f32 or undefined, targets [N] int64, kIgnoredLabel ones ignored. Throws Error for targets

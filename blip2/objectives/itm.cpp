@@ -37,6 +37,13 @@ std::vector<std::int64_t> draw_columns(const at::Tensor& similarity, const at::T
 
 }  // namespace
 
+bool Negatives::any() const {
+  const auto some = [](const std::vector<std::int64_t>& drawn) {
+    return std::ranges::any_of(drawn, [](std::int64_t place) { return place >= 0; });
+  };
+  return some(images) || some(texts);
+}
+
 Negatives draw_negatives(const at::Tensor& similarity, const at::Tensor& matches,
                          std::uint64_t seed) {
   return {.images = draw_columns(similarity.t(), matches.t(), derive_seed(seed, 1)),

@@ -13,6 +13,8 @@ namespace blip2 {
 struct Negatives {
   std::vector<std::int64_t> images;  // for each text
   std::vector<std::int64_t> texts;   // for each picture
+
+  bool any() const;  // whether there is one at all
 };
 
 // Draws from softmax(similarity) over the pairs that do not match, both ways. Similarity [B,B] f32,

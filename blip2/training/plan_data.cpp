@@ -94,9 +94,8 @@ void draw_steps(PlannedData& data, const Recipe& recipe, const ScannedFiles& fil
                                   .distinct = std::move(distinct)});
   for (const Int step : chosen_steps(recipe)) {
     StepTexts texts;
-    texts.step = step;
     texts.samples = recipe.batch_size;
-    read(texts, sampler.batch(step));
+    read(texts, sampler.batch(step), step);
     data.steps.push_back(std::move(texts));
   }
   data.epochs = sampler.epoch(recipe.steps);
@@ -109,8 +108,8 @@ void scan_captions(PlannedData& data, const Recipe& recipe, const Blip2Config& c
   const CaptionData captions(files.records, *tokenizer, recipe.data.max_text_tokens);
   const auto seed = static_cast<std::uint64_t>(recipe.seed);
   draw_steps(data, recipe, files, captions.item_pictures(),
-             [&](StepTexts& texts, const Lengths& items) {
-               texts.qformer = numbers(captions.batch(items, seed, texts.step).lengths);
+             [&](StepTexts& texts, const Lengths& items, Int step) {
+               texts.qformer = numbers(captions.batch(items, seed, step).lengths);
              });
   if (recipe.objectives.words <= 0 || !config.language) return;
   const auto language = load_tokenizer(start.language);
@@ -127,8 +126,8 @@ void scan_prompts(PlannedData& data, const Recipe& recipe, const Blip2Config& co
   const PromptData prompts(files.records, *language, format,
                            recipe.prompt.to_qformer ? qformer.get() : nullptr);
   const auto seed = static_cast<std::uint64_t>(recipe.seed);
-  draw_steps(data, recipe, files, {}, [&](StepTexts& texts, const Lengths& items) {
-    const PromptBatch batch = prompts.batch(items, seed, texts.step);
+  draw_steps(data, recipe, files, {}, [&](StepTexts& texts, const Lengths& items, Int step) {
+    const PromptBatch batch = prompts.batch(items, seed, step);
     if (batch.instructions.ids.defined()) texts.qformer = numbers(batch.instructions.lengths);
     texts.prompts = numbers(batch.prompt_lengths);
     texts.targets = numbers(batch.lengths - batch.prompt_lengths);
@@ -175,9 +174,8 @@ PlannedData assume_data(const Recipe& recipe, std::int64_t records) {
   planned.epochs = static_cast<double>(recipe.steps) * static_cast<double>(recipe.batch_size) /
                    static_cast<double>(records);
   const Lengths full(static_cast<std::size_t>(recipe.batch_size), recipe.data.max_text_tokens);
-  for (const Int step : chosen_steps(recipe)) {
+  for (std::size_t i = 0; i < chosen_steps(recipe).size(); ++i) {
     StepTexts texts;
-    texts.step = step;
     texts.samples = recipe.batch_size;
     if (recipe.stage == 1 || recipe.prompt.to_qformer) texts.qformer = full;
     if (recipe.stage == 2) {
