@@ -128,10 +128,10 @@ StepLoss stage1_steps(const Options& options, const std::shared_ptr<Bridge>& bri
 }
 
 StepLoss stage2_steps(const Options& options, const std::shared_ptr<Bridge>& bridge,
-                      const std::shared_ptr<LanguageModel>& language) {
+                      const FrozenLanguage& language) {
   const std::int64_t batch = options["batch"], tokens = options["tokens"];
   const std::int64_t asked = options["answer"], instruction = options["instruction"];
-  std::vector<SpokenRow> rows;
+  std::vector<ForcedRow> rows;
   for (std::int64_t i = 0; i < batch; ++i) {
     const at::Tensor ids = torch::randint(1000, 30000, {tokens}, at::kLong);
     const auto* id = ids.const_data_ptr<std::int64_t>();
@@ -147,7 +147,7 @@ StepLoss stage2_steps(const Options& options, const std::shared_ptr<Bridge>& bri
     const QFormerPass pass = bridge->qformer->pass({options.type(), true, step});
     const at::Tensor soft = soft_prompts(
         *bridge, pass, pass.project_image(features(), bridge->feature_norm()), questions);
-    return spoken_losses(*language, soft, rows).mean();
+    return language.losses(soft, rows).mean();
   };
 }
 
@@ -181,9 +181,9 @@ nlohmann::json run(int argc, char** argv) {
   }
   const auto bridge = std::make_shared<Bridge>(config);
   AdamW optimizer(trained_tensors(*bridge, recipe), recipe.optimizer);
-  return measure(
-      options, optimizer,
-      recipe.stage == 2 ? stage2_steps(options, bridge, language) : stage1_steps(options, bridge));
+  return measure(options, optimizer,
+                 recipe.stage == 2 ? stage2_steps(options, bridge, FrozenLanguage(language))
+                                   : stage1_steps(options, bridge));
 }
 
 }  // namespace

@@ -7,9 +7,8 @@
 #include <optional>
 #include <vector>
 
-#include "blip2/language/language_model.h"
+#include "blip2/language/teacher_forcing.h"
 #include "blip2/model/bridge.h"
-#include "blip2/objectives/lm.h"
 
 namespace blip2 {
 

@@ -4,12 +4,10 @@
 
 #include <cstdint>
 
+#include "blip2/nn/ignored_label.h"
 #include "blip2/qformer/text_rows.h"
 
 namespace blip2 {
-
-// Cross-entropy's ignored label, as in PyTorch.
-inline constexpr std::int64_t kIgnoredLabel = -100;
 
 // What text generation reads and predicts: [DEC] in the first token's place and without the last
 // token, which predicts nothing. `targets` [N] are the next tokens; a text of one token has none.

@@ -1,12 +1,11 @@
 #include "blip2/training/plan_step.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 
 #include "blip2/base/random.h"
-#include "blip2/training/alternation.h"
 #include "blip2/training/stage1_objectives.h"
+#include "blip2/training/stage2_objectives.h"
 #include "blip2/training/step_estimate.h"
 
 namespace blip2 {
@@ -25,26 +24,6 @@ void add_stage1(StepEstimate& estimate, Int step) {
   estimate.add_word_targets();
 }
 
-// The weights of language modelling, prefix language modelling and CMLM in a step.
-std::array<double, 3> language_weights(const ObjectivesRecipe& o, Int step) {
-  auto weights = step_weights(std::array{o.lm, o.prefix_lm, o.cmlm}, o.alternate, step);
-  if (step < o.lm_from) weights[0] = 0;
-  return weights;
-}
-
-// Prefix language modelling moves any number of a caption's tokens but the last and the end token:
-// here the mean.
-SpokenTexts split_texts(const StepEstimate& estimate) {
-  SpokenTexts texts = estimate.spoken_texts();
-  for (std::size_t i = 0; i < texts.prompts.size(); ++i) {
-    if (estimate.texts().whole[i]) continue;
-    const Int moved = std::max<Int>(texts.targets[i] - 2, 0) / 2;
-    texts.prompts[i] += moved;
-    texts.targets[i] -= moved;
-  }
-  return texts;
-}
-
 // The soft prompts, and what the language model makes of them.
 void add_stage2(StepEstimate& estimate, Int step) {
   if (estimate.recipe().prompt.to_qformer) {
@@ -54,10 +33,10 @@ void add_stage2(StepEstimate& estimate, Int step) {
   }
   estimate.add_projection();
   const ObjectivesRecipe& o = estimate.recipe().objectives;
-  const auto [lm, prefix_lm, cmlm] = language_weights(o, step);
-  if (lm > 0) estimate.add_language(estimate.spoken_texts());
-  if (prefix_lm > 0) estimate.add_language(split_texts(estimate));
-  if (cmlm > 0) estimate.add_language(estimate.spoken_texts());
+  const auto weights = stage2_weights(o, step);
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] > 0) stage2_objectives()[i].cost(estimate);
+  }
   if (o.words > 0) estimate.add_word_targets();
   if (o.contrast > 0) estimate.add_caption_contrast();
 }
@@ -65,13 +44,9 @@ void add_stage2(StepEstimate& estimate, Int step) {
 // Which objectives a step has.
 std::vector<bool> objectives_of(const Recipe& recipe, Int step) {
   std::vector<bool> has;
-  const auto note = [&](const auto& weights) {
-    for (const double weight : weights) has.push_back(weight > 0);
-  };
-  if (recipe.stage == 1) {
-    note(stage1_weights(recipe.objectives, step));
-  } else {
-    note(language_weights(recipe.objectives, step));
+  for (const double weight : recipe.stage == 1 ? stage1_weights(recipe.objectives, step)
+                                               : stage2_weights(recipe.objectives, step)) {
+    has.push_back(weight > 0);
   }
   return has;
 }
@@ -88,12 +63,14 @@ std::vector<StepKind> step_kinds(const Recipe& recipe) {
     const Int step =
         all ? i : static_cast<Int>(random.below(static_cast<std::uint64_t>(recipe.steps)));
     StepKind& kind =
-        kinds.try_emplace(objectives_of(recipe, step), StepKind{step, 0}).first->second;
+        kinds.try_emplace(objectives_of(recipe, step), StepKind{0, 0, 0}).first->second;
+    kind.step = std::max(kind.step, step);
     kind.share += 1;
   }
   std::vector<StepKind> result;
   for (const auto& [objectives, kind] : kinds) {
-    result.push_back({kind.step, kind.share / static_cast<double>(count)});
+    result.push_back(
+        {kind.step, std::ranges::count(objectives, true), kind.share / static_cast<double>(count)});
   }
   return result;
 }

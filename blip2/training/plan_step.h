@@ -51,10 +51,11 @@ StepCost step_cost(const StepModel& model, const StepTexts& texts, std::int64_t 
 
 // Steps of one kind have the same objectives.
 struct StepKind {
-  std::int64_t step = 0;  // one of them
-  double share = 1;       // of the run's steps
+  std::int64_t step = 0;        // the last of those looked at
+  std::int64_t objectives = 0;  // how many
+  double share = 1;             // of the run's steps
 };
-// The kinds of a run's steps; where it is very long, of many of its steps.
+// The kinds of a run's steps; of a very long one, those of 65,536 of its steps.
 std::vector<StepKind> step_kinds(const Recipe& recipe);
 
 }  // namespace blip2

@@ -3,13 +3,28 @@
 #include <utility>
 
 #include "blip2/base/random.h"
-#include "blip2/training/lessons.h"
+#include "blip2/model/soft_prompts.h"
 
 namespace blip2 {
 namespace {
 
 // The dropout of the contrast's passes, beside that of the soft prompts.
 constexpr std::uint64_t kContrastPurpose = 32;
+
+// The soft prompts [B, Q, width] of a batch with its pictures' features [B, P, De]; the Q-Former
+// reads the batch's instructions if it has some.
+at::Tensor soft_prompts_of(const Bridge& bridge, const PromptBatch& batch,
+                           const at::Tensor& features, const ComputeOptions& compute) {
+  const QFormerPass pass = bridge.qformer->pass(compute);
+  std::optional<TextRows> instructions;
+  if (batch.instructions.ids.defined()) {
+    const at::Tensor& lengths = batch.instructions.lengths;
+    instructions = pack_text(batch.instructions.ids, {lengths.const_data_ptr<std::int64_t>(),
+                                                      static_cast<std::size_t>(lengths.numel())});
+  }
+  return soft_prompts(bridge, pass, pass.project_image(features, bridge.feature_norm()),
+                      instructions);
+}
 
 }  // namespace
 
@@ -45,7 +60,7 @@ SpokenBatch SpokenData::batch(std::span<const std::int64_t> items, std::int64_t 
   const std::uint64_t data_seed = this->data_seed();
   PromptBatch prompts = prompts_->batch(items, data_seed, step);
   at::Tensor features = train_.gather(prompts.pictures, data_seed, step);
-  at::Tensor soft = see(*bridge_, prompts, features, compute(step, part));
+  at::Tensor soft = soft_prompts_of(*bridge_, prompts, features, compute(step, part));
   return {std::move(prompts), std::move(features), std::move(soft)};
 }
 
@@ -69,20 +84,13 @@ std::int64_t SpokenData::first_row(const SpokenBatch& batch) const {
   return ranks_ ? ranks_->rank() * batch.soft.size(0) : 0;
 }
 
-void SpokenData::add_mean(TaskLoss& total, const char* name, double weight,
-                          const at::Tensor& losses) const {
-  const at::Tensor loss = losses.mean();
-  const double share = share_of(ranks_, losses.numel());
-  total.add({weight * share * loss, {{name, loss.item<double>(), share}}});
-}
-
 MeanMeters SpokenData::validate(const LossOf& loss_of) const {
   if (!held_out_) return {};
   return mean_loss(held_out_->size(), samples_at_once(recipe_, 1), ranks_, [&](const auto& items) {
     PromptBatch prompts = held_out_->batch(items, 0, std::nullopt);
     at::Tensor features = validation_.gather(prompts.pictures, 0, std::nullopt);
-    at::Tensor soft =
-        see(*bridge_, prompts, features, {compute_type(recipe_), /*training=*/false, 0});
+    at::Tensor soft = soft_prompts_of(*bridge_, prompts, features,
+                                      {compute_type(recipe_), /*training=*/false, 0});
     return loss_of({std::move(prompts), std::move(features), std::move(soft)}, items);
   });
 }

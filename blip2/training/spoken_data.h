@@ -61,8 +61,6 @@ class SpokenData {
   // Adds contrast on the batch's captions to a step's loss, if the recipe asks for it.
   void add_contrast(TaskLoss& total, const SpokenBatch& batch, std::span<const std::int64_t> items,
                     std::int64_t step, std::int64_t part) const;
-  // Adds the weighted mean of `losses` [M] to a step's loss, with a meter.
-  void add_mean(TaskLoss& total, const char* name, double weight, const at::Tensor& losses) const;
 
   // mean_loss over the validation data; empty if there are none.
   using LossOf = std::function<TaskLoss(const SpokenBatch&, std::span<const std::int64_t> items)>;

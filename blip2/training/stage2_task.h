@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "blip2/language/language_model.h"
+#include "blip2/language/frozen_language.h"
 #include "blip2/training/spoken_data.h"
 #include "blip2/training/task.h"
 
@@ -11,7 +11,7 @@ namespace blip2 {
 // Stage 2: the queries learn to speak to the frozen language model, with the loss on captions and
 // answers only. `train` must not be empty; `validation` may be. `ranks` as for stage 1.
 std::unique_ptr<TrainingTask> make_stage2_task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
-                                               std::shared_ptr<LanguageModel> language,
+                                               FrozenLanguage language,
                                                const StageTokenizers& tokenizers, Dataset train,
                                                Dataset validation, const Ranks* ranks);
 

@@ -5,7 +5,7 @@
 namespace blip2 {
 namespace {
 
-WordTargets make_targets(const PromptData& data, const LanguageModel& language,
+WordTargets make_targets(const PromptData& data, const FrozenLanguage& language,
                          const ObjectivesRecipe& recipe) {
   const std::vector<std::int64_t> tokens = data.target_tokens(recipe.words_lead);
   return {tokens, language.embed(torch::tensor(tokens, at::kLong)), recipe.words_sharpness};
@@ -26,15 +26,15 @@ std::vector<std::vector<std::int64_t>> target_rows(const PromptBatch& batch, std
 
 }  // namespace
 
-WordsLesson::WordsLesson(const PromptData& data, const LanguageModel& language,
-                         const ObjectivesRecipe& recipe)
+WordsObjective::WordsObjective(const PromptData& data, const FrozenLanguage& language,
+                               const ObjectivesRecipe& recipe)
     : weight_(recipe.words),
       label_smoothing_(recipe.label_smoothing),
       lead_(recipe.words_lead),
       targets_(make_targets(data, language, recipe)) {}
 
-TaskLoss WordsLesson::loss(const at::Tensor& soft, const PromptBatch& batch,
-                           const Ranks* ranks) const {
+TaskLoss WordsObjective::loss(const at::Tensor& soft, const PromptBatch& batch,
+                              const Ranks* ranks) const {
   const at::Tensor places = targets_.places(target_rows(batch, lead_), soft.size(1));
   const TokenLoss words = targets_.loss(soft, places, label_smoothing_);
   const double share = share_of(ranks, words.targets);
@@ -43,13 +43,13 @@ TaskLoss WordsLesson::loss(const at::Tensor& soft, const PromptBatch& batch,
 }
 
 CaptionWords::CaptionWords(std::span<const Record> records, const Tokenizer& tokenizer,
-                           const PromptFormat& format, const LanguageModel& language,
+                           const PromptFormat& format, const FrozenLanguage& language,
                            const ObjectivesRecipe& recipe)
-    : captions_(records, tokenizer, format), lesson_(captions_, language, recipe) {}
+    : captions_(records, tokenizer, format), objective_(captions_, language, recipe) {}
 
 TaskLoss CaptionWords::loss(const at::Tensor& soft, std::span<const std::int64_t> items,
                             std::uint64_t seed, std::int64_t step, const Ranks* ranks) const {
-  return lesson_.loss(soft, captions_.batch(items, seed, step), ranks);
+  return objective_.loss(soft, captions_.batch(items, seed, step), ranks);
 }
 
 }  // namespace blip2
