@@ -93,8 +93,7 @@ at::Tensor GenerationModel::see(const ImageKeysValues& picture, const Prompt& pr
   const std::vector<std::vector<std::int32_t>> text{
       encode_at_most(*qformer_tokenizer_, prompt, config_.qformer.max_position_embeddings)};
   check_ids(text[0], config_.qformer.vocab_size);
-  const PaddedIds ids = pad_ids(text, 0);
-  return soft_prompts(*bridge_, *pass_, picture, pack_text(ids.ids, {std::ssize(text[0])}));
+  return soft_prompts(*bridge_, *pass_, picture, text_rows(text));
 }
 
 // transformers' BLIP-2 without a prompt starts from the begin token, whatever the tokenizer does.

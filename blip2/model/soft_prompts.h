@@ -18,6 +18,10 @@ namespace blip2 {
 at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass,
                         const ImageKeysValues& images, const std::optional<TextRows>& instructions);
 
+// The same of pictures' features [B, P, De], in a pass of its own.
+at::Tensor soft_prompts(const Bridge& bridge, const at::Tensor& features,
+                        const std::optional<TextRows>& instructions, const ComputeOptions& compute);
+
 // join_input with the embeddings of a language model of any kind.
 template <typename Language>
 LanguageInput language_input(const Language& language, const at::Tensor& soft,

@@ -45,8 +45,7 @@ TaskLoss CaptionContrast::loss(std::span<const std::int64_t> items, const at::Te
   const CaptionBatch batch = captions_->batch(chosen, seed, step);
   Stage1Batch input;
   input.image_embeds = features.index_select(0, torch::tensor(rows, at::kLong));
-  input.text = pack_text(batch.ids, {batch.lengths.const_data_ptr<std::int64_t>(),
-                                     static_cast<std::size_t>(batch.lengths.numel())});
+  input.text = batch.texts;
   input.image_ids = batch.image_ids;
   input.caption_ids = batch.caption_ids;
   Stage1Options options{compute, {.contrast = true}};

@@ -141,11 +141,11 @@ std::int64_t fullest_step(const Recipe& recipe) {
 
 void take_step(const Recipe& recipe, Session& session, DryRun& result) {
   const auto start = Clock::now();
-  const Dataset& data = session.task->data();
+  const Dataset& data = session.train;
   const auto batch =
       small_batch(data, readable_items(data, result), std::min(kBatch, recipe.batch_size));
   AdamW optimizer = make_optimizer(session, recipe);
-  const TaskLoss loss = session.task->train(batch, fullest_step(recipe), /*part=*/0);
+  const TaskLoss loss = training_loss(session, batch, fullest_step(recipe), /*part=*/0);
   loss.loss.backward();
   result.batch = std::ssize(batch);
   result.loss = loss.loss.item<double>();

@@ -107,13 +107,13 @@ void require_objectives(const std::optional<LanguageConfig>& language, const Rec
 std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const Session& session,
                                             const LanguageConfig& config,
                                             std::shared_ptr<const TensorFile> weights,
-                                            Datasets sets, const Ranks* ranks) {
+                                            const Ranks* ranks) {
   const StageTokenizers tokenizers{*session.language_tokenizer, *session.qformer_tokenizer};
   FrozenLanguage language =
       load_frozen_language(std::move(weights), config, compute_type(recipe), kLanguagePrefix,
                            /*int8=*/recipe.language_weights == "int8");
   return make_stage2_task(recipe, session.bridge, std::move(language), tokenizers,
-                          std::move(sets.train), std::move(sets.validation), ranks);
+                          session.train.records, session.validation.records, ranks);
 }
 
 }  // namespace
@@ -176,17 +176,24 @@ Session open_session(const Recipe& recipe, const Ranks* ranks, std::optional<std
   } else {
     sets = load_datasets(recipe, weights, start, ranks, sample);
   }
+  session.train = std::move(sets.train);
+  session.validation = std::move(sets.validation);
+  const auto &train = session.train.records, &validation = session.validation.records;
   if (recipe.stage == 1) {
-    auto words = caption_words(recipe, session.bridge->config(), language, sets.train.records);
-    session.task =
-        make_stage1_task(recipe, session.bridge, *session.qformer_tokenizer, std::move(sets.train),
-                         std::move(sets.validation), std::move(words), ranks);
+    auto words = caption_words(recipe, session.bridge->config(), language, train);
+    session.task = make_stage1_task(recipe, session.bridge, *session.qformer_tokenizer, train,
+                                    validation, std::move(words), ranks);
     return session;
   }
   session.language_tokenizer = load_tokenizer(start.language);
-  session.task =
-      speaking_task(recipe, session, *initial.language, language, std::move(sets), ranks);
+  session.task = speaking_task(recipe, session, *initial.language, language, ranks);
   return session;
+}
+
+TaskLoss training_loss(const Session& session, std::span<const std::int64_t> items,
+                       std::int64_t step, std::int64_t part) {
+  TrainingTask& task = *session.task;
+  return task.train({items, session.train.gather(items, task.data_seed(), step)}, step, part);
 }
 
 AdamW make_optimizer(const Session& session, const Recipe& recipe) {

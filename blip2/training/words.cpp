@@ -13,15 +13,13 @@ WordTargets make_targets(const PromptData& data, const FrozenLanguage& language,
 
 // The rows' targets, the end token included, after the last `lead` tokens of their prompts.
 std::vector<std::vector<std::int64_t>> target_rows(const PromptBatch& batch, std::int64_t lead) {
-  const auto ids = batch.ids.accessor<std::int64_t, 2>();
-  const auto* prompt = batch.prompt_lengths.const_data_ptr<std::int64_t>();
-  const auto* length = batch.lengths.const_data_ptr<std::int64_t>();
-  std::vector<std::vector<std::int64_t>> targets;
-  for (std::int64_t i = 0; i < ids.size(0); ++i) {
-    targets.emplace_back(ids[i].data() + std::max<std::int64_t>(prompt[i] - lead, 0),
-                         ids[i].data() + length[i]);
+  std::vector<std::vector<std::int64_t>> rows;
+  for (std::size_t i = 0; i < batch.targets.size(); ++i) {
+    const auto &prompt = batch.prompts[i], &target = batch.targets[i];
+    auto& row = rows.emplace_back(prompt.end() - std::min(lead, std::ssize(prompt)), prompt.end());
+    row.insert(row.end(), target.begin(), target.end());
   }
-  return targets;
+  return rows;
 }
 
 }  // namespace
