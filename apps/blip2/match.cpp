@@ -11,7 +11,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/interrupt.h"
 #include "blip2/model/retrieval_model.h"
-#include "blip2/objectives/itc.h"
+#include "blip2/qformer/stage1_heads.h"
 
 namespace blip2 {
 namespace {

@@ -71,11 +71,6 @@ Triplets make_triplets(const Negatives& negatives, std::int64_t first, std::int6
   return triplets;
 }
 
-at::Tensor matching_logits(const at::Tensor& queries, const torch::nn::Linear& head) {
-  // The mean of linear maps is the linear map of the mean.
-  return at::linear(queries.to(at::kFloat).mean(1), head->weight, head->bias);  // [R,2]
-}
-
 MatchingLoss matching_loss(const at::Tensor& logits, const at::Tensor& labels, bool others_differ) {
   const double accuracy =
       (logits.detach().argmax(1) == labels).to(at::kFloat).mean().item<double>();

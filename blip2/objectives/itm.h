@@ -39,8 +39,6 @@ struct MatchingLoss {
   double accuracy;
 };
 
-// Joint query states [R,Q,D] -> [R,2] f32, the mean of the queries' logits.
-at::Tensor matching_logits(const at::Tensor& queries, const torch::nn::Linear& head);
 // `others_differ`: rows that do not match are elsewhere, so the own matching ones count.
 MatchingLoss matching_loss(const at::Tensor& logits, const at::Tensor& labels,
                            bool others_differ = false);

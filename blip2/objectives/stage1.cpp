@@ -17,13 +17,6 @@ namespace {
 // The purposes of a step's seed beside the dropout of the passes and what objectives draw.
 enum : std::uint64_t { kNegativesPurpose = 7, kRankPurpose = 10 };
 
-at::Tensor unit_vectors(const at::Tensor& hidden, const torch::nn::Linear& projection) {
-  namespace F = torch::nn::functional;
-  const at::Tensor projected =
-      at::linear(hidden.to(at::kFloat), projection->weight, projection->bias);
-  return F::normalize(projected, F::NormalizeFuncOptions().dim(-1));
-}
-
 Stage1Batch checked(Stage1Batch batch) {
   const std::int64_t rows = batch.image_embeds.dim() == 3 ? batch.image_embeds.size(0) : -1;
   const auto counts = [&](const at::Tensor& ids) { return ids.dim() == 1 && ids.size(0) == rows; };
@@ -164,22 +157,6 @@ TokenLoss Stage1Step::name_words(const QFormerPass& pass, const at::Tensor& hidd
 
 at::Tensor Stage1Step::nothing() const {
   return parts_.query_tokens.sum() * 0;
-}
-
-at::Tensor embed_images(const Stage1Parts& parts, const QFormerPass& pass,
-                        const ImageKeysValues& images) {
-  return unit_vectors(pass.encode_queries(parts.query_tokens, images).hidden,
-                      parts.heads.vision_projection);
-}
-
-at::Tensor embed_texts(const Stage1Parts& parts, const QFormerPass& pass, const TextRows& text) {
-  return unit_vectors(pass.encode_first_tokens(text), parts.heads.text_projection);
-}
-
-at::Tensor match(const Stage1Parts& parts, const QFormerPass& pass, const ImageKeysValues& images,
-                 const TextRows& text, const Pairs& pairs) {
-  return matching_logits(pass.encode_multimodal(parts.query_tokens, images, text, pairs).queries,
-                         parts.heads.itm_head);
 }
 
 }  // namespace blip2

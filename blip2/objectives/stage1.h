@@ -9,11 +9,10 @@
 #include <vector>
 
 #include "blip2/nn/ranks.h"
-#include "blip2/objectives/heads.h"
 #include "blip2/objectives/itc.h"
 #include "blip2/objectives/itg.h"
 #include "blip2/objectives/itm.h"
-#include "blip2/qformer/qformer.h"
+#include "blip2/qformer/stage1_heads.h"
 
 namespace blip2 {
 
@@ -25,14 +24,6 @@ struct Stage1Batch {
   at::Tensor caption_ids;   // [B] int64: equal for the same caption
   // Given ones instead of drawn ones, for the batch of all processes.
   std::optional<Negatives> negatives = std::nullopt;
-};
-
-// The trained parts of stage 1.
-struct Stage1Parts {
-  const QFormer& qformer;
-  const Stage1Heads& heads;
-  at::Tensor query_tokens;                         // [1,Q,D]
-  std::optional<FeatureNorm> norm = std::nullopt;  // LayerNorm on the features
 };
 
 // Passes that several objectives read. A step computes each once if one of its objectives needs it.
@@ -128,14 +119,5 @@ class Stage1Step {
   GenerationText generation_;
   JointStates joint_;
 };
-
-// What retrieval and matching need of trained parts (no gradient).
-// Pictures' unit vectors [I,Q,E] and texts' [N,E], f32.
-at::Tensor embed_images(const Stage1Parts& parts, const QFormerPass& pass,
-                        const ImageKeysValues& images);
-at::Tensor embed_texts(const Stage1Parts& parts, const QFormerPass& pass, const TextRows& text);
-// Matching logits [R,2] f32 of the pairs.
-at::Tensor match(const Stage1Parts& parts, const QFormerPass& pass, const ImageKeysValues& images,
-                 const TextRows& text, const Pairs& pairs);
 
 }  // namespace blip2

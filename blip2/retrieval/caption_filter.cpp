@@ -15,7 +15,7 @@
 #include "blip2/image/image.h"
 #include "blip2/io/tar_place.h"
 #include "blip2/nn/each_alone.h"
-#include "blip2/objectives/itc.h"
+#include "blip2/qformer/stage1_heads.h"
 
 namespace blip2 {
 namespace {

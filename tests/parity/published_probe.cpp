@@ -11,7 +11,7 @@
 #include "blip2/io/fields.h"
 #include "blip2/model/generation_model.h"
 #include "blip2/model/retrieval_model.h"
-#include "blip2/objectives/itc.h"
+#include "blip2/qformer/stage1_heads.h"
 
 using namespace blip2;
 using nlohmann::json;
