@@ -15,10 +15,10 @@ struct Picture {
 };
 using Pictures = std::map<std::string, Picture>;
 
-// A batch's pictures, each different one looked at once. `known` holds the last batch's, since
+// A batch's pictures, each different one encoded once. `known` holds the last batch's, since
 // questions about one picture mostly stand together.
-Pictures look_at(const GenerationModel& model, std::span<const PromptedImage> batch,
-                 const Pictures& known) {
+Pictures project_batch(const GenerationModel& model, std::span<const PromptedImage> batch,
+                       const Pictures& known) {
   Pictures present;
   std::vector<std::string> missing;
   for (const PromptedImage& item : batch) {
@@ -29,7 +29,7 @@ Pictures look_at(const GenerationModel& model, std::span<const PromptedImage> ba
   }
   if (missing.empty()) return present;
   const ReadPictures read = model.images().encode_readable(missing);
-  const auto seen = model.look(read.features);
+  const auto seen = model.project_images(read.features);
   for (std::size_t i = 0; i < seen.size(); ++i) present[missing[read.good[i]]].seen = seen[i];
   for (std::size_t i = 0; i < missing.size(); ++i) present[missing[i]].failure = read.failures[i];
   return present;
@@ -68,7 +68,7 @@ void generate_in_batches(
     if (interrupted()) throw Interrupted{};
     const std::size_t count = std::min<std::size_t>(batch_size, questions.size() - begin);
     const std::span batch(questions.data() + begin, count);
-    pictures = look_at(model, batch, pictures);
+    pictures = project_batch(model, batch, pictures);
     const auto texts = answer(model, batch, pictures, options);
     auto next = texts.begin();
     for (std::size_t i = 0; i < count; ++i) {

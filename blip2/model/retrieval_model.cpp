@@ -53,7 +53,7 @@ TextRows RetrievalModel::tokenize(std::span<const std::string> texts, bool speci
   return text_rows(ids);
 }
 
-ImageKeysValues RetrievalModel::look(const at::Tensor& features) const {
+ImageKeysValues RetrievalModel::project_images(const at::Tensor& features) const {
   return pass_->project_image(features, bridge_->feature_norm());
 }
 

@@ -9,7 +9,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
 #include "blip2/nn/tensor_bridge.h"
-#include "blip2/objectives/shared_batch.h"
+#include "blip2/objectives/all_gather_texts.h"
 
 namespace blip2 {
 namespace {
@@ -124,7 +124,7 @@ void Stage1Step::pair_up(const at::Tensor& matches) {
   check_negatives(negatives_, ranks ? ranks->size() * count : count);
   triplets_ = make_triplets(negatives_, first_, count);
   // Each pair is where its picture is, whose keys and values are there; texts are light to move.
-  joint_ = encode_pairs(ranks ? gather_texts(*ranks, batch_.text) : batch_.text);
+  joint_ = encode_pairs(ranks ? all_gather_texts(*ranks, batch_.text) : batch_.text);
 }
 
 // The pairs, in one set of matrix products with the generated texts.

@@ -14,12 +14,12 @@ namespace blip2 {
 namespace {
 
 void plain_cost(StepEstimate& estimate) {
-  estimate.add_language(estimate.spoken_texts());
+  estimate.add_language(estimate.language_texts());
 }
 
 // A split moves any number of a caption's tokens but the last and the end token: here the mean.
 void split_cost(StepEstimate& estimate) {
-  SpokenTexts texts = estimate.spoken_texts();
+  LanguageTexts texts = estimate.language_texts();
   for (std::size_t i = 0; i < texts.prompts.size(); ++i) {
     if (estimate.texts().whole[i]) continue;
     const std::int64_t moved = std::max<std::int64_t>(texts.targets[i] - 2, 0) / 2;

@@ -210,7 +210,7 @@ void StepEstimate::add_caption_contrast() {
   add_comparison(static_cast<double>(captions), 1, true);
 }
 
-void StepEstimate::add_language(const SpokenTexts& texts) {
+void StepEstimate::add_language(const LanguageTexts& texts) {
   const LanguageCost cost = language_cost(*c_.language, texts, type_);
   cost_.language += cost.flops;
   cost_.language_tokens += cost.tokens;
@@ -219,8 +219,8 @@ void StepEstimate::add_language(const SpokenTexts& texts) {
   language_working_ = std::max(language_working_, cost.working);
 }
 
-SpokenTexts StepEstimate::spoken_texts() const {
-  SpokenTexts texts{texts_.prompts, texts_.targets};
+LanguageTexts StepEstimate::language_texts() const {
+  LanguageTexts texts{texts_.prompts, texts_.targets};
   for (Int& length : texts.prompts) length += c_.num_query_tokens;
   return texts;
 }

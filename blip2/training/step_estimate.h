@@ -41,8 +41,8 @@ class StepEstimate {
   // Contrast on the captions beside the language model.
   void add_caption_contrast();
   // What the language model reads and predicts of the texts.
-  void add_language(const SpokenTexts& texts);
-  SpokenTexts spoken_texts() const;
+  void add_language(const LanguageTexts& texts);
+  LanguageTexts language_texts() const;
 
   StepCost result() const;
 
