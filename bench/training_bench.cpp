@@ -20,6 +20,7 @@
 #include "blip2/model/bridge.h"
 #include "blip2/model/soft_prompts.h"
 #include "blip2/training/adamw.h"
+#include "blip2/training/stage1_objectives.h"
 #include "blip2/training/task.h"
 #include "blip2/vision/image_encoders.h"
 
@@ -116,18 +117,21 @@ using StepLoss = std::function<at::Tensor(std::uint64_t)>;
 StepLoss stage1_steps(const Options& options, const std::shared_ptr<Bridge>& bridge) {
   const at::Tensor rows = torch::arange(options["batch"]);
   return [=, features = step_features(options), text = random_texts(options)](std::uint64_t step) {
-    return stage1_loss(bridge->stage1_parts(), {features(), text, rows, rows},
-                       {.compute = {options.type(), true, step},
-                        .decoder_token = bridge->config().qformer.vocab_size - 1})
-        .total;
+    const Stage1Setting setting;
+    const std::vector<double> weights = stage1_weights(setting.recipe);
+    const Stage1Step losses(bridge->stage1_parts(), {features(), text, rows, rows},
+                            {.compute = {options.type(), true, step},
+                             .passes = shared_passes(weights),
+                             .decoder_token = bridge->config().qformer.vocab_size - 1});
+    return stage1_loss(losses, setting, weights).loss;
   };
 }
 
 StepLoss stage2_steps(const Options& options, const std::shared_ptr<Bridge>& bridge,
-                      const std::shared_ptr<LanguageModel>& language) {
+                      const FrozenLanguage& language) {
   const std::int64_t batch = options["batch"], tokens = options["tokens"];
   const std::int64_t asked = options["answer"], instruction = options["instruction"];
-  std::vector<SpokenRow> rows;
+  std::vector<ForcedRow> rows;
   for (std::int64_t i = 0; i < batch; ++i) {
     const at::Tensor ids = torch::randint(1000, 30000, {tokens}, at::kLong);
     const auto* id = ids.const_data_ptr<std::int64_t>();
@@ -143,7 +147,7 @@ StepLoss stage2_steps(const Options& options, const std::shared_ptr<Bridge>& bri
     const QFormerPass pass = bridge->qformer->pass({options.type(), true, step});
     const at::Tensor soft = soft_prompts(
         *bridge, pass, pass.project_image(features(), bridge->feature_norm()), questions);
-    return spoken_losses(*language, soft, rows).mean();
+    return language.losses(soft, rows).mean();
   };
 }
 
@@ -177,9 +181,9 @@ nlohmann::json run(int argc, char** argv) {
   }
   const auto bridge = std::make_shared<Bridge>(config);
   AdamW optimizer(trained_tensors(*bridge, recipe), recipe.optimizer);
-  return measure(
-      options, optimizer,
-      recipe.stage == 2 ? stage2_steps(options, bridge, language) : stage1_steps(options, bridge));
+  return measure(options, optimizer,
+                 recipe.stage == 2 ? stage2_steps(options, bridge, FrozenLanguage(language))
+                                   : stage1_steps(options, bridge));
 }
 
 }  // namespace

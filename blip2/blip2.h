@@ -18,6 +18,7 @@
 #include "blip2/io/safetensors.h"
 #include "blip2/io/tensor_file.h"
 #include "blip2/model/assembly.h"
+#include "blip2/model/batched_generation.h"
 #include "blip2/model/generation_config.h"
 #include "blip2/model/generation_model.h"
 #include "blip2/model/prompts.h"

@@ -25,7 +25,7 @@ struct ChatOptions {
 void chat(const ChatOptions& options) {
   const GenerationModel model = open_generation_model(options.run);
   const at::InferenceMode inference;
-  const auto picture = model.look(std::span(&options.image, 1));
+  const auto picture = model.project_images(std::span(&options.image, 1));
   Prompt dialogue;
   log_line("Ask about the picture; an empty line or end of input ends the chat.");
   for (std::string question; !interrupted();) {

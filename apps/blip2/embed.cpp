@@ -47,7 +47,7 @@ Failures embed_pictures(const RetrievalModel& model, const std::vector<std::stri
                     const ReadPictures read = model.images().encode_readable(some);
                     failures.insert(failures.end(), read.failures.begin(), read.failures.end());
                     if (read.good.empty()) return;
-                    const ImageKeysValues images = model.look(read.features);
+                    const ImageKeysValues images = model.project_images(read.features);
                     if (hidden) states.push_back(model.hidden_images(images));
                     vectors.push_back(model.embed_images(images));
                   });
@@ -98,7 +98,8 @@ Failures embed_pairs(const RetrievalModel& model, const std::vector<std::string>
       pairs.texts.push_back(std::ssize(texts));
       texts.push_back(lines[begin + place]);
     }
-    states.push_back(model.hidden_pairs(model.look(read.features), model.tokenize(texts), pairs));
+    states.push_back(
+        model.hidden_pairs(model.project_images(read.features), model.tokenize(texts), pairs));
   });
   out.tensors.emplace_back("multimodal_embeds", collect_rows(ranks, states));
   return failures;

@@ -13,7 +13,7 @@
 #include "blip2/base/interrupt.h"
 #include "blip2/data/name_list.h"
 #include "blip2/io/utf8.h"
-#include "blip2/nn/each_alone.h"
+#include "blip2/nn/batch_invariant.h"
 #include "blip2/retrieval/labels.h"
 
 namespace blip2 {
@@ -53,10 +53,10 @@ void label_batch(const LabelVerbOptions& options, const RetrievalModel& model,
                  const LabelList& list, std::span<const std::string> images, BadItems& bad) {
   const ReadPictures pictures = model.images().encode_readable(images);
   std::vector<std::vector<Label>> labels(images.size());
-  each_alone(pictures.good.size(), [&](std::size_t i) {
+  batch_invariant_for(pictures.good.size(), [&](std::size_t i) {
     const at::InferenceMode inference;
     const auto features = pictures.features.narrow(0, static_cast<std::int64_t>(i), 1);
-    auto& ranked = labels[pictures.good[i]] = list.rank(model.look(features));
+    auto& ranked = labels[pictures.good[i]] = list.rank(model.project_images(features));
     ranked.resize(std::min(ranked.size(), static_cast<std::size_t>(options.top)));
   });
   for (std::size_t i = 0; i < images.size(); ++i) {

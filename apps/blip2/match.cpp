@@ -11,7 +11,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/interrupt.h"
 #include "blip2/model/retrieval_model.h"
-#include "blip2/objectives/itc.h"
+#include "blip2/qformer/stage1_heads.h"
 
 namespace blip2 {
 namespace {
@@ -43,7 +43,7 @@ void match(const MatchOptions& options) {
       bad.add(path, read.failures[0]);
       continue;
     }
-    const auto image = model.look(read.features);
+    const auto image = model.project_images(read.features);
     const at::Tensor cosine = best_cosine(model.embed_images(image), text_vectors)[0];  // [M]
     const at::Tensor matched =
         at::softmax(model.match(image, texts, pairs), 1).select(1, 1);  // [M]

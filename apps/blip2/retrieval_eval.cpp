@@ -97,7 +97,7 @@ OwnPictures encode_own(const RetrievalModel& model, const std::vector<std::strin
         const ReadPictures read = model.images().encode_readable(some);
         own.failures.insert(own.failures.end(), read.failures.begin(), read.failures.end());
         own.features.push_back(with_zeros(read));
-        own.embeds.push_back(model.embed_images(model.look(own.features.back())));
+        own.embeds.push_back(model.embed_images(model.project_images(own.features.back())));
       });
   return own;
 }
@@ -193,7 +193,7 @@ std::vector<at::Tensor> match_own(const RetrievalModel& model, const OwnPictures
   std::vector<at::Tensor> logits;
   std::int64_t first = own.first;
   for (const at::Tensor& features : own.features) {
-    const ImageKeysValues images = model.look(features);
+    const ImageKeysValues images = model.project_images(features);
     const std::int64_t end = begin_of(first + features.size(0));
     for (std::int64_t begin = begin_of(first); begin < end; begin += kPairsAtOnce) {
       if (interrupted()) throw Interrupted{};

@@ -50,11 +50,6 @@ class TextNumbering {
   Numbering<Ids> ids_;
 };
 
-std::int32_t pad_of(const Tokenizer& tokenizer) {
-  const SpecialTokens special = tokenizer.special();
-  return special.pad.value_or(special.eos.value_or(0));
-}
-
 std::int64_t choose(const std::vector<std::int64_t>& texts, std::uint64_t seed,
                     std::optional<std::int64_t> step, std::int64_t item) {
   if (!step || texts.size() == 1) return texts.front();
@@ -81,24 +76,6 @@ Ids target_ids(const PromptFormat& format, const Tokenizer& tokenizer, bool afte
 
 }  // namespace
 
-PaddedIds pad_ids(std::span<const Ids> texts, std::int32_t pad) {
-  std::size_t longest = 0;
-  std::vector<std::int64_t> lengths;
-  for (const Ids& text : texts) {
-    longest = std::max(longest, text.size());
-    lengths.push_back(std::ssize(text));
-  }
-  const at::Tensor ids =
-      at::full({std::ssize(texts), static_cast<std::int64_t>(longest)}, pad, at::kLong);
-  auto rows = ids.accessor<std::int64_t, 2>();
-  for (std::size_t i = 0; i < texts.size(); ++i) {
-    for (std::size_t t = 0; t < texts[i].size(); ++t) {
-      rows[static_cast<std::int64_t>(i)][static_cast<std::int64_t>(t)] = texts[i][t];
-    }
-  }
-  return {ids, as_tensor(lengths)};
-}
-
 Ids encode_at_most(const Tokenizer& tokenizer, const Prompt& text, std::int64_t most) {
   Ids ids = text.encode(tokenizer, true);
   if (std::ssize(ids) <= most) return ids;
@@ -108,62 +85,44 @@ Ids encode_at_most(const Tokenizer& tokenizer, const Prompt& text, std::int64_t 
   return ids;
 }
 
-std::vector<std::string> pictures_of(std::span<const Record> records) {
-  Numbering<std::string> pictures;
-  for (const Record& record : records) pictures(record.image);
-  return pictures.take();
+RecordPictures number_pictures(std::span<const Record> records) {
+  Numbering<std::string> numbers;
+  RecordPictures pictures;
+  for (const Record& record : records) pictures.of_item.push_back(numbers(record.image));
+  pictures.names = numbers.take();
+  return pictures;
 }
 
 CaptionData::CaptionData(std::span<const Record> records, const Tokenizer& tokenizer,
-                         std::int64_t max_tokens)
-    : pad_(pad_of(tokenizer)) {
-  Numbering<std::string> pictures, image_ids;
+                         std::int64_t max_tokens) {
+  Numbering<std::string> image_ids;
   TextNumbering texts;
   for (const Record& record : records) {
     if (record.captions.empty()) {
       throw Error("expected captions, got a question", fmt::format("record {}", record.line),
                   "stage 1 learns from captions");
     }
-    Item item{pictures(record.image), image_ids(record.image_id), {}};
+    Item item{image_ids(record.image_id), {}};
     for (const std::string& caption : record.captions) {
       item.captions.push_back(texts(
           caption, [&] { return encode_at_most(tokenizer, Prompt::plain(caption), max_tokens); }));
     }
     items_.push_back(std::move(item));
   }
-  pictures_ = pictures.take();
   texts_ = texts.take();
-}
-
-std::vector<std::int32_t> CaptionData::item_lengths() const {
-  std::vector<std::int32_t> lengths;
-  for (const Item& item : items_) {
-    std::size_t longest = 0;
-    for (const std::int64_t text : item.captions) longest = std::max(longest, texts_[text].size());
-    lengths.push_back(static_cast<std::int32_t>(longest));
-  }
-  return lengths;
-}
-
-std::vector<std::int64_t> CaptionData::item_pictures() const {
-  std::vector<std::int64_t> pictures;
-  for (const Item& item : items_) pictures.push_back(item.picture);
-  return pictures;
 }
 
 CaptionBatch CaptionData::batch(std::span<const std::int64_t> items, std::uint64_t seed,
                                 std::optional<std::int64_t> step) const {
-  std::vector<std::int64_t> images, captions, pictures;
+  std::vector<std::int64_t> images, captions;
   std::vector<Ids> texts;
   for (const std::int64_t index : items) {
     const Item& item = items_.at(static_cast<std::size_t>(index));
     captions.push_back(choose(item.captions, seed, step, index));
     texts.push_back(texts_[static_cast<std::size_t>(captions.back())]);
     images.push_back(item.image_id);
-    pictures.push_back(item.picture);
   }
-  const PaddedIds padded = pad_ids(texts, pad_);
-  return {padded.ids, padded.lengths, as_tensor(images), as_tensor(captions), std::move(pictures)};
+  return {text_rows(texts), as_tensor(images), as_tensor(captions)};
 }
 
 Ids prompt_ids(const PromptFormat& format, const Tokenizer& tokenizer,
@@ -178,9 +137,7 @@ Ids prompt_ids(const PromptFormat& format, const Tokenizer& tokenizer,
 
 PromptData::PromptData(std::span<const Record> records, const Tokenizer& tokenizer,
                        const PromptFormat& format, const Tokenizer* instructions)
-    : pad_(pad_of(tokenizer)), has_instructions_(instructions != nullptr) {
-  if (instructions) instruction_pad_ = pad_of(*instructions);
-  Numbering<std::string> pictures;
+    : has_instructions_(instructions != nullptr) {
   TextNumbering numbered;
   for (const Record& record : records) {
     std::vector<std::string> targets = record.is_question() ? record.answers : record.captions;
@@ -188,7 +145,7 @@ PromptData::PromptData(std::span<const Record> records, const Tokenizer& tokeniz
     if (targets.empty()) {
       throw Error("expected an answer or a caption", fmt::format("record {}", record.line));
     }
-    Item item{pictures(record.image), 0, 0, {}};
+    Item item{0, 0, {}, record.is_question()};
     item.prompt = numbered("prompt " + record.question,
                            [&] { return prompt_ids(format, tokenizer, record.question); });
     const Prompt prompt = question_prompt(format, record.question);
@@ -204,18 +161,7 @@ PromptData::PromptData(std::span<const Record> records, const Tokenizer& tokeniz
     }
     items_.push_back(std::move(item));
   }
-  pictures_ = pictures.take();
   texts_ = numbered.take();
-}
-
-std::vector<std::int32_t> PromptData::item_lengths() const {
-  std::vector<std::int32_t> lengths;
-  for (const Item& item : items_) {
-    std::size_t longest = 0;
-    for (const std::int64_t text : item.targets) longest = std::max(longest, texts_[text].size());
-    lengths.push_back(static_cast<std::int32_t>(texts_[item.prompt].size() + longest));
-  }
-  return lengths;
 }
 
 std::vector<std::int64_t> PromptData::target_tokens(std::int64_t lead) const {
@@ -230,34 +176,20 @@ std::vector<std::int64_t> PromptData::target_tokens(std::int64_t lead) const {
   return {tokens.begin(), tokens.end()};
 }
 
-std::vector<std::int64_t> PromptData::item_pictures() const {
-  std::vector<std::int64_t> pictures;
-  for (const Item& item : items_) pictures.push_back(item.picture);
-  return pictures;
-}
-
 PromptBatch PromptData::batch(std::span<const std::int64_t> items, std::uint64_t seed,
                               std::optional<std::int64_t> step) const {
-  std::vector<std::int64_t> prompt_lengths;
-  std::vector<Ids> texts, instructions;
+  const auto text = [&](std::int64_t place) { return texts_[static_cast<std::size_t>(place)]; };
+  std::vector<Ids> instructions;
   PromptBatch batch;
   for (const std::int64_t index : items) {
     const Item& item = items_.at(static_cast<std::size_t>(index));
-    Ids text = texts_[static_cast<std::size_t>(item.prompt)];
-    prompt_lengths.push_back(std::ssize(text));
-    const Ids& target = texts_[static_cast<std::size_t>(choose(item.targets, seed, step, index))];
-    text.insert(text.end(), target.begin(), target.end());
-    texts.push_back(std::move(text));
-    if (has_instructions_) {
-      instructions.push_back(texts_[static_cast<std::size_t>(item.instruction)]);
-    }
-    batch.pictures.push_back(item.picture);
+    const Ids prompt = text(item.prompt), target = text(choose(item.targets, seed, step, index));
+    batch.prompts.emplace_back(prompt.begin(), prompt.end());
+    batch.targets.emplace_back(target.begin(), target.end());
+    batch.questions.push_back(item.question);
+    if (has_instructions_) instructions.push_back(text(item.instruction));
   }
-  const PaddedIds padded = pad_ids(texts, pad_);
-  batch.ids = padded.ids;
-  batch.lengths = padded.lengths;
-  batch.prompt_lengths = as_tensor(prompt_lengths);
-  if (has_instructions_) batch.instructions = pad_ids(instructions, instruction_pad_);
+  if (has_instructions_) batch.instructions = text_rows(instructions);
   return batch;
 }
 

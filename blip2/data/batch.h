@@ -9,33 +9,28 @@
 #include <vector>
 
 #include "blip2/data/records.h"
+#include "blip2/qformer/text_rows.h"
 #include "blip2/text/prompt.h"
 #include "blip2/text/tokenizer.h"
 
 namespace blip2 {
-
-// Token ids of different length as one tensor, padded on the right to the longest.
-struct PaddedIds {
-  at::Tensor ids;      // [B, T] int64
-  at::Tensor lengths;  // [B] int64
-};
-
-PaddedIds pad_ids(std::span<const std::vector<std::int32_t>> texts, std::int32_t pad);
 
 // At most `most` ids; what the tokenizer puts at the end ([SEP]) stays there, as transformers'
 // truncation has it.
 std::vector<std::int32_t> encode_at_most(const Tokenizer& tokenizer, const Prompt& text,
                                          std::int64_t most);
 
-// The different pictures of some records, in the order of their first use.
-std::vector<std::string> pictures_of(std::span<const Record> records);
+// The different pictures of some records, numbered in the order of their first use.
+struct RecordPictures {
+  std::vector<std::string> names;     // by number
+  std::vector<std::int64_t> of_item;  // the number of each record's
+};
+RecordPictures number_pictures(std::span<const Record> records);
 
 // A stage-1 batch. Two samples match if they have the same image_id or the same caption_id.
 struct CaptionBatch {
-  at::Tensor ids;                      // [B, T] int64: [CLS] text [SEP] and padding
-  at::Tensor lengths;                  // [B] int64
-  at::Tensor image_ids, caption_ids;   // [B] int64
-  std::vector<std::int64_t> pictures;  // B places in pictures()
+  TextRows texts;                     // B: [CLS] text [SEP]
+  at::Tensor image_ids, caption_ids;  // [B] int64
 };
 
 // Records with captions, every text tokenised once. Captions that differ only in what the tokenizer
@@ -46,33 +41,16 @@ class CaptionData {
   CaptionData(std::span<const Record> records, const Tokenizer& tokenizer,
               std::int64_t max_tokens = 32);
 
-  std::int64_t size() const { return static_cast<std::int64_t>(items_.size()); }
-  const std::vector<std::string>& pictures() const { return pictures_; }
-  // Of each item: tokens of its longest caption; its picture. For a Sampler.
-  std::vector<std::int32_t> item_lengths() const;
-  std::vector<std::int64_t> item_pictures() const;
-
   // The caption of an item that has several is a function of seed, step and item; without a step it
   // is the first.
   CaptionBatch batch(std::span<const std::int64_t> items, std::uint64_t seed,
                      std::optional<std::int64_t> step) const;
 
-  // The different texts and the ids of those that fit an item, for retrieval.
-  const std::vector<std::vector<std::int32_t>>& texts() const { return texts_; }
-  const std::vector<std::int64_t>& captions_of(std::int64_t item) const {
-    return items_[static_cast<std::size_t>(item)].captions;
-  }
-  std::int64_t image_id(std::int64_t item) const {
-    return items_[static_cast<std::size_t>(item)].image_id;
-  }
-
  private:
   struct Item {
-    std::int64_t picture, image_id;
+    std::int64_t image_id;
     std::vector<std::int64_t> captions;  // places in texts_
   };
-  std::int32_t pad_;
-  std::vector<std::string> pictures_;
   std::vector<std::vector<std::int32_t>> texts_;
   std::vector<Item> items_;
 };
@@ -87,16 +65,15 @@ struct PromptFormat {
   std::int64_t max_prompt_tokens = 64, max_target_tokens = 32;
 };
 
-// The prompt's ids, for training and for answering alike. Empty if the prompt and `start` are.
+// The ids of a record's prompt. Empty if the prompt and `start` are.
 std::vector<std::int32_t> prompt_ids(const PromptFormat& format, const Tokenizer& tokenizer,
                                      const std::string& question);
 
-// A stage-2 batch: ids are prompt, target and padding.
+// A stage-2 batch of B rows.
 struct PromptBatch {
-  at::Tensor ids;                      // [B, T] int64
-  at::Tensor prompt_lengths, lengths;  // [B] int64: of the prompt; of prompt and target
-  PaddedIds instructions;              // [B, Ti] what the Q-Former reads, if it does
-  std::vector<std::int64_t> pictures;  // B places in pictures()
+  std::vector<std::vector<std::int64_t>> prompts, targets;  // ids; a target follows its prompt
+  std::optional<TextRows> instructions;                     // what the Q-Former reads, if it does
+  std::vector<bool> questions;                              // whether the target is an answer
 };
 
 // Records with captions or questions for the language model, every text tokenised once.
@@ -107,10 +84,6 @@ class PromptData {
   PromptData(std::span<const Record> records, const Tokenizer& tokenizer,
              const PromptFormat& format, const Tokenizer* instructions = nullptr);
 
-  std::int64_t size() const { return static_cast<std::int64_t>(items_.size()); }
-  const std::vector<std::string>& pictures() const { return pictures_; }
-  std::vector<std::int32_t> item_lengths() const;
-  std::vector<std::int64_t> item_pictures() const;
   // The different tokens of all targets and of their prompts' last `lead` tokens, in rising order.
   std::vector<std::int64_t> target_tokens(std::int64_t lead = 0) const;
 
@@ -120,12 +93,11 @@ class PromptData {
 
  private:
   struct Item {
-    std::int64_t picture, prompt, instruction;
+    std::int64_t prompt, instruction;
     std::vector<std::int64_t> targets;  // places in texts_
+    bool question;
   };
-  std::int32_t pad_, instruction_pad_ = 0;
   bool has_instructions_;
-  std::vector<std::string> pictures_;
   std::vector<std::vector<std::int32_t>> texts_;
   std::vector<Item> items_;
 };

@@ -80,23 +80,19 @@ Record question_record(const std::string& image, const std::string& question,
   return record;
 }
 
-TEST(CaptionDataTest, PadsToTheLongestOfTheBatch) {
+TEST(CaptionDataTest, GivesRaggedTextsAndNumbers) {
   const WordTokenizer tokenizer;
   const std::vector<Record> records{caption_record("a", {"red cat"}), caption_record("b", {"dog"}),
                                     caption_record("a", {"Dog"}),
                                     caption_record("c", {"one two three four five six"})};
   const CaptionData data(records, tokenizer, 6);
   const CaptionBatch batch = data.batch(std::vector<std::int64_t>{0, 1, 2}, 1, 0);
-  EXPECT_THAT(values(batch.ids), ElementsAre(1, 10, 11, 2, 1, 12, 2, 0, 1, 12, 2, 0));
-  EXPECT_THAT(values(batch.lengths), ElementsAre(4, 3, 3));
+  EXPECT_THAT(values(batch.texts.ids), ElementsAre(1, 10, 11, 2, 1, 12, 2, 1, 12, 2));
+  EXPECT_THAT(batch.texts.lengths, ElementsAre(4, 3, 3));
   EXPECT_THAT(values(batch.image_ids), ElementsAre(0, 1, 0));
   EXPECT_THAT(values(batch.caption_ids), ElementsAre(0, 1, 1));  // "dog" and "Dog" are one
-  EXPECT_THAT(batch.pictures, ElementsAre(0, 1, 0));
-  EXPECT_THAT(data.pictures(), ElementsAre("a", "b", "c"));
-  EXPECT_THAT(data.item_lengths(), ElementsAre(4, 3, 3, 6));
-  EXPECT_THAT(data.item_pictures(), ElementsAre(0, 1, 0, 2));
   const CaptionBatch cut = data.batch(std::vector<std::int64_t>{3}, 1, 0);
-  EXPECT_THAT(values(cut.ids), ElementsAre(1, 13, 14, 15, 16, 2));
+  EXPECT_THAT(values(cut.texts.ids), ElementsAre(1, 13, 14, 15, 16, 2));
 }
 
 TEST(CaptionDataTest, OneOfSeveralCaptionsByStep) {
@@ -136,15 +132,13 @@ TEST(PromptDataTest, MixesCaptionsAndQuestions) {
   const PromptData data(records, tokenizer, format());
   const PromptBatch batch = data.batch(std::vector<std::int64_t>{0, 1}, 1, 0);
   // a photo of = 10 11 12, cat = 13; question: what is answer: = 14 15 16 17, red dog = 18 19
-  EXPECT_THAT(values(batch.ids), ElementsAre(3, 10, 11, 12, 13, 4, 0, 0,  //
-                                             3, 14, 15, 16, 17, 18, 19, 4));
-  EXPECT_THAT(values(batch.prompt_lengths), ElementsAre(4, 5));
-  EXPECT_THAT(values(batch.lengths), ElementsAre(6, 8));
-  EXPECT_THAT(batch.pictures, ElementsAre(0, 1));
-  EXPECT_THAT(data.item_lengths(), ElementsAre(6, 8));
+  EXPECT_THAT(batch.prompts,
+              ElementsAre(ElementsAre(3, 10, 11, 12), ElementsAre(3, 14, 15, 16, 17)));
+  EXPECT_THAT(batch.targets, ElementsAre(ElementsAre(13, 4), ElementsAre(18, 19, 4)));
+  EXPECT_THAT(batch.questions, ElementsAre(false, true));
   EXPECT_THAT(data.target_tokens(), ElementsAre(4, 13, 18, 19));
   EXPECT_THAT(data.target_tokens(2), ElementsAre(4, 11, 12, 13, 16, 17, 18, 19));
-  EXPECT_FALSE(batch.instructions.ids.defined());
+  EXPECT_FALSE(batch.instructions.has_value());
   EXPECT_THAT(prompt_ids(format(), tokenizer, "what is"), ElementsAre(3, 14, 15, 16, 17));
 }
 
@@ -155,9 +149,9 @@ TEST(PromptDataTest, GivesThePromptToTheQFormer) {
   const PromptData data(records, tokenizer, format(), &instructions);
   const PromptBatch batch = data.batch(std::vector<std::int64_t>{0, 1}, 1, 0);
   // question: what is answer: = 10 11 12 13, question: who answer: = 10 14 13
-  EXPECT_THAT(values(batch.instructions.ids),
-              ElementsAre(1, 10, 11, 12, 13, 2, 1, 10, 14, 13, 2, 0));
-  EXPECT_THAT(values(batch.instructions.lengths), ElementsAre(6, 5));
+  ASSERT_TRUE(batch.instructions.has_value());
+  EXPECT_THAT(values(batch.instructions->ids), ElementsAre(1, 10, 11, 12, 13, 2, 1, 10, 14, 13, 2));
+  EXPECT_THAT(batch.instructions->lengths, ElementsAre(6, 5));
 }
 
 TEST(PromptDataTest, CutsTargetsBeforeTheirEndAndPromptsAtTheirStart) {
@@ -168,7 +162,8 @@ TEST(PromptDataTest, CutsTargetsBeforeTheirEndAndPromptsAtTheirStart) {
   const std::vector<Record> records{caption_record("a", {"one two three"})};
   const PromptData data(records, tokenizer, narrow);
   const PromptBatch batch = data.batch(std::vector<std::int64_t>{0}, 1, 0);
-  EXPECT_THAT(values(batch.ids), ElementsAre(3, 11, 12, 13, 14, 4));
+  EXPECT_THAT(batch.prompts, ElementsAre(ElementsAre(3, 11, 12)));
+  EXPECT_THAT(batch.targets, ElementsAre(ElementsAre(13, 14, 4)));
 }
 
 TEST(PromptDataTest, AnEmptyPromptHasNoSeparator) {
@@ -179,15 +174,16 @@ TEST(PromptDataTest, AnEmptyPromptHasNoSeparator) {
   const std::vector<Record> records{caption_record("a", {"one"})};
   const PromptBatch batch =
       PromptData(records, tokenizer, bare).batch(std::vector<std::int64_t>{0}, 1, 0);
-  EXPECT_THAT(values(batch.ids), ElementsAre(10, 4));
-  EXPECT_THAT(values(batch.prompt_lengths), ElementsAre(0));
+  EXPECT_THAT(batch.prompts, ElementsAre(ElementsAre()));
+  EXPECT_THAT(batch.targets, ElementsAre(ElementsAre(10, 4)));
 }
 
 TEST(CaptionDataTest, CaptionsArePlainText) {
   const WordTokenizer tokenizer;
   const std::vector<Record> records{caption_record("a", {"cat <s>"})};
   const CaptionData data(records, tokenizer);
-  EXPECT_THAT(data.texts(), ElementsAre(ElementsAre(1, 10, 11, 2)));
+  const CaptionBatch batch = data.batch(std::vector<std::int64_t>{0}, 1, 0);
+  EXPECT_THAT(values(batch.texts.ids), ElementsAre(1, 10, 11, 2));
 }
 
 TEST(PromptDataTest, SpecialTokensCountInTemplatesAlone) {
@@ -200,15 +196,17 @@ TEST(PromptDataTest, SpecialTokensCountInTemplatesAlone) {
   const PromptData data(records, tokenizer, chat, &instructions);
   const PromptBatch batch = data.batch(std::vector<std::int64_t>{0, 1}, 1, 0);
   // what = 10, the plain <s> = 11, red = 12, dog = 13
-  EXPECT_THAT(values(batch.ids), ElementsAre(3, 5, 10, 11, 5, 11, 12, 4,  //
-                                             3, 5, 11, 13, 4, 0, 0, 0));
-  EXPECT_THAT(values(batch.instructions.ids), ElementsAre(1, 5, 10, 11, 5, 2, 1, 5, 2, 0, 0, 0));
+  EXPECT_THAT(batch.prompts, ElementsAre(ElementsAre(3, 5, 10, 11, 5), ElementsAre(3, 5)));
+  EXPECT_THAT(batch.targets, ElementsAre(ElementsAre(11, 12, 4), ElementsAre(11, 13, 4)));
+  EXPECT_THAT(values(batch.instructions->ids), ElementsAre(1, 5, 10, 11, 5, 2, 1, 5, 2));
 }
 
-TEST(PicturesOfTest, EachOnceInOrder) {
+TEST(NumberPicturesTest, InTheOrderOfTheirFirstUse) {
   const std::vector<Record> records{caption_record("b", {"x"}), caption_record("a", {"y"}),
                                     caption_record("b", {"z"})};
-  EXPECT_THAT(pictures_of(records), ElementsAre("b", "a"));
+  const RecordPictures pictures = number_pictures(records);
+  EXPECT_THAT(pictures.names, ElementsAre("b", "a"));
+  EXPECT_THAT(pictures.of_item, ElementsAre(0, 1, 0));
 }
 
 }  // namespace

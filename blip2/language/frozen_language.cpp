@@ -41,6 +41,10 @@ std::int64_t language_width(const LanguageConfig& config) {
                     config);
 }
 
+bool has_encoder(const LanguageConfig& config) {
+  return std::holds_alternative<T5Config>(config);
+}
+
 std::int64_t vocabulary_of(const LanguageConfig& config) {
   return std::visit([](const auto& c) { return c.vocab_size; }, config);
 }
@@ -71,6 +75,10 @@ at::Tensor FrozenLanguage::embed(const at::Tensor& ids) const {
   return std::visit([&](const auto& model) { return model->embed(ids); }, model_);
 }
 
+at::Tensor FrozenLanguage::losses(const at::Tensor& soft, std::span<const ForcedRow> rows) const {
+  return std::visit([&](const auto& model) { return forced_losses(*model, soft, rows); }, model_);
+}
+
 std::unique_ptr<LanguageSession> FrozenLanguage::make_session(std::int64_t capacity) const {
   using Session = std::unique_ptr<LanguageSession>;
   return std::visit(Either{[&](const std::shared_ptr<LanguageModel>& model) -> Session {
@@ -84,13 +92,13 @@ std::unique_ptr<LanguageSession> FrozenLanguage::make_session(std::int64_t capac
 
 FrozenLanguage load_frozen_language(std::shared_ptr<const TensorFile> file,
                                     const LanguageConfig& config, at::ScalarType dtype,
-                                    const std::string& prefix) {
+                                    const std::string& prefix, bool int8) {
   return std::visit(
       Either{[&](const DecoderConfig& c) {
-               return FrozenLanguage(load_language_model(std::move(file), c, dtype, prefix));
+               return FrozenLanguage(load_language_model(std::move(file), c, dtype, prefix, int8));
              },
              [&](const T5Config& c) {
-               return FrozenLanguage(load_t5(std::move(file), c, dtype, prefix));
+               return FrozenLanguage(load_t5(std::move(file), c, dtype, prefix, int8));
              }},
       config);
 }

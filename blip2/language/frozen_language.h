@@ -13,6 +13,7 @@
 
 #include "blip2/language/language_model.h"
 #include "blip2/language/t5.h"
+#include "blip2/language/teacher_forcing.h"
 
 namespace blip2 {
 
@@ -26,6 +27,9 @@ nlohmann::json write_language_config(const LanguageConfig& config);
 
 std::int64_t language_width(const LanguageConfig& config);
 std::int64_t vocabulary_of(const LanguageConfig& config);
+// Whether prompts go to an encoder and texts come from a decoder that starts with a token of its
+// own.
+bool has_encoder(const LanguageConfig& config);
 const std::vector<std::int32_t>& end_tokens(const LanguageConfig& config);
 std::int32_t begin_token(const LanguageConfig& config);  // -1: none
 
@@ -36,7 +40,7 @@ bool is_spare_tensor(const LanguageConfig& config, std::string_view name);
 EmbeddingsName embeddings_name(const LanguageConfig& config, const TensorFile& file,
                                const std::string& prefix);
 
-// A frozen language model of either kind, as far as writing texts needs it.
+// A frozen language model of either kind, for training through it and for writing texts.
 class FrozenLanguage {
  public:
   explicit FrozenLanguage(std::shared_ptr<LanguageModel> decoder) : model_(std::move(decoder)) {}
@@ -48,6 +52,9 @@ class FrozenLanguage {
   at::ScalarType dtype() const;
   // The embeddings of token ids (int64, any shape): [...] -> [..., D] f32.
   at::Tensor embed(const at::Tensor& ids) const;
+  // The losses [M] in nats of all rows' targets that count, row after row: soft prompts [B, Q, D],
+  // B rows, each with a token to predict. Gradients reach the soft prompts.
+  at::Tensor losses(const at::Tensor& soft, std::span<const ForcedRow> rows) const;
   // `capacity`: tokens a row to make room for, as the model's own sessions take it.
   std::unique_ptr<LanguageSession> make_session(std::int64_t capacity = 64) const;
 
@@ -56,9 +63,10 @@ class FrozenLanguage {
 };
 
 // From a model directory's weights: Hugging Face's names under `prefix`. Error as the models' own
-// loaders give it, and for T5 in f16.
+// loaders give it, and for T5 in f16. `int8`: the layers' matrices become that, which takes half
+// the memory of bf16.
 FrozenLanguage load_frozen_language(std::shared_ptr<const TensorFile> file,
                                     const LanguageConfig& config, at::ScalarType dtype,
-                                    const std::string& prefix);
+                                    const std::string& prefix, bool int8 = false);
 
 }  // namespace blip2

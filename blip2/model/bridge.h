@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "blip2/model/config.h"
-#include "blip2/objectives/stage1.h"
+#include "blip2/qformer/stage1_heads.h"
 
 namespace blip2 {
 

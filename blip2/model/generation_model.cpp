@@ -13,7 +13,7 @@
 #include "blip2/model/generation_config.h"
 #include "blip2/model/prompts.h"
 #include "blip2/model/soft_prompts.h"
-#include "blip2/nn/each_alone.h"
+#include "blip2/nn/batch_invariant.h"
 
 namespace blip2 {
 namespace {
@@ -74,27 +74,28 @@ GenerationModel::GenerationModel(const std::filesystem::path& folder, const std:
   language_ = load_frozen_language(weights, *config_.language, type, kLanguagePrefix);
 }
 
-std::vector<ImageKeysValues> GenerationModel::look(std::span<const std::string> images) const {
+std::vector<ImageKeysValues> GenerationModel::project_images(
+    std::span<const std::string> images) const {
   if (images.empty()) return {};
-  return look(images_->encode(images));
+  return project_images(images_->encode(images));
 }
 
-std::vector<ImageKeysValues> GenerationModel::look(const at::Tensor& features) const {
+std::vector<ImageKeysValues> GenerationModel::project_images(const at::Tensor& features) const {
   std::vector<ImageKeysValues> pictures(static_cast<std::size_t>(features.size(0)));
-  each_alone(pictures.size(), [&](std::size_t i) {
+  batch_invariant_for(pictures.size(), [&](std::size_t i) {
     pictures[i] = pass_->project_image(features.narrow(0, static_cast<std::int64_t>(i), 1),
                                        bridge_->feature_norm());
   });
   return pictures;
 }
 
-at::Tensor GenerationModel::see(const ImageKeysValues& picture, const Prompt& prompt) const {
+at::Tensor GenerationModel::soft_prompts_of(const ImageKeysValues& picture,
+                                            const Prompt& prompt) const {
   if (!config_.reads_prompt) return soft_prompts(*bridge_, *pass_, picture, std::nullopt);
   const std::vector<std::vector<std::int32_t>> text{
       encode_at_most(*qformer_tokenizer_, prompt, config_.qformer.max_position_embeddings)};
   check_ids(text[0], config_.qformer.vocab_size);
-  const PaddedIds ids = pad_ids(text, 0);
-  return soft_prompts(*bridge_, *pass_, picture, pack_text(ids.ids, {std::ssize(text[0])}));
+  return soft_prompts(*bridge_, *pass_, picture, text_rows(text));
 }
 
 // transformers' BLIP-2 without a prompt starts from the begin token, whatever the tokenizer does.
@@ -124,7 +125,8 @@ GenerationModel::Prompted GenerationModel::prompt(std::span<const ImageKeysValue
                                                   std::int64_t new_tokens) const {
   TORCH_CHECK(pictures.size() == prompts.size(), "one prompt for each picture");
   std::vector<at::Tensor> seen(pictures.size());
-  each_alone(pictures.size(), [&](std::size_t i) { seen[i] = see(pictures[i], prompts[i]); });
+  batch_invariant_for(pictures.size(),
+                      [&](std::size_t i) { seen[i] = soft_prompts_of(pictures[i], prompts[i]); });
   Prompted prompted;
   for (const Prompt& text : prompts) prompted.texts.push_back(tokens_of(text));
   const LanguageInput input = language_input(*language_, at::cat(seen), prompted.texts);

@@ -42,10 +42,11 @@ class GenerationModel {
   const ImageSide& images() const { return *images_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
 
-  // Pictures read from files, for any number of prompts about them.
-  std::vector<ImageKeysValues> look(std::span<const std::string> images) const;
+  // The Q-Former's keys and values of pictures read from files, for any number of prompts about
+  // them.
+  std::vector<ImageKeysValues> project_images(std::span<const std::string> images) const;
   // The same of features [N, P, D].
-  std::vector<ImageKeysValues> look(const at::Tensor& features) const;
+  std::vector<ImageKeysValues> project_images(const at::Tensor& features) const;
 
   // Texts that follow the prompts given a picture for each: for each of the rows
   // options.return_sequences texts, best first. Generation ends at the model's ends (text_ends),
@@ -62,7 +63,7 @@ class GenerationModel {
   struct Prompted;
 
   // Soft prompts [1, Q, width] of one picture.
-  at::Tensor see(const ImageKeysValues& picture, const Prompt& prompt) const;
+  at::Tensor soft_prompts_of(const ImageKeysValues& picture, const Prompt& prompt) const;
   std::vector<std::int64_t> tokens_of(const Prompt& prompt) const;
   Prompted prompt(std::span<const ImageKeysValues> pictures, std::span<const Prompt> prompts,
                   std::int64_t new_tokens) const;

@@ -13,7 +13,7 @@
 #include "blip2/data/feature_cache.h"
 #include "blip2/image/image.h"
 #include "blip2/model/directory.h"
-#include "blip2/nn/each_alone.h"
+#include "blip2/nn/batch_invariant.h"
 #include "blip2/vision/image_encoders.h"
 
 namespace blip2 {
@@ -109,7 +109,7 @@ at::Tensor ImageSide::encode(const at::Tensor& pixel_values) const {
     const at::NoGradGuard no_grad;
     for (std::size_t i = 0; i < count; ++i) look(i);
   } else {
-    each_alone(count, look);
+    batch_invariant_for(count, look);
   }
   return at::cat(features);
 }

@@ -44,20 +44,16 @@ TextRows RetrievalModel::tokenize(std::span<const std::string> texts, bool speci
   // transformers cuts nothing: all of a text that there are positions for.
   const std::int64_t most =
       config_.layout == ModelLayout::own ? kMaxTextTokens : config_.qformer.max_position_embeddings;
-  std::vector<std::int64_t> ids;
-  TextRows rows;
+  std::vector<std::vector<std::int32_t>> ids;
   for (const std::string& text : texts) {
     const Prompt words = special_tokens ? Prompt(text) : Prompt::plain(text);
-    const auto tokens = encode_at_most(*tokenizer_, words, most);
-    check_ids(tokens, config_.qformer.vocab_size);
-    ids.insert(ids.end(), tokens.begin(), tokens.end());
-    rows.lengths.push_back(std::ssize(tokens));
+    ids.push_back(encode_at_most(*tokenizer_, words, most));
+    check_ids(ids.back(), config_.qformer.vocab_size);
   }
-  rows.ids = torch::tensor(ids, at::kLong);
-  return rows;
+  return text_rows(ids);
 }
 
-ImageKeysValues RetrievalModel::look(const at::Tensor& features) const {
+ImageKeysValues RetrievalModel::project_images(const at::Tensor& features) const {
   return pass_->project_image(features, bridge_->feature_norm());
 }
 

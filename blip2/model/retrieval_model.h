@@ -36,7 +36,7 @@ class RetrievalModel {
   // for.
   TextRows tokenize(std::span<const std::string> texts, bool special_tokens = false) const;
   // Keys and values of features [I, P, D], for the two below.
-  ImageKeysValues look(const at::Tensor& features) const;
+  ImageKeysValues project_images(const at::Tensor& features) const;
   // Unit vectors [I, Q, E] of pictures; of texts [N, E]. A picture's similarity to a text is the
   // cosine of its best query.
   at::Tensor embed_images(const ImageKeysValues& images) const;

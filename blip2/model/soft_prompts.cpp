@@ -18,4 +18,12 @@ at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass,
   return bridge.soft_prompts(states.queries);
 }
 
+at::Tensor soft_prompts(const Bridge& bridge, const at::Tensor& features,
+                        const std::optional<TextRows>& instructions,
+                        const ComputeOptions& compute) {
+  const QFormerPass pass = bridge.qformer->pass(compute);
+  return soft_prompts(bridge, pass, pass.project_image(features, bridge.feature_norm()),
+                      instructions);
+}
+
 }  // namespace blip2

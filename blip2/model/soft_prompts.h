@@ -7,9 +7,8 @@
 #include <optional>
 #include <vector>
 
-#include "blip2/language/language_model.h"
+#include "blip2/language/teacher_forcing.h"
 #include "blip2/model/bridge.h"
-#include "blip2/objectives/lm.h"
 
 namespace blip2 {
 
@@ -18,6 +17,10 @@ namespace blip2 {
 // reads them beside the picture.
 at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass,
                         const ImageKeysValues& images, const std::optional<TextRows>& instructions);
+
+// The same of pictures' features [B, P, De], in a pass of its own.
+at::Tensor soft_prompts(const Bridge& bridge, const at::Tensor& features,
+                        const std::optional<TextRows>& instructions, const ComputeOptions& compute);
 
 // join_input with the embeddings of a language model of any kind.
 template <typename Language>

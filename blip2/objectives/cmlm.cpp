@@ -3,11 +3,10 @@
 #include <numeric>
 
 #include "blip2/base/random.h"
-#include "blip2/objectives/itg.h"
 
 namespace blip2 {
 
-SpokenRow mask_answer(SpokenRow row, std::int64_t mask_token, std::uint64_t seed) {
+ForcedRow mask_answer(ForcedRow row, std::int64_t mask_token, std::uint64_t seed) {
   Random random(seed);
   const std::size_t tokens = row.read.size(), hidden = 1 + random.below(tokens);
   std::vector<std::size_t> places(tokens);

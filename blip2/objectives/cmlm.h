@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "blip2/objectives/lm.h"
+#include "blip2/language/teacher_forcing.h"
 
 namespace blip2 {
 
@@ -13,6 +13,6 @@ namespace blip2 {
 // tokens; the others are read as they are and not asked for. A causal model predicts each token one
 // place ahead and sees what was left of the answer before it, so that the more is hidden the more
 // must come from the picture. A function of row and seed.
-SpokenRow mask_answer(SpokenRow row, std::int64_t mask_token, std::uint64_t seed);
+ForcedRow mask_answer(ForcedRow row, std::int64_t mask_token, std::uint64_t seed);
 
 }  // namespace blip2

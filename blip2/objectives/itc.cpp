@@ -27,11 +27,6 @@ at::Tensor matching_pairs(const at::Tensor& image_ids, const at::Tensor& caption
       .logical_or(caption_ids.unsqueeze(1) == caption_ids.unsqueeze(0));
 }
 
-at::Tensor best_cosine(const at::Tensor& queries, const at::Tensor& texts) {
-  const at::Tensor all = at::matmul(queries, texts.t());  // [I,Q,N]
-  return all.amax(1);                                     // [I,N]
-}
-
 ContrastLoss contrast_loss(const at::Tensor& cosine, const at::Tensor& temperature,
                            const at::Tensor& matches, const ContrastOptions& options) {
   if (cosine.dim() != 2 || cosine.size(0) != cosine.size(1) || cosine.sizes() != matches.sizes()) {

@@ -18,9 +18,6 @@ struct ContrastLoss {
 // Pairs that belong together: of one picture or of one caption. Ids [B] int64 -> [B,B] bool.
 at::Tensor matching_pairs(const at::Tensor& image_ids, const at::Tensor& caption_ids);
 
-// Unit vectors of queries [I,Q,E] and texts [N,E] -> [I,N], the best query's cosine.
-at::Tensor best_cosine(const at::Tensor& queries, const at::Tensor& texts);
-
 // Image-text contrast (arXiv 2301.12597, section 3.2) with in-batch negatives, the mean of both
 // directions; targets spread equally over a row's matching pairs, then smoothed. Cosines [B,B],
 // rows are pictures; temperature []; matches [B,B] bool. Throws Error if shapes disagree.

@@ -17,9 +17,6 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Rows whose logits are in memory at a time.
-constexpr std::int64_t kRows = 1024;
-
 struct Sums {
   double loss = 0;
   std::int64_t hits = 0;
@@ -72,9 +69,10 @@ struct VocabularyFunction : torch::autograd::Function<VocabularyFunction> {
     const Tensor padded = pad_rows(hidden);
     if (train) hidden_gradient = at::empty_like(padded);
     Sums total;
-    for (std::int64_t begin = 0; begin < rows; begin += kRows) {
-      const std::int64_t count = std::min(kRows, rows - begin);
-      const Tensor part = padded.narrow(0, begin, std::min(kRows, padded.size(0) - begin));
+    for (std::int64_t begin = 0; begin < rows; begin += kVocabularyRows) {
+      const std::int64_t count = std::min(kVocabularyRows, rows - begin);
+      const Tensor part =
+          padded.narrow(0, begin, std::min(kVocabularyRows, padded.size(0) - begin));
       const Tensor logits = at::mm(part, compute_words.t());  // [count and padding,V]
       logits.narrow(0, count, logits.size(0) - count).zero_();
       const Sums sums =

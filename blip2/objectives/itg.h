@@ -4,12 +4,10 @@
 
 #include <cstdint>
 
+#include "blip2/nn/ignored_label.h"
 #include "blip2/qformer/text_rows.h"
 
 namespace blip2 {
-
-// Cross-entropy's ignored label, as in PyTorch.
-inline constexpr std::int64_t kIgnoredLabel = -100;
 
 // What text generation reads and predicts: [DEC] in the first token's place and without the last
 // token, which predicts nothing. `targets` [N] are the next tokens; a text of one token has none.
@@ -25,6 +23,9 @@ struct TokenLoss {
   std::int64_t targets;  // how many count
   double accuracy;       // share of targets with the largest logit
 };
+
+// Rows whose logits over the vocabulary vocabulary_loss holds at a time.
+inline constexpr std::int64_t kVocabularyRows = 1024;
 
 // Mean cross-entropy of hidden @ words^T + bias against targets, without keeping logits: hidden
 // [N,D] and compute_words [V,D] of one type, words the f32 parameter that gets the gradient, bias

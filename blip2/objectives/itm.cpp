@@ -37,6 +37,13 @@ std::vector<std::int64_t> draw_columns(const at::Tensor& similarity, const at::T
 
 }  // namespace
 
+bool Negatives::any() const {
+  const auto some = [](const std::vector<std::int64_t>& drawn) {
+    return std::ranges::any_of(drawn, [](std::int64_t place) { return place >= 0; });
+  };
+  return some(images) || some(texts);
+}
+
 Negatives draw_negatives(const at::Tensor& similarity, const at::Tensor& matches,
                          std::uint64_t seed) {
   return {.images = draw_columns(similarity.t(), matches.t(), derive_seed(seed, 1)),
@@ -62,11 +69,6 @@ Triplets make_triplets(const Negatives& negatives, std::int64_t first, std::int6
   for (std::int64_t i = 0; i < all; ++i) add(i, negatives.texts[i], 0);
   triplets.labels = at::tensor(labels, at::kLong);
   return triplets;
-}
-
-at::Tensor matching_logits(const at::Tensor& queries, const torch::nn::Linear& head) {
-  // The mean of linear maps is the linear map of the mean.
-  return at::linear(queries.to(at::kFloat).mean(1), head->weight, head->bias);  // [R,2]
 }
 
 MatchingLoss matching_loss(const at::Tensor& logits, const at::Tensor& labels, bool others_differ) {

@@ -13,6 +13,8 @@ namespace blip2 {
 struct Negatives {
   std::vector<std::int64_t> images;  // for each text
   std::vector<std::int64_t> texts;   // for each picture
+
+  bool any() const;  // whether there is one at all
 };
 
 // Draws from softmax(similarity) over the pairs that do not match, both ways. Similarity [B,B] f32,
@@ -37,8 +39,6 @@ struct MatchingLoss {
   double accuracy;
 };
 
-// Joint query states [R,Q,D] -> [R,2] f32, the mean of the queries' logits.
-at::Tensor matching_logits(const at::Tensor& queries, const torch::nn::Linear& head);
 // `others_differ`: rows that do not match are elsewhere, so the own matching ones count.
 MatchingLoss matching_loss(const at::Tensor& logits, const at::Tensor& labels,
                            bool others_differ = false);

@@ -107,7 +107,7 @@ TEST(RegionLoss, IsTheCosinesCrossEntropy) {
 
 TEST(SplitAnswer, KeepsOrderAndLeavesSomethingToSay) {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
-    const SpokenRow row = split_answer({{5}, {6, 7, 2}, {6, 7, 2}}, seed);
+    const ForcedRow row = split_answer({{5}, {6, 7, 2}, {6, 7, 2}}, seed);
     EXPECT_TRUE(row.read == std::vector<std::int64_t>({6, 7, 2}) ||
                 row.read == std::vector<std::int64_t>({7, 2}));
     EXPECT_EQ(row.read, row.targets);
@@ -118,7 +118,7 @@ TEST(SplitAnswer, KeepsOrderAndLeavesSomethingToSay) {
 
 TEST(MaskAnswer, AsksForWhatItHides) {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
-    const SpokenRow row = mask_answer({{5}, {6, 7, 2}, {6, 7, 2}}, 0, seed);
+    const ForcedRow row = mask_answer({{5}, {6, 7, 2}, {6, 7, 2}}, 0, seed);
     int hidden = 0;
     for (std::size_t t = 0; t < 3; ++t) {
       const std::int64_t truth = std::vector<std::int64_t>{6, 7, 2}[t];

@@ -4,7 +4,9 @@
 #include <cmath>
 
 #include "blip2/base/error.h"
-#include "blip2/objectives/stage1.h"
+#include "blip2/objectives/itc.h"
+#include "blip2/objectives/itg.h"
+#include "blip2/objectives/itm.h"
 #include "blip2/objectives/words.h"
 
 namespace blip2 {
@@ -150,55 +152,6 @@ TEST(WordsTest, PointsPromptsToTheirWords) {
   EXPECT_NEAR(loss.loss.item<double>(), expected, 1e-5);
   EXPECT_NEAR(loss.accuracy, 1.0 / 3, 1e-9);
   EXPECT_TRUE(words.places({{7}, {99}}, 1).equal(at::full({2, 1}, kIgnoredLabel, at::kLong)));
-}
-
-struct TinyStage1 {
-  TinyStage1() : qformer(config(), 1), heads(config(), 8, 2) {}
-
-  static QFormerConfig config() {
-    QFormerConfig config;
-    config.vocab_size = 20;
-    config.hidden_size = 12;
-    config.num_hidden_layers = 2;
-    config.num_attention_heads = 2;
-    config.intermediate_size = 16;
-    config.max_position_embeddings = 8;
-    config.encoder_hidden_size = 10;
-    config.use_qformer_text_input = true;
-    return config;
-  }
-  Stage1Loss loss(const Stage1Batch& batch) const {
-    return stage1_loss({qformer, heads, tokens}, batch, {.compute = {}, .decoder_token = 19});
-  }
-
-  QFormer qformer;
-  Stage1Heads heads;
-  at::Tensor tokens = random_query_tokens(2, 12, 3);
-};
-
-TEST(Stage1, BatchOfOneAndBatchOfOnePictureHaveFiniteLosses) {
-  const TinyStage1 model;
-  const Stage1Loss one =
-      model.loss({at::randn({1, 3, 10}), {ids({1, 2}), {2}}, ids({0}), ids({0})});
-  EXPECT_TRUE(std::isfinite(one.total.item<double>()));
-  EXPECT_EQ(one.itm.item<double>(), 0);
-  const Stage1Loss same = model.loss({at::randn({3, 3, 10}),
-                                      {ids({1, 2, 1, 1, 3, 2}), {2, 1, 3}},
-                                      ids({4, 4, 4}),
-                                      ids({0, 1, 2})});
-  EXPECT_TRUE(std::isfinite(same.total.item<double>()));
-  same.total.backward();
-  const Stage1Loss wordless =
-      model.loss({at::randn({2, 3, 10}), {ids({1, 1}), {1, 1}}, ids({0, 1}), ids({0, 1})});
-  EXPECT_EQ(wordless.itg.item<double>(), 0);
-}
-
-TEST(Stage1, RefusesABatchThatDoesNotFit) {
-  const TinyStage1 model;
-  const TextRows text{ids({1, 2}), {2}};
-  EXPECT_THROW(model.loss({at::randn({2, 3, 10}), text, ids({0}), ids({0})}), Error);
-  EXPECT_THROW(model.loss({at::randn({1, 3, 9}), text, ids({0}), ids({0})}), Error);
-  EXPECT_THROW(model.loss({at::randn({1, 3, 10}), {ids({1, 25}), {2}}, ids({0}), ids({0})}), Error);
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 
 namespace blip2 {
 
-SpokenRow split_answer(SpokenRow row, std::uint64_t seed) {
+ForcedRow split_answer(ForcedRow row, std::uint64_t seed) {
   if (row.read.size() < 2) return row;
   const auto prefix = static_cast<std::ptrdiff_t>(Random(seed).below(row.read.size() - 1));
   row.prompt.insert(row.prompt.end(), row.read.begin(), row.read.begin() + prefix);

@@ -29,6 +29,17 @@ std::vector<std::int64_t> TextRows::offsets() const {
   return offsets;
 }
 
+TextRows text_rows(std::span<const std::vector<std::int32_t>> texts) {
+  std::vector<std::int64_t> ids;
+  TextRows rows;
+  for (const auto& text : texts) {
+    ids.insert(ids.end(), text.begin(), text.end());
+    rows.lengths.push_back(std::ssize(text));
+  }
+  rows.ids = torch::tensor(ids, at::kLong);
+  return rows;
+}
+
 TextRows pack_text(const at::Tensor& ids, at::IntArrayRef lengths) {
   if (ids.dim() != 2 || ids.scalar_type() != at::kLong ||
       ids.size(0) != static_cast<std::int64_t>(lengths.size())) {

@@ -3,11 +3,12 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace blip2 {
 
-// Texts one after the other without padding: nothing is computed for pads.
+// A ragged batch: texts one after the other without padding, so that nothing is computed for pads.
 struct TextRows {
   at::Tensor ids;                     // [N] int64
   std::vector<std::int64_t> lengths;  // of each text; their sum is N
@@ -17,6 +18,8 @@ struct TextRows {
   std::vector<std::int64_t> offsets() const;
 };
 
+// Texts of token ids, in their order.
+TextRows text_rows(std::span<const std::vector<std::int32_t>> texts);
 // Padded texts [B,T] int64 without their padding. Error if a length is not in 1..T.
 TextRows pack_text(const at::Tensor& ids, at::IntArrayRef lengths);
 // The texts of both, first `a`'s.

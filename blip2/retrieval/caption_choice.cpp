@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "blip2/base/error.h"
-#include "blip2/nn/each_alone.h"
+#include "blip2/nn/batch_invariant.h"
 #include "blip2/retrieval/caption_ranking.h"
 
 namespace blip2 {
@@ -44,7 +44,8 @@ CaptionChooser::CaptionChooser(const CaptionChoiceOptions& options)
 std::vector<std::vector<GeneratedText>> CaptionChooser::write(std::span<const std::string> images,
                                                               const at::Tensor& features) const {
   if (!captioner_) return std::vector<std::vector<GeneratedText>>(images.size());
-  const auto pictures = shared_ ? captioner_->look(features) : captioner_->look(images);
+  const auto pictures =
+      shared_ ? captioner_->project_images(features) : captioner_->project_images(images);
   const std::vector<Prompt> prompts(
       images.size(), options_.prompt.value_or(Prompt(captioner_->config().caption_prompt)));
   return captioner_->generate(pictures, prompts, options_.generation);
@@ -79,11 +80,11 @@ std::vector<ChosenCaption> CaptionChooser::choose(std::span<const std::string> i
   std::vector<std::string> read;
   for (const std::size_t place : pictures.good) read.push_back(images[place]);
   auto written = write(read, pictures.features);
-  each_alone(read.size(), [&](std::size_t i) {
+  batch_invariant_for(read.size(), [&](std::size_t i) {
     const at::InferenceMode alone;
     const auto features = pictures.features.narrow(0, static_cast<std::int64_t>(i), 1);
     try {
-      chosen[pictures.good[i]] = best_of(matcher_.look(features), std::move(written[i]));
+      chosen[pictures.good[i]] = best_of(matcher_.project_images(features), std::move(written[i]));
     } catch (const Error& error) {
       throw error.within(read[i]);
     }

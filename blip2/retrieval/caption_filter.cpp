@@ -14,8 +14,8 @@
 #include "blip2/base/random.h"
 #include "blip2/image/image.h"
 #include "blip2/io/tar_place.h"
-#include "blip2/nn/each_alone.h"
-#include "blip2/objectives/itc.h"
+#include "blip2/nn/batch_invariant.h"
+#include "blip2/qformer/stage1_heads.h"
 
 namespace blip2 {
 namespace {
@@ -95,7 +95,7 @@ std::vector<std::vector<std::string>> CaptionFilter::write(const at::Tensor& fea
                                                            std::vector<std::uint64_t> seeds) const {
   GenerationOptions generation = options_.generation;
   generation.prompt_seeds = std::move(seeds);
-  const auto pictures = captioner_->look(features);
+  const auto pictures = captioner_->project_images(features);
   const Prompt prompt = options_.prompt ? Prompt::plain(*options_.prompt)
                                         : Prompt(captioner_->config().caption_prompt);
   const std::vector<Prompt> prompts(pictures.size(), prompt);
@@ -109,7 +109,7 @@ std::vector<std::vector<std::string>> CaptionFilter::write(const at::Tensor& fea
 
 // The captions' scores for one picture, features [1, P, D].
 void CaptionFilter::score(const at::Tensor& features, std::vector<RankedCaption>& captions) const {
-  const ImageKeysValues image = matcher_.look(features);
+  const ImageKeysValues image = matcher_.project_images(features);
   const bool contrast = options_.rank != CaptionRank::itm;
   const at::Tensor queries = contrast ? matcher_.embed_images(image) : at::Tensor();
   for (std::size_t begin = 0; begin < captions.size(); begin += kTextsAtOnce) {
@@ -140,7 +140,7 @@ std::vector<FilteredPicture> CaptionFilter::filter(
     for (const std::size_t i : looked.readable) seeds.push_back(looked.pictures[i].seed);
     written = write(looked.captioner_features, std::move(seeds));
   }
-  each_alone(count, [&](std::size_t i) {
+  batch_invariant_for(count, [&](std::size_t i) {
     const std::size_t place = looked.readable[i];
     FilteredPicture& out = looked.pictures[place];
     auto captions = distinct_captions(pictures[place].captions, written[i]);

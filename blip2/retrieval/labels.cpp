@@ -13,7 +13,7 @@
 #include "blip2/base/interrupt.h"
 #include "blip2/io/utf8.h"
 #include "blip2/model/prompts.h"
-#include "blip2/objectives/itc.h"
+#include "blip2/qformer/stage1_heads.h"
 
 namespace blip2 {
 namespace {

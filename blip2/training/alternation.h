@@ -31,8 +31,9 @@ inline std::size_t scheduled(std::span<const double> weights, std::int64_t step)
 template <typename Weights>
 Weights step_weights(const Weights& weights, bool alternate, std::int64_t step) {
   if (!alternate) return weights;
-  Weights one{};
-  one[scheduled(weights, step)] = 1;
+  const std::size_t chosen = scheduled(weights, step);
+  Weights one = weights;
+  for (std::size_t i = 0; i < one.size(); ++i) one[i] = i == chosen ? 1 : 0;
   return one;
 }
 

@@ -45,18 +45,17 @@ TaskLoss CaptionContrast::loss(std::span<const std::int64_t> items, const at::Te
   const CaptionBatch batch = captions_->batch(chosen, seed, step);
   Stage1Batch input;
   input.image_embeds = features.index_select(0, torch::tensor(rows, at::kLong));
-  input.text = pack_text(batch.ids, {batch.lengths.const_data_ptr<std::int64_t>(),
-                                     static_cast<std::size_t>(batch.lengths.numel())});
+  input.text = batch.texts;
   input.image_ids = batch.image_ids;
   input.caption_ids = batch.caption_ids;
-  Stage1Options options{compute};
+  Stage1Options options{compute, {.contrast = true}};
   options.label_smoothing = recipe_.objectives.label_smoothing;
   options.clamp_temperature = recipe_.objectives.clamp_temperature;
-  options.objectives = {.itc = true, .itm = false, .itg = false};
-  const Stage1Loss losses = stage1_loss(bridge_->stage1_parts(), input, options);
-  return {recipe_.objectives.contrast * share * losses.itc,
-          {{"contrast", losses.itc.item<double>(), share},
-           {"contrast_accuracy", losses.itc_accuracy, share}}};
+  const Stage1Step step_of_captions(bridge_->stage1_parts(), std::move(input), options);
+  const ContrastLoss& contrast = step_of_captions.contrast();
+  return {recipe_.objectives.contrast * share * contrast.loss,
+          {{"contrast", contrast.loss.item<double>(), share},
+           {"contrast_accuracy", contrast.accuracy, share}}};
 }
 
 }  // namespace blip2

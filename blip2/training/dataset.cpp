@@ -73,7 +73,7 @@ Features ensure_features(const std::vector<RecordFile>& files,
   std::map<std::string, std::int64_t> views_of;
   Features features;
   for (std::size_t i = 0; i < files.size(); ++i) {
-    for (const std::string& picture : pictures_of(files[i].records)) {
+    for (const std::string& picture : number_pictures(files[i].records).names) {
       std::int64_t& views = views_of[picture];
       if (views == 0) features.pictures.push_back(picture);
       views = std::max(views, sources[i].views);
@@ -109,30 +109,57 @@ Features ensure_features(const std::vector<RecordFile>& files,
 
 }  // namespace
 
-at::Tensor Dataset::gather(std::span<const std::int64_t> places, std::uint64_t seed,
+at::Tensor Dataset::gather(std::span<const std::int64_t> items, std::uint64_t seed,
                            std::optional<std::int64_t> step) const {
-  if (live) return live->gather(places, step.value_or(-1));
+  if (live) return live->gather(pictures_of(items), step.value_or(-1));
   const Timed timed(read_seconds);
-  return cache->gather(rows_of(places, seed, step));
+  return cache->gather(rows_of(items, seed, step));
 }
 
 void Dataset::read_ahead(std::span<const std::int64_t> items, std::uint64_t seed,
                          std::int64_t step) const {
-  if (live) return live->prepare(items, step);
-  std::vector<std::int64_t> seen;
-  for (const std::int64_t item : items) seen.push_back(places[static_cast<std::size_t>(item)]);
-  cache->read_ahead(rows_of(seen, seed, step));
+  if (live) {
+    live->prepare(pictures_of(items), step);
+  } else {
+    cache->read_ahead(rows_of(items, seed, step));
+  }
 }
 
-std::vector<std::int64_t> Dataset::rows_of(std::span<const std::int64_t> places, std::uint64_t seed,
+std::vector<std::int64_t> Dataset::readable(std::span<const std::int64_t> items,
+                                            std::int64_t step) const {
+  if (!live) return {items.begin(), items.end()};  // what cannot be read was left out before
+  std::vector<std::int64_t> chosen;
+  for (const std::size_t place : live->readable(pictures_of(items), step)) {
+    chosen.push_back(items[place]);
+  }
+  return chosen;
+}
+
+std::vector<std::int64_t> Dataset::pictures_of(std::span<const std::int64_t> items) const {
+  std::vector<std::int64_t> numbers;
+  for (const std::int64_t item : items) {
+    numbers.push_back(pictures.of_item.at(static_cast<std::size_t>(item)));
+  }
+  return numbers;
+}
+
+std::vector<std::int64_t> Dataset::rows_of(std::span<const std::int64_t> items, std::uint64_t seed,
                                            std::optional<std::int64_t> step) const {
   std::vector<std::int64_t> rows;
-  for (const std::int64_t place : places) {
+  for (const std::int64_t picture : pictures_of(items)) {
     // View 0 is the plain picture; training draws among the augmented ones and it.
-    const auto view = step ? choose_view(place, features.views, seed, *step) : 0;
-    rows.push_back(features.row(place, view));
+    const auto view = step ? choose_view(picture, features.views, seed, *step) : 0;
+    rows.push_back(features.row(picture, view));
   }
   return rows;
+}
+
+SamplerOptions sampler_options(const Recipe& recipe, const RecordPictures& pictures) {
+  SamplerOptions options;
+  options.seed = static_cast<std::uint64_t>(recipe.seed);
+  options.batch_size = recipe.batch_size;
+  if (recipe.stage == 1) options.distinct = pictures.of_item;
+  return options;
 }
 
 std::string feature_cache_folder(const Recipe& recipe, const std::filesystem::path& output) {
@@ -185,9 +212,8 @@ Dataset load_dataset(const std::vector<FeatureSource>& sources, const Recipe& re
     dataset.sources.push_back({std::ssize(records), sources[i].weight});
     dataset.records.insert(dataset.records.end(), records.begin(), records.end());
   }
-  dataset.pictures = pictures_of(dataset.records);
-  dataset.places = places_of(dataset.records, dataset.pictures);
-  dataset.features = all.table.select(all.pictures, dataset.pictures);
+  dataset.pictures = number_pictures(dataset.records);
+  dataset.features = all.table.select(all.pictures, dataset.pictures.names);
   dataset.cache = std::move(cache);
   return dataset;
 }
@@ -203,13 +229,14 @@ Dataset load_live_dataset(const std::vector<FeatureSource>& sources, const Recip
     const auto most = static_cast<std::size_t>(wanted.most.value_or(std::ssize(records)));
     if (records.size() > most) records.resize(most);
     if (wanted.plain) {
-      drop_pictures(files[i], unreadable_of(pictures_of(records)), {.share = data.bad_share});
+      drop_pictures(files[i], unreadable_of(number_pictures(records).names),
+                    {.share = data.bad_share});
       report_bad_records(files[i]);
     }
     dataset.sources.push_back({std::ssize(records), sources[i].weight});
     dataset.records.insert(dataset.records.end(), records.begin(), records.end());
   }
-  dataset.pictures = pictures_of(dataset.records);
+  dataset.pictures = number_pictures(dataset.records);
   LiveFeatureOptions options;
   options.loader.preprocessing = preprocessing;
   if (data.views > 0 && !wanted.plain) options.loader.augmentation = augmentation_of(recipe);
@@ -217,8 +244,8 @@ Dataset load_live_dataset(const std::vector<FeatureSource>& sources, const Recip
   options.loader.threads = static_cast<std::size_t>(at::get_num_threads());
   options.bad_share = data.bad_share;
   options.storage = recipe.image_encoder.train ? at::kFloat : storage_type(recipe);
-  dataset.live = std::make_shared<LiveFeatures>(dataset.records, dataset.pictures,
-                                                std::move(encoder), options);
+  dataset.live =
+      std::make_shared<LiveFeatures>(dataset.pictures.names, std::move(encoder), options);
   return dataset;
 }
 

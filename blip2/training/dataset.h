@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "blip2/data/batch.h"
 #include "blip2/data/feature_cache.h"
 #include "blip2/data/records.h"
 #include "blip2/data/sampler.h"
@@ -24,34 +25,41 @@ class Ranks;
 // So many coming steps' pictures or features are read while one is taken.
 constexpr std::int64_t kStepsAhead = 2;
 
-// The records of some data files with their pictures' features.
+// The records of some data files, its items, with their pictures' features.
 struct Dataset {
   std::vector<Record> records;
   std::vector<SampleSource> sources;  // one a file
-  std::vector<std::string> pictures;  // the different ones, as pictures_of(records) lists them
-  std::vector<std::int64_t> places;   // in `pictures`, of each record's
-  FeatureTable features;
+  RecordPictures pictures;            // the different ones, and the number of each item's
+  FeatureTable features;              // of the pictures, by their number
   std::shared_ptr<FeatureCache> cache;
   std::shared_ptr<LiveFeatures> live;  // instead of cached features
 
   bool empty() const { return records.empty(); }
-  // The features [B, P, D] of places in `pictures`, in their storage type: of the plain view
-  // without a step, otherwise of the view that the step draws.
-  at::Tensor gather(std::span<const std::int64_t> places, std::uint64_t seed,
-                    std::optional<std::int64_t> step) const;
-  // Has the pictures or features of a coming step's records read before it; `seed` as gather() will
+  std::int64_t size() const { return std::ssize(records); }
+  // Has the pictures or features of a coming step's items read before it; `seed` as gather() will
   // have it.
   void read_ahead(std::span<const std::int64_t> items, std::uint64_t seed, std::int64_t step) const;
+  // The items, with others of the batch in place of those whose picture cannot be read. Error as
+  // LiveFeatures::readable() gives it.
+  std::vector<std::int64_t> readable(std::span<const std::int64_t> items, std::int64_t step) const;
+  // The features [B, P, D] of readable items, in their storage type: of the plain view without a
+  // step, otherwise of the view that the step draws.
+  at::Tensor gather(std::span<const std::int64_t> items, std::uint64_t seed,
+                    std::optional<std::int64_t> step) const;
   // Seconds that training has stood still so far for features or pictures to be read.
   double waited() const { return live ? live->waited() : read_seconds; }
 
   mutable double read_seconds = 0;  // of cached features
 
  private:
-  // The cache's rows of places in `pictures`.
-  std::vector<std::int64_t> rows_of(std::span<const std::int64_t> places, std::uint64_t seed,
+  std::vector<std::int64_t> pictures_of(std::span<const std::int64_t> items) const;
+  // The cache's rows of the items' pictures.
+  std::vector<std::int64_t> rows_of(std::span<const std::int64_t> items, std::uint64_t seed,
                                     std::optional<std::int64_t> step) const;
 };
+
+// How training draws a data set's batches: in stage 1 of different pictures, where that can be.
+SamplerOptions sampler_options(const Recipe& recipe, const RecordPictures& pictures);
 
 // Where a run in `output` keeps its features: where the recipe says, otherwise beside the output
 // folder, for all runs there.

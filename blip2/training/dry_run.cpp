@@ -15,6 +15,7 @@
 #include "blip2/base/rank_place.h"
 #include "blip2/image/image.h"
 #include "blip2/training/adamw.h"
+#include "blip2/training/plan_step.h"
 #include "blip2/training/run_folder.h"
 #include "blip2/training/run_plan.h"
 #include "blip2/training/schedule.h"
@@ -130,14 +131,21 @@ std::vector<std::int64_t> small_batch(const Dataset& data, const std::vector<std
   return batch;
 }
 
+// The last step of those that have most objectives: some start late, pause or alternate.
+std::int64_t fullest_step(const Recipe& recipe) {
+  const auto kinds = step_kinds(recipe);
+  return std::ranges::max_element(
+             kinds, {}, [](const StepKind& kind) { return std::pair(kind.objectives, kind.step); })
+      ->step;
+}
+
 void take_step(const Recipe& recipe, Session& session, DryRun& result) {
   const auto start = Clock::now();
-  const Dataset& data = session.task->data();
+  const Dataset& data = session.train;
   const auto batch =
       small_batch(data, readable_items(data, result), std::min(kBatch, recipe.batch_size));
   AdamW optimizer = make_optimizer(session, recipe);
-  // The last step has all objectives that start later.
-  const TaskLoss loss = session.task->train(batch, recipe.steps - 1, /*part=*/0);
+  const TaskLoss loss = training_loss(session, batch, fullest_step(recipe), /*part=*/0);
   loss.loss.backward();
   result.batch = std::ssize(batch);
   result.loss = loss.loss.item<double>();

@@ -11,16 +11,11 @@
 #include <vector>
 
 #include "blip2/data/picture_loader.h"
-#include "blip2/data/records.h"
 
 namespace blip2 {
 
 // [B, 3, H, W] f32 -> [B, P, D], with a seed of each picture in a training step, otherwise none.
 using StepEncoder = std::function<at::Tensor(const at::Tensor&, std::span<const std::uint64_t>)>;
-
-// Where the picture of each record stands in `pictures`, as pictures_of(records) lists them.
-std::vector<std::int64_t> places_of(std::span<const Record> records,
-                                    std::span<const std::string> pictures);
 
 struct LiveFeatureOptions {
   PictureLoaderOptions loader;
@@ -29,21 +24,22 @@ struct LiveFeatureOptions {
 };
 
 // Features of training pictures without a cache: read and augmented ahead of the step, encoded in
-// it. What a step gets depends on seed, step and pictures alone.
+// it. What a step gets depends on seed, step and pictures alone. Pictures are places in the list
+// that the constructor takes.
 class LiveFeatures {
  public:
-  // `pictures`: as pictures_of(records) lists them.
-  LiveFeatures(std::span<const Record> records, const std::vector<std::string>& pictures,
-               StepEncoder encoder, LiveFeatureOptions options);
+  LiveFeatures(const std::vector<std::string>& pictures, StepEncoder encoder,
+               LiveFeatureOptions options);
 
-  // Starts to read the pictures of a step's records.
-  void prepare(std::span<const std::int64_t> items, std::int64_t step);
-  // The records, with others of the batch in place of those whose picture cannot be read. Names
-  // each such picture once. Error if none of the batch can be read, or more than the share of all.
-  std::vector<std::int64_t> readable(std::span<const std::int64_t> items, std::int64_t step);
-  // Features [B, P, D] in the storage type of pictures of the step's readable records, with the
+  // Starts to read the pictures of a step.
+  void prepare(std::span<const std::int64_t> pictures, std::int64_t step);
+  // For each of a step's pictures the place in the batch of one that can be read: its own or, where
+  // it cannot be read, another's. Names each such picture once. Error if none of the batch can be
+  // read, or more than the share of all.
+  std::vector<std::size_t> readable(std::span<const std::int64_t> pictures, std::int64_t step);
+  // Features [B, P, D] in the storage type of pictures of the step that can be read, with the
   // gradient that the encoder gives them. Step -1: of no training step.
-  at::Tensor gather(std::span<const std::int64_t> places, std::int64_t step);
+  at::Tensor gather(std::span<const std::int64_t> pictures, std::int64_t step);
 
   std::int64_t bad_pictures() const { return static_cast<std::int64_t>(bad_.size()); }
   double waited() const { return waited_; }  // seconds, for pictures that were not there in time
@@ -53,14 +49,12 @@ class LiveFeatures {
   // A step's pictures that could be read.
   struct Present {
     std::int64_t step;
-    std::vector<std::int64_t> places;
+    std::vector<std::int64_t> pictures;
     LoadedPictures loaded;
   };
-  std::vector<std::int64_t> places_of(std::span<const std::int64_t> items) const;
-  void note_bad(std::int64_t place, const std::string& what);
-  void load(std::span<const std::int64_t> places, std::int64_t step);
+  void note_bad(std::int64_t picture, const std::string& what);
+  void load(std::span<const std::int64_t> pictures, std::int64_t step);
 
-  std::vector<std::int64_t> place_of_item_;
   std::int64_t pictures_;
   StepEncoder encoder_;
   LiveFeatureOptions options_;

@@ -79,24 +79,21 @@ double bytes_of(const std::vector<Record>& records) {
   return 2 * bytes;
 }
 
-Lengths numbers(const at::Tensor& lengths) {
-  const auto* first = lengths.const_data_ptr<Int>();
-  return {first, first + lengths.numel()};
+Lengths lengths_of(const std::vector<std::vector<Int>>& texts) {
+  Lengths lengths;
+  for (const auto& text : texts) lengths.push_back(std::ssize(text));
+  return lengths;
 }
 
 // Draws the run's batches, and lets `read` note their texts.
 template <typename Read>
 void draw_steps(PlannedData& data, const Recipe& recipe, const ScannedFiles& files,
-                Lengths distinct, const Read& read) {
-  Sampler sampler(files.sources, {.seed = static_cast<std::uint64_t>(recipe.seed),
-                                  .batch_size = recipe.batch_size,
-                                  .lengths = {},
-                                  .distinct = std::move(distinct)});
+                const Read& read) {
+  Sampler sampler(files.sources, sampler_options(recipe, number_pictures(files.records)));
   for (const Int step : chosen_steps(recipe)) {
     StepTexts texts;
-    texts.step = step;
     texts.samples = recipe.batch_size;
-    read(texts, sampler.batch(step));
+    read(texts, sampler.batch(step), step);
     data.steps.push_back(std::move(texts));
   }
   data.epochs = sampler.epoch(recipe.steps);
@@ -108,10 +105,9 @@ void scan_captions(PlannedData& data, const Recipe& recipe, const Blip2Config& c
   const auto tokenizer = load_tokenizer(start.bridge / kQFormerTokenizer);
   const CaptionData captions(files.records, *tokenizer, recipe.data.max_text_tokens);
   const auto seed = static_cast<std::uint64_t>(recipe.seed);
-  draw_steps(data, recipe, files, captions.item_pictures(),
-             [&](StepTexts& texts, const Lengths& items) {
-               texts.qformer = numbers(captions.batch(items, seed, texts.step).lengths);
-             });
+  draw_steps(data, recipe, files, [&](StepTexts& texts, const Lengths& items, Int step) {
+    texts.qformer = captions.batch(items, seed, step).texts.lengths;
+  });
   if (recipe.objectives.words <= 0 || !config.language) return;
   const auto language = load_tokenizer(start.language);
   const PromptData words(files.records, *language, prompt_format(config, *language));
@@ -127,14 +123,12 @@ void scan_prompts(PlannedData& data, const Recipe& recipe, const Blip2Config& co
   const PromptData prompts(files.records, *language, format,
                            recipe.prompt.to_qformer ? qformer.get() : nullptr);
   const auto seed = static_cast<std::uint64_t>(recipe.seed);
-  draw_steps(data, recipe, files, {}, [&](StepTexts& texts, const Lengths& items) {
-    const PromptBatch batch = prompts.batch(items, seed, texts.step);
-    if (batch.instructions.ids.defined()) texts.qformer = numbers(batch.instructions.lengths);
-    texts.prompts = numbers(batch.prompt_lengths);
-    texts.targets = numbers(batch.lengths - batch.prompt_lengths);
-    for (const Int item : items) {
-      texts.whole.push_back(files.records[static_cast<std::size_t>(item)].is_question());
-    }
+  draw_steps(data, recipe, files, [&](StepTexts& texts, const Lengths& items, Int step) {
+    const PromptBatch batch = prompts.batch(items, seed, step);
+    if (batch.instructions) texts.qformer = batch.instructions->lengths;
+    texts.prompts = lengths_of(batch.prompts);
+    texts.targets = lengths_of(batch.targets);
+    texts.whole = batch.questions;
   });
   if (recipe.objectives.words > 0) {
     data.word_targets = std::ssize(prompts.target_tokens(recipe.objectives.words_lead));
@@ -175,9 +169,8 @@ PlannedData assume_data(const Recipe& recipe, std::int64_t records) {
   planned.epochs = static_cast<double>(recipe.steps) * static_cast<double>(recipe.batch_size) /
                    static_cast<double>(records);
   const Lengths full(static_cast<std::size_t>(recipe.batch_size), recipe.data.max_text_tokens);
-  for (const Int step : chosen_steps(recipe)) {
+  for (std::size_t i = 0; i < chosen_steps(recipe).size(); ++i) {
     StepTexts texts;
-    texts.step = step;
     texts.samples = recipe.batch_size;
     if (recipe.stage == 1 || recipe.prompt.to_qformer) texts.qformer = full;
     if (recipe.stage == 2) {

@@ -60,7 +60,7 @@ class DecoderOnly {
   Int matrices() const { return matrices_; }
 
   // The last token of a text predicts nothing and is not read.
-  LanguageCost cost(const SpokenTexts& texts, double type) const {
+  LanguageCost cost(const LanguageTexts& texts, double type) const {
     Lengths lengths;
     for (std::size_t i = 0; i < texts.prompts.size(); ++i) {
       lengths.push_back(texts.prompts[i] + texts.targets[i] - 1);
@@ -118,7 +118,7 @@ class EncoderDecoder {
   double weight_bytes(double type) const { return type * static_cast<double>(parameters_); }
 
   // The encoder reads an end token after the prompt, the decoder a start token before the answer.
-  LanguageCost cost(const SpokenTexts& texts, double type) const {
+  LanguageCost cost(const LanguageTexts& texts, double type) const {
     Lengths read = texts.prompts;
     for (Int& length : read) ++length;
     const Lengths& said = texts.targets;
@@ -202,7 +202,7 @@ double language_weight_bytes(const LanguageConfig& config, double type_bytes, bo
       config);
 }
 
-LanguageCost language_cost(const LanguageConfig& config, const SpokenTexts& texts,
+LanguageCost language_cost(const LanguageConfig& config, const LanguageTexts& texts,
                            double type_bytes) {
   return std::visit([&](const auto& c) { return part_of(c).cost(texts, type_bytes); }, config);
 }

@@ -19,7 +19,7 @@ std::int64_t language_parameters(const LanguageConfig& config);
 double language_weight_bytes(const LanguageConfig& config, double type_bytes, bool int8);
 
 // What an objective has it read, in tokens of each row.
-struct SpokenTexts {
+struct LanguageTexts {
   std::vector<std::int64_t> prompts;  // soft prompts and prompt
   std::vector<std::int64_t> targets;  // the caption or answer, end token included
 };
@@ -32,7 +32,7 @@ struct LanguageCost {
   double kept = 0;     // bytes that are held until the backward pass
   double working = 0;  // bytes besides, while losses or their gradients are computed
 };
-LanguageCost language_cost(const LanguageConfig& config, const SpokenTexts& texts,
+LanguageCost language_cost(const LanguageConfig& config, const LanguageTexts& texts,
                            double type_bytes);
 
 }  // namespace blip2

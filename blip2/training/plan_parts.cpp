@@ -5,6 +5,7 @@
 #include <utility>
 #include <variant>
 
+#include "blip2/training/stage1_objectives.h"
 #include "blip2/vision/efficientnet_lite.h"
 #include "blip2/vision/resnet.h"
 #include "blip2/vision/vit.h"
@@ -77,20 +78,14 @@ Int linear(Int ins, Int outs) {
   return ins * outs + outs;
 }
 
-// Which parts of the Q-Former a gradient reaches.
-struct Reach {
-  bool text = false;       // texts are read
-  bool last_text = false;  // ... and their last layer's results used
-};
-
-Reach reach_of(const Recipe& recipe) {
-  const ObjectivesRecipe& o = recipe.objectives;
-  if (recipe.stage == 2) return {recipe.prompt.to_qformer, false};
-  return {true, o.itc > 0 || o.itg > 0 || o.mlm > 0};
+// What a gradient of the recipe's objectives reaches; in stage 2 nothing of that.
+Stage1Reach reach_of(const Recipe& recipe) {
+  return recipe.stage == 1 ? stage1_reach(stage1_weights(recipe.objectives)) : Stage1Reach{};
 }
 
 TrainedPart qformer_size(const QFormerConfig& c, const Recipe& recipe) {
-  const Reach reach = reach_of(recipe);
+  const bool reads_text = recipe.stage == 1 || recipe.prompt.to_qformer;
+  const bool last_text = reach_of(recipe).last_text_layer;
   const Int d = c.hidden_size, f = c.intermediate_size;
   TrainedPart size;
   const auto add = [&](Int count, bool trained) {
@@ -98,14 +93,14 @@ TrainedPart qformer_size(const QFormerConfig& c, const Recipe& recipe) {
   };
   add(2 * d, true);
   if (c.use_qformer_text_input) {
-    add(c.vocab_size * d, reach.text && recipe.train_word_embeddings);
-    add(c.max_position_embeddings * d, reach.text);
+    add(c.vocab_size * d, reads_text && recipe.train_word_embeddings);
+    add(c.max_position_embeddings * d, reads_text);
   }
   const Int feed_forward = linear(d, f) + linear(f, d) + 2 * d;
   for (Int layer = 0; layer < c.num_hidden_layers; ++layer) {
     add(4 * linear(d, d) + 2 * d + feed_forward, true);
     const bool last = layer + 1 == c.num_hidden_layers;
-    if (c.use_qformer_text_input) add(feed_forward, reach.text && (!last || reach.last_text));
+    if (c.use_qformer_text_input) add(feed_forward, reads_text && (!last || last_text));
     if (!c.crosses(layer)) continue;
     add(2 * linear(d, d) + 2 * linear(c.encoder_hidden_size, d) + 2 * d, true);
   }
@@ -115,14 +110,14 @@ TrainedPart qformer_size(const QFormerConfig& c, const Recipe& recipe) {
 TrainedPart heads_size(const Blip2Config& config, const Recipe& recipe) {
   TrainedPart size;
   if (recipe.stage == 2 || !config.stage1_heads) return size;  // stage 2 leaves them out
-  const ObjectivesRecipe& o = recipe.objectives;
+  const Stage1Reach reach = reach_of(recipe);
   const Int d = config.qformer.hidden_size;
   const auto add = [&](Int count, bool trained) {
     (trained ? size.trained : size.frozen) += count;
   };
-  add(2 * linear(d, config.image_text_hidden_size) + 1, o.itc > 0);
-  add(linear(d, 2), o.itm > 0);
-  add(linear(d, d) + 2 * d + config.qformer.vocab_size, o.itg > 0 || o.mlm > 0);
+  add(2 * linear(d, config.image_text_hidden_size) + 1, reach.projections);
+  add(linear(d, 2), reach.matching_head);
+  add(linear(d, d) + 2 * d + config.qformer.vocab_size, reach.word_head);
   return size;
 }
 

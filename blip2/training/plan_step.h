@@ -11,7 +11,6 @@ namespace blip2 {
 
 // What one step reads, in tokens.
 struct StepTexts {
-  std::int64_t step = 0;              // whose objectives count
   std::int64_t samples = 0;           // B
   std::vector<std::int64_t> qformer;  // tokens of each text that the Q-Former reads; may be none
   std::vector<std::int64_t> prompts;  // stage 2: tokens of each prompt
@@ -47,6 +46,16 @@ struct StepModel {
   std::int64_t word_targets = 0;  // different tokens of the words objective
   std::int64_t processes = 1;     // that share each batch
 };
-StepCost step_cost(const StepModel& model, const StepTexts& texts);
+// Of what a process computes at a time in step number `step`, whose objectives count.
+StepCost step_cost(const StepModel& model, const StepTexts& texts, std::int64_t step);
+
+// Steps of one kind have the same objectives.
+struct StepKind {
+  std::int64_t step = 0;        // the last of those looked at
+  std::int64_t objectives = 0;  // how many
+  double share = 1;             // of the run's steps
+};
+// The kinds of a run's steps; of a very long one, those of 65,536 of its steps.
+std::vector<StepKind> step_kinds(const Recipe& recipe);
 
 }  // namespace blip2

@@ -8,6 +8,7 @@
 #include "blip2/base/error.h"
 #include "blip2/data/data_source.h"
 #include "blip2/io/toml.h"
+#include "blip2/training/stage1_objectives.h"
 
 namespace blip2 {
 namespace {
@@ -67,8 +68,8 @@ void resolve_paths(nlohmann::json& recipe, const std::filesystem::path& folder) 
   }
 }
 
-void require(bool holds, const std::string& where, const char* key, const std::string& expected,
-             const std::string& got) {
+void require(bool holds, const std::string& where, const std::string& key,
+             const std::string& expected, const std::string& got) {
   if (!holds) {
     throw Error(fmt::format("expected {}, got {}", expected, got),
                 fmt::format("{}: {}", where, key));
@@ -76,7 +77,8 @@ void require(bool holds, const std::string& where, const char* key, const std::s
 }
 
 template <typename T>
-void require_range(T value, double low, double high, const std::string& where, const char* key) {
+void require_range(T value, double low, double high, const std::string& where,
+                   const std::string& key) {
   require(value >= low && value <= high, where, key, fmt::format("a number in [{}, {}]", low, high),
           fmt::format("{}", value));
 }
@@ -128,16 +130,29 @@ void validate_image_encoder(const Recipe& recipe, const std::string& where) {
           "live with image_encoder.train: features change with every step", recipe.data.features);
 }
 
+// Whether there is one in every step.
+bool validate_stage1_objectives(const ObjectivesRecipe& recipe, const std::string& where) {
+  bool always = false;
+  for (const Stage1Objective& objective : stage1_objectives()) {
+    require_range(recipe.*objective.weight, 0, 1e6, where, "objectives");
+    const std::string key = std::string("objectives.") + objective.name;
+    const std::int64_t from = objective.from ? recipe.*objective.from : 0,
+                       every = objective.every ? recipe.*objective.every : 1;
+    require_range(from, 0, 1e9, where, key + "_from");
+    require_range(every, 1, 1e9, where, key + "_every");
+    always = always || (recipe.*objective.weight > 0 && from == 0 && every == 1);
+  }
+  return always;
+}
+
 // The objectives' own numbers, and whether a stage is left with none.
 void validate_objectives(const Recipe& recipe, const std::string& where) {
   const ObjectivesRecipe& o = recipe.objectives;
-  for (double weight :
-       {o.itc, o.itm, o.itg, o.mlm, o.mrm, o.lm, o.prefix_lm, o.cmlm, o.words, o.contrast}) {
+  for (double weight : {o.lm, o.prefix_lm, o.cmlm, o.words, o.contrast}) {
     require_range(weight, 0, 1e6, where, "objectives");
   }
+  const bool stage1 = validate_stage1_objectives(o, where);
   require_range(o.label_smoothing, 0, 0.99, where, "objectives.label_smoothing");
-  require_range(o.itm_from, 0, 1e9, where, "objectives.itm_from");
-  require_range(o.itg_from, 0, 1e9, where, "objectives.itg_from");
   require_range(o.mlm_share, 0.001, 1, where, "objectives.mlm_share");
   require_range(o.mrm_share, 0.001, 0.99, where, "objectives.mrm_share");
   require_range(o.lm_from, 0, 1e9, where, "objectives.lm_from");
@@ -145,11 +160,10 @@ void validate_objectives(const Recipe& recipe, const std::string& where) {
   require_range(o.words_lead, 0, 1000, where, "objectives.words_lead");
   require(o.lm_from == 0 || o.words > 0, where, "objectives.words", "a weight above 0 with lm_from",
           "0");
-  const bool at_once = (o.itm > 0 && o.itm_from == 0) || (o.itg > 0 && o.itg_from == 0);
-  const double stage1 = o.itc + o.mlm + o.mrm, stage2 = o.lm + o.prefix_lm + o.cmlm;
-  require(recipe.stage == 2 || stage1 > 0 || at_once, where, "objectives",
-          "an objective of stage 1 with a weight above 0 from the first step on", "none");
-  require(recipe.stage == 1 || stage2 > 0, where, "objectives",
+  require(recipe.stage == 2 || stage1, where, "objectives",
+          "an objective of stage 1 with a weight above 0 in every step, from the first step on",
+          "none");
+  require(recipe.stage == 1 || o.lm + o.prefix_lm + o.cmlm > 0, where, "objectives",
           "a weight above 0 of lm, prefix_lm or cmlm", "none");
   if (recipe.stage == 1) return;
   require(o.cmlm == 0 || recipe.prompt.to_qformer, where, "prompt.to_qformer",

@@ -129,6 +129,7 @@ struct ObjectivesRecipe {
   double lm = 1, prefix_lm = 0, cmlm = 0, words = 0, contrast = 0, label_smoothing = 0.1;
   double words_sharpness = 16;
   std::int64_t itm_from = 0, itg_from = 0, lm_from = 0, words_lead = 0;
+  std::int64_t itm_every = 1, itg_every = 1;
   bool clamp_temperature = true, alternate = false;
 
   template <typename Self, typename Visit>
@@ -142,6 +143,9 @@ struct ObjectivesRecipe {
     visit("mrm_share", self.mrm_share, "share of a picture's positions that MRM hides");
     visit("itm_from", self.itm_from, "steps without matching at the start (stage 1)");
     visit("itg_from", self.itg_from, "steps without image-grounded texts at the start (stage 1)");
+    visit("itm_every", self.itm_every, "n: matching in every n-th step from itm_from on (stage 1)");
+    visit("itg_every", self.itg_every,
+          "n: image-grounded texts in every n-th step from itg_from on (stage 1)");
     visit("lm", self.lm, "weight of language modelling (stage 2)");
     visit("lm_from", self.lm_from, "steps by words alone at the start (stage 2)");
     visit("prefix_lm", self.prefix_lm,

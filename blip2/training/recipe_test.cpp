@@ -86,6 +86,13 @@ TEST_F(RecipeTest, AStageNeedsObjectivesThatFitTogether) {
   const std::vector<std::string> none{"objectives.itc=0", "objectives.itg_from=9",
                                       "objectives.itm_from=9"};
   EXPECT_NE(error_of(kGood, none).find("from the first step on, got none"), std::string::npos);
+  const std::vector<std::string> pauses{"objectives.itc=0", "objectives.itg_every=2",
+                                        "objectives.itm_from=9"};
+  EXPECT_NE(error_of(kGood, pauses).find("in every step"), std::string::npos);
+  EXPECT_NE(error_of(kGood, {"objectives.itm_every=0"}).find("objectives.itm_every: expected"),
+            std::string::npos);
+  EXPECT_NE(error_of(kGood, {"objectives.itg_every=-1"}).find("objectives.itg_every: expected"),
+            std::string::npos);
   EXPECT_NE(error_of(kGood, {"stage=2", "objectives.lm=0"}).find("lm, prefix_lm or cmlm"),
             std::string::npos);
   EXPECT_NE(error_of(kGood, {"stage=2", "objectives.cmlm=1"}).find("prompt.to_qformer"),

@@ -49,9 +49,9 @@ void add_scaled(Flops& sum, const Flops& part, double share) {
 
 Steps measure_steps(const StepModel& model, const PlannedData& data, std::int64_t at_once) {
   Steps steps;
-  const double share = 1 / static_cast<double>(data.steps.size()),
-               own_share = share / static_cast<double>(model.processes);
-  const auto add = [&](const StepCost& cost) {
+  const std::vector<StepKind> kinds = step_kinds(model.recipe);
+  const auto add = [&](const StepCost& cost, double share) {
+    const double own_share = share / static_cast<double>(model.processes);
     for (const auto part :
          {&StepCost::image_keys, &StepCost::qformer, &StepCost::heads, &StepCost::projection,
           &StepCost::language, &StepCost::words, &StepCost::encoder}) {
@@ -63,7 +63,10 @@ Steps measure_steps(const StepModel& model, const PlannedData& data, std::int64_
   };
   for (const StepTexts& texts : data.steps) {
     for (std::int64_t first = 0; first < texts.samples; first += at_once) {
-      add(step_cost(model, texts.part(first, at_once)));
+      const StepTexts part = texts.part(first, at_once);
+      for (const StepKind& kind : kinds) {
+        add(step_cost(model, part, kind.step), kind.share / static_cast<double>(data.steps.size()));
+      }
     }
   }
   return steps;

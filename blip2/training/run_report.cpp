@@ -148,7 +148,7 @@ void add_samples(HtmlReport& report, const Recipe& recipe, const fs::path& folde
             ? fill_prompt(model.config().question_prompt, Prompt::plain(record.question))
             : Prompt(model.config().caption_prompt)};
     ReportPicture picture{read_source(record.image), {}};
-    const auto texts = model.generate(model.look(image), prompts, options);
+    const auto texts = model.generate(model.project_images(image), prompts, options);
     if (record.is_question()) picture.lines.push_back(record.question);
     picture.lines.push_back(texts.front().front().text);
     const auto& right = record.is_question() ? record.answers : record.captions;

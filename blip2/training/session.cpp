@@ -8,7 +8,6 @@
 #include "blip2/model/image_side.h"
 #include "blip2/model/prompts.h"
 #include "blip2/nn/tensor_bridge.h"
-#include "blip2/training/prefix_lm_task.h"
 #include "blip2/training/stage1_task.h"
 #include "blip2/training/stage2_task.h"
 #include "blip2/training/starting_model.h"
@@ -78,12 +77,11 @@ std::optional<CaptionWords> caption_words(const Recipe& recipe, const Blip2Confi
                                           const std::vector<Record>& records) {
   if (recipe.objectives.words <= 0) return std::nullopt;
   const auto tokenizer = load_tokenizer(recipe.init);
-  const auto language =
-      load_language_model(std::move(weights), std::get<DecoderConfig>(*config.language),
-                          compute_type(recipe), kLanguagePrefix);
+  const FrozenLanguage language = load_frozen_language(std::move(weights), *config.language,
+                                                       compute_type(recipe), kLanguagePrefix);
   PromptFormat format = prompt_format(config, *tokenizer);
   format.max_target_tokens = recipe.data.max_text_tokens;
-  return CaptionWords(records, *tokenizer, format, *language, recipe.objectives);
+  return CaptionWords(records, *tokenizer, format, language, recipe.objectives);
 }
 
 // The objectives that only one kind of language model can be trained by.
@@ -94,7 +92,7 @@ void require_objectives(const std::optional<LanguageConfig>& language, const Rec
     throw Error("the model has no language model", "objectives.words",
                 "its words are what soft prompts shall point to; set it to 0");
   }
-  const bool encoder_decoder = std::holds_alternative<T5Config>(*language);
+  const bool encoder_decoder = has_encoder(*language);
   if (encoder_decoder && objectives.words > 0) {
     throw Error("the words objective needs a decoder-only language model, got an encoder-decoder",
                 "objectives.words", "set it to 0, and objectives.lm_from with it");
@@ -105,23 +103,17 @@ void require_objectives(const std::optional<LanguageConfig>& language, const Rec
   }
 }
 
-// Stage 2 with the language model of the directory, of either kind.
+// Stage 2 with the language model of the directory.
 std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const Session& session,
                                             const LanguageConfig& config,
                                             std::shared_ptr<const TensorFile> weights,
-                                            Datasets sets, const Ranks* ranks) {
+                                            const Ranks* ranks) {
   const StageTokenizers tokenizers{*session.language_tokenizer, *session.qformer_tokenizer};
-  const at::ScalarType type = compute_type(recipe);
-  const bool int8 = recipe.language_weights == "int8";
-  if (const auto* t5 = std::get_if<T5Config>(&config)) {
-    return make_prefix_lm_task(
-        recipe, session.bridge, load_t5(std::move(weights), *t5, type, kLanguagePrefix, int8),
-        tokenizers, std::move(sets.train), std::move(sets.validation), ranks);
-  }
-  auto decoder = load_language_model(std::move(weights), std::get<DecoderConfig>(config), type,
-                                     kLanguagePrefix, int8);
-  return make_stage2_task(recipe, session.bridge, std::move(decoder), tokenizers,
-                          std::move(sets.train), std::move(sets.validation), ranks);
+  FrozenLanguage language =
+      load_frozen_language(std::move(weights), config, compute_type(recipe), kLanguagePrefix,
+                           /*int8=*/recipe.language_weights == "int8");
+  return make_stage2_task(recipe, session.bridge, std::move(language), tokenizers,
+                          session.train.records, session.validation.records, ranks);
 }
 
 }  // namespace
@@ -184,17 +176,24 @@ Session open_session(const Recipe& recipe, const Ranks* ranks, std::optional<std
   } else {
     sets = load_datasets(recipe, weights, start, ranks, sample);
   }
+  session.train = std::move(sets.train);
+  session.validation = std::move(sets.validation);
+  const auto &train = session.train.records, &validation = session.validation.records;
   if (recipe.stage == 1) {
-    auto words = caption_words(recipe, session.bridge->config(), language, sets.train.records);
-    session.task =
-        make_stage1_task(recipe, session.bridge, *session.qformer_tokenizer, std::move(sets.train),
-                         std::move(sets.validation), std::move(words), ranks);
+    auto words = caption_words(recipe, session.bridge->config(), language, train);
+    session.task = make_stage1_task(recipe, session.bridge, *session.qformer_tokenizer, train,
+                                    validation, std::move(words), ranks);
     return session;
   }
   session.language_tokenizer = load_tokenizer(start.language);
-  session.task =
-      speaking_task(recipe, session, *initial.language, language, std::move(sets), ranks);
+  session.task = speaking_task(recipe, session, *initial.language, language, ranks);
   return session;
+}
+
+TaskLoss training_loss(const Session& session, std::span<const std::int64_t> items,
+                       std::int64_t step, std::int64_t part) {
+  TrainingTask& task = *session.task;
+  return task.train({items, session.train.gather(items, task.data_seed(), step)}, step, part);
 }
 
 AdamW make_optimizer(const Session& session, const Recipe& recipe) {

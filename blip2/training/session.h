@@ -17,10 +17,16 @@ namespace blip2 {
 struct Session {
   std::shared_ptr<Bridge> bridge;
   std::unique_ptr<Tokenizer> qformer_tokenizer, language_tokenizer;
+  Dataset train, validation;  // validation: empty if the recipe has none
   std::unique_ptr<TrainingTask> task;
   std::shared_ptr<const TrainedEncoder> encoder;  // empty: the image encoder is frozen
   std::string frozen_hash;                        // of the frozen parts' weight files
 };
+
+// The loss of training items in a step, or in its part of that number if it is computed in parts;
+// see TrainingTask::train. The items' pictures must be readable.
+TaskLoss training_loss(const Session& session, std::span<const std::int64_t> items,
+                       std::int64_t step, std::int64_t part);
 
 // An optimiser of all that the session's recipe trains; nothing else requires gradients afterwards.
 AdamW make_optimizer(const Session& session, const Recipe& recipe);

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "blip2/text/tokenizer.h"
 #include "blip2/training/task.h"
@@ -10,12 +11,13 @@
 namespace blip2 {
 
 // Stage 1: the Q-Former learns to represent what texts say of pictures (ITC, ITM, ITG).
-// `train` must not be empty; `validation` may be. The tokenizer is the Q-Former's, with [DEC].
-// `words`, of the training data's records, adds the words objective. `ranks`: the processes that
-// share each batch; nullptr: none but this.
+// `train`: the records whose items it trains on, at least one; `validation` may be empty. The
+// tokenizer is the Q-Former's, with [DEC]. `words`, of the same records, adds the words objective.
+// `ranks`: the processes that share each batch; nullptr: none but this.
 std::unique_ptr<TrainingTask> make_stage1_task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
-                                               const Tokenizer& tokenizer, Dataset train,
-                                               Dataset validation,
+                                               const Tokenizer& tokenizer,
+                                               std::span<const Record> train,
+                                               std::span<const Record> validation,
                                                std::optional<CaptionWords> words,
                                                const Ranks* ranks);
 

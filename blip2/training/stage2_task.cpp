@@ -1,70 +1,43 @@
 #include "blip2/training/stage2_task.h"
 
-#include <array>
 #include <utility>
 
-#include "blip2/base/error.h"
 #include "blip2/base/random.h"
 #include "blip2/data/batch.h"
 #include "blip2/model/prompts.h"
 #include "blip2/model/soft_prompts.h"
-#include "blip2/training/alternation.h"
-#include "blip2/training/lessons.h"
+#include "blip2/training/caption_contrast.h"
 #include "blip2/training/meters.h"
+#include "blip2/training/stage2_objectives.h"
 #include "blip2/training/words.h"
 
 namespace blip2 {
 namespace {
 
-// Streams of a step's randomness.
-enum : std::uint64_t { kDataSeed = 21, kStepSeed, kMaskSeed };
+// The dropout of the contrast's passes, beside that of the soft prompts.
+constexpr std::uint64_t kContrastPurpose = 32;
 
-using Ids = std::vector<std::int64_t>;
-
-// The tokens of each row that the language model reads: the last one predicts nothing.
-std::vector<Ids> tokens_read(const PromptBatch& batch) {
-  const auto ids = batch.ids.accessor<std::int64_t, 2>();
-  const auto* length = batch.lengths.const_data_ptr<std::int64_t>();
-  std::vector<Ids> result;
-  for (std::int64_t i = 0; i < ids.size(0); ++i) {
-    result.emplace_back(ids[i].data(), ids[i].data() + length[i] - 1);
-  }
-  return result;
-}
-
-// The positions whose next token is a target, those targets, and the rows that they are of.
-struct Targets {
-  Ids places, ids, rows;
+// What has always been different where prompts go to an encoder, so that runs go on as they began:
+// the streams of a step's randomness (of texts and views, dropout, and each objective's draws), and
+// whether the log shows language modelling as the losses of captions and of answers.
+struct Habits {
+  std::uint64_t data, dropout, draws[3];
+  bool by_text;
 };
+constexpr Habits kWithoutEncoder{21, 22, {0, 0, 23}, true},
+    kWithEncoder{31, 32, {0, 33, 34}, false};
 
-Targets find_targets(const PromptBatch& batch, const std::vector<std::int64_t>& offsets,
-                     std::int64_t queries) {
-  Targets targets;
-  const auto ids = batch.ids.accessor<std::int64_t, 2>();
-  const auto* prompt = batch.prompt_lengths.const_data_ptr<std::int64_t>();
-  const auto* length = batch.lengths.const_data_ptr<std::int64_t>();
-  for (std::int64_t i = 0; i < ids.size(0); ++i) {
-    for (std::int64_t t = prompt[i]; t < length[i]; ++t) {
-      targets.places.push_back(offsets[static_cast<std::size_t>(i)] + queries + t - 1);
-      targets.ids.push_back(ids[i][t]);
-      targets.rows.push_back(i);
-    }
-  }
-  return targets;
-}
-
-// The mean losses of captions' and of answers' tokens, of those that there are. Beside those of
+// The mean losses of plain captions' and answers' tokens, of those that there are. Beside those of
 // other processes (`together`) each counts by its tokens.
-Meters meters_of(const at::Tensor& losses, const Targets& targets,
-                 std::span<const std::int64_t> items, const std::vector<Record>& records,
-                 bool together) {
+Meters meters_by_text(const at::Tensor& losses, const PromptBatch& texts, bool together) {
   const auto* loss = losses.const_data_ptr<float>();
   double sums[2] = {0, 0}, counts[2] = {0, 0};
-  for (std::size_t i = 0; i < targets.rows.size(); ++i) {
-    const std::int64_t item = items[static_cast<std::size_t>(targets.rows[i])];
-    const bool answer = records[static_cast<std::size_t>(item)].is_question();
-    sums[answer] += static_cast<double>(loss[i]);
-    counts[answer] += 1;
+  for (std::size_t i = 0; i < texts.targets.size(); ++i) {
+    const bool answer = texts.questions[i];
+    for (std::size_t t = 0; t < texts.targets[i].size(); ++t) {
+      sums[answer] += static_cast<double>(*loss++);
+      counts[answer] += 1;
+    }
   }
   Meters meters;
   constexpr const char* kNames[2] = {"loss_captions", "loss_answers"};
@@ -75,92 +48,136 @@ Meters meters_of(const at::Tensor& losses, const Targets& targets,
   return meters;
 }
 
+// The rows of a batch as plain language modelling teaches them.
+std::vector<ForcedRow> plain_rows(const PromptBatch& texts) {
+  std::vector<ForcedRow> rows;
+  for (std::size_t i = 0; i < texts.targets.size(); ++i) {
+    rows.push_back({texts.prompts[i], texts.targets[i], texts.targets[i]});
+  }
+  return rows;
+}
+
+PromptFormat cut_format(PromptFormat format, std::int64_t max_tokens) {
+  format.max_prompt_tokens = format.max_target_tokens = max_tokens;
+  return format;
+}
+
 class Stage2Task : public TrainingTask {
  public:
-  Stage2Task(const Recipe& recipe, const std::shared_ptr<Bridge>& bridge,
-             std::shared_ptr<LanguageModel> language, const StageTokenizers& tokenizers,
-             Dataset train, Dataset validation, const Ranks* ranks)
+  Stage2Task(const Recipe& recipe, std::shared_ptr<const Bridge> bridge, FrozenLanguage language,
+             const StageTokenizers& tokenizers, std::span<const Record> train,
+             std::span<const Record> validation, const Ranks* ranks)
       : recipe_(recipe),
+        bridge_(std::move(bridge)),
         language_(std::move(language)),
-        data_(recipe, bridge, tokenizers, prompt_format(bridge->config(), tokenizers.language),
-              std::move(train), std::move(validation), ranks, {kDataSeed, kStepSeed}) {
+        habits_(language_.has_encoder() ? kWithEncoder : kWithoutEncoder),
+        texts_(texts_of(train, tokenizers)),
+        held_out_(texts_of(validation, tokenizers)),
+        ranks_(ranks) {
     const ObjectivesRecipe& objectives = recipe.objectives;
-    if (objectives.words > 0) words_.emplace(data_.prompts(), *language_, objectives);
+    if (objectives.contrast > 0) contrast_.emplace(recipe, bridge_, train, tokenizers.qformer);
+    if (objectives.words > 0) words_.emplace(texts_, language_, objectives);
     if (objectives.cmlm > 0) mask_token_ = answer_mask(tokenizers.language);
   }
 
-  const Dataset& data() const override { return data_.train(); }
-
-  SamplerOptions sampling() const override { return {}; }
-  void read_ahead(std::span<const std::int64_t> items, std::int64_t step) const override {
-    data_.read_ahead(items, step);
+  std::uint64_t data_seed() const override {
+    return derive_seed(static_cast<std::uint64_t>(recipe_.seed), habits_.data);
   }
 
-  TaskLoss train(std::span<const std::int64_t> items, std::int64_t step,
-                 std::int64_t part) override {
-    const SpokenBatch batch = data_.batch(items, step, part);
-    const auto [lm, cmlm] = weights_at(step);
-    TaskLoss total{at::zeros({}), {}};
-    if (lm > 0 && step >= recipe_.objectives.lm_from) {
-      total = language_loss(batch, items, data_.train().records, data_.ranks());
-      if (lm != 1) total.loss = lm * total.loss;
+  TaskLoss train(const TaskBatch& batch, std::int64_t step, std::int64_t part) override {
+    const PromptBatch texts = texts_.batch(batch.items, data_seed(), step);
+    const ComputeOptions compute = compute_of(step, part);
+    const at::Tensor soft = soft_prompts(*bridge_, batch.features, texts.instructions, compute);
+    const auto weights = stage2_weights(recipe_.objectives, step);
+    TaskLoss total;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      if (weights[i] == 0) continue;
+      const at::Tensor losses = language_.losses(soft, drawn_rows(i, texts, step, part));
+      total.add(weighted_loss(i, weights[i], losses, texts));
     }
-    if (cmlm > 0) {
-      const auto seed = static_cast<std::uint64_t>(recipe_.seed);
-      const auto rows = masked_rows(batch.prompts, mask_token_,
-                                    part_seed(seed, kMaskSeed, step, part), data_.first_row(batch));
-      data_.add_mean(total, "cmlm", cmlm, spoken_losses(*language_, batch.soft, rows));
-    }
-    if (words_) total.add(words_->loss(batch.soft, batch.prompts, data_.ranks()));
-    data_.add_contrast(total, batch, items, step, part);
+    if (words_) total.add(words_->loss(soft, texts, ranks_));
+    if (contrast_) total.add(contrast_loss(batch, compute, step));
     return total;
   }
 
-  MeanMeters validate() override {
-    return data_.validate([&](const SpokenBatch& batch, std::span<const std::int64_t> items) {
-      TaskLoss loss = language_loss(batch, items, data_.validation().records, nullptr);
-      if (words_) {
-        const TaskLoss words = words_->loss(batch.soft, batch.prompts);
-        loss.meters.insert(loss.meters.end(), words.meters.begin(), words.meters.end());
-      }
-      return loss;
-    });
+  TaskLoss validate(const TaskBatch& batch) override {
+    const PromptBatch texts = held_out_.batch(batch.items, 0, std::nullopt);
+    const at::Tensor soft = soft_prompts(*bridge_, batch.features, texts.instructions,
+                                         {compute_type(recipe_), /*training=*/false, 0});
+    const at::Tensor losses = language_.losses(soft, plain_rows(texts));
+    TaskLoss loss{losses.mean(), {}};
+    if (habits_.by_text) loss.meters = meters_by_text(losses, texts, /*together=*/false);
+    if (words_) {
+      const TaskLoss words = words_->loss(soft, texts);
+      loss.meters.insert(loss.meters.end(), words.meters.begin(), words.meters.end());
+    }
+    return loss;
   }
 
  private:
-  std::array<double, 2> weights_at(std::int64_t step) const {
-    const ObjectivesRecipe& recipe = recipe_.objectives;
-    return step_weights(std::array{recipe.lm, recipe.cmlm}, recipe.alternate, step);
+  PromptData texts_of(std::span<const Record> records, const StageTokenizers& tokenizers) const {
+    const PromptFormat format = cut_format(prompt_format(bridge_->config(), tokenizers.language),
+                                           recipe_.data.max_text_tokens);
+    return {records, tokenizers.language, format,
+            bridge_->config().reads_prompt ? &tokenizers.qformer : nullptr};
   }
 
-  TaskLoss language_loss(const SpokenBatch& batch, std::span<const std::int64_t> items,
-                         const std::vector<Record>& records, const Ranks* ranks) const {
-    const auto input = language_input(*language_, batch.soft, tokens_read(batch.prompts));
-    const Targets targets = find_targets(batch.prompts, input.offsets, batch.soft.size(1));
-    const at::Tensor hidden = language_->forward_packed(input.embeds, input.offsets);
-    const at::Tensor losses =
-        language_->token_loss(hidden.index_select(0, torch::tensor(targets.places, at::kLong)),
-                              torch::tensor(targets.ids, at::kLong));
+  ComputeOptions compute_of(std::int64_t step, std::int64_t part) const {
+    const auto seed = static_cast<std::uint64_t>(recipe_.seed);
+    std::uint64_t dropout_seed = part_seed(seed, habits_.dropout, step, part);
+    if (ranks_) dropout_seed = derive_seed(dropout_seed, ranks_->rank());
+    return {compute_type(recipe_), /*training=*/true, dropout_seed};
+  }
+
+  // The rows of a batch as an objective teaches them in a step.
+  std::vector<ForcedRow> drawn_rows(std::size_t objective, const PromptBatch& texts,
+                                    std::int64_t step, std::int64_t part) const {
+    const std::uint64_t seed =
+        part_seed(static_cast<std::uint64_t>(recipe_.seed), habits_.draws[objective], step, part);
+    auto rows = plain_rows(texts);
+    const std::int64_t first = ranks_ ? ranks_->rank() * std::ssize(rows) : 0;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto place = first + static_cast<std::int64_t>(i);
+      rows[i] = stage2_objectives()[objective].row(
+          std::move(rows[i]), {texts.questions[i], mask_token_, derive_seed(seed, place)});
+    }
+    return rows;
+  }
+
+  TaskLoss weighted_loss(std::size_t objective, double weight, const at::Tensor& losses,
+                         const PromptBatch& texts) const {
+    const std::string name = stage2_objectives()[objective].name;
     const at::Tensor loss = losses.mean();
-    return {ranks ? share_of(ranks, losses.numel()) * loss : loss,
-            meters_of(losses, targets, items, records, ranks != nullptr)};
+    const double share = share_of(ranks_, losses.numel());
+    Meters meters{{name, loss.item<double>(), share}};
+    if (name == "lm" && habits_.by_text) meters = meters_by_text(losses, texts, ranks_ != nullptr);
+    return {weight * share * loss, std::move(meters)};
+  }
+
+  TaskLoss contrast_loss(const TaskBatch& batch, ComputeOptions compute, std::int64_t step) const {
+    compute.seed = derive_seed(compute.seed, kContrastPurpose);
+    return contrast_->loss(batch.items, batch.features, compute, step, ranks_);
   }
 
   Recipe recipe_;
-  std::shared_ptr<LanguageModel> language_;
-  SpokenData data_;
-  std::optional<WordsLesson> words_;
+  std::shared_ptr<const Bridge> bridge_;
+  FrozenLanguage language_;
+  const Habits& habits_;
+  PromptData texts_, held_out_;
+  std::optional<CaptionContrast> contrast_;
+  std::optional<WordsObjective> words_;
   std::int64_t mask_token_ = -1;
+  const Ranks* ranks_;
 };
 
 }  // namespace
 
-std::unique_ptr<TrainingTask> make_stage2_task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
-                                               std::shared_ptr<LanguageModel> language,
-                                               const StageTokenizers& tokenizers, Dataset train,
-                                               Dataset validation, const Ranks* ranks) {
-  return std::make_unique<Stage2Task>(recipe, bridge, std::move(language), tokenizers,
-                                      std::move(train), std::move(validation), ranks);
+std::unique_ptr<TrainingTask> make_stage2_task(
+    const Recipe& recipe, std::shared_ptr<const Bridge> bridge, FrozenLanguage language,
+    const StageTokenizers& tokenizers, std::span<const Record> train,
+    std::span<const Record> validation, const Ranks* ranks) {
+  return std::make_unique<Stage2Task>(recipe, std::move(bridge), std::move(language), tokenizers,
+                                      train, validation, ranks);
 }
 
 }  // namespace blip2

@@ -50,15 +50,15 @@ void TaskLoss::add(const TaskLoss& other) {
   meters.insert(meters.end(), other.meters.begin(), other.meters.end());
 }
 
-MeanMeters mean_loss(std::int64_t count, std::int64_t batch_size, const Ranks* ranks,
-                     const std::function<TaskLoss(std::span<const std::int64_t>)>& loss_of) {
+MeanMeters validation_loss(TrainingTask& task, const Dataset& data, const Recipe& recipe,
+                           const Ranks* ranks) {
   const at::NoGradGuard no_grad;
   const std::size_t first = ranks ? static_cast<std::size_t>(ranks->rank()) : 0;
   const std::size_t stride = ranks ? static_cast<std::size_t>(ranks->size()) : 1;
-  const auto batches = sequential_batches(count, batch_size);
+  const auto batches = sequential_batches(data.size(), samples_at_once(recipe, 1));
   MeanMeters mean;
   for (std::size_t i = first; i < batches.size(); i += stride) {
-    const TaskLoss loss = loss_of(batches[i]);
+    const TaskLoss loss = task.validate({batches[i], data.gather(batches[i], 0, std::nullopt)});
     mean.add(loss.loss.item<double>(), loss.meters, static_cast<double>(batches[i].size()));
   }
   return mean;

@@ -3,7 +3,6 @@
 #include <torch/torch.h>
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -27,22 +26,23 @@ struct TaskLoss {
   void add(const TaskLoss& other);
 };
 
-// What a stage of pre-training trains, and on what.
+// Items of a data set, which know their texts, with the features of their pictures.
+struct TaskBatch {
+  std::span<const std::int64_t> items;
+  at::Tensor features;  // [B, P, De] in storage type
+};
+
+// What a stage of pre-training trains.
 class TrainingTask {
  public:
   virtual ~TrainingTask() = default;
-  // Items of the training data, as a Sampler numbers them, and what it may arrange them by.
-  virtual const Dataset& data() const = 0;
-  virtual SamplerOptions sampling() const = 0;
-  // Has what a coming step will read of the items' pictures brought from the disk meanwhile.
-  virtual void read_ahead(std::span<const std::int64_t> items, std::int64_t step) const = 0;
-  // The loss of the items of a training step, or of its part of that number if it is computed in
-  // parts: a function of the weights, the recipe's seed, the step and the part.
-  virtual TaskLoss train(std::span<const std::int64_t> items, std::int64_t step,
-                         std::int64_t part) = 0;
-  // The mean loss on the validation data, without dropout and augmentation; empty if there are
-  // none. With several processes, on this one's part of the batches.
-  virtual MeanMeters validate() = 0;
+  // The seed by which a step chooses among the texts and views of its items.
+  virtual std::uint64_t data_seed() const = 0;
+  // The loss of a batch of the training data in a step, or in its part of that number if it is
+  // computed in parts: a function of the batch, the weights, the recipe's seed, step and part.
+  virtual TaskLoss train(const TaskBatch& batch, std::int64_t step, std::int64_t part) = 0;
+  // The loss of a batch of the validation data, without dropout.
+  virtual TaskLoss validate(const TaskBatch& batch) = 0;
 };
 
 // The number type that the recipe asks for on this machine: bf16 or f32.
@@ -56,10 +56,11 @@ std::int64_t samples_at_once(const Recipe& recipe, std::int64_t processes);
 std::uint64_t part_seed(std::uint64_t seed, std::uint64_t stream, std::int64_t step,
                         std::int64_t part);
 
-// The mean of what `loss_of` gives for batches of items 0 … count - 1 in order, without gradients;
-// of several processes, of the batches whose turn is this one's.
-MeanMeters mean_loss(std::int64_t count, std::int64_t batch_size, const Ranks* ranks,
-                     const std::function<TaskLoss(std::span<const std::int64_t>)>& loss_of);
+// The mean loss on validation data, in batches as large as a part of a step, of plain pictures and
+// without gradients; empty if there are no data. Of several processes, on this one's part of the
+// batches.
+MeanMeters validation_loss(TrainingTask& task, const Dataset& data, const Recipe& recipe,
+                           const Ranks* ranks);
 
 // The bridge's trained tensors in the directory's names; the others are frozen.
 std::vector<NamedTensor> trained_tensors(const Bridge& bridge, const Recipe& recipe);

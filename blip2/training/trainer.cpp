@@ -63,7 +63,7 @@ class Trainer {
         folder_(open_folder()),
         session_(open_session(with_cache(recipe, options.output), ranks_.get())),
         optimizer_(make_optimizer(session_, recipe)),
-        sampler_(session_.task->data().sources, sampler_options()) {
+        sampler_(session_.train.sources, sampler_options(recipe, session_.train.pictures)) {
     if (!ranks_) return;
     samples_at_once(recipe, ranks_->size());
     require_agreement();
@@ -114,7 +114,7 @@ class Trainer {
     json own = write_value(recipe_);
     own["data"].erase("cache");
     own["frozen"] = session_.frozen_hash;
-    own["records"] = session_.task->data().records.size();
+    own["records"] = session_.train.records.size();
     ranks_->wait();  // some may have had more features to compute than others
     const auto all = ranks_->gather_text(own.dump());
     for (int rank = 1; rank < ranks_->size(); ++rank) {
@@ -131,13 +131,6 @@ class Trainer {
     const auto count = std::ssize(items) / ranks_->size();
     const auto first = items.begin() + ranks_->rank() * count;
     return {first, first + count};
-  }
-
-  SamplerOptions sampler_options() const {
-    SamplerOptions options = session_.task->sampling();
-    options.seed = static_cast<std::uint64_t>(recipe_.seed);
-    options.batch_size = recipe_.batch_size;
-    return options;
   }
 
   json state() const {
@@ -204,12 +197,11 @@ class Trainer {
   std::vector<std::int64_t> next_items(std::int64_t step) {
     for (auto s = step + std::ssize(upcoming_); s <= step + kStepsAhead; ++s) {
       upcoming_.push_back(own_share(sampler_.batch(s)));
-      session_.task->read_ahead(upcoming_.back(), s);
+      session_.train.read_ahead(upcoming_.back(), session_.task->data_seed(), s);
     }
-    std::vector<std::int64_t> items = std::move(upcoming_.front());
+    const std::vector<std::int64_t> items = std::move(upcoming_.front());
     upcoming_.pop_front();
-    const auto& live = session_.task->data().live;
-    return live ? live->readable(items, step) : items;
+    return session_.train.readable(items, step);
   }
 
   void take_step(std::int64_t step) {
@@ -232,7 +224,7 @@ class Trainer {
     for (std::int64_t i = 0; i < recipe_.accumulate; ++i) {
       if (gradient_sum_ && i + 1 == recipe_.accumulate) gradient_sum_->arm();
       const TaskLoss result =
-          session_.task->train(items.subspan(static_cast<std::size_t>(i) * part, part), step, i);
+          training_loss(session_, items.subspan(static_cast<std::size_t>(i) * part, part), step, i);
       (recipe_.accumulate == 1 ? result.loss : result.loss / recipe_.accumulate).backward();
       // Of a share as if it were the whole, so that the mean over the processes is the loss.
       meters.add(result.loss.item<double>() * (ranks_ ? ranks_->size() : 1), result.meters);
@@ -253,7 +245,7 @@ class Trainer {
   }
 
   void skip(std::int64_t step, const std::vector<std::int64_t>& items) {
-    const Record& first = session_.task->data().records[static_cast<std::size_t>(items.front())];
+    const Record& first = session_.train.records[static_cast<std::size_t>(items.front())];
     log_warning("step {}: the loss or its gradient is not finite; step skipped (batch of {})",
                 step + 1, first.image);
     if (++skipped_ < kMaxSkippedInARow) return;
@@ -268,7 +260,7 @@ class Trainer {
     for (const auto& [name, value] : result.means()) line[name] = value;
     line["grad_norm"] = norm;
     line["samples_per_second"] = static_cast<double>(since_log_) / seconds;
-    line["data_share"] = (session_.task->data().waited() - waited_before_) / seconds;
+    line["data_share"] = (session_.train.waited() - waited_before_) / seconds;
     emit(line);
     restart_rates();
   }
@@ -276,7 +268,7 @@ class Trainer {
   void restart_rates() {
     log_time_ = Clock::now();
     since_log_ = 0;
-    waited_before_ = session_.task->data().waited();
+    waited_before_ = session_.train.waited();
   }
 
   void emit(const ordered_json& line) {
@@ -290,7 +282,7 @@ class Trainer {
   }
 
   void validate(std::int64_t step) {
-    MeanMeters result = session_.task->validate();
+    MeanMeters result = validation_loss(*session_.task, session_.validation, recipe_, ranks_.get());
     if (ranks_) result.exchange(*ranks_, false);
     if (result.empty()) return;
     const double loss = result.loss();

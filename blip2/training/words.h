@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "blip2/data/batch.h"
-#include "blip2/language/language_model.h"
+#include "blip2/language/frozen_language.h"
 #include "blip2/nn/ranks.h"
 #include "blip2/objectives/words.h"
 #include "blip2/training/task.h"
@@ -15,10 +15,10 @@
 namespace blip2 {
 
 // The words objective over the targets of some training data.
-class WordsLesson {
+class WordsObjective {
  public:
-  WordsLesson(const PromptData& data, const LanguageModel& language,
-              const ObjectivesRecipe& recipe);
+  WordsObjective(const PromptData& data, const FrozenLanguage& language,
+                 const ObjectivesRecipe& recipe);
 
   // The weighted loss of a batch with its soft prompts [B, Q, width], with meters.
   TaskLoss loss(const at::Tensor& soft, const PromptBatch& batch,
@@ -36,7 +36,7 @@ class CaptionWords {
  public:
   // The captions of `records` as the language model's tokens.
   CaptionWords(std::span<const Record> records, const Tokenizer& tokenizer,
-               const PromptFormat& format, const LanguageModel& language,
+               const PromptFormat& format, const FrozenLanguage& language,
                const ObjectivesRecipe& recipe);
 
   // The weighted loss of a batch with its soft prompts [B, Q, width], with meters; the captions are
@@ -46,7 +46,7 @@ class CaptionWords {
 
  private:
   PromptData captions_;
-  WordsLesson lesson_;
+  WordsObjective objective_;
 };
 
 }  // namespace blip2

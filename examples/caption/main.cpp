@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
     options.max_new_tokens = 30;
     const auto chosen = [](std::string_view) { return false; };  // the model's own settings count
     blip2::apply_generation_config(argv[1], chosen, options);
-    const auto seen = model.look(std::span(&picture, 1));
+    const auto seen = model.project_images(std::span(&picture, 1));
     const auto texts = model.generate(seen, std::span(&prompt, 1), options);
     std::cout << texts[0][0].text << "\n";
     return 0;

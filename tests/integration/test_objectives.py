@@ -62,6 +62,16 @@ def test_objectives_of_stage1_start_late(train, tmp_path):
     assert began == [{"itc"}, {"itc"}, {"itc", "itg"}, {"itc", "itm", "itg"}]
 
 
+def test_objectives_of_stage1_pause(train, tmp_path):
+    train(1, tmp_path / "run", "objectives.itm_every=3", "objectives.itg_from=1", "objectives.itg_every=2",
+          "steps=7", *FAST)
+    lines = logged(tmp_path / "run")
+    taken = {name: [i for i, line in enumerate(lines) if name in line] for name in ("itc", "itm", "itg")}
+    assert taken == {"itc": [0, 1, 2, 3, 4, 5, 6], "itm": [0, 3, 6], "itg": [1, 3, 5]}
+    for line in lines:  # at full weight
+        assert line["loss"] == pytest.approx(sum(line.get(name, 0) for name in taken), rel=1e-5)
+
+
 def test_stage1_alternates(train, tmp_path):
     weights = ("objectives.itm=0", "objectives.itg=2", "objectives.mlm=1", "objectives.alternate=true")
     train(1, tmp_path / "run", *weights, "steps=16", *FAST)
@@ -122,3 +132,5 @@ def test_objectives_that_do_not_fit_are_refused(train, t5_init, tmp_path):
         2, f"init={t5_init}", "objectives.words=1")
     assert "language_weights: expected auto in stage 1" in error(1, "language_weights=int8")
     assert "objectives" in error(1, *only())
+    assert "objectives.itm_every: expected a number in [1," in error(1, "objectives.itm_every=0")
+    assert "in every step" in error(1, *only("itm"), "objectives.itm_every=2")

@@ -12,6 +12,7 @@
 #include "blip2/base/random.h"
 #include "blip2/io/json.h"
 #include "blip2/io/safetensors.h"
+#include "blip2/language/frozen_language.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/objectives/cmlm.h"
 #include "blip2/objectives/prefix_lm.h"
@@ -22,13 +23,13 @@ using namespace blip2;
 using nlohmann::json;
 using Ids = std::vector<std::int64_t>;
 
-std::vector<SpokenRow> rows_of(const json& spec) {
+std::vector<ForcedRow> rows_of(const json& spec) {
   const std::string objective = spec.at("objective").get<std::string>();
-  std::vector<SpokenRow> rows;
+  std::vector<ForcedRow> rows;
   for (const json& row : spec.at("rows")) {
     const auto answer = row.at("answer").get<Ids>();
     const std::uint64_t seed = derive_seed(spec.at("seed").get<std::uint64_t>(), rows.size());
-    SpokenRow plain{row.at("prompt").get<Ids>(), answer, answer};
+    ForcedRow plain{row.at("prompt").get<Ids>(), answer, answer};
     if (objective == "prefix_lm") plain = split_answer(std::move(plain), seed);
     if (objective == "cmlm") {
       plain = mask_answer(std::move(plain), spec.at("mask_token").get<std::int64_t>(), seed);
@@ -39,17 +40,17 @@ std::vector<SpokenRow> rows_of(const json& spec) {
 }
 
 at::Tensor losses_of(const std::filesystem::path& model, const at::Tensor& soft,
-                     const std::vector<SpokenRow>& rows) {
+                     const std::vector<ForcedRow>& rows) {
   const auto where = model / "config.json";
   const json config = read_json(where);
   if (config.at("model_type") == "t5") {
     const auto t5 =
         load_t5(open_model_weights(model), t5_config_from_json(config, where.string()), at::kFloat);
-    return spoken_losses(*t5, soft, rows);
+    return FrozenLanguage(t5).losses(soft, rows);
   }
   auto files = open_language_files(model);
   const auto decoder = load_language_model(files.weights, files.config, at::kFloat);
-  return spoken_losses(*decoder, soft, rows);
+  return FrozenLanguage(decoder).losses(soft, rows);
 }
 
 void run(char** argv) {
@@ -61,7 +62,7 @@ void run(char** argv) {
   const TensorView views[] = {view_of("losses", values), view_of("dsoft", gradient)};
   write_safetensors(argv[4], views);
   json drawn = json::array();
-  for (const SpokenRow& row : rows) {
+  for (const ForcedRow& row : rows) {
     drawn.push_back({{"prompt", row.prompt}, {"read", row.read}, {"targets", row.targets}});
   }
   std::puts(drawn.dump().c_str());

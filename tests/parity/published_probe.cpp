@@ -11,7 +11,7 @@
 #include "blip2/io/fields.h"
 #include "blip2/model/generation_model.h"
 #include "blip2/model/retrieval_model.h"
-#include "blip2/objectives/itc.h"
+#include "blip2/qformer/stage1_heads.h"
 
 using namespace blip2;
 using nlohmann::json;
@@ -30,7 +30,7 @@ json generate_texts(const GenerationModel& model, const json& job) {
   const std::vector<Prompt> prompts(texts.begin(), texts.end());
   GenerationOptions options;
   read_fields(options, job.at("options"), "options");
-  const auto pictures = model.look(images);
+  const auto pictures = model.project_images(images);
   const at::Tensor logits = model.first_logits(pictures, prompts);
   json rows = json::array();
   const auto answers = model.generate(pictures, prompts, options);
@@ -50,7 +50,7 @@ json match_texts(const RetrievalModel& model, const json& job) {
   const auto images = job.at("images").get<std::vector<std::string>>();
   const auto words = job.at("texts").get<std::vector<std::string>>();
   const TextRows texts = model.tokenize(words);
-  const ImageKeysValues seen = model.look(model.images().encode(images));
+  const ImageKeysValues seen = model.project_images(model.images().encode(images));
   const at::Tensor image_embeds = model.embed_images(seen), text_embeds = model.embed_texts(texts);
   Pairs pairs;
   for (std::size_t i = 0; i < images.size() * words.size(); ++i) {

@@ -1,1 +1,1 @@
-blip2_probe(qformer TORCH DEPS qformer objectives)
+blip2_probe(qformer TORCH DEPS training)

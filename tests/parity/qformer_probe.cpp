@@ -25,7 +25,8 @@
 #include "blip2/io/json.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/nn/tensor_bridge.h"
-#include "blip2/objectives/stage1.h"
+#include "blip2/objectives/mlm.h"
+#include "blip2/training/stage1_objectives.h"
 
 namespace {
 
@@ -131,9 +132,10 @@ struct Case {
     batch.negatives =
         Negatives{list_of(integers("negative_images")), list_of(integers("negative_texts"))};
     decoder_token = integers("decoder_token").item<std::int64_t>();
-    words.mask_token = integers("mask_token").item<std::int64_t>();
-    words.special = list_of(integers("special"));
-    words.vocabulary = config.vocab_size;
+    setting.mask_token = integers("mask_token").item<std::int64_t>();
+    setting.special = list_of(integers("special"));
+    setting.vocabulary = config.vocab_size;
+    setting.recipe.mrm_share = 0.4;
   }
 
   at::Tensor tensor(const char* name) const { return to_tensor(file->get(name)); }
@@ -145,7 +147,7 @@ struct Case {
   Stage1Model model;
   Stage1Batch batch;
   std::int64_t decoder_token = 0;
-  WordMasking words;
+  Stage1Setting setting;
 };
 
 void run_passes(const std::filesystem::path& folder) {
@@ -175,41 +177,46 @@ at::ScalarType type_of(const std::string& name) {
   return name == "bf16" ? at::kBFloat16 : at::kFloat;
 }
 
-Stage1Objectives objectives_of(const std::string& list) {
-  const auto named = [&](const char* name) { return list.find(name) != std::string::npos; };
-  return {named("itc"), named("itm"), named("itg"), named("mlm"), named("mrm")};
+// A weight of 1 for each objective that the list names.
+std::vector<double> weights_of(const std::string& list) {
+  std::vector<double> weights;
+  for (const Stage1Objective& objective : stage1_objectives()) {
+    weights.push_back(list.find(objective.name) != std::string::npos ? 1 : 0);
+  }
+  return weights;
 }
 
-// What the objectives that hide something drew.
-void add_drawn(Named& out, const Stage1Loss& loss) {
-  if (loss.masked.places.defined()) {
-    out.emplace_back("mlm_ids", loss.masked.inputs.ids);
-    out.emplace_back("mlm_places", loss.masked.places);
-    out.emplace_back("mlm_targets", loss.masked.targets);
+// The losses of the step's objectives, 0 for the others; what they drew goes to `out`.
+std::vector<at::Tensor> losses_of(const Stage1Step& step, const Stage1Setting& setting,
+                                  const std::vector<double>& weights, Named& out) {
+  std::vector<at::Tensor> losses;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    ObjectiveLoss loss{at::zeros({})};
+    if (weights[i] > 0) loss = stage1_objectives()[i].loss(step, setting);
+    losses.push_back(loss.loss);
+    out.insert(out.end(), loss.drawn.begin(), loss.drawn.end());
   }
-  if (loss.regions.hidden.defined()) {
-    out.emplace_back("mrm_hidden", loss.regions.hidden);
-    out.emplace_back("mrm_queries", loss.regions.queries);
-  }
+  return losses;
 }
 
 void run_stage1(const std::filesystem::path& folder, int steps, at::ScalarType type,
-                const Stage1Objectives& objectives) {
+                const std::string& objectives) {
   Case c(folder);
   Optimiser optimiser(c.model.parameters());
   Named out;
   std::vector<at::Tensor> losses;
+  const std::vector<double> weights = weights_of(objectives);
   const Stage1Options options{.compute = {.type = type, .training = true, .seed = 5},
-                              .decoder_token = c.decoder_token,
-                              .objectives = objectives,
-                              .words = c.words,
-                              .region_share = 0.4};
+                              .passes = shared_passes(weights),
+                              .decoder_token = c.decoder_token};
   for (int step = 0; step < steps; ++step) {
-    const Stage1Loss loss = stage1_loss(c.model.parts(), c.batch, options);
-    losses.push_back(at::stack({loss.itc, loss.itm, loss.itg, loss.mlm, loss.mrm}).detach());
-    loss.total.backward();
+    Named drawn;
+    const at::Tensor all = at::stack(
+        losses_of(Stage1Step(c.model.parts(), c.batch, options), c.setting, weights, drawn));
+    losses.push_back(all.detach());
+    all.sum().backward();
     if (step == 0) {
-      add_drawn(out, loss);
+      out = drawn;
       for (const auto& [name, value] : c.model.parameters()) {
         out.emplace_back("grad." + name,
                          value.grad().defined() ? value.grad().clone() : at::zeros_like(value));
@@ -224,15 +231,14 @@ void run_stage1(const std::filesystem::path& folder, int steps, at::ScalarType t
 void run_mask(const std::filesystem::path& folder, std::int64_t vocabulary) {
   const auto file = open_safetensors(folder / "batch.safetensors");
   const auto integers = [&](const char* name) { return to_tensor(file->get(name), at::kLong); };
-  Stage1Loss loss;
-  loss.masked = mask_text(pack_text(integers("ids"), list_of(integers("lengths"))),
-                          {.mask_token = integers("mask_token").item<std::int64_t>(),
-                           .vocabulary = vocabulary,
-                           .special = list_of(integers("special"))},
-                          1);
-  Named out;
-  add_drawn(out, loss);
-  write(folder / "out.safetensors", out);
+  const MaskedText masked = mask_text(pack_text(integers("ids"), list_of(integers("lengths"))),
+                                      {.mask_token = integers("mask_token").item<std::int64_t>(),
+                                       .vocabulary = vocabulary,
+                                       .special = list_of(integers("special"))},
+                                      1);
+  write(folder / "out.safetensors", {{"mlm_ids", masked.inputs.ids},
+                                     {"mlm_places", masked.places},
+                                     {"mlm_targets", masked.targets}});
 }
 
 void run_bert(const std::filesystem::path& folder, const std::filesystem::path& bert) {
@@ -248,7 +254,7 @@ int run(const std::vector<std::string>& args) {
     run_passes(args[1]);
   } else if (args.size() >= 4 && args[0] == "stage1") {
     run_stage1(args[1], std::stoi(args[2]), type_of(args[3]),
-               args.size() > 4 ? objectives_of(args[4]) : Stage1Objectives{});
+               args.size() > 4 ? args[4] : "itc,itm,itg");
   } else if (args.size() == 3 && args[0] == "mask") {
     run_mask(args[1], std::stoll(args[2]));
   } else if (args.size() == 3 && args[0] == "bert") {

@@ -18,7 +18,7 @@ from test_training import (  # noqa: E402
     RECIPE, RECORDS, assert_step, features_of, padded, reference_model, write_records)
 from transformers import AutoTokenizer  # noqa: E402
 
-SPLIT_STREAM, MASK_STREAM = 33, 34  # of a step's randomness, in prefix_lm_task.cpp
+SPLIT_STREAM, MASK_STREAM = 33, 34  # of a step's randomness, in stage2_task.cpp
 QUESTION = "Question: {} Short answer:"
 TEXTS = ["a photo of", QUESTION, *(r[key] for r in RECORDS for key in ("caption", "question", "answer") if key in r)]
 

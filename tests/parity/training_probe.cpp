@@ -6,6 +6,7 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <numeric>
 #include <vector>
@@ -25,18 +26,25 @@ void write(const std::string& path, const std::vector<NamedTensor>& tensors) {
   write_safetensors(path, views);
 }
 
+// Of each different picture.
+at::Tensor plain_features(const Dataset& data) {
+  std::vector<std::int64_t> items;  // the first of each picture
+  const auto& of_item = data.pictures.of_item;
+  for (std::int64_t picture = 0; picture < std::ssize(data.pictures.names); ++picture) {
+    items.push_back(std::find(of_item.begin(), of_item.end(), picture) - of_item.begin());
+  }
+  return data.gather(items, 0, std::nullopt).detach();
+}
+
 void run(const std::string& recipe_path, const std::string& out) {
   const Recipe recipe = load_recipe(recipe_path, {});
   const Session session = open_session(recipe);
   std::vector<std::int64_t> items(static_cast<std::size_t>(recipe.batch_size));
   std::iota(items.begin(), items.end(), 0);
-  const TaskLoss result = session.task->train(items, /*step=*/0, /*part=*/0);
+  const TaskLoss result = training_loss(session, items, /*step=*/0, /*part=*/0);
   result.loss.backward();
   std::vector<NamedTensor> tensors{{"loss", result.loss.detach().reshape({1})}};
-  const Dataset& data = session.task->data();
-  std::vector<std::int64_t> pictures(data.pictures.size());
-  std::iota(pictures.begin(), pictures.end(), 0);
-  tensors.push_back({"features", data.gather(pictures, 0, std::nullopt).detach()});
+  tensors.push_back({"features", plain_features(session.train)});
   if (session.encoder) {
     const auto& parameters = session.encoder->parameters();
     for (std::size_t i = 0; i < parameters.size(); ++i) {

@@ -1,7 +1,6 @@
-#include "blip2/objectives/heads.h"
+#include "blip2/qformer/stage1_heads.h"
 
 #include "blip2/nn/tensor_bridge.h"
-#include "blip2/qformer/qformer.h"
 
 namespace blip2 {
 
@@ -47,6 +46,39 @@ Stage1Heads::Stage1Heads(const QFormerConfig& config, std::int64_t projection_si
   cls = register_module("cls", GenerationHead(config));
   temperature = register_parameter("temperature", at::full({}, 0.07));
   if (seed) set_random(*this, config.initializer_range, *seed);
+}
+
+at::Tensor unit_vectors(const at::Tensor& hidden, const torch::nn::Linear& projection) {
+  namespace F = torch::nn::functional;
+  const at::Tensor projected =
+      at::linear(hidden.to(at::kFloat), projection->weight, projection->bias);
+  return F::normalize(projected, F::NormalizeFuncOptions().dim(-1));
+}
+
+at::Tensor best_cosine(const at::Tensor& queries, const at::Tensor& texts) {
+  const at::Tensor all = at::matmul(queries, texts.t());  // [I,Q,N]
+  return all.amax(1);                                     // [I,N]
+}
+
+at::Tensor matching_logits(const at::Tensor& queries, const torch::nn::Linear& head) {
+  // The mean of linear maps is the linear map of the mean.
+  return at::linear(queries.to(at::kFloat).mean(1), head->weight, head->bias);  // [R,2]
+}
+
+at::Tensor embed_images(const Stage1Parts& parts, const QFormerPass& pass,
+                        const ImageKeysValues& images) {
+  return unit_vectors(pass.encode_queries(parts.query_tokens, images).hidden,
+                      parts.heads.vision_projection);
+}
+
+at::Tensor embed_texts(const Stage1Parts& parts, const QFormerPass& pass, const TextRows& text) {
+  return unit_vectors(pass.encode_first_tokens(text), parts.heads.text_projection);
+}
+
+at::Tensor match(const Stage1Parts& parts, const QFormerPass& pass, const ImageKeysValues& images,
+                 const TextRows& text, const Pairs& pairs) {
+  return matching_logits(pass.encode_multimodal(parts.query_tokens, images, text, pairs).queries,
+                         parts.heads.itm_head);
 }
 
 }  // namespace blip2

@@ -1,4 +1,4 @@
-#include "blip2/objectives/shared_batch.h"
+#include "blip2/objectives/all_gather_texts.h"
 
 #include <torch/torch.h>
 
@@ -6,7 +6,7 @@
 
 namespace blip2 {
 
-TextRows gather_texts(const Ranks& ranks, const TextRows& text) {
+TextRows all_gather_texts(const Ranks& ranks, const TextRows& text) {
   const at::Tensor lengths = ranks.gather(at::tensor(text.lengths, at::kLong));
   const at::Tensor padded = pad_rows(text.ids, text.lengths);  // [b, T], T of this process
   const at::Tensor wide =

@@ -1,6 +1,5 @@
-#include "blip2/objectives/lm.h"
+#include "blip2/language/teacher_forcing.h"
 
-#include "blip2/objectives/itg.h"
 
 namespace blip2 {
 namespace {
@@ -16,7 +15,7 @@ struct Targets {
   Ids places, ids;
 
   // A row's targets, the first of which is predicted at `first`.
-  void add(const SpokenRow& row, std::int64_t first) {
+  void add(const ForcedRow& row, std::int64_t first) {
     for (std::size_t t = 0; t < row.targets.size(); ++t) {
       if (row.targets[t] == kIgnoredLabel) continue;
       places.push_back(first + static_cast<std::int64_t>(t));
@@ -25,10 +24,10 @@ struct Targets {
   }
 };
 
-void check_rows(const at::Tensor& soft, std::span<const SpokenRow> rows) {
+void check_rows(const at::Tensor& soft, std::span<const ForcedRow> rows) {
   TORCH_CHECK(soft.dim() == 3 && soft.size(0) == std::ssize(rows), "expected soft prompts [",
               rows.size(), ", Q, width], got ", soft.sizes());
-  for (const SpokenRow& row : rows) {
+  for (const ForcedRow& row : rows) {
     TORCH_CHECK(!row.read.empty() && row.read.size() == row.targets.size(),
                 "expected an answer as read and its targets, got ", row.read.size(), " and ",
                 row.targets.size(), " tokens");
@@ -54,11 +53,11 @@ LanguageInput join_input(const std::function<at::Tensor(const at::Tensor&)>& emb
   return {both.index_select(0, as_tensor(order)), std::move(offsets)};
 }
 
-at::Tensor spoken_losses(LanguageModel& language, const at::Tensor& soft,
-                         std::span<const SpokenRow> rows) {
+at::Tensor forced_losses(LanguageModel& language, const at::Tensor& soft,
+                         std::span<const ForcedRow> rows) {
   check_rows(soft, rows);
   std::vector<Ids> text;
-  for (const SpokenRow& row : rows) {
+  for (const ForcedRow& row : rows) {
     text.push_back(row.prompt);
     text.back().insert(text.back().end(), row.read.begin(), row.read.end() - 1);
   }
@@ -73,14 +72,14 @@ at::Tensor spoken_losses(LanguageModel& language, const at::Tensor& soft,
                              as_tensor(targets.ids));
 }
 
-at::Tensor spoken_losses(const T5& language, const at::Tensor& soft,
-                         std::span<const SpokenRow> rows) {
+at::Tensor forced_losses(const T5& language, const at::Tensor& soft,
+                         std::span<const ForcedRow> rows) {
   check_rows(soft, rows);
   const T5Config& config = language.config();
   std::vector<Ids> text;
   Ids inputs, offsets{0};
   Targets targets;
-  for (const SpokenRow& row : rows) {
+  for (const ForcedRow& row : rows) {
     text.push_back(row.prompt);
     text.back().push_back(config.eos_token_id.front());
     targets.add(row, offsets.back());

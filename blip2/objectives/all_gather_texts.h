@@ -6,6 +6,6 @@
 namespace blip2 {
 
 // The texts of all processes, in the order of the ranks.
-TextRows gather_texts(const Ranks& ranks, const TextRows& text);
+TextRows all_gather_texts(const Ranks& ranks, const TextRows& text);
 
 }  // namespace blip2

@@ -6,6 +6,8 @@
 #include <optional>
 
 #include "blip2/qformer/config.h"
+#include "blip2/qformer/pass.h"
+#include "blip2/qformer/qformer.h"
 
 namespace blip2 {
 
@@ -49,5 +51,29 @@ class Stage1Heads : public torch::nn::Module {
   GenerationHead cls{nullptr};
   at::Tensor temperature;  // []
 };
+
+// The trained parts of stage 1.
+struct Stage1Parts {
+  const QFormer& qformer;
+  const Stage1Heads& heads;
+  at::Tensor query_tokens;                         // [1,Q,D]
+  std::optional<FeatureNorm> norm = std::nullopt;  // LayerNorm on the features
+};
+
+// Unit vectors f32 of hidden states [...,D] after a projection [E,D]: [...,E].
+at::Tensor unit_vectors(const at::Tensor& hidden, const torch::nn::Linear& projection);
+// Unit vectors of queries [I,Q,E] and texts [N,E] -> [I,N], the best query's cosine.
+at::Tensor best_cosine(const at::Tensor& queries, const at::Tensor& texts);
+// Joint query states [R,Q,D] -> [R,2] f32, the mean of the queries' logits.
+at::Tensor matching_logits(const at::Tensor& queries, const torch::nn::Linear& head);
+
+// What retrieval and matching need of trained parts (no gradient).
+// Pictures' unit vectors [I,Q,E] and texts' [N,E], f32.
+at::Tensor embed_images(const Stage1Parts& parts, const QFormerPass& pass,
+                        const ImageKeysValues& images);
+at::Tensor embed_texts(const Stage1Parts& parts, const QFormerPass& pass, const TextRows& text);
+// Matching logits [R,2] f32 of the pairs.
+at::Tensor match(const Stage1Parts& parts, const QFormerPass& pass, const ImageKeysValues& images,
+                 const TextRows& text, const Pairs& pairs);
 
 }  // namespace blip2

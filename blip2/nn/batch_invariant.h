@@ -12,7 +12,7 @@ namespace blip2 {
 // Products over a batch round by its size and by the number of threads; an item computed here gives
 // the same bits whatever stands beside it.
 template <typename Work>
-void each_alone(std::size_t count, const Work& work) {
+void batch_invariant_for(std::size_t count, const Work& work) {
   const auto threads = at::get_num_threads();
   try {
     parallel_for(count, static_cast<std::size_t>(threads), [&](std::size_t i) {

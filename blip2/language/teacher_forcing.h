@@ -9,19 +9,21 @@
 
 #include "blip2/language/language_model.h"
 #include "blip2/language/t5.h"
+#include "blip2/nn/ignored_label.h"
 
 namespace blip2 {
 
-// What a frozen language model is taught about one picture. Plain language modelling reads the
-// answer that it predicts; prefix_lm.h and cmlm.h make the other objectives' rows of plain ones.
-struct SpokenRow {
+// What a frozen language model reads and has to predict about one picture, teacher-forced. Plain
+// language modelling reads the answer that it predicts; prefix_lm.h and cmlm.h make the other
+// objectives' rows of plain ones.
+struct ForcedRow {
   std::vector<std::int64_t> prompt;  // read after the soft prompts; may be empty
   // The answer with its end token as the model reads it, one token behind what it predicts, and as
   // it shall predict it: of one length, kIgnoredLabel where nothing is asked.
   std::vector<std::int64_t> read, targets;
 };
 
-// A language model's input without padding: each row's soft prompts, then its tokens.
+// A language model's input as a ragged batch: each row's soft prompts, then its tokens.
 struct LanguageInput {
   at::Tensor embeds;                  // [N, width] f32
   std::vector<std::int64_t> offsets;  // row i is [offsets[i], offsets[i + 1])
@@ -36,11 +38,11 @@ LanguageInput join_input(const std::function<at::Tensor(const at::Tensor&)>& emb
 // The losses [M] in nats of all rows' targets that count, row after row (arXiv 2301.12597, section
 // 3.3). Soft prompts [B, Q, width], B rows, each with a token to predict. A decoder reads soft
 // prompts, prompt and answer in one sequence.
-at::Tensor spoken_losses(LanguageModel& language, const at::Tensor& soft,
-                         std::span<const SpokenRow> rows);
+at::Tensor forced_losses(LanguageModel& language, const at::Tensor& soft,
+                         std::span<const ForcedRow> rows);
 // T5's encoder reads soft prompts, prompt and the end token (as T5 ends every text that it reads),
 // its decoder the answer.
-at::Tensor spoken_losses(const T5& language, const at::Tensor& soft,
-                         std::span<const SpokenRow> rows);
+at::Tensor forced_losses(const T5& language, const at::Tensor& soft,
+                         std::span<const ForcedRow> rows);
 
 }  // namespace blip2
