@@ -15,6 +15,7 @@ install(EXPORT blip2-targets NAMESPACE blip2:: DESTINATION ${_config_folder})
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/blip2 DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.h" PATTERN "test_files.h" EXCLUDE
         PATTERN "message_of.h" EXCLUDE PATTERN "put_file.h" EXCLUDE
+        PATTERN "kernel_check.h" EXCLUDE
         PATTERN "test_tar.h" EXCLUDE PATTERN "record_test.h" EXCLUDE)
 
 configure_package_config_file(${CMAKE_SOURCE_DIR}/cmake/blip2-config.cmake.in

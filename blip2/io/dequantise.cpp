@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "blip2/base/error.h"
+#include "blip2/base/processor.h"
 #include "blip2/io/tensor_view.h"
 
 // Block layouts as in ggml-common.h; the order of the roundings as in gguf.quants.
@@ -215,7 +216,7 @@ template <typename Format>
 void convert(Bytes in, std::span<float> out) {
   const auto blocks = static_cast<std::int64_t>(out.size()) / Format::kElements;
 #ifdef __x86_64__
-  if (__builtin_cpu_supports("avx2")) return convert_avx2<Format>(in, out.data(), blocks);
+  if (processor().avx2) return convert_avx2<Format>(in, out.data(), blocks);
 #endif
   convert_plain<Format>(in, out.data(), blocks);
 }

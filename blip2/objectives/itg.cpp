@@ -5,9 +5,9 @@
 #include <algorithm>
 
 #include "blip2/base/error.h"
+#include "blip2/nn/kernels/kernels.h"
 #include "blip2/nn/padded_rows.h"
 #include "blip2/nn/tensor_bridge.h"
-#include "blip2/qformer/kernels/kernels.h"
 #include "blip2/qformer/threads.h"
 
 namespace blip2 {
@@ -26,11 +26,11 @@ struct Sums {
 Sums row_losses(const Tensor& logits, const Tensor& bias, const Tensor& targets, double smoothing,
                 double scale) {
   const std::int64_t rows = logits.size(0), vocabulary = logits.size(1);
-  std::vector<kernels::RowLoss> losses(rows);
+  std::vector<RowLoss> losses(rows);
   with_kernel_type(logits.scalar_type(), [&]<typename T>() {
     at::parallel_for(0, rows, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
-        losses[i] = kernels::table<T>().cross_entropy(
+        losses[i] = kernels<T>().smoothed_cross_entropy(
             data_of<T>(logits) + i * vocabulary, bias.defined() ? data_of<float>(bias) : nullptr,
             vocabulary, targets.const_data_ptr<std::int64_t>()[i], static_cast<float>(smoothing),
             static_cast<float>(scale));
@@ -38,7 +38,7 @@ Sums row_losses(const Tensor& logits, const Tensor& bias, const Tensor& targets,
     });
   });
   Sums sums;
-  for (const kernels::RowLoss& row : losses) {
+  for (const RowLoss& row : losses) {
     sums.loss += row.loss;
     sums.hits += row.best;
   }
@@ -50,8 +50,8 @@ Tensor bias_gradient(const Tensor& logits_gradient) {
   Tensor sums = at::zeros({logits_gradient.size(1)}, at::kFloat);
   with_kernel_type(logits_gradient.scalar_type(), [&]<typename T>() {
     at::parallel_for(0, sums.numel(), 512, [&](std::int64_t begin, std::int64_t end) {
-      kernels::table<T>().column_sums(data_of<T>(logits_gradient), data_of<float>(sums),
-                                      logits_gradient.size(0), sums.numel(), begin, end);
+      kernels<T>().column_sums(data_of<T>(logits_gradient), data_of<float>(sums),
+                               logits_gradient.size(0), sums.numel(), begin, end);
     });
   });
   return sums;

@@ -9,15 +9,15 @@ namespace blip2 {
 namespace {
 
 using at::Tensor;
-using kernels::Segment;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 // Segments as bytes, so that a backward pass can keep them.
-Tensor as_bytes(const std::vector<Segment>& segments) {
-  const auto size = static_cast<std::int64_t>(segments.size() * sizeof(Segment));
+Tensor as_bytes(const std::vector<AttentionSegment>& segments) {
+  const auto size = static_cast<std::int64_t>(segments.size() * sizeof(AttentionSegment));
   Tensor bytes = at::empty({size}, at::kByte);
-  std::memcpy(bytes.mutable_data_ptr(), segments.data(), segments.size() * sizeof(Segment));
+  std::memcpy(bytes.mutable_data_ptr(), segments.data(),
+              segments.size() * sizeof(AttentionSegment));
   return bytes;
 }
 
@@ -29,9 +29,9 @@ struct Sources {
 };
 
 template <typename T>
-kernels::Attention<T> arguments(const Sources& from, const Tensor& segments, std::int64_t heads,
-                                double dropout, std::int64_t seed, const Tensor& out,
-                                const Tensor& log_total) {
+SegmentAttention<T> arguments(const Sources& from, const Tensor& segments, std::int64_t heads,
+                              double dropout, std::int64_t seed, const Tensor& out,
+                              const Tensor& log_total) {
   const T* keys = data_of<T>(from.keys) + from.key_column;
   const bool external = from.external.defined();
   const T* outside = external ? data_of<T>(from.external) + from.key_column : nullptr;
@@ -44,8 +44,9 @@ kernels::Attention<T> arguments(const Sources& from, const Tensor& segments, std
           .q_stride = from.queries.stride(0),
           .kv_stride = from.keys.stride(0),
           .external_stride = external ? from.external.stride(0) : 0,
-          .segments = reinterpret_cast<const Segment*>(segments.const_data_ptr<std::uint8_t>()),
-          .segment_count = segments.numel() / static_cast<std::int64_t>(sizeof(Segment)),
+          .segments =
+              reinterpret_cast<const AttentionSegment*>(segments.const_data_ptr<std::uint8_t>()),
+          .segment_count = segments.numel() / static_cast<std::int64_t>(sizeof(AttentionSegment)),
           .heads = heads,
           .head_size = head_size,
           .out_rows = out.size(0),
@@ -74,7 +75,7 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
     with_kernel_type(queries.scalar_type(), [&]<typename T>() {
       const auto args = arguments<T>(from, segments, heads, dropout, seed, out, log_total);
       at::parallel_for(0, heads, 1, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t h = begin; h < end; ++h) kernels::table<T>().attend(args, h);
+        for (std::int64_t h = begin; h < end; ++h) kernels<T>().attend(args, h);
       });
     });
     ctx->save_for_backward({queries, keys, external, segments, out, log_total});
@@ -95,7 +96,7 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
     with_kernel_type(out.scalar_type(), [&]<typename T>() {
       T* k = data_of<T>(keys) + from.key_column;
       T* outside = external.defined() ? data_of<T>(external) + from.key_column : nullptr;
-      const kernels::AttentionGradient<T> args{
+      const SegmentAttentionGradient<T> args{
           .forward = arguments<T>(from, saved[3], heads, ctx->saved_data["dropout"].toDouble(),
                                   ctx->saved_data["seed"].toInt(), out, saved[5]),
           .out_gradient = data_of<T>(gradient),
@@ -111,7 +112,7 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
           .kv_rows = keys.size(0),
           .external_rows = external.defined() ? external.size(0) : 0};
       at::parallel_for(0, heads, 1, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t h = begin; h < end; ++h) kernels::table<T>().attend_backward(args, h);
+        for (std::int64_t h = begin; h < end; ++h) kernels<T>().attend_backward(args, h);
       });
     });
     return {queries,  saved[1].defined() ? keys : Tensor(),
@@ -131,7 +132,7 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
 }  // namespace
 
 at::Tensor self_attention(const at::Tensor& qkv, const at::Tensor& external,
-                          const std::vector<kernels::Segment>& segments, std::int64_t out_rows,
+                          const std::vector<AttentionSegment>& segments, std::int64_t out_rows,
                           std::int64_t heads, const Dropout& dropout) {
   return AttentionFunction::apply(qkv, MaybeTensor(), maybe(external), as_bytes(segments), out_rows,
                                   qkv.size(1) / 3, heads, dropout.probability,
@@ -139,7 +140,7 @@ at::Tensor self_attention(const at::Tensor& qkv, const at::Tensor& external,
 }
 
 at::Tensor cross_attention(const at::Tensor& queries, const at::Tensor& keys_values,
-                           const std::vector<kernels::Segment>& segments, std::int64_t out_rows,
+                           const std::vector<AttentionSegment>& segments, std::int64_t out_rows,
                            std::int64_t heads, const Dropout& dropout) {
   return AttentionFunction::apply(queries, maybe(keys_values), MaybeTensor(), as_bytes(segments),
                                   out_rows, queries.size(1), heads, dropout.probability,

@@ -19,8 +19,7 @@ Tensor column_sums(const Tensor& matrix) {
   Tensor sums = at::zeros({width}, matrix.options().dtype(at::kFloat));
   with_kernel_type(matrix.scalar_type(), [&]<typename T>() {
     at::parallel_for(0, width, 192, [&](std::int64_t begin, std::int64_t end) {
-      kernels::table<T>().column_sums(data_of<T>(matrix), data_of<float>(sums), rows, width, begin,
-                                      end);
+      kernels<T>().column_sums(data_of<T>(matrix), data_of<float>(sums), rows, width, begin, end);
     });
   });
   return sums;
@@ -54,8 +53,8 @@ struct GeluFunction : torch::autograd::Function<GeluFunction> {
     Tensor out = at::empty_like(u);
     with_kernel_type(u.scalar_type(), [&]<typename T>() {
       for_chunks(u.size(0), [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-        kernels::table<T>().gelu(data_of<T>(u), data_of<float>(bias), data_of<T>(out), u.size(1),
-                                 begin, end);
+        kernels<T>().gelu(data_of<T>(u), data_of<float>(bias), data_of<T>(out), u.size(1), begin,
+                          end);
       });
     });
     return out;
@@ -68,9 +67,9 @@ struct GeluFunction : torch::autograd::Function<GeluFunction> {
     const Tensor sums = at::zeros({kChunks, u.size(1)}, bias.options());
     with_kernel_type(u.scalar_type(), [&]<typename T>() {
       for_chunks(u.size(0), [&](std::int64_t chunk, std::int64_t begin, std::int64_t end) {
-        kernels::table<T>().gelu_backward(
-            data_of<T>(u), data_of<float>(bias), data_of<T>(gradient), data_of<T>(u_gradient),
-            data_of<float>(sums) + chunk * u.size(1), u.size(1), begin, end);
+        kernels<T>().gelu_backward(data_of<T>(u), data_of<float>(bias), data_of<T>(gradient),
+                                   data_of<T>(u_gradient), data_of<float>(sums) + chunk * u.size(1),
+                                   u.size(1), begin, end);
       });
     });
     return {u_gradient, sums.sum(0)};
@@ -96,8 +95,8 @@ Tensor sum_continuations(const Tensor& gradient, const Tensor& source, std::int6
   Tensor sums = at::empty({inputs, gradient.size(1)}, gradient.options());
   with_kernel_type(gradient.scalar_type(), [&]<typename T>() {
     at::parallel_for(0, inputs, 32, [&](std::int64_t begin, std::int64_t end) {
-      kernels::table<T>().sum_rows(data_of<T>(gradient), data_of<T>(sums), starts.data(),
-                                   outputs.data(), gradient.size(1), begin, end);
+      kernels<T>().sum_rows(data_of<T>(gradient), data_of<T>(sums), starts.data(), outputs.data(),
+                            gradient.size(1), begin, end);
     });
   });
   return sums;
@@ -111,21 +110,21 @@ struct AddNormFunction : torch::autograd::Function<AddNormFunction> {
     Tensor y = at::empty_like(a);
     const Tensor statistics = at::empty({2, rows}, weight.options());
     with_kernel_type(a.scalar_type(), [&]<typename T>() {
-      const kernels::AddNorm<T> args{.a = data_of<T>(a),
-                                     .x = data_of<T>(x),
-                                     .source = source ? data_of<std::int32_t>(*source) : nullptr,
-                                     .bias = data_of<float>(bias),
-                                     .weight = data_of<float>(weight),
-                                     .offset = data_of<float>(offset),
-                                     .y = data_of<T>(y),
-                                     .mean = data_of<float>(statistics),
-                                     .scale = data_of<float>(statistics) + rows,
-                                     .width = width,
-                                     .eps = static_cast<float>(eps),
-                                     .dropout = static_cast<float>(dropout),
-                                     .seed = static_cast<std::uint64_t>(seed)};
+      const AddNorm<T> args{.a = data_of<T>(a),
+                            .x = data_of<T>(x),
+                            .source = source ? data_of<std::int32_t>(*source) : nullptr,
+                            .bias = data_of<float>(bias),
+                            .weight = data_of<float>(weight),
+                            .offset = data_of<float>(offset),
+                            .y = data_of<T>(y),
+                            .mean = data_of<float>(statistics),
+                            .scale = data_of<float>(statistics) + rows,
+                            .width = width,
+                            .eps = static_cast<float>(eps),
+                            .dropout = static_cast<float>(dropout),
+                            .seed = static_cast<std::uint64_t>(seed)};
       for_chunks(rows, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-        kernels::table<T>().add_norm(args, begin, end);
+        kernels<T>().add_norm(args, begin, end);
       });
     });
     ctx->saved_data["sum"] = a.detach();  // overwritten above, so not saved as an input
@@ -148,7 +147,7 @@ struct AddNormFunction : torch::autograd::Function<AddNormFunction> {
     with_kernel_type(sum.scalar_type(), [&]<typename T>() {
       for_chunks(rows, [&](std::int64_t chunk, std::int64_t begin, std::int64_t end) {
         float* own = data_of<float>(parts) + chunk * 3 * width;
-        const kernels::AddNormGradient<T> args{
+        const AddNormGradient<T> args{
             .sum = data_of<T>(sum),
             .y_gradient = data_of<T>(gradient),
             .mean = data_of<float>(statistics),
@@ -162,7 +161,7 @@ struct AddNormFunction : torch::autograd::Function<AddNormFunction> {
             .width = width,
             .dropout = static_cast<float>(dropout),
             .seed = static_cast<std::uint64_t>(ctx->saved_data["seed"].toInt())};
-        kernels::table<T>().add_norm_backward(args, begin, end);
+        kernels<T>().add_norm_backward(args, begin, end);
       });
     });
     const Tensor sums = parts.sum(0);

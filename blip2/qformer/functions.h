@@ -39,11 +39,11 @@ at::Tensor add_norm(const at::Tensor& a, const at::Tensor& bias, const at::Tenso
 // Attention of each segment. `x` [M, >= 3D] holds queries, keys and values side by side; external
 // keys likewise or undefined.
 at::Tensor self_attention(const at::Tensor& qkv, const at::Tensor& external,
-                          const std::vector<kernels::Segment>& segments, std::int64_t out_rows,
+                          const std::vector<AttentionSegment>& segments, std::int64_t out_rows,
                           std::int64_t heads, const Dropout& dropout);
 // Queries [M,D] against keys and values side by side [K,2D].
 at::Tensor cross_attention(const at::Tensor& queries, const at::Tensor& keys_values,
-                           const std::vector<kernels::Segment>& segments, std::int64_t out_rows,
+                           const std::vector<AttentionSegment>& segments, std::int64_t out_rows,
                            std::int64_t heads, const Dropout& dropout);
 
 // Rows of a f32 table [V,D]; the gradient is summed in the order of `ids`.

@@ -8,7 +8,6 @@
 namespace blip2 {
 namespace {
 
-using kernels::Segment;
 using Key = std::array<std::int64_t, 5>;
 
 // Equal rows so far: the first row of each pass row's queries and text in the layer's input.
@@ -73,11 +72,12 @@ class Planner {
   }
 
   // Segments with the same keys become neighbours.
-  static void gather_keys(std::vector<Segment>& segments) {
-    std::stable_sort(segments.begin(), segments.end(), [](const Segment& a, const Segment& b) {
-      return std::tie(a.external, a.a_begin, a.b_begin, a.b_count) <
-             std::tie(b.external, b.a_begin, b.b_begin, b.b_count);
-    });
+  static void gather_keys(std::vector<AttentionSegment>& segments) {
+    std::stable_sort(segments.begin(), segments.end(),
+                     [](const AttentionSegment& a, const AttentionSegment& b) {
+                       return std::tie(a.external, a.a_begin, a.b_begin, a.b_count) <
+                              std::tie(b.external, b.a_begin, b.b_begin, b.b_count);
+                     });
   }
 
   static void settle(Continuation& rows) {
@@ -119,7 +119,7 @@ class Planner {
       const Key key{before.queries[r], before.text[r], row.prefix, row.causal, count};
       const auto [found, fresh] = known.try_emplace(key, plan.after_self.outputs());
       if (fresh) {
-        Segment s = segment(before, r, before.text[r], count, found->second);
+        AttentionSegment s = segment(before, r, before.text[r], count, found->second);
         s.causal = row.causal;
         plan.self.push_back(s);
         append(plan.after_self, before.text[r], count);
@@ -129,8 +129,8 @@ class Planner {
   }
 
   // The keys of row r: its queries (or the prefix's), then its text.
-  Segment segment(const Places& before, std::size_t r, std::int64_t from, std::int64_t count,
-                  std::int64_t to) const {
+  AttentionSegment segment(const Places& before, std::size_t r, std::int64_t from,
+                           std::int64_t count, std::int64_t to) const {
     const PassRow& row = rows_[r];
     const bool external = row.prefix >= 0;
     // In layer 0 the queries of all pictures are still the same rows, in the prefix too.

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "blip2/qformer/kernels/kernels.h"
+#include "blip2/nn/kernels/arguments.h"
 
 namespace blip2 {
 
@@ -26,7 +26,7 @@ struct Continuation {
 
 // One layer: rows of queries come first, then rows of text.
 struct LayerPlan {
-  std::vector<kernels::Segment> self, cross;
+  std::vector<AttentionSegment> self, cross;
   Continuation after_self;                                          // of all rows
   Continuation after_cross;                                         // of the queries' rows
   std::int64_t self_query_rows = 0, query_rows = 0, text_rows = 0;  // results of the layer's parts

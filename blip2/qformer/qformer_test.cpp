@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "blip2/base/error.h"
+#include "blip2/nn/kernels/kernels.h"
 #include "blip2/qformer/functions.h"
-#include "blip2/qformer/kernels/kernels.h"
 #include "blip2/qformer/plan.h"
 #include "blip2/qformer/threads.h"
 
@@ -80,7 +80,7 @@ TEST(Attention, TinyCasesByHand) {
   const at::Tensor queries = at::tensor({1.0f, 2.0f}).view({1, 2});
   const at::Tensor keys = at::tensor({3.0f, 1.0f, 10.0f, 20.0f, 3.0f, 1.0f, 30.0f, 40.0f});
   const auto attend = [&](int count) {
-    const std::vector<kernels::Segment> segments{{.q_begin = 0,
+    const std::vector<AttentionSegment> segments{{.q_begin = 0,
                                                   .q_count = 1,
                                                   .o_begin = 0,
                                                   .a_begin = 0,
@@ -122,8 +122,8 @@ TEST(CrossEntropy, MatchesPyTorchAndReplacesLogitsByTheGradient) {
       at::cross_entropy_loss(wanted, at::tensor({7}, at::kLong), {}, 1, -100, 0.1);
   loss.backward();
   at::Tensor ours = logits.clone();
-  const kernels::RowLoss row = kernels::table<float>().cross_entropy(ours.mutable_data_ptr<float>(),
-                                                                     nullptr, 50, 7, 0.1f, 1.0f);
+  const RowLoss row = kernels<float>().smoothed_cross_entropy(ours.mutable_data_ptr<float>(),
+                                                              nullptr, 50, 7, 0.1f, 1.0f);
   EXPECT_NEAR(row.loss, loss.item<float>(), 1e-5);
   EXPECT_FALSE(row.best);
   EXPECT_LT(largest_difference(ours, wanted.grad()[0]), 1e-6);

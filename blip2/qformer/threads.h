@@ -6,14 +6,14 @@
 #include <cstdint>
 #include <optional>
 
-#include "blip2/qformer/kernels/kernels.h"
+#include "blip2/nn/kernels/kernels.h"
 
 namespace blip2 {
 
 // Calls f<T>() with the kernels' type for a compute type, f32 or bf16.
 template <typename F>
 auto with_kernel_type(at::ScalarType type, F&& f) {
-  if (type == at::kBFloat16) return f.template operator()<kernels::bf16>();
+  if (type == at::kBFloat16) return f.template operator()<Bf16>();
   TORCH_CHECK(type == at::kFloat, "compute type must be f32 or bf16, got ", type);
   return f.template operator()<float>();
 }

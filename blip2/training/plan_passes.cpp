@@ -81,9 +81,9 @@ void PlannedPasses::multiply(Int rows, double ins, double outs) {
   flops += product_flops(static_cast<double>(rows), ins, outs);
 }
 
-void PlannedPasses::attend(const std::vector<kernels::Segment>& segments) {
+void PlannedPasses::attend(const std::vector<AttentionSegment>& segments) {
   double scores = 0;
-  for (const kernels::Segment& s : segments) {
+  for (const AttentionSegment& s : segments) {
     scores += static_cast<double>(s.q_count) * static_cast<double>(s.a_count + s.b_count);
   }
   flops += {4 * scores * d_, 8 * scores * d_};

@@ -29,7 +29,7 @@ class PlannedPasses {
   void keep_attention(std::int64_t rows);
   void feed_forward(std::int64_t rows, bool trains);
   void multiply(std::int64_t rows, double ins, double outs);
-  void attend(const std::vector<kernels::Segment>& segments);
+  void attend(const std::vector<AttentionSegment>& segments);
   void keep(double elements) { bytes += type_ * elements; }
 
   const QFormerConfig& c_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "blip2/base/error.h"
+#include "blip2/base/processor.h"
 #include "blip2/base/random.h"
 #include "blip2/model/directory.h"
 
@@ -10,14 +11,6 @@ namespace blip2 {
 namespace {
 
 constexpr char kWords[] = "qformer.embeddings.word_embeddings.weight";
-
-bool has_bf16_arithmetic() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16");
-#else
-  return false;
-#endif
-}
 
 bool takes_part(const std::string& name, const Recipe& recipe) {
   if (name == kWords && !recipe.train_word_embeddings) return false;
@@ -28,7 +21,7 @@ bool takes_part(const std::string& name, const Recipe& recipe) {
 }  // namespace
 
 at::ScalarType compute_type(const Recipe& recipe) {
-  if (recipe.precision == "auto") return has_bf16_arithmetic() ? at::kBFloat16 : at::kFloat;
+  if (recipe.precision == "auto") return processor().avx512_bf16 ? at::kBFloat16 : at::kFloat;
   return recipe.precision == "bf16" ? at::kBFloat16 : at::kFloat;
 }
 

@@ -13,6 +13,7 @@ import subprocess
 import time
 
 import pytest
+from waiting import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BRIDGE = "model-bridge.safetensors"
@@ -69,6 +70,11 @@ def test_a_failing_disk_costs_no_checkpoint(command, failing_disk, tmp_path):
     assert named >= len(chosen) - 8
 
 
+def saved_steps(output):
+    """The last step that a checkpoint stands at; 0 without one."""
+    return max([0, *(int(path.name[5:]) for path in (output / "checkpoints").glob("step_????????"))])
+
+
 def test_killed_again_and_again(command, tmp_path):
     """Killed at random moments, while saving too, the run ends as one that was never stopped."""
     kills = 200 if THOROUGH else 12
@@ -77,16 +83,12 @@ def test_killed_again_and_again(command, tmp_path):
     steps = 0
     for attempt in range(kills):
         process = subprocess.Popen(command(output, *settings, flags=["--resume"]), stderr=subprocess.DEVNULL)
-        began = steps
-        while steps == began:  # it goes on from where it was
-            assert process.poll() is None, "ended early"
-            time.sleep(0.02)
-            done = sorted((output / "checkpoints").glob("step_????????")) if output.exists() else []
-            steps = max([began, *(int(path.name[5:]) for path in done)])
+        before = steps
+        wait_until(lambda: saved_steps(output) > before, [process])  # it goes on from where it was
         time.sleep(generator.uniform(0, 0.08))
         process.send_signal(signal.SIGKILL)
-        process.wait()
-        steps = max(int(path.name[5:]) for path in (output / "checkpoints").glob("step_????????"))
+        process.wait(timeout=60)
+        steps = saved_steps(output)
     assert steps < 30 * kills
     whole = tmp_path / "whole"
     subprocess.run(command(output, *settings, flags=["--resume"]), check=True, capture_output=True)

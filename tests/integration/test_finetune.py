@@ -6,12 +6,12 @@ import random
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from test_ranks import finish, free_port, start as start_ranks
+from waiting import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 VISION, BRIDGE = "model-vision.safetensors", "model-bridge.safetensors"
@@ -57,10 +57,10 @@ def test_killed_and_resumed_is_as_never_stopped(train, command, tmp_path, stage)
         process = subprocess.Popen(command(stage, killed, *more, flags=["--resume"] if attempt else []),
                                    stderr=subprocess.DEVNULL)
         after, log = generator.randint(1, 8), killed / "log.jsonl"
-        while process.poll() is None and (not log.exists() or log.read_text().count("\n") < after):
-            time.sleep(0.005)
+        wait_until(lambda: process.poll() is not None or log.exists() and log.read_text().count("\n") >= after,
+                   every=0.005)
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.communicate(timeout=60)
     train(stage, killed, *more, flags=["--resume"])
     for name in (VISION, BRIDGE):
         assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -259,7 +259,11 @@ def peak_of(commands):
     runs = [subprocess.Popen(list(map(str, command)), cwd="/", env={**os.environ, **env}, stderr=subprocess.DEVNULL)
             for command, env in commands]
     peak = 0
+    deadline = time.monotonic() + 600
     while any(run.poll() is None for run in runs):
+        if time.monotonic() > deadline:
+            [run.kill() for run in runs]
+            pytest.fail("a program goes on after ten minutes")
         for run in runs:
             try:
                 found = re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{run.pid}/status").read_text())

@@ -14,6 +14,7 @@ import pytest
 import torch
 from ranks import finish, free_port, start
 from safetensors.torch import load_file
+from waiting import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BRIDGE = "model-bridge.safetensors"
@@ -126,9 +127,7 @@ def test_ranks_may_change_between_runs(command, tmp_path):
         flags = ["--resume"] if mixed.exists() else []
         before = len(logged(mixed)) if mixed.exists() else 0
         processes = start(lambda rank: command(1, mixed, *settings, flags=flags), ranks, free_port())
-        while not (mixed / "log.jsonl").exists() or len(logged(mixed)) < before + 20:
-            assert all(process.poll() is None for process in processes)
-            time.sleep(0.01)
+        wait_until(lambda: (mixed / "log.jsonl").exists() and len(logged(mixed)) >= before + 20, processes)
         processes[-1].send_signal(signal.SIGTERM)
         finish(processes, codes=[130] * ranks)
     together(command, 2, 1, mixed, *settings, flags=["--resume"])
@@ -140,15 +139,13 @@ def test_a_dead_process_ends_the_others_and_is_named(command, tmp_path):
     output = tmp_path / "run"
     processes = start(lambda rank: command(1, output, "steps=100000", flags=["--timeout", "20"]), 2, free_port())
     log = output / "log.jsonl"
-    while not log.exists() or log.read_text().count("\n") < 3:
-        assert all(process.poll() is None for process in processes)
-        time.sleep(0.05)
+    wait_until(lambda: log.exists() and log.read_text().count("\n") >= 3, processes)
     processes[1].send_signal(signal.SIGKILL)
     began = time.monotonic()
     _, error = processes[0].communicate(timeout=60)
     assert processes[0].returncode == 1 and "rank 1 does not answer" in error, error
     assert time.monotonic() - began < 20
-    processes[1].communicate()
+    processes[1].communicate(timeout=60)
 
 
 def test_other_settings_are_named(command, tmp_path):
@@ -166,9 +163,7 @@ def test_uneven_shares_are_refused(command, tmp_path):
 def test_interrupting_one_saves_and_stops_all(command, tmp_path):
     output = tmp_path / "run"
     processes = start(lambda rank: command(1, output, "steps=100000"), 2, free_port())
-    while not (output / "log.jsonl").exists():
-        assert all(process.poll() is None for process in processes)
-        time.sleep(0.05)
+    wait_until((output / "log.jsonl").exists, processes)
     processes[1].send_signal(signal.SIGINT)
     finish(processes, codes=[130, 130])
     assert list((output / "checkpoints").glob("step_*"))
@@ -186,9 +181,7 @@ def test_torchrun_starts_them_again(command, tmp_path):
     run = subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1", "--no-python",
          "--master-port", str(free_port()), str(wrapper)], stderr=subprocess.PIPE, text=True)
-    while not list(output.glob("checkpoints/step_*")):
-        assert run.poll() is None
-        time.sleep(0.05)
+    wait_until(lambda: list(output.glob("checkpoints/step_*")), [run])
     os.kill(int((pids / "0.1").read_text()), signal.SIGKILL)
     _, error = run.communicate(timeout=240)
     assert run.returncode == 0, error[-3000:]

@@ -5,9 +5,9 @@ import os
 import random
 import signal
 import subprocess
-import time
 
 import pytest
+from waiting import wait_until
 
 ROOT = __import__("pathlib").Path(__file__).resolve().parents[2]
 
@@ -51,10 +51,10 @@ def test_killed_and_resumed_is_as_never_stopped(request, start, tmp_path, stage,
         process = start(stage, killed, attempt > 0, *changes)
         after = generator.randint(1, 8)
         log = killed / "log.jsonl"
-        while process.poll() is None and (not log.exists() or log.read_text().count("\n") < after):
-            time.sleep(0.005)
+        wait_until(lambda: process.poll() is not None or log.exists() and log.read_text().count("\n") >= after,
+                   every=0.005)
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.communicate(timeout=60)
     wait(start(stage, killed, True, *changes))
     name = "model-bridge.safetensors"
     assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -64,9 +64,7 @@ def test_killed_and_resumed_is_as_never_stopped(request, start, tmp_path, stage,
 def test_interrupt_saves_and_exits_with_130(start, tmp_path):
     process = start(1, tmp_path / "run")
     log = tmp_path / "run" / "log.jsonl"
-    while not log.exists() or not log.read_text():
-        assert process.poll() is None
-        time.sleep(0.005)
+    wait_until(lambda: log.exists() and log.read_text(), [process], every=0.005)
     os.kill(process.pid, signal.SIGINT)
     wait(process, 130)
     assert list((tmp_path / "run" / "checkpoints").glob("step_*"))

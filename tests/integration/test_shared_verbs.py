@@ -9,6 +9,7 @@ import time
 
 import pytest
 from ranks import finish, free_port, start
+from waiting import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ENTRY = 40  # bytes in a feature cache's index, of which 24 name a row
@@ -135,9 +136,8 @@ def evaluation(program, data, vit_init):
 
 def wait_for_model(process, folder):
     """Until the process has opened the model, so has met the others."""
-    while str(folder) not in pathlib.Path(f"/proc/{process.pid}/maps").read_text():
-        assert process.poll() is None
-        time.sleep(0.002)
+    maps = pathlib.Path(f"/proc/{process.pid}/maps")
+    wait_until(lambda: str(folder) in maps.read_text(), [process], every=0.002)
 
 
 @pytest.mark.parametrize("victim, message", [
@@ -153,7 +153,7 @@ def test_a_process_that_hangs_is_named(evaluation, vit_init, victim, message):
     assert other.returncode == 1 and printed == "" and message in error, error
     assert time.monotonic() - began < 20
     processes[victim].kill()
-    processes[victim].communicate()
+    processes[victim].communicate(timeout=60)
 
 
 def test_one_that_ends_early_ends_the_others(evaluation, vit_init):

@@ -3,10 +3,10 @@
 import json
 import pathlib
 import signal
-import time
 
 import pytest
 from tensorboard.backend.event_processing import event_accumulator, event_file_loader
+from waiting import wait_until
 
 
 def scalars(folder):
@@ -70,13 +70,11 @@ def test_events_are_there_while_the_run_goes_on(program, init, pictures, tmp_pat
                             "--output", str(tmp_path / "run"), "--tensorboard"],
                            cwd="/", stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 300
-        while len(scalars(tmp_path / "run").get("train/loss", [])) < 2 if event_files(tmp_path / "run") else True:
-            assert run.poll() is None and time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_until(lambda: event_files(tmp_path / "run") and
+                   len(scalars(tmp_path / "run").get("train/loss", [])) >= 2, [run], every=0.2)
     finally:
         run.send_signal(signal.SIGINT)
-        assert run.wait() == 130
+        assert run.wait(timeout=120) == 130
 
 
 def test_report_shows_the_run(train, stage1, pictures, tmp_path):

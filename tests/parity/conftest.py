@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import random
 import subprocess
 
 import pytest
@@ -43,6 +44,26 @@ def probe(build):
     return run
 
 
+@pytest.fixture(params=["", "avx512", "avx2", "plain"], ids=lambda name: name or "the machine's")
+def instructions(request, monkeypatch):
+    """The instruction set of the program's kernels: no more than the machine has."""
+    monkeypatch.setenv("BLIP2_KERNELS", request.param)
+
+
+@pytest.fixture(autouse=True)
+def alike_in_any_order():
+    """Every test draws the same random numbers and leaves the threads as they were."""
+    import numpy
+    import torch
+
+    torch.manual_seed(0)
+    numpy.random.seed(0)
+    random.seed(0)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def one_thread(monkeypatch):
     """Tiny models: more threads only wait for each other."""
@@ -50,7 +71,4 @@ def one_thread(monkeypatch):
 
     for name in ("OMP_NUM_THREADS", "THREADS"):
         monkeypatch.setenv(name, "1")
-    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -143,10 +143,6 @@ def test_passes(probe, case):
         assert off(out[name], value) <= 1e-4, name
 
 
-@pytest.fixture(params=["the machine's", "avx2", "plain"])
-def instructions(request, monkeypatch):
-    """The kernels' instructions: no more than the machine has."""
-    monkeypatch.setenv("BLIP2_SIMD", request.param)
 
 
 def test_losses_and_gradients(probe, case, instructions):
@@ -243,14 +239,15 @@ def test_hundred_steps(probe, tmp_path):
     assert float(((ours - theirs).abs() / theirs.abs()).max()) <= 1e-3
 
 
-def test_bf16_is_near_f32_and_repeats_bit_for_bit(probe, tmp_path, monkeypatch, instructions):
+def test_bf16_is_near_f32_and_the_threads_change_nothing(probe, tmp_path, monkeypatch, instructions):
     make_case(tmp_path, SHAPES["demo"])
     outs = []
-    for threads in (2, 2):
+    for threads in (2, 1, 2):
         monkeypatch.setenv("THREADS", str(threads))
         probe("qformer", "stage1", tmp_path, 3, "bf16")
         outs.append(load_file(tmp_path / "out.safetensors"))
-    assert all(torch.equal(outs[0][name], outs[1][name]) for name in outs[0])
+    for other in outs[1:]:
+        assert all(torch.equal(outs[0][name], other[name]) for name in outs[0])
     probe("qformer", "stage1", tmp_path, 3, "f32")
     exact = load_file(tmp_path / "out.safetensors")
     assert off(outs[0]["losses"], exact["losses"]) < 2e-2

@@ -1,74 +1,72 @@
 #include "blip2/nn/kernels/kernels.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <string_view>
+#include <vector>
 
+#include "blip2/base/error.h"
+#include "blip2/base/processor.h"
 #include "blip2/nn/kernels/tables.h"
 
 namespace blip2 {
 namespace {
 
-enum class Level { plain, avx2, avx512, amx };
+constexpr std::string_view kNames[] = {"plain", "avx2", "avx512", "avx512-bf16", "amx"};
 
-Level machine_level() {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("f16c");
-  const bool avx512 = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bf16");
-  if (avx2 && avx512) return has_amx() ? Level::amx : Level::avx512;
-  if (avx2) return Level::avx2;
-#endif
-  return Level::plain;
-}
-
-Level chosen_level() {
-  static const Level level = [] {
-    const char* wish = std::getenv("BLIP2_KERNELS");
-    const std::string_view name = wish ? wish : "";
-    const Level most = machine_level();
-    if (name == "plain") return Level::plain;
-    if (name == "avx2") return std::min(most, Level::avx2);
-    return name == "avx512" ? std::min(most, Level::avx512) : most;
+const KernelSet& chosen() {
+  static const KernelSet set = [] {
+    const char* most = std::getenv("BLIP2_KERNELS");
+    return choose_kernels(runnable_kernels(), most ? most : "");
   }();
-  return level;
+  return set;
 }
 
 }  // namespace
 
+std::vector<KernelSet> runnable_kernels() {
+  std::vector<KernelSet> sets{plain_kernels()};
+#if defined(__x86_64__)
+  if (processor().avx2) sets.push_back(avx2_kernels());
+  if (processor().avx512) sets.push_back(avx512_kernels());
+  if (processor().avx512_bf16) sets.push_back(avx512_bf16_kernels());
+  if (processor().amx_bf16) sets.push_back(amx_kernels());
+#endif
+  return sets;
+}
+
+KernelSet choose_kernels(const std::vector<KernelSet>& sets, const char* most) {
+  if (*most == '\0') return sets.back();
+  const auto named = std::find(std::begin(kNames), std::end(kNames), most);
+  if (named == std::end(kNames)) {
+    throw Error(fmt::format("expected {}, got {}", fmt::join(kNames, ", "), most),
+                "environment variable BLIP2_KERNELS");
+  }
+  const auto wanted = static_cast<std::size_t>(named - std::begin(kNames));
+  return sets[std::min(wanted, sets.size() - 1)];
+}
+
 template <>
 const Kernels<float>& kernels<float>() {
-#if defined(__x86_64__)
-  if (chosen_level() >= Level::avx512) return avx512_f32();
-  if (chosen_level() == Level::avx2) return avx2_f32();
-#endif
-  return plain_f32();
+  return *chosen().f32;
 }
 
 template <>
 const Kernels<Bf16>& kernels<Bf16>() {
-#if defined(__x86_64__)
-  if (chosen_level() == Level::amx) return amx_bf16();
-  if (chosen_level() == Level::avx512) return avx512_bf16();
-  if (chosen_level() == Level::avx2) return avx2_bf16();
-#endif
-  return plain_bf16();
+  return *chosen().bf16;
 }
 
 template <>
 const Kernels<F16>& kernels<F16>() {
-#if defined(__x86_64__)
-  if (chosen_level() >= Level::avx512) return avx512_f16();
-  if (chosen_level() == Level::avx2) return avx2_f16();
-#endif
-  return plain_f16();
+  return *chosen().f16;
 }
 
 const char* kernels_name() {
-  constexpr const char* names[] = {"plain", "avx2", "avx512-bf16", "amx-bf16"};
-  return names[static_cast<int>(chosen_level())];
+  return chosen().name;
 }
 
 std::int64_t attention_scratch(const AttentionShape& shape) {

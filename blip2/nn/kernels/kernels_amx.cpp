@@ -2,10 +2,6 @@
 #include "blip2/nn/kernels/tables.h"
 
 #if defined(__x86_64__)
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -14,20 +10,18 @@
 #include "blip2/nn/kernels/kernels.h"
 
 #if defined(__clang__)
-#pragma clang attribute push(                                                                      \
-    __attribute__((                                                                                \
-        target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,bmi2"))), \
+#pragma clang attribute push(                                                                \
+    __attribute__((                                                                          \
+        target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2"))), \
     apply_to = function)
 #else
-#pragma GCC target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,bmi2")
+#pragma GCC target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2")
 #pragma GCC diagnostic ignored "-Wpsabi"
 #pragma GCC diagnostic ignored "-Wignored-attributes"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // _mm512_undefined_ps, GCC PR 105593
+#pragma GCC diagnostic ignored "-Wuninitialized"  // _mm512_undefined_ps, GCC PR 105593
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
-#include <immintrin.h>
-
-#define BLIP2_LANES 16
-#include "blip2/nn/kernels/vec.h"
+#include "blip2/nn/kernels/avx512.h"
 
 namespace blip2 {
 namespace {
@@ -235,30 +229,15 @@ void linear_amx(const Bf16* x, Int rows, Int width, const Bf16* weight, Int begi
   _tile_release();
 }
 
-// Whether the processor has AMX with bf16 and the kernel lets this process use it.
-bool amx_allowed() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  constexpr unsigned bf16_bit = 1u << 22, tile_bit = 1u << 24;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  if ((d & (bf16_bit | tile_bit)) != (bf16_bit | tile_bit)) return false;
-  constexpr long request_permission = 0x1023, tile_data = 18;  // arch_prctl(2)
-  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
-}
-
 }  // namespace
 
-bool has_amx() {
-  static const bool allowed = amx_allowed();
-  return allowed;
-}
-
-const Kernels<Bf16>& amx_bf16() {
-  static const Kernels<Bf16> table = [] {
-    Kernels<Bf16> mixed = avx512_bf16();
+KernelSet amx_kernels() {
+  static const Kernels<Bf16> bf16 = [] {
+    Kernels<Bf16> mixed = *avx512_kernels().bf16;
     mixed.linear = linear_amx;
     return mixed;
   }();
-  return table;
+  return {"amx", avx512_kernels().f32, &bf16, avx512_kernels().f16};
 }
 
 }  // namespace blip2

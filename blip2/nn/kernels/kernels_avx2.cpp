@@ -2,10 +2,13 @@
 #include "blip2/nn/kernels/tables.h"
 
 #if defined(__x86_64__)
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
+#include "blip2/base/random.h"
 #include "blip2/nn/kernels/kernels.h"
 
 #if defined(__clang__)
@@ -38,14 +41,8 @@ BLIP2_INLINE VecHalf round_to_f16(Vec x) {
 #include "blip2/nn/kernels/table.h"
 
 namespace blip2 {
-const Kernels<float>& avx2_f32() {
-  return table<float>;
-}
-const Kernels<Bf16>& avx2_bf16() {
-  return table<Bf16>;
-}
-const Kernels<F16>& avx2_f16() {
-  return table<F16>;
+KernelSet avx2_kernels() {
+  return {"avx2", &table<float>, &table<Bf16>, &table<F16>};
 }
 }  // namespace blip2
 

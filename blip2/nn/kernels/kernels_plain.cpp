@@ -1,8 +1,11 @@
 // The kernels for any machine.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
+#include "blip2/base/random.h"
 #include "blip2/nn/kernels/kernels.h"
 #include "blip2/nn/kernels/tables.h"
 
@@ -14,13 +17,7 @@
 #include "blip2/nn/kernels/table.h"
 
 namespace blip2 {
-const Kernels<float>& plain_f32() {
-  return table<float>;
-}
-const Kernels<Bf16>& plain_bf16() {
-  return table<Bf16>;
-}
-const Kernels<F16>& plain_f16() {
-  return table<F16>;
+KernelSet plain_kernels() {
+  return {"plain", &table<float>, &table<Bf16>, &table<F16>};
 }
 }  // namespace blip2

@@ -1,22 +1,32 @@
 #pragma once
 
+#include <vector>
+
 #include "blip2/nn/kernels/kernels.h"
 
-// One table an instruction set, each in its own kernels_*.cpp.
+// One set of tables for each instruction set, each in its own kernels_*.cpp.
 namespace blip2 {
 
+struct KernelSet {
+  const char* name;
+  const Kernels<float>* f32;
+  const Kernels<Bf16>* bf16;
+  const Kernels<F16>* f16;
+};
+
+KernelSet plain_kernels();
 #if defined(__x86_64__)
-bool has_amx();  // with bf16, and allowed to this process
-const Kernels<Bf16>& amx_bf16();
-const Kernels<float>& avx512_f32();
-const Kernels<Bf16>& avx512_bf16();
-const Kernels<F16>& avx512_f16();
-const Kernels<float>& avx2_f32();
-const Kernels<Bf16>& avx2_bf16();
-const Kernels<F16>& avx2_f16();
+KernelSet avx2_kernels();
+KernelSet avx512_kernels();
+KernelSet avx512_bf16_kernels();  // products of bf16; all else is avx512_kernels()'
+KernelSet amx_kernels();          // products of bf16; all else is avx512_kernels()'
 #endif
-const Kernels<float>& plain_f32();
-const Kernels<Bf16>& plain_bf16();
-const Kernels<F16>& plain_f16();
+
+// What this machine can run, from the least to the most.
+std::vector<KernelSet> runnable_kernels();
+
+// The last of `sets` up to the one named `most`: all of them if `most` is empty or names one that
+// this machine cannot run. Error if no instruction set has that name.
+KernelSet choose_kernels(const std::vector<KernelSet>& sets, const char* most);
 
 }  // namespace blip2

@@ -31,6 +31,18 @@ BLIP2_INLINE Vec splat(float x) {
   return Vec{} + x;
 }
 
+// 0, 1, 2 ...
+BLIP2_INLINE VecInt lane_numbers() {
+  VecInt numbers = {};
+  for (int i = 0; i < BLIP2_LANES; ++i) numbers[i] = i;
+  return numbers;
+}
+
+// The first `count` lanes of v, `other` in the rest.
+BLIP2_INLINE Vec first_of(Vec v, Int count, float other) {
+  return lane_numbers() < static_cast<std::int32_t>(count) ? v : splat(other);
+}
+
 BLIP2_INLINE Vec widen(VecHalf bits) {
   return reinterpret<Vec>(VecBits(__builtin_convertvector(bits, VecBits) << 16));
 }
@@ -128,49 +140,6 @@ BLIP2_INLINE void for_each_vec(Int count, const Body& body) {
         i, [rest](const auto* p) { return load_part(p, rest); },
         [rest](auto* p, Vec v) { store_part(p, v, rest); });
   }
-}
-
-// The same order of additions for every vector.
-BLIP2_INLINE float sum(Vec v) {
-  float x[lanes];
-  store(x, v);
-  for (Int half = lanes / 2; half > 0; half /= 2) {
-    for (Int i = 0; i < half; ++i) x[i] += x[i + half];
-  }
-  return x[0];
-}
-
-BLIP2_INLINE Vec max(Vec a, Vec b) {
-  return a > b ? a : b;
-}
-
-BLIP2_INLINE float max(Vec v) {
-  float x[lanes];
-  store(x, v);
-  for (Int half = lanes / 2; half > 0; half /= 2) {
-    for (Int i = 0; i < half; ++i) x[i] = x[i] > x[i + half] ? x[i] : x[i + half];
-  }
-  return x[0];
-}
-
-// exp by Cody-Waite reduction and the polynomial of Cephes' expf: within 2 ulp; below -87.3 it is
-// exp(-87.3), above 88.3 exp(88.3).
-BLIP2_INLINE Vec exp(Vec x) {
-  x = x > 88.3f ? splat(88.3f) : x;
-  x = x < -87.3f ? splat(-87.3f) : x;
-  constexpr float round_shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const Vec shifted = x * 1.44269504088896341f + round_shift;
-  const Vec n = shifted - round_shift;
-  const Vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  Vec p = splat(1.9875691500e-4f);
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  const VecInt exponent = (__builtin_convertvector(n, VecInt) + 127) << 23;
-  return p * reinterpret<Vec>(exponent);
 }
 
 }  // namespace

@@ -2,44 +2,10 @@
 // Causal softmax attention of one sequence and one key/value head; included by the kernels_*.cpp
 // only. Keys and values are widened once into scratch, keys transposed, so that every inner loop
 // runs along adjacent floats and needs no horizontal sum.
-#include "blip2/nn/kernels/vec.h"
+#include "blip2/nn/kernels/attention_parts.h"
 
 namespace blip2 {
 namespace {
-
-BLIP2_INLINE Int padded(Int count) {
-  return (count + lanes - 1) / lanes * lanes;
-}
-
-// out[head_dim, stride] = in[tokens, head_dim]^T, the padding zero.
-template <typename T>
-BLIP2_INLINE void transpose(const T* in, Int in_stride, Int tokens, Int head_dim, float* out,
-                            Int stride) {
-  float token[lanes];
-  for (Int t = 0; t < stride; ++t) {
-    for (Int d = 0; d < head_dim; d += lanes) {
-      const Int count = head_dim - d < lanes ? head_dim - d : lanes;
-      const T* from = in + t * in_stride + d;
-      Vec v = {};
-      if (t < tokens) v = count == lanes ? load(from) : load_part(from, count);
-      store(token, v);
-      for (Int i = 0; i < count; ++i) out[(d + i) * stride + t] = token[i];
-    }
-  }
-}
-
-// out[tokens, stride] = in[tokens, head_dim] in f32, the padding zero.
-template <typename T>
-BLIP2_INLINE void widen_rows(const T* in, Int in_stride, Int tokens, Int head_dim, float* out,
-                             Int stride) {
-  for (Int t = 0; t < tokens; ++t) {
-    for (Int d = 0; d < stride; d += lanes) {
-      const T* from = in + t * in_stride + d;
-      store(out + t * stride + d,
-            d + lanes <= head_dim ? load(from) : load_part(from, head_dim - d));
-    }
-  }
-}
 
 // out[0, count) = sum over d of x[d] * columns[d, :], four vectors of outputs at a time; count is a
 // multiple of `lanes`. Each output adds its terms in the order of d.
@@ -65,30 +31,12 @@ BLIP2_INLINE void combine(const float* x, Int terms, const float* columns, Int s
   }
 }
 
-// x[0, count) becomes its softmax after scaling; the rest up to the next multiple of `lanes` zero.
-BLIP2_INLINE void softmax(float* x, Int count, float scale) {
-  const Int whole = padded(count);
-  for (Int j = count; j < whole; ++j) x[j] = -1e30f;
-  Vec highest = load(x);
-  for (Int j = lanes; j < whole; j += lanes) highest = max(highest, load(x + j));
-  const float peak = max(highest);
-  Vec total = {};
-  for (Int j = 0; j < whole; j += lanes) {
-    const Vec e = exp((load(x + j) - peak) * scale);
-    store(x + j, e);
-    total += e;
-  }
-  const float inverse = 1.0f / sum(total);
-  for (Int j = 0; j < whole; j += lanes) store(x + j, load(x + j) * inverse);
-  for (Int j = count; j < whole; ++j) x[j] = 0.0f;
-}
-
-struct Scratch {
+struct CausalScratch {
   Int keys, dim;  // padded counts
   float *key_columns, *values, *value_columns, *key_rows, *dkeys, *dvalues;
   float *query, *scores, *dscores, *dout, *result;
 
-  Scratch(const AttentionShape& shape, float* memory)
+  CausalScratch(const AttentionShape& shape, float* memory)
       : keys(padded(shape.start + shape.queries)), dim(padded(shape.head_dim)) {
     const Int block = keys * dim;
     key_columns = memory, values = key_columns + block;
@@ -100,19 +48,9 @@ struct Scratch {
 };
 
 template <typename T>
-BLIP2_INLINE void write_row(T* to, const float* from, Int count) {
-  for_each_vec(count, [&](Int i, auto read, auto write) { write(to + i, read(from + i)); });
-}
-
-// to += factor * from over a padded row
-BLIP2_INLINE void add_scaled(float* to, float factor, const float* from, Int count) {
-  for (Int i = 0; i < count; i += lanes) store(to + i, load(to + i) + load(from + i) * factor);
-}
-
-template <typename T>
 void attention(const T* q, const T* k, const T* v, T* out, const AttentionShape& shape,
                float* scratch) {
-  const Scratch s(shape, scratch);
+  const CausalScratch s(shape, scratch);
   const Int total = shape.start + shape.queries, dim = shape.head_dim;
   transpose(k, shape.key_stride, total, dim, s.key_columns, s.keys);
   widen_rows(v, shape.key_stride, total, dim, s.values, s.dim);
@@ -133,7 +71,7 @@ void attention(const T* q, const T* k, const T* v, T* out, const AttentionShape&
 template <typename T>
 void attention_backward(const T* q, const T* k, const T* v, const T* dout, T* dq, T* dk, T* dv,
                         const AttentionShape& shape, float* scratch) {
-  const Scratch s(shape, scratch);
+  const CausalScratch s(shape, scratch);
   const Int total = shape.queries, dim = shape.head_dim;
   transpose(k, shape.key_stride, total, dim, s.key_columns, s.keys);
   transpose(v, shape.key_stride, total, dim, s.value_columns, s.keys);
