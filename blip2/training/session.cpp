@@ -112,14 +112,15 @@ std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const Session&
                                             Datasets sets, const Ranks* ranks) {
   const StageTokenizers tokenizers{*session.language_tokenizer, *session.qformer_tokenizer};
   const at::ScalarType type = compute_type(recipe);
-  const bool int8 = recipe.language_weights == "int8";
+  const MatrixForm form = recipe.language_weights == "int8" ? MatrixForm::int8 : MatrixForm::joined;
   if (const auto* t5 = std::get_if<T5Config>(&config)) {
     return make_prefix_lm_task(
-        recipe, session.bridge, load_t5(std::move(weights), *t5, type, kLanguagePrefix, int8),
+        recipe, session.bridge,
+        load_t5(std::move(weights), *t5, type, kLanguagePrefix, form == MatrixForm::int8),
         tokenizers, std::move(sets.train), std::move(sets.validation), ranks);
   }
   auto decoder = load_language_model(std::move(weights), std::get<DecoderConfig>(config), type,
-                                     kLanguagePrefix, int8);
+                                     kLanguagePrefix, form);
   return make_stage2_task(recipe, session.bridge, std::move(decoder), tokenizers,
                           std::move(sets.train), std::move(sets.validation), ranks);
 }
