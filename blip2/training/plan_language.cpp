@@ -108,7 +108,7 @@ class EncoderDecoder {
     weights.config = c_;
     for (const T5Tensor& tensor : t5_tensors(weights)) {
       parameters_ += elements(tensor);
-      if (tensor.int8) matrices_ += elements(tensor);
+      if (tensor.linear) matrices_ += elements(tensor);
     }
   }
 

@@ -115,8 +115,7 @@ std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const Session&
   const MatrixForm form = recipe.language_weights == "int8" ? MatrixForm::int8 : MatrixForm::joined;
   if (const auto* t5 = std::get_if<T5Config>(&config)) {
     return make_prefix_lm_task(
-        recipe, session.bridge,
-        load_t5(std::move(weights), *t5, type, kLanguagePrefix, form == MatrixForm::int8),
+        recipe, session.bridge, load_t5(std::move(weights), *t5, type, kLanguagePrefix, form),
         tokenizers, std::move(sets.train), std::move(sets.validation), ranks);
   }
   auto decoder = load_language_model(std::move(weights), std::get<DecoderConfig>(config), type,
