@@ -31,8 +31,8 @@ struct Stage1Batch {
 struct Stage1Parts {
   const QFormer& qformer;
   const Stage1Heads& heads;
-  at::Tensor query_tokens;                         // [1,Q,D]
-  std::optional<FeatureNorm> norm = std::nullopt;  // LayerNorm on the features
+  at::Tensor query_tokens;                  // [1,Q,D]
+  std::optional<Norm> norm = std::nullopt;  // LayerNorm on the features
 };
 
 // The objectives that a step computes: the paper's three (arXiv 2301.12597, section 3.2), and those
