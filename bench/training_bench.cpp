@@ -175,7 +175,7 @@ nlohmann::json run(int argc, char** argv) {
   std::shared_ptr<LanguageModel> language;
   if (recipe.stage == 2) {
     const auto [shape, weights] = open_language_files(options.texts.at("language"));
-    language = load_language_model(weights, shape, options.type());
+    language = load_language_model(weights, shape, options.type(), {}, MatrixForm::joined);
     config.language = shape;
     config.stage1_heads = false;
   }

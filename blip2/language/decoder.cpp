@@ -12,7 +12,7 @@ at::Tensor positions_of(const DecoderWeights& weights, const std::vector<std::in
   for (std::size_t i = 1; i < offsets.size(); ++i) {
     const std::int64_t length = offsets[i] - offsets[i - 1];
     require_length(weights.config, length);
-    for (std::int64_t t = 0; t < length; ++t) rows.push_back(weights.config.position_offset() + t);
+    for (std::int64_t t = 0; t < length; ++t) rows.push_back(weights.config.position_offset + t);
   }
   return weights.positions.index_select(0, at::tensor(rows, at::kLong)).to(at::kFloat);
 }
@@ -39,12 +39,11 @@ at::Tensor Decoder::forward_packed(const at::Tensor& embeds, std::vector<std::in
 }
 
 std::unique_ptr<LanguageSession> Decoder::make_session(std::int64_t capacity) const {
-  TORCH_CHECK(!weights_->int8, "int8 weights are for training, not for writing texts");
   return std::make_unique<DecoderSession>(weights_, capacity);
 }
 
 std::vector<std::pair<std::string, at::Tensor>> Decoder::tensors() const {
-  TORCH_CHECK(!weights_->int8, "int8 weights are not those that were loaded");
+  TORCH_CHECK(weights_->form != MatrixForm::int8, "int8 weights are not those that were loaded");
   return tensors_to_save(*weights_);
 }
 

@@ -7,6 +7,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/io/fields.h"
+#include "blip2/language/decoder_families.h"
 
 namespace blip2 {
 namespace {
@@ -14,7 +15,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t largest_size = 1 << 24;  // keeps every product of two sizes within 63 bits
-constexpr std::string_view family_names[] = {"llama", "mistral", "qwen2", "opt", "gpt2"};
 
 // The keys of one table; null stands for a key that is not there.
 class Keys {
@@ -47,15 +47,14 @@ class Keys {
   const std::string& where_;
 };
 
-DecoderFamily read_family(const Keys& keys) {
+const DecoderFamilyRow& read_family(const Keys& keys) {
   std::string type = "llama";
   keys.read("model_type", type);
-  const auto found = std::find(std::begin(family_names), std::end(family_names), type);
-  if (found == std::end(family_names)) {
-    throw Error(fmt::format("model_type '{}' is not a decoder-only model known here", type),
-                keys.where(), fmt::format("known: {}", fmt::join(family_names, ", ")));
+  for (const DecoderFamilyRow& row : decoder_families()) {
+    if (row.name == type) return row;
   }
-  return static_cast<DecoderFamily>(found - std::begin(family_names));
+  throw Error(fmt::format("model_type '{}' is not a decoder-only model known here", type),
+              keys.where(), fmt::format("known: {}", fmt::join(decoder_family_names(), ", ")));
 }
 
 void read_llama3(const json& table, DecoderConfig& config, const std::string& where) {
@@ -89,10 +88,12 @@ void read_rope(const Keys& keys, DecoderConfig& config) {
   }
 }
 
-void read_window(const Keys& keys, DecoderConfig& config) {
-  if (config.family == DecoderFamily::llama) return;
+void read_window(const json& object, const Keys& keys, const DecoderFamilyRow& row,
+                 DecoderConfig& config) {
+  const bool null = object.contains("sliding_window") && object["sliding_window"].is_null();
+  if (row.window == WindowKeys::none || null) return;
   std::int64_t window = 4096;
-  bool used = config.family == DecoderFamily::mistral;
+  bool used = row.window == WindowKeys::given;
   keys.read("sliding_window", window);
   keys.read("use_sliding_window", used);
   need(window > 0, fmt::format("sliding_window: expected a positive number, got {}", window),
@@ -100,40 +101,39 @@ void read_window(const Keys& keys, DecoderConfig& config) {
   config.sliding_window = used ? window : 0;
 }
 
-void read_biases(const Keys& keys, DecoderConfig& config) {
-  if (config.family == DecoderFamily::qwen2) config.qkv_bias = true;
-  if (config.family != DecoderFamily::llama) return;
-  keys.read("attention_bias", config.qkv_bias);
-  config.output_bias = config.qkv_bias;
-  keys.read("mlp_bias", config.mlp_bias);
+void read_biases(const Keys& keys, const DecoderFamilyRow& row, DecoderConfig& config) {
+  if (row.attention_bias_key) {
+    keys.read("attention_bias", config.qkv_bias);
+    config.output_bias = config.qkv_bias;
+  }
+  if (row.mlp_bias_key) keys.read("mlp_bias", config.mlp_bias);
 }
 
-void read_gated(const json& object, const Keys& keys, DecoderConfig& c) {
-  const bool llama = c.family == DecoderFamily::llama, qwen = c.family == DecoderFamily::qwen2;
+// What is not given follows from the number of heads, unless the family has a default of its own.
+void read_heads(const json& object, const Keys& keys, DecoderConfig& c) {
+  keys.read("num_attention_heads", c.num_attention_heads);
+  if (c.num_key_value_heads == 0 || object.contains("num_key_value_heads")) {
+    c.num_key_value_heads = c.num_attention_heads;
+  }
+  keys.read("num_key_value_heads", c.num_key_value_heads);
+  if (c.head_dim == 0 && c.num_attention_heads > 0) {
+    c.head_dim = c.hidden_size / c.num_attention_heads;
+  }
+  keys.read("head_dim", c.head_dim);
+}
+
+void read_gated(const json& object, const Keys& keys, const DecoderFamilyRow& row,
+                DecoderConfig& c) {
   keys.expect("hidden_act", std::string("silu"));
-  c.hidden_size = 4096;
-  c.intermediate_size = llama ? 11008 : qwen ? 22016 : 14336;
-  c.num_hidden_layers = c.num_attention_heads = 32;
-  c.vocab_size = qwen ? 151936 : 32000;
-  c.max_position_embeddings = llama ? 2048 : qwen ? 32768 : 131072;
   keys.read("hidden_size", c.hidden_size);
   keys.read("intermediate_size", c.intermediate_size);
   keys.read("num_hidden_layers", c.num_hidden_layers);
-  keys.read("num_attention_heads", c.num_attention_heads);
-  c.num_key_value_heads =
-      c.family == DecoderFamily::mistral && !object.contains("num_key_value_heads")
-          ? 8
-          : c.num_attention_heads;
-  keys.read("num_key_value_heads", c.num_key_value_heads);
-  c.head_dim = c.num_attention_heads > 0 ? c.hidden_size / c.num_attention_heads : 0;
-  keys.read("head_dim", c.head_dim);
+  read_heads(object, keys, c);
   keys.read("max_position_embeddings", c.max_position_embeddings);
   keys.read("rms_norm_eps", c.norm_eps);
   read_rope(keys, c);
-  if (!object.contains("sliding_window") || !object["sliding_window"].is_null()) {
-    read_window(keys, c);
-  }
-  read_biases(keys, c);
+  read_window(object, keys, row, c);
+  read_biases(keys, row, c);
 }
 
 void read_opt(const Keys& keys, DecoderConfig& c) {
@@ -146,13 +146,6 @@ void read_opt(const Keys& keys, DecoderConfig& c) {
        "do_layer_norm_before: expected true; norms after the layers (OPT-350m) are not "
        "supported",
        keys.where());
-  c.hidden_size = 768;
-  c.intermediate_size = 3072;
-  c.num_hidden_layers = c.num_attention_heads = 12;
-  c.vocab_size = 50272;
-  c.norm_eps = 1e-5f;
-  c.tie_word_embeddings = true;
-  c.bos_token_id = 2, c.pad_token_id = 1;
   keys.read("hidden_size", c.hidden_size);
   keys.read("ffn_dim", c.intermediate_size);
   keys.read("num_hidden_layers", c.num_hidden_layers);
@@ -172,13 +165,6 @@ void read_gpt2(const Keys& keys, DecoderConfig& c) {
   keys.expect("scale_attn_weights", true);
   keys.expect("scale_attn_by_inverse_layer_idx", false);
   keys.expect("add_cross_attention", false);
-  c.hidden_size = 768;
-  c.num_hidden_layers = c.num_attention_heads = 12;
-  c.vocab_size = 50257;
-  c.max_position_embeddings = 1024;
-  c.norm_eps = 1e-5f;
-  c.tie_word_embeddings = c.qkv_bias = c.output_bias = c.mlp_bias = true;
-  c.bos_token_id = 50256, c.eos_token_id = {50256};
   for (const char* key : {"hidden_size", "n_embd"}) keys.read(key, c.hidden_size);
   for (const char* key : {"num_hidden_layers", "n_layer"}) keys.read(key, c.num_hidden_layers);
   for (const char* key : {"num_attention_heads", "n_head"}) keys.read(key, c.num_attention_heads);
@@ -219,10 +205,6 @@ void check_sizes(const DecoderConfig& c, const std::string& where) {
 
 }  // namespace
 
-std::string_view family_name(DecoderFamily family) {
-  return family_names[static_cast<std::size_t>(family)];
-}
-
 void validate(const DecoderConfig& c, const std::string& where) {
   check_sizes(c, where);
   need(c.num_attention_heads % c.num_key_value_heads == 0,
@@ -230,7 +212,7 @@ void validate(const DecoderConfig& c, const std::string& where) {
                    "and {}",
                    c.num_attention_heads, c.num_key_value_heads),
        where);
-  need(c.classic() || c.head_dim % 2 == 0,
+  need(c.learned_positions || c.head_dim % 2 == 0,
        fmt::format("expected an even head_dim, got {}", c.head_dim), where);
   need(c.norm_eps >= 0 && c.rope_theta > 0, "expected a norm's eps >= 0 and rope_theta > 0", where);
   for (const std::int32_t id : c.eos_token_id) {
@@ -240,7 +222,7 @@ void validate(const DecoderConfig& c, const std::string& where) {
 }
 
 void require_length(const DecoderConfig& c, std::int64_t tokens) {
-  if (c.classic() && tokens > c.max_position_embeddings) {
+  if (c.learned_positions && tokens > c.max_position_embeddings) {
     throw Error(fmt::format("a sequence has {} tokens, the model has {} learned positions", tokens,
                             c.max_position_embeddings),
                 "language model", "shorten the text or generate fewer tokens");
@@ -256,16 +238,14 @@ void require_length(const DecoderConfig& c, std::int64_t tokens) {
 DecoderConfig decoder_config_from_json(const json& object, const std::string& where) {
   need(object.is_object(), "expected a table of keys", where);
   const Keys keys(object, where);
-  DecoderConfig c;
-  c.family = read_family(keys);
-  if (c.family == DecoderFamily::opt) {
-    read_opt(keys, c);
-  } else if (c.family == DecoderFamily::gpt2) {
-    read_gpt2(keys, c);
+  const DecoderFamilyRow& row = read_family(keys);
+  DecoderConfig c = row.defaults;
+  if (row.keys == ConfigKeys::gated) {
+    read_gated(object, keys, row, c);
   } else {
-    read_gated(object, keys, c);
+    row.keys == ConfigKeys::opt ? read_opt(keys, c) : read_gpt2(keys, c);
+    share_out_heads(c, where);
   }
-  if (c.classic()) share_out_heads(c, where);
   keys.read("vocab_size", c.vocab_size);
   keys.read("tie_word_embeddings", c.tie_word_embeddings);
   keys.read("bos_token_id", c.bos_token_id);

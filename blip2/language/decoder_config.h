@@ -11,9 +11,11 @@
 
 namespace blip2 {
 
-// The decoder-only architectures, by Hugging Face's model_type.
+// The decoder-only architectures, by Hugging Face's model_type (rows of decoder_families.h). Only
+// what reads and writes files asks for it; the computation asks for the fields below.
 enum class DecoderFamily { llama, mistral, qwen2, opt, gpt2 };
 std::string_view family_name(DecoderFamily family);
+std::vector<std::string> decoder_family_names();
 
 // How Llama 3.1 stretches the rotary frequencies (rope_type "llama3").
 struct Llama3Rope {
@@ -21,8 +23,14 @@ struct Llama3Rope {
   double original_max_position_embeddings = 8192.0;
 };
 
-// A decoder-only language model: the sizes in Hugging Face's terms, and what its family and its
-// configuration make of the layers.
+// What a feed-forward makes of its first product.
+enum class Activation {
+  gated_silu,  // silu(gate) * up, the product giving gate and up
+  relu,
+  gelu_tanh,
+};
+
+// A decoder-only language model: the sizes in Hugging Face's terms, and what its layers have.
 struct DecoderConfig {
   DecoderFamily family = DecoderFamily::llama;
   std::int64_t hidden_size = 0, intermediate_size = 0;
@@ -38,13 +46,16 @@ struct DecoderConfig {
   std::int32_t bos_token_id = 1, pad_token_id = -1;  // pad: -1 if it has none
   std::vector<std::int32_t> eos_token_id = {2};
 
-  // OPT and GPT-2: LayerNorm, learned positions, one feed-forward matrix before the activation.
-  // The others: RMSNorm, rotary positions, gated SiLU.
-  bool classic() const { return family == DecoderFamily::opt || family == DecoderFamily::gpt2; }
+  bool layer_norm = false;         // LayerNorm, which has biases; otherwise RMSNorm
+  bool query_key_norm = false;     // of each head's queries and keys, before they rotate
+  bool learned_positions = false;  // added to the embeddings; otherwise queries and keys rotate
   // The row of the table of learned positions that a sequence's first token has.
-  std::int64_t position_offset() const { return family == DecoderFamily::opt ? 2 : 0; }
+  std::int64_t position_offset = 0;
+  Activation activation = Activation::gated_silu;
+
+  bool gated() const { return activation == Activation::gated_silu; }
   // Outs of the feed-forward's first product: gate and up, or up alone.
-  std::int64_t up_width() const { return (classic() ? 1 : 2) * intermediate_size; }
+  std::int64_t up_width() const { return (gated() ? 2 : 1) * intermediate_size; }
   std::int64_t query_width() const { return num_attention_heads * head_dim; }
   std::int64_t key_width() const { return num_key_value_heads * head_dim; }
   std::int64_t qkv_width() const { return query_width() + 2 * key_width(); }
@@ -56,7 +67,7 @@ struct DecoderConfig {
 // kind) is an Error, and so are negative or mismatched sizes and other architectures.
 DecoderConfig decoder_config_from_json(const nlohmann::json& json, const std::string& where);
 
-// From a GGUF file of architecture "llama", "qwen2" or "gpt2".
+// From a GGUF file whose general.architecture is a family that GGUF files are read of.
 DecoderConfig decoder_config_from_gguf(const GgufFile& file);
 
 // As transformers' configuration of that model_type reads it.

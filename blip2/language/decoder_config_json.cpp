@@ -1,4 +1,4 @@
-#include "blip2/language/decoder_config.h"
+#include "blip2/language/decoder_families.h"
 
 namespace blip2 {
 namespace {
@@ -17,7 +17,7 @@ json rope_json(const DecoderConfig& c) {
   return rope;
 }
 
-json gated_json(const DecoderConfig& c) {
+json gated_json(const DecoderConfig& c, const DecoderFamilyRow& row) {
   json object = {
       {"hidden_act", "silu"},
       {"hidden_size", c.hidden_size},
@@ -31,13 +31,12 @@ json gated_json(const DecoderConfig& c) {
       {"rope_theta", c.rope_theta},
       {"rope_parameters", rope_json(c)},
   };
-  if (c.family == DecoderFamily::llama) {
-    object["attention_bias"] = c.qkv_bias;
-    object["mlp_bias"] = c.mlp_bias;
-    return object;
+  if (row.attention_bias_key) object["attention_bias"] = c.qkv_bias;
+  if (row.mlp_bias_key) object["mlp_bias"] = c.mlp_bias;
+  if (row.window != WindowKeys::none) {
+    object["sliding_window"] = c.sliding_window > 0 ? json(c.sliding_window) : json();
   }
-  object["sliding_window"] = c.sliding_window > 0 ? json(c.sliding_window) : json();
-  if (c.family == DecoderFamily::qwen2) object["use_sliding_window"] = c.sliding_window > 0;
+  if (row.window == WindowKeys::switched) object["use_sliding_window"] = c.sliding_window > 0;
   return object;
 }
 
@@ -71,10 +70,11 @@ json gpt2_json(const DecoderConfig& c) {
 }  // namespace
 
 json decoder_config_to_json(const DecoderConfig& c) {
-  json object = c.family == DecoderFamily::opt    ? opt_json(c)
-                : c.family == DecoderFamily::gpt2 ? gpt2_json(c)
-                                                  : gated_json(c);
-  object["model_type"] = family_name(c.family);
+  const DecoderFamilyRow& row = row_of(c.family);
+  json object = row.keys == ConfigKeys::opt    ? opt_json(c)
+                : row.keys == ConfigKeys::gpt2 ? gpt2_json(c)
+                                               : gated_json(c, row);
+  object["model_type"] = row.name;
   object["vocab_size"] = c.vocab_size;
   object["tie_word_embeddings"] = c.tie_word_embeddings;
   object["bos_token_id"] = c.bos_token_id;

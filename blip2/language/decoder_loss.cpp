@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "blip2/language/decoder.h"
-#include "blip2/nn/kernels/kernels.h"
+#include "blip2/nn/element_type.h"
 #include "blip2/nn/padded_rows.h"
 
 namespace blip2 {
@@ -39,13 +39,8 @@ std::pair<at::Tensor, at::Tensor> losses_and_gradients(const at::Tensor& hidden,
     at::Tensor logits = products.narrow(0, 0, count);
     const std::int64_t* chosen = targets.const_data_ptr<std::int64_t>() + begin;
     float* out = losses.mutable_data_ptr<float>() + begin;
-    if (head.scalar_type() == at::kFloat) {
-      rows_cross_entropy<float>(logits, chosen, out);
-    } else if (head.scalar_type() == at::kHalf) {
-      rows_cross_entropy<F16>(logits, chosen, out);
-    } else {
-      rows_cross_entropy<Bf16>(logits, chosen, out);
-    }
+    with_element(head.scalar_type(),
+                 [&]<typename T>() { rows_cross_entropy<T>(logits, chosen, out); });
     if (gradients) {
       products.narrow(0, count, products.size(0) - count).zero_();
       dhidden.narrow(0, begin, count).copy_(at::mm(products, head).narrow(0, 0, count));  // [m, D]

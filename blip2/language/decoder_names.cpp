@@ -1,5 +1,8 @@
+#include "blip2/language/decoder_names.h"
+
 #include <fmt/format.h>
 
+#include "blip2/language/decoder_families.h"
 #include "blip2/language/decoder_weights.h"
 
 namespace blip2 {
@@ -7,63 +10,44 @@ namespace {
 
 using Shape = std::vector<std::int64_t>;
 
-// What a family calls its tensors; names of a layer's parts follow "<layers><number>.".
-struct Names {
-  const char *embeddings, *positions, *norm, *layers;
-  const char *input_norm, *q, *k, *v, *qkv, *o, *post_norm, *gate, *up, *down;
-};
+constexpr DecoderNames kLlama{.embeddings = "model.embed_tokens",
+                              .norm = "model.norm",
+                              .layers = "model.layers.",
+                              .input_norm = "input_layernorm",
+                              .q = "self_attn.q_proj",
+                              .k = "self_attn.k_proj",
+                              .v = "self_attn.v_proj",
+                              .q_norm = "self_attn.q_norm",
+                              .k_norm = "self_attn.k_norm",
+                              .o = "self_attn.o_proj",
+                              .post_norm = "post_attention_layernorm",
+                              .gate = "mlp.gate_proj",
+                              .up = "mlp.up_proj",
+                              .down = "mlp.down_proj"};
 
-constexpr Names llama_names = {"model.embed_tokens",
-                               "",
-                               "model.norm",
-                               "model.layers.",
-                               "input_layernorm",
-                               "self_attn.q_proj",
-                               "self_attn.k_proj",
-                               "self_attn.v_proj",
-                               "",
-                               "self_attn.o_proj",
-                               "post_attention_layernorm",
-                               "mlp.gate_proj",
-                               "mlp.up_proj",
-                               "mlp.down_proj"};
-constexpr Names opt_names = {"model.decoder.embed_tokens",
-                             "model.decoder.embed_positions",
-                             "model.decoder.final_layer_norm",
-                             "model.decoder.layers.",
-                             "self_attn_layer_norm",
-                             "self_attn.q_proj",
-                             "self_attn.k_proj",
-                             "self_attn.v_proj",
-                             "",
-                             "self_attn.out_proj",
-                             "final_layer_norm",
-                             "",
-                             "fc1",
-                             "fc2"};
-constexpr Names gpt2_names = {"transformer.wte",
-                              "transformer.wpe",
-                              "transformer.ln_f",
-                              "transformer.h.",
-                              "ln_1",
-                              "",
-                              "",
-                              "",
-                              "attn.c_attn",
-                              "attn.c_proj",
-                              "ln_2",
-                              "",
-                              "mlp.c_fc",
-                              "mlp.c_proj"};
-constexpr Names gguf_names = {
-    "token_embd", "position_embd", "output_norm", "blk.",     "attn_norm", "attn_q", "attn_k",
-    "attn_v",     "attn_qkv",      "attn_output", "ffn_norm", "ffn_gate",  "ffn_up", "ffn_down"};
+constexpr DecoderNames kGguf{.embeddings = "token_embd",
+                             .positions = "position_embd",
+                             .norm = "output_norm",
+                             .layers = "blk.",
+                             .input_norm = "attn_norm",
+                             .q = "attn_q",
+                             .k = "attn_k",
+                             .v = "attn_v",
+                             .qkv = "attn_qkv",
+                             .q_norm = "attn_q_norm",
+                             .k_norm = "attn_k_norm",
+                             .o = "attn_output",
+                             .post_norm = "ffn_norm",
+                             .gate = "ffn_gate",
+                             .up = "ffn_up",
+                             .down = "ffn_down"};
 
-const Names& names_of(DecoderFamily family) {
-  if (family == DecoderFamily::opt) return opt_names;
-  return family == DecoderFamily::gpt2 ? gpt2_names : llama_names;
+constexpr DecoderNames with_paired_rows(DecoderNames names) {
+  names.paired_rows = true;
+  return names;
 }
 
+// Puts the tensors of one model's weights into a list.
 class Lister {
  public:
   explicit Lister(DecoderWeights& weights) : weights_(weights), c_(weights.config) {}
@@ -71,65 +55,128 @@ class Lister {
   std::vector<DecoderTensor> list() {
     const std::int64_t d = c_.hidden_size;
     add(names_.embeddings, "weight", weights_.embeddings, {c_.vocab_size, d});
-    if (c_.classic()) {
+    if (c_.learned_positions) {
       add(names_.positions, "weight", weights_.positions,
-          {c_.max_position_embeddings + c_.position_offset(), d});
+          {c_.max_position_embeddings + c_.position_offset, d});
     }
     weights_.layers.resize(static_cast<std::size_t>(c_.num_hidden_layers));
-    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
-      layer(fmt::format("{}{}.", names_.layers, i), weights_.layers[i]);
+    for (std::int64_t i = 0; i < c_.num_hidden_layers; ++i) {
+      layer_ = i;
+      layer(fmt::format("{}{}.", names_.layers, i), weights_.layers[static_cast<std::size_t>(i)]);
     }
-    norm(names_.norm, weights_.norm);
+    layer_ = -1;
+    norm(names_.norm, weights_.norm, d);
     if (!c_.tie_word_embeddings) add("lm_head", "weight", weights_.head, {c_.vocab_size, d});
     return std::move(list_);
   }
 
  private:
+  struct Matrix {
+    const char* name;
+    std::int64_t outs;
+    std::int64_t heads = 0;  // that rotate
+  };
+
   void layer(const std::string& at, DecoderLayer& layer) {
     const std::int64_t d = c_.hidden_size, f = c_.intermediate_size;
-    norm(at + names_.input_norm, layer.input_norm);
+    norm(at + names_.input_norm, layer.input_norm, d);
     if (*names_.qkv) {
-      linear(at + names_.qkv, layer.qkv, c_.qkv_width(), d, c_.qkv_bias);
+      linear(at, layer.qkv, {{names_.qkv, c_.qkv_width()}}, d, c_.qkv_bias);
     } else {
-      linear(at + names_.q, layer.q, c_.query_width(), d, c_.qkv_bias);
-      linear(at + names_.k, layer.k, c_.key_width(), d, c_.qkv_bias);
-      linear(at + names_.v, layer.v, c_.key_width(), d, c_.qkv_bias);
+      linear(at, layer.qkv,
+             {{names_.q, c_.query_width(), c_.num_attention_heads},
+              {names_.k, c_.key_width(), c_.num_key_value_heads},
+              {names_.v, c_.key_width()}},
+             d, c_.qkv_bias);
     }
-    linear(at + names_.o, layer.o, d, c_.query_width(), c_.output_bias);
-    norm(at + names_.post_norm, layer.post_norm);
-    if (*names_.gate) linear(at + names_.gate, layer.gate, f, d, c_.mlp_bias);
-    linear(at + names_.up, layer.up, f, d, c_.mlp_bias);
-    linear(at + names_.down, layer.down, d, f, c_.mlp_bias);
+    if (c_.query_key_norm) {
+      norm(at + names_.q_norm, layer.query_norm, c_.head_dim);
+      norm(at + names_.k_norm, layer.key_norm, c_.head_dim);
+    }
+    linear(at, layer.o, {{names_.o, d}}, c_.query_width(), c_.output_bias);
+    norm(at + names_.post_norm, layer.post_norm, d);
+    if (c_.gated()) {
+      linear(at, layer.gate_up, {{names_.gate, f}, {names_.up, f}}, d, c_.mlp_bias);
+    } else {
+      linear(at, layer.gate_up, {{names_.up, f}}, d, c_.mlp_bias);
+    }
+    linear(at, layer.down, {{names_.down, d}}, f, c_.mlp_bias);
   }
-  void norm(const std::string& name, DecoderNorm& norm) {
-    add(name, "weight", norm.weight, {c_.hidden_size});
-    if (c_.classic()) add(name, "bias", norm.bias, {c_.hidden_size});
+
+  void norm(const std::string& name, Norm& norm, std::int64_t width) {
+    norm.kind = c_.layer_norm ? Norm::Kind::layer : Norm::Kind::rms;
+    norm.eps = c_.norm_eps;
+    add(name, "weight", norm.weight, {width});
+    if (c_.layer_norm) add(name, "bias", norm.bias, {width});
   }
-  void linear(const std::string& name, DecoderLinear& linear, std::int64_t out, std::int64_t in,
-              bool bias) {
-    const bool transposed = c_.family == DecoderFamily::gpt2;
-    add(name, "weight", linear.weight, transposed ? Shape{in, out} : Shape{out, in});
-    list_.back().transposed = transposed;
-    if (bias) add(name, "bias", linear.bias, {out});
+
+  // Matrices [outs, in] that read the same rows.
+  void linear(const std::string& at, Linear& linear, std::initializer_list<Matrix> matrices,
+              std::int64_t in, bool bias) {
+    linear.parts.resize(matrices.size());
+    auto part = linear.parts.begin();
+    for (const auto& [name, outs, heads] : matrices) {
+      const std::size_t first = list_.size();
+      add(at + name, "weight", part->weight, names_.transposed ? Shape{in, outs} : Shape{outs, in});
+      list_.back().matrix = true;
+      list_.back().transposed = names_.transposed;
+      if (bias) add(at + name, "bias", part->bias, {outs});
+      for (std::size_t i = first; i < list_.size(); ++i) {
+        list_[i].paired_heads = names_.paired_rows ? heads : 0;
+      }
+      ++part;
+    }
   }
+
   void add(const std::string& name, const char* kind, at::Tensor& tensor, Shape shape) {
-    list_.push_back({name + "." + kind, &tensor, std::move(shape)});
+    list_.push_back({name + "." + kind, &tensor, std::move(shape), layer_});
   }
 
   DecoderWeights& weights_;
   const DecoderConfig& c_;
-  const Names& names_ = names_of(c_.family);
+  const DecoderNames& names_ = *row_of(c_.family).names;
+  std::int64_t layer_ = -1;
   std::vector<DecoderTensor> list_;
 };
 
 }  // namespace
+
+const DecoderNames kLlamaNames = with_paired_rows(kLlama), kQwenNames = kLlama;
+
+const DecoderNames kOptNames{.embeddings = "model.decoder.embed_tokens",
+                             .positions = "model.decoder.embed_positions",
+                             .norm = "model.decoder.final_layer_norm",
+                             .layers = "model.decoder.layers.",
+                             .input_norm = "self_attn_layer_norm",
+                             .q = "self_attn.q_proj",
+                             .k = "self_attn.k_proj",
+                             .v = "self_attn.v_proj",
+                             .o = "self_attn.out_proj",
+                             .post_norm = "final_layer_norm",
+                             .up = "fc1",
+                             .down = "fc2"};
+
+const DecoderNames kGpt2Names{.embeddings = "transformer.wte",
+                              .positions = "transformer.wpe",
+                              .norm = "transformer.ln_f",
+                              .layers = "transformer.h.",
+                              .input_norm = "ln_1",
+                              .qkv = "attn.c_attn",
+                              .o = "attn.c_proj",
+                              .post_norm = "ln_2",
+                              .up = "mlp.c_fc",
+                              .down = "mlp.c_proj",
+                              .transposed = true,
+                              .buffer = ".attn.bias",
+                              .other_buffer = ".attn.masked_bias"};
 
 std::vector<DecoderTensor> decoder_tensors(DecoderWeights& weights) {
   return Lister(weights).list();
 }
 
 std::string gguf_name(DecoderFamily family, const std::string& name) {
-  const Names& ours = names_of(family);
+  using Names = DecoderNames;
+  const Names& ours = *row_of(family).names;
   const std::size_t dot = name.rfind('.');
   std::string stem = name.substr(0, dot), block;
   const std::string kind = name.substr(dot), layers = ours.layers;
@@ -140,16 +187,16 @@ std::string gguf_name(DecoderFamily family, const std::string& name) {
   }
   constexpr const char* Names::*global[] = {&Names::embeddings, &Names::positions, &Names::norm};
   constexpr const char* Names::*local[] = {
-      &Names::input_norm, &Names::q,         &Names::k,    &Names::v,  &Names::qkv,
-      &Names::o,          &Names::post_norm, &Names::gate, &Names::up, &Names::down};
+      &Names::input_norm, &Names::q, &Names::k,         &Names::v,    &Names::qkv, &Names::q_norm,
+      &Names::k_norm,     &Names::o, &Names::post_norm, &Names::gate, &Names::up,  &Names::down};
   if (stem == "lm_head") return "output" + kind;
   if (block.empty()) {
     for (const auto member : global) {
-      if (stem == ours.*member) return gguf_names.*member + kind;
+      if (stem == ours.*member) return kGguf.*member + kind;
     }
   }
   for (const auto member : local) {
-    if (stem == ours.*member) return block + gguf_names.*member + kind;
+    if (stem == ours.*member) return block + kGguf.*member + kind;
   }
   return name;
 }

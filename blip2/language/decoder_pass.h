@@ -1,60 +1,53 @@
 #pragma once
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "blip2/language/decoder_rows.h"
+#include "blip2/language/decoder_layers.h"
 #include "blip2/language/decoder_stack.h"
-#include "blip2/nn/kernels/kernels.h"
+#include "blip2/nn/element_type.h"
 #include "blip2/nn/padded_rows.h"
 
 namespace blip2 {
 
-// One pass over the layers with the products in T (float, Bf16 or F16): N packed rows, width D, F
-// feed-forward, Q query and K key width. Included by decoder_stack.cpp only.
+// The layers over packed sequences, forward and backward: products go through ATen, a sequence sees
+// itself. Included by decoder_stack.cpp only.
 template <typename T>
-class DecoderPass {
+class DecoderPass : DecoderLayers<T> {
+  using Layers = DecoderLayers<T>;
+  using Layers::c_, Layers::d_, Layers::f_, Layers::k_, Layers::layer_at, Layers::n_,
+      Layers::over_rows, Layers::q_, Layers::up_, Layers::weights_, Layers::width_;
+  using typename Layers::Int;
+  using typename Layers::Values;
+
  public:
   DecoderPass(const DecoderWeights& weights, const RopeTable& rope,
               const DecoderStack::Offsets& offsets, DecoderActivations& memory, bool keep)
-      : weights_(weights),
-        c_(weights.config),
-        rope_(rope),
+      : Layers(weights, rope, positions_of(offsets)),
         offsets_(offsets),
         memory_(memory),
-        keep_(keep),
-        n_(offsets.back()) {
+        keep_(keep) {
     for (std::size_t i = 1; i < offsets.size(); ++i) {
       longest_ = std::max(longest_, offsets[i] - offsets[i - 1]);
-      for (Int t = 0; t < offsets[i] - offsets[i - 1]; ++t) positions_.push_back(t);
     }
   }
 
   at::Tensor forward(const at::Tensor& embeds) {
     std::copy_n(embeds.const_data_ptr<float>(), n_ * d_, input(0));
     for (Int l = 0; l < c_.num_hidden_layers; ++l) {
-      attention(l);
-      feed_forward(l);
+      this->attention(l, values(l), input(l), middle(l));
+      this->feed_forward(l, values(l), middle(l), input(l + 1));
     }
     at::Tensor hidden = at::empty({n_, d_}, at::kFloat);
-    over_rows([&](Int i, Int m) {
-      norm_rows<float>(input(c_.num_hidden_layers) + i * d_, weights_.norm,
-                       hidden.mutable_data_ptr<float>() + i * d_, m, d_, c_.norm_eps);
-    });
+    this->norm(weights_.norm, input(c_.num_hidden_layers), n_, hidden.mutable_data_ptr<float>());
     return hidden;
   }
 
   at::Tensor backward(const at::Tensor& gradient) {
     at::Tensor result = at::zeros({n_, d_}, at::kFloat);
     float* const dx = result.mutable_data_ptr<float>();
-    over_rows([&](Int i, Int m) {
-      norm_rows_backward<float>(input(c_.num_hidden_layers) + i * d_, weights_.norm,
-                                gradient.const_data_ptr<float>() + i * d_, dx + i * d_, m, d_,
-                                c_.norm_eps);
-    });
+    add_gradient(weights_.norm, input(c_.num_hidden_layers), gradient.const_data_ptr<float>(), dx);
     for (Int l = c_.num_hidden_layers; l-- > 0;) {
       feed_forward_backward(l, dx);
       attention_backward(l, dx);
@@ -63,129 +56,103 @@ class DecoderPass {
   }
 
  private:
-  using Int = std::int64_t;
-
-  void attention(Int l) {
-    const DecoderLayer& layer = layer_at(l);
-    T* const qkv = layer_data(memory_.qkv, l);
-    norm(input(l), layer.input_norm);
-    multiply(memory_.narrow, d_, layer.qkv, qkv);  // [N, Q + 2 K]
-    rotate(qkv, 1.0f);
-    over_heads([&](Int row, Int head, const AttentionShape& shape, float* scratch) {
-      const T* key = qkv + key_at(row, head);
-      k_.attention(qkv + query_at(row, head), key, key + c_.key_width(),
-                   data(memory_.narrow) + output_at(row, head), shape, scratch);
-    });
-    multiply(memory_.narrow, q_, layer.o, data(memory_.delta));  // [N, D]
-    add_delta(input(l), middle(l));
-  }
-
-  void feed_forward(Int l) {
-    const DecoderLayer& layer = layer_at(l);
-    T* const gate_up = layer_data(memory_.gate_up, l);
-    norm(middle(l), layer.post_norm);
-    multiply(memory_.narrow, d_, layer.gate_up, gate_up);  // [N, 2 F] or [N, F]
-    over_rows(
-        [&](Int i, Int m) { activate<T>(c_, gate_up + i * up_, data(memory_.wide) + i * f_, m); });
-    multiply(memory_.wide, f_, layer.down, data(memory_.delta));  // [N, D]
-    add_delta(middle(l), input(l + 1));
-  }
-
   void feed_forward_backward(Int l, float* dx) {
     const DecoderLayer& layer = layer_at(l);
-    const T* gate_up = layer_data(memory_.gate_up, l);
-    T* const dgate_up = data(memory_.dgate_up);
+    T *const dact = data(memory_.wide), *const dgate_up = data(memory_.dgate_up);
+    T* const dnormed = data(memory_.delta);
     narrow(dx);
-    multiply_back(memory_.narrow, d_, layer.down, data(memory_.wide));  // [N, F]
-    over_rows([&](Int i, Int m) {
-      activate_backward<T>(c_, gate_up + i * up_, data(memory_.wide) + i * f_, dgate_up + i * up_,
-                           m);
-    });
-    multiply_back(memory_.dgate_up, up_, layer.gate_up, data(memory_.delta));  // [N, D]
-    norm_backward(middle(l), layer.post_norm, dx);
+    multiply_back(data(memory_.narrow), layer.down, dact);  // [N, F]
+    activate_backward(values(l).gate_up, dact, dgate_up);   // [N, 2 F] or [N, F]
+    multiply_back(dgate_up, layer.gate_up, dnormed);        // [N, D]
+    add_gradient(layer.post_norm, middle(l), dnormed, dx);  // [N, D]
   }
 
   void attention_backward(Int l, float* dx) {
     const DecoderLayer& layer = layer_at(l);
-    const T* qkv = layer_data(memory_.qkv, l);
-    T* const dqkv = data(memory_.dqkv);
+    T *const dqkv = data(memory_.dqkv), *const delta = data(memory_.delta);
     narrow(dx);
-    multiply_back(memory_.narrow, d_, layer.o, data(memory_.delta));  // [N, Q]
+    multiply_back(data(memory_.narrow), layer.o, delta);  // [N, Q]
+    attend_backward(values(l).qkv, delta, dqkv);          // [N, Q + 2 K]
+    unplace(layer, values(l).plain, dqkv);                // [N, Q + 2 K]
+    multiply_back(dqkv, layer.qkv, delta);                // [N, D]
+    add_gradient(layer.input_norm, input(l), delta, dx);  // [N, D]
+  }
+
+  void attend(Int /*layer*/, const T* qkv, T* out) override {
+    over_heads([&](Int row, Int head, const AttentionShape& shape, float* scratch) {
+      const T* key = qkv + key_at(row, head);
+      k_.attention(qkv + query_at(row, head), key, key + c_.key_width(), out + output_at(row, head),
+                   shape, scratch);
+    });
+  }
+  void attend_backward(const T* qkv, const T* dout, T* dqkv) {
     over_heads([&](Int row, Int head, const AttentionShape& shape, float* scratch) {
       const T* key = qkv + key_at(row, head);
       T* const dkey = dqkv + key_at(row, head);
       k_.attention_backward(qkv + query_at(row, head), key, key + c_.key_width(),
-                            data(memory_.delta) + output_at(row, head), dqkv + query_at(row, head),
-                            dkey, dkey + c_.key_width(), shape, scratch);
+                            dout + output_at(row, head), dqkv + query_at(row, head), dkey,
+                            dkey + c_.key_width(), shape, scratch);
     });
-    rotate(dqkv, -1.0f);
-    multiply_back(memory_.dqkv, width_, layer.qkv, data(memory_.delta));  // [N, D]
-    norm_backward(input(l), layer.input_norm, dx);
   }
 
-  // narrow = norm(x)
-  void norm(const float* x, const DecoderNorm& norm) {
-    over_rows([&](Int i, Int m) {
-      norm_rows<T>(x + i * d_, norm, data(memory_.narrow) + i * d_, m, d_, c_.norm_eps);
+  // The gradient of rotated and normed queries and keys becomes that of what the product gave.
+  void unplace(const DecoderLayer& layer, const T* plain, T* dqkv) {
+    const Int kept = q_ + c_.key_width();
+    over_rows(n_, [&](Int begin, Int count) {
+      this->rotate(dqkv, begin, count, -1.0f);
+      if (!layer.query_norm.defined()) return;
+      const T* from = plain + begin * kept;
+      T* const to = dqkv + begin * width_;
+      layer.query_norm.head_gradient(from, kept, to, count, c_.num_attention_heads, width_);
+      layer.key_norm.head_gradient(from + q_, kept, to + q_, count, c_.num_key_value_heads, width_);
     });
   }
-  void norm_backward(const float* x, const DecoderNorm& norm, float* dx) {
-    over_rows([&](Int i, Int m) {
-      norm_rows_backward<T>(x + i * d_, norm, data(memory_.delta) + i * d_, dx + i * d_, m, d_,
-                            c_.norm_eps);
-    });
-  }
-  void narrow(const float* x) {
-    over_rows([&](Int i, Int m) { k_.narrow(x + i * d_, data(memory_.narrow) + i * d_, m * d_); });
-  }
-  void add_delta(const float* x, float* y) {
-    over_rows([&](Int i, Int m) {
-      k_.add(x + i * d_, data(memory_.delta) + i * d_, y + i * d_, m * d_);
-    });
-  }
-  void rotate(T* qkv, float sign) {
-    if (c_.classic()) return;
-    over_rows([&](Int begin, Int count) {
-      for (Int row = begin; row < begin + count; ++row) {
-        const Int position = positions_[static_cast<std::size_t>(row)];
-        k_.rope(qkv + row * width_, rope_.cos(position), rope_.sin(position),
-                c_.num_attention_heads + c_.num_key_value_heads, c_.head_dim, sign);
+
+  void activate_backward(const T* up, const T* dy, T* dup) {
+    over_rows(n_, [&](Int i, Int m) {
+      const T *x = up + i * up_, *d = dy + i * f_;
+      T* const to = dup + i * up_;
+      switch (c_.activation) {
+        case Activation::gated_silu:
+          return k_.silu_mul_backward(x, d, to, m, f_);
+        case Activation::relu:
+          return k_.relu_backward(x, d, to, m * f_);
+        case Activation::gelu_tanh:
+          return k_.gelu_tanh_backward(x, d, to, m * f_);
       }
     });
   }
-  // y[N, outs] = x[N, width] weight^T + bias
-  void multiply(const at::Tensor& x, Int width, const DecoderLinear& linear, T* y) {
-    const at::Tensor weight = matrix(linear, x.scalar_type());
-    at::Tensor out = at::from_blob(y, {padded_, weight.size(0)}, x.options());
-    const at::Tensor rows = at::from_blob(x.mutable_data_ptr(), {padded_, width}, x.options());
-    if (linear.int8.defined()) {
-      at::mm_out(out, rows, weight.t());
-      out.mul_(linear.int8.scale);
-      if (linear.bias.defined()) out.add_(linear.bias);
-    } else if (linear.bias.defined()) {
-      at::addmm_out(out, linear.bias, rows, weight.t());
-    } else {
-      at::mm_out(out, rows, weight.t());
-    }
+
+  // dx += the norm's gradient at x
+  template <typename Y>
+  void add_gradient(const Norm& norm, const float* x, const Y* dy, float* dx) {
+    over_rows(n_, [&](Int i, Int m) { norm.gradient(x + i * d_, dy + i * d_, dx + i * d_, m); });
   }
-  // dx[N, ins] = dy[N, width] weight
-  void multiply_back(const at::Tensor& dy, Int width, const DecoderLinear& linear, T* dx) {
-    const at::Tensor weight = matrix(linear, dy.scalar_type());
-    at::Tensor out = at::from_blob(dx, {padded_, weight.size(1)}, dy.options());
-    at::Tensor rows = at::from_blob(dy.mutable_data_ptr(), {padded_, width}, dy.options());
-    if (linear.int8.defined()) rows = (rows * linear.int8.scale).to(dy.scalar_type());
-    at::mm_out(out, rows, weight);
-  }
-  // As products take it: int8 values, which half precision holds exactly, without their scales.
-  static at::Tensor matrix(const DecoderLinear& linear, at::ScalarType type) {
-    return linear.int8.defined() ? linear.int8.values.to(type) : linear.weight;
+  // memory.narrow = x as T
+  void narrow(const float* x) {
+    over_rows(n_,
+              [&](Int i, Int m) { k_.narrow(x + i * d_, data(memory_.narrow) + i * d_, m * d_); });
   }
 
-  // body(first row, rows) on all threads
-  template <typename Body>
-  void over_rows(const Body& body) {
-    at::parallel_for(0, n_, 16, [&](Int begin, Int end) { body(begin, end - begin); });
+  // Rows from n_ to padded_ hold anything.
+  at::Tensor matrix(const T* values, Int width) const {
+    return at::from_blob(const_cast<T*>(values), {padded_, width},
+                         at::TensorOptions(kScalarType<T>));
   }
+  void multiply(const T* x, const Linear& linear, T* y) override {
+    at::Tensor out = matrix(y, linear.outs());
+    linear.multiply_into(matrix(x, linear.ins()), out);
+  }
+  void add_product(const T* x, const Linear& linear, const float* from, float* y) override {
+    T* const delta = data(memory_.delta);
+    multiply(x, linear, delta);
+    over_rows(n_, [&](Int i, Int m) { k_.add(from + i * d_, delta + i * d_, y + i * d_, m * d_); });
+  }
+  void multiply_back(const T* dy, const Linear& linear, T* dx) {
+    at::Tensor out = matrix(dx, linear.ins());
+    linear.gradient_into(matrix(dy, linear.outs()), out);
+  }
+
   // body(first row, key/value head, shape, scratch) for every sequence on all threads
   template <typename Body>
   void over_heads(const Body& body) {
@@ -215,7 +182,22 @@ class DecoderPass {
   Int key_at(Int row, Int head) const { return row * width_ + q_ + head * c_.head_dim; }
   Int output_at(Int row, Int head) const { return row * q_ + head * (q_ / c_.num_key_value_heads); }
 
-  const DecoderLayer& layer_at(Int l) const { return weights_.layers[static_cast<std::size_t>(l)]; }
+  static std::vector<Int> positions_of(const DecoderStack::Offsets& offsets) {
+    std::vector<Int> positions;
+    for (std::size_t i = 1; i < offsets.size(); ++i) {
+      for (Int t = 0; t < offsets[i] - offsets[i - 1]; ++t) positions.push_back(t);
+    }
+    return positions;
+  }
+
+  Values values(Int l) const {
+    const bool normed = keep_ && c_.query_key_norm;
+    return {.normed = data(memory_.narrow),
+            .plain = normed ? layer_data(memory_.plain, l) : nullptr,
+            .qkv = layer_data(memory_.qkv, l),
+            .gate_up = layer_data(memory_.gate_up, l),
+            .act = data(memory_.wide)};
+  }
   static T* data(const at::Tensor& tensor) { return static_cast<T*>(tensor.mutable_data_ptr()); }
   T* layer_data(const at::Tensor& memory, Int l) const {
     return data(memory) + (keep_ ? l : 0) * memory.stride(0);
@@ -227,18 +209,11 @@ class DecoderPass {
     return memory_.middles.mutable_data_ptr<float>() + (keep_ ? l : 0) * memory_.middles.stride(0);
   }
 
-  const DecoderWeights& weights_;
-  const DecoderConfig& c_;
-  const RopeTable& rope_;
   const DecoderStack::Offsets& offsets_;
   DecoderActivations& memory_;
   bool keep_;
-  Int n_, longest_ = 0;
-  const Int padded_ = padded_rows(n_);  // of products; what stands beyond n_ is never read
-  std::vector<Int> positions_;
-  const Int d_ = c_.hidden_size, f_ = c_.intermediate_size, q_ = c_.query_width();
-  const Int width_ = c_.qkv_width(), up_ = c_.up_width();
-  const Kernels<T>& k_ = kernels<T>();
+  Int longest_ = 0;
+  const Int padded_ = padded_rows(n_);
 };
 
 }  // namespace blip2

@@ -42,7 +42,7 @@ struct StackFunction : torch::autograd::Function<StackFunction> {
 
 }  // namespace
 
-DecoderStack::DecoderStack(std::shared_ptr<DecoderWeights> weights)
+DecoderStack::DecoderStack(std::shared_ptr<const DecoderWeights> weights)
     : weights_(std::move(weights)), rope_(weights_->config) {}
 
 std::shared_ptr<DecoderActivations> DecoderStack::borrow_memory(std::int64_t rows, bool keep) {
@@ -64,6 +64,8 @@ std::shared_ptr<DecoderActivations> DecoderStack::borrow_memory(std::int64_t row
   memory->inputs = make({layers + 1, rows, c.hidden_size}, at::kFloat);
   memory->middles = make({layers, rows, c.hidden_size}, at::kFloat);
   memory->qkv = make({layers, rows, c.qkv_width()}, weights_->dtype);
+  const std::int64_t plain = c.query_key_norm && keep ? c.query_width() + c.key_width() : 0;
+  memory->plain = make({layers, rows, plain}, weights_->dtype);
   memory->gate_up = make({layers, rows, c.up_width()}, weights_->dtype);
   memory->narrow = make({rows, widest}, weights_->dtype);
   memory->wide = make({rows, c.intermediate_size}, weights_->dtype);
@@ -77,31 +79,22 @@ std::shared_ptr<DecoderActivations> DecoderStack::borrow_memory(std::int64_t row
 at::Tensor DecoderStack::forward(const at::Tensor& embeds, const Offsets& offsets,
                                  DecoderActivations& memory, bool keep) {
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
-  weights_->fuse();
   for (std::size_t i = 1; i < offsets.size(); ++i) {
     TORCH_CHECK(offsets[i] >= offsets[i - 1], "offsets must not fall");
     require_length(weights_->config, offsets[i] - offsets[i - 1]);
     rope_.reserve(offsets[i] - offsets[i - 1]);
   }
-  if (weights_->dtype == at::kFloat) {
-    return DecoderPass<float>(*weights_, rope_, offsets, memory, keep).forward(embeds);
-  }
-  if (weights_->dtype == at::kHalf) {
-    return DecoderPass<F16>(*weights_, rope_, offsets, memory, keep).forward(embeds);
-  }
-  return DecoderPass<Bf16>(*weights_, rope_, offsets, memory, keep).forward(embeds);
+  return with_element(weights_->dtype, [&]<typename T>() {
+    return DecoderPass<T>(*weights_, rope_, offsets, memory, keep).forward(embeds);
+  });
 }
 
 at::Tensor DecoderStack::backward(const at::Tensor& gradient, const Offsets& offsets,
                                   DecoderActivations& memory) {
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
-  if (weights_->dtype == at::kFloat) {
-    return DecoderPass<float>(*weights_, rope_, offsets, memory, true).backward(gradient);
-  }
-  if (weights_->dtype == at::kHalf) {
-    return DecoderPass<F16>(*weights_, rope_, offsets, memory, true).backward(gradient);
-  }
-  return DecoderPass<Bf16>(*weights_, rope_, offsets, memory, true).backward(gradient);
+  return with_element(weights_->dtype, [&]<typename T>() {
+    return DecoderPass<T>(*weights_, rope_, offsets, memory, true).backward(gradient);
+  });
 }
 
 at::Tensor run_stack(std::shared_ptr<DecoderStack> stack, const at::Tensor& embeds,

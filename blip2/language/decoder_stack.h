@@ -17,6 +17,7 @@ struct DecoderActivations {
   at::Tensor inputs;                  // [L + 1, N, D] f32: each layer's input, then the last output
   at::Tensor middles;                 // [L, N, D] f32: after attention
   at::Tensor qkv;                     // [L, N, Q + 2 K]: rotated
+  at::Tensor plain;                   // [L, N, Q + K]: before the norms of heads; [L, N, 0] without
   at::Tensor gate_up;                 // [L, N, 2 F], [L, N, F] without a gate
   at::Tensor narrow, wide, delta;     // [N, max(D, Q)], [N, F], [N, max(D, Q)]: working memory
   at::Tensor dqkv, dgate_up;          // working memory of the backward pass
@@ -27,7 +28,7 @@ struct DecoderActivations {
 // nn/kernels.
 class DecoderStack {
  public:
-  explicit DecoderStack(std::shared_ptr<DecoderWeights> weights);
+  explicit DecoderStack(std::shared_ptr<const DecoderWeights> weights);
 
   using Offsets = std::vector<std::int64_t>;
   // embeds [N, D] f32 -> [N, D] f32. With `keep`, the activations serve one backward pass.
@@ -41,7 +42,7 @@ class DecoderStack {
   std::shared_ptr<DecoderActivations> borrow_memory(std::int64_t rows, bool keep);
 
  private:
-  std::shared_ptr<DecoderWeights> weights_;
+  std::shared_ptr<const DecoderWeights> weights_;
   RopeTable rope_;
   std::vector<std::shared_ptr<DecoderActivations>> pool_;
 };

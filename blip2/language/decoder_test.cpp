@@ -72,12 +72,11 @@ TEST_F(DecoderFile, StepsEqualOneForwardPass) {
   EXPECT_EQ(session->length(0), 6);
 }
 
-TEST_F(DecoderFile, Int8WeightsAreForTraining) {
+TEST_F(DecoderFile, Int8WeightsTrainAndWrite) {
   write(tiny_config(), [](auto&) {});
   const auto exact = load(tiny_config());
-  const auto rounded =
-      load_language_model(open_tensor_file(path_), tiny_config(), at::kFloat, "lm.",
-                          /*int8=*/true);
+  const auto rounded = load_language_model(open_tensor_file(path_), tiny_config(), at::kFloat,
+                                           "lm.", MatrixForm::int8);
   const at::Tensor embeds = exact->embed(at::tensor({3, 1, 4}, at::kLong)).requires_grad_();
   const auto gradient = [&](LanguageModel& model) {
     return torch::autograd::grad({model.forward_packed(embeds, {0, 3}).square().sum()},
@@ -87,8 +86,67 @@ TEST_F(DecoderFile, Int8WeightsAreForTraining) {
   const double off = ((one - other).norm() / one.norm()).item<double>();
   EXPECT_GT(off, 1e-6);
   EXPECT_LT(off, 0.3);  // weights of deviation 1 make much of little
-  EXPECT_THROW(rounded->make_session(2), c10::Error);
+  const at::Tensor logits = rounded->logits(rounded->forward_packed(embeds, {0, 3}).detach());
+  const std::int64_t offsets[] = {0, 3};
+  const auto session = rounded->make_session(2);
+  const std::span<const float> last = session->prompt(embeds, offsets);
+  for (std::int64_t v = 0; v < 11; ++v) {
+    EXPECT_NEAR(last[static_cast<std::size_t>(v)], logits[2][v].item<float>(), 1e-4);
+  }
   EXPECT_THROW(rounded->tensors(), c10::Error);
+}
+
+TEST_F(DecoderFile, EveryFormOfItsMatricesGivesTheSame) {
+  write(tiny_config(), [](auto&) {});
+  const std::shared_ptr<const TensorFile> file = open_tensor_file(path_);
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    at::Tensor hidden, gradient;
+    for (const MatrixForm form : {MatrixForm::stored, MatrixForm::joined}) {
+      const auto model = load_language_model(file, tiny_config(), type, "lm.", form);
+      const at::Tensor embeds = model->embed(at::tensor({3, 1, 4, 1, 5})).requires_grad_();
+      const at::Tensor out = model->forward_packed(embeds, {0, 2, 5});
+      out.square().sum().backward();
+      if (hidden.defined()) {
+        EXPECT_TRUE(at::equal(out, hidden));
+        EXPECT_TRUE(at::equal(embeds.grad(), gradient));
+      }
+      hidden = out.detach(), gradient = embeds.grad();
+      EXPECT_TRUE(at::equal(model->tensors()[3].second,
+                            to_tensor(file->get("lm." + model->tensors()[3].first), type)));
+    }
+  }
+}
+
+// The gradient through norms of heads against differences, and the cache against the whole pass.
+TEST_F(DecoderFile, NormsOfHeadsHaveTheirGradientAndTheirCache) {
+  DecoderConfig config = tiny_config();
+  config.family = DecoderFamily::qwen2;
+  config.query_key_norm = true;
+  write(config, [](auto&) {});
+  const auto model = load(config);
+  EXPECT_EQ(model->tensors().size(), 25u);
+  const at::Tensor embeds = model->embed(at::tensor({3, 1, 4, 1})).requires_grad_();
+  const at::Tensor weights = at::sin(at::arange(32, at::kFloat)).view({4, 8});
+  const auto value = [&](const at::Tensor& x) {
+    return (model->forward_packed(x, {0, 4}) * weights).sum();
+  };
+  value(embeds).backward();
+  const torch::NoGradGuard no_grad;
+  for (const std::int64_t i : {0, 9, 30}) {
+    at::Tensor step = at::zeros({32});
+    step[i] = 1e-2f;
+    const at::Tensor up = value(embeds + step.view({4, 8})),
+                     down = value(embeds - step.view({4, 8}));
+    EXPECT_NEAR(embeds.grad().view(-1)[i].item<float>(), (up - down).item<float>() / 2e-2f, 2e-2);
+  }
+  const at::Tensor logits = model->logits(model->forward_packed(embeds, {0, 4}));
+  const auto session = model->make_session(2);
+  const std::int64_t offsets[] = {0, 3}, one[] = {0, 1};
+  session->prompt(embeds.narrow(0, 0, 3), offsets);
+  const std::span<const float> last = session->prompt(embeds.narrow(0, 3, 1), one);
+  for (std::int64_t v = 0; v < 11; ++v) {
+    EXPECT_NEAR(last[static_cast<std::size_t>(v)], logits[3][v].item<float>(), 1e-4);
+  }
 }
 
 TEST_F(DecoderFile, SelectedRowsContinueTheirSources) {

@@ -6,6 +6,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/io/gguf.h"
+#include "blip2/language/decoder_families.h"
 #include "blip2/language/tensor_faults.h"
 #include "blip2/nn/load_progress.h"
 #include "blip2/nn/tensor_bridge.h"
@@ -22,12 +23,13 @@ at::Tensor unpermute(const at::Tensor& weight, std::int64_t heads) {
 class Loader {
  public:
   Loader(std::shared_ptr<const TensorFile> file, const DecoderConfig& config, at::ScalarType dtype,
-         std::string prefix)
+         std::string prefix, MatrixForm form)
       : file_(std::move(file)),
         gguf_(dynamic_cast<const GgufFile*>(file_.get()) != nullptr),
         config_(config),
         dtype_(dtype),
-        prefix_(std::move(prefix)) {}
+        prefix_(std::move(prefix)),
+        form_(form) {}
 
   void load(DecoderWeights& weights) {
     const auto tensors = decoder_tensors(weights);
@@ -42,19 +44,37 @@ class Loader {
     std::uint64_t bytes = 0;
     for (const DecoderTensor& tensor : tensors) bytes += converted_bytes(tensor);
     LoadProgress progress("language model", bytes);
-    for (const DecoderTensor& tensor : tensors) {
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      const DecoderTensor& tensor = tensors[i];
       *tensor.tensor = read(tensor);
       progress.add(converted_bytes(tensor));
+      const bool last = i + 1 == tensors.size() || tensors[i + 1].layer != tensor.layer;
+      if (!last || tensor.layer < 0) continue;
+      hold(weights.layers[static_cast<std::size_t>(tensor.layer)]);
+      if (form_ == MatrixForm::int8) release_layer(tensors, tensor.layer);
     }
     progress.finish();
-  }
-
-  // Takes what has been read of a tensor out of memory, where it lies in the mapped file.
-  void release(const DecoderTensor& tensor) const {
-    file_->release(file_->get(file_name(tensor.name)));
+    if (config_.tie_word_embeddings) weights.head = weights.embeddings;
+    weights.norm.widen();
   }
 
  private:
+  void hold(DecoderLayer& layer) const {
+    for (Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) linear->hold(form_);
+    for (Norm* norm : {&layer.input_norm, &layer.query_norm, &layer.key_norm, &layer.post_norm}) {
+      if (norm->defined()) norm->widen();
+    }
+  }
+
+  // Takes what has been read of a layer's matrices out of memory, where they lie in the mapped
+  // file.
+  void release_layer(const std::vector<DecoderTensor>& tensors, std::int64_t layer) const {
+    for (const DecoderTensor& tensor : tensors) {
+      if (tensor.layer != layer || !tensor.matrix) continue;
+      file_->release(file_->get(file_name(tensor.name)));
+    }
+  }
+
   std::string file_name(const std::string& name) const {
     if (gguf_) return prefix_ + gguf_name(config_.family, name);
     if (name == embeddings_.usual && embeddings_.stored != name)
@@ -101,13 +121,8 @@ class Loader {
   at::Tensor read(const DecoderTensor& tensor) const {
     const TensorView& view = file_->get(file_name(tensor.name));
     if (tensor.transposed && !gguf_) return to_tensor(view, dtype_).t().contiguous();
-    if (gguf_ && config_.family == DecoderFamily::llama) {
-      if (tensor.name.find(".q_proj.") != std::string::npos) {
-        return unpermute(to_tensor(view), config_.num_attention_heads).to(dtype_);
-      }
-      if (tensor.name.find(".k_proj.") != std::string::npos) {
-        return unpermute(to_tensor(view), config_.num_key_value_heads).to(dtype_);
-      }
+    if (gguf_ && tensor.paired_heads > 0) {
+      return unpermute(to_tensor(view), tensor.paired_heads).to(dtype_);
     }
     if (scalar_type_of(view.dtype) == dtype_) return borrow(view, file_);
     at::Tensor converted = to_tensor(view, dtype_);
@@ -120,79 +135,9 @@ class Loader {
   const DecoderConfig& config_;
   at::ScalarType dtype_;
   std::string prefix_, dropped_;
+  MatrixForm form_;
   EmbeddingsName embeddings_;
 };
-
-at::Tensor widened(const at::Tensor& tensor) {
-  return tensor.defined() ? tensor.to(at::kFloat).contiguous() : at::Tensor();
-}
-
-void widen(DecoderNorm& norm) {
-  norm.weight_f32 = widened(norm.weight);
-  norm.bias_f32 = widened(norm.bias);
-}
-
-// Makes `parts` slices of `whole`.
-void slice(const DecoderLinear& whole, std::initializer_list<DecoderLinear*> parts,
-           std::initializer_list<std::int64_t> outs) {
-  std::int64_t begin = 0;
-  auto out = outs.begin();
-  for (DecoderLinear* part : parts) {
-    part->weight = whole.weight.narrow(0, begin, *out);
-    if (whole.bias.defined()) {
-      part->bias = whole.bias.narrow(0, begin, *out);
-      part->bias_f32 = widened(part->bias);
-    }
-    begin += *out++;
-  }
-}
-
-void join(DecoderLinear& whole, std::initializer_list<DecoderLinear*> parts,
-          std::initializer_list<std::int64_t> outs) {
-  std::vector<at::Tensor> weights, biases;
-  for (const DecoderLinear* part : parts) {
-    weights.push_back(part->weight);
-    if (part->bias.defined()) biases.push_back(part->bias);
-  }
-  whole.weight = at::cat(weights);
-  if (!biases.empty()) whole.bias = at::cat(biases);
-  slice(whole, parts, outs);
-}
-
-void fuse(DecoderLayer& layer, const DecoderConfig& c) {
-  if (layer.gate_up.weight.defined()) return;
-  if (!layer.qkv.weight.defined()) {
-    join(layer.qkv, {&layer.q, &layer.k, &layer.v},
-         {c.query_width(), c.key_width(), c.key_width()});
-  }
-  if (layer.gate.weight.defined()) {
-    join(layer.gate_up, {&layer.gate, &layer.up}, {c.intermediate_size, c.intermediate_size});
-  } else {
-    layer.gate_up = layer.up;
-  }
-}
-
-void quantise(DecoderLayer& layer, const DecoderConfig& c) {
-  fuse(layer, c);
-  for (DecoderLinear* whole : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
-    whole->int8 = to_int8(whole->weight);
-    whole->weight = at::Tensor();
-  }
-  for (DecoderLinear* slice : {&layer.q, &layer.k, &layer.v, &layer.gate, &layer.up}) *slice = {};
-}
-
-void finish(DecoderLayer& layer, const DecoderConfig& c) {
-  widen(layer.input_norm);
-  widen(layer.post_norm);
-  if (layer.qkv.weight.defined()) {
-    slice(layer.qkv, {&layer.q, &layer.k, &layer.v},
-          {c.query_width(), c.key_width(), c.key_width()});
-  }
-  for (DecoderLinear* linear :
-       {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
-    linear->bias_f32 = widened(linear->bias);
-  }
-}
 
 }  // namespace
 
@@ -208,8 +153,8 @@ std::vector<std::pair<std::string, at::Tensor>> tensors_to_save(DecoderWeights& 
 bool is_spare_tensor(const DecoderConfig& config, std::string_view name) {
   if (is_old_buffer(name)) return true;
   if (config.tie_word_embeddings && name == "lm_head.weight") return true;
-  return config.family == DecoderFamily::gpt2 &&
-         (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias"));
+  const DecoderNames& names = *row_of(config.family).names;
+  return names.buffer && (name.ends_with(names.buffer) || name.ends_with(names.other_buffer));
 }
 
 EmbeddingsName embeddings_name(const DecoderConfig& config, const TensorFile& file,
@@ -227,7 +172,7 @@ EmbeddingsName embeddings_name(const DecoderConfig& config, const TensorFile& fi
 std::shared_ptr<DecoderWeights> load_decoder_weights(std::shared_ptr<const TensorFile> file,
                                                      const DecoderConfig& config,
                                                      at::ScalarType dtype,
-                                                     const std::string& prefix, bool int8) {
+                                                     const std::string& prefix, MatrixForm form) {
   TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf,
               "a decoder's weights are f32, bf16 or f16");
   const c10::InferenceMode no_inference(false);
@@ -235,28 +180,9 @@ std::shared_ptr<DecoderWeights> load_decoder_weights(std::shared_ptr<const Tenso
   auto weights = std::make_shared<DecoderWeights>();
   weights->config = config;
   weights->dtype = dtype;
-  Loader loader(std::move(file), config, dtype, prefix);
-  loader.load(*weights);
-  if (config.tie_word_embeddings) weights->head = weights->embeddings;
-  widen(weights->norm);
-  for (DecoderLayer& layer : weights->layers) finish(layer, config);
-  weights->int8 = int8;
-  if (!int8) return weights;
-  std::set<std::string> released;
-  const auto tensors = decoder_tensors(*weights);
-  for (DecoderLayer& layer : weights->layers) {
-    quantise(layer, config);
-    for (const DecoderTensor& tensor : tensors) {
-      if (!tensor.tensor->defined() && released.insert(tensor.name).second) loader.release(tensor);
-    }
-  }
+  weights->form = form;
+  Loader(std::move(file), config, dtype, prefix, form).load(*weights);
   return weights;
-}
-
-void DecoderWeights::fuse() {
-  const torch::NoGradGuard no_grad;
-  if (int8) return;
-  for (DecoderLayer& layer : layers) blip2::fuse(layer, config);
 }
 
 }  // namespace blip2

@@ -20,11 +20,11 @@ LanguageConfig read_language_config(const nlohmann::json& json, const std::strin
   if (!json.is_object()) throw Error("expected a table of keys", where);
   const nlohmann::json type = json.value("model_type", nlohmann::json());
   if (type == "t5") return t5_config_from_json(json, where);
-  std::vector<std::string> known{"t5"};
-  for (int family = 0; family <= static_cast<int>(DecoderFamily::gpt2); ++family) {
-    known.emplace_back(family_name(static_cast<DecoderFamily>(family)));
-    if (type == known.back()) return decoder_config_from_json(json, where);
+  std::vector<std::string> known = decoder_family_names();
+  for (const std::string& family : known) {
+    if (type == family) return decoder_config_from_json(json, where);
   }
+  known.insert(known.begin(), "t5");
   throw Error(fmt::format("unknown language model {}", type.dump()), where + ": model_type",
               fmt::format("known are {}", fmt::join(known, ", ")));
 }
@@ -92,13 +92,13 @@ std::unique_ptr<LanguageSession> FrozenLanguage::make_session(std::int64_t capac
 
 FrozenLanguage load_frozen_language(std::shared_ptr<const TensorFile> file,
                                     const LanguageConfig& config, at::ScalarType dtype,
-                                    const std::string& prefix, bool int8) {
+                                    const std::string& prefix, MatrixForm form) {
   return std::visit(
       Either{[&](const DecoderConfig& c) {
-               return FrozenLanguage(load_language_model(std::move(file), c, dtype, prefix, int8));
+               return FrozenLanguage(load_language_model(std::move(file), c, dtype, prefix, form));
              },
              [&](const T5Config& c) {
-               return FrozenLanguage(load_t5(std::move(file), c, dtype, prefix, int8));
+               return FrozenLanguage(load_t5(std::move(file), c, dtype, prefix, form));
              }},
       config);
 }

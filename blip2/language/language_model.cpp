@@ -30,9 +30,9 @@ at::Tensor LanguageModel::forward(const at::Tensor& embeds, std::span<const std:
 std::shared_ptr<LanguageModel> load_language_model(std::shared_ptr<const TensorFile> file,
                                                    const DecoderConfig& config,
                                                    at::ScalarType dtype, const std::string& prefix,
-                                                   bool int8) {
+                                                   MatrixForm form) {
   return std::make_shared<Decoder>(
-      load_decoder_weights(std::move(file), config, dtype, prefix, int8));
+      load_decoder_weights(std::move(file), config, dtype, prefix, form));
 }
 
 LanguageFiles open_language_files(const std::filesystem::path& path) {

@@ -12,6 +12,7 @@
 
 #include "blip2/io/tensor_file.h"
 #include "blip2/language/decoder_config.h"
+#include "blip2/nn/linear.h"
 
 namespace blip2 {
 
@@ -81,14 +82,15 @@ class LanguageModel {
 
 // From a model directory's weights: Hugging Face's names under `prefix` ("language_model."), or a
 // GGUF file's. `dtype` f32, bf16 or f16: weights of that type stay in the mapped file, others are
-// converted one by one. Error listing every tensor that does not fit `config`. With `int8` the
-// layers' matrices become int8 with a scale a row: for forward_packed and its gradients, no
-// session.
+// converted one by one. Error listing every tensor that does not fit `config`. Each form does
+// everything: a model that only writes texts needs least memory with its matrices as they are
+// stored; passes that many rows go through, as in training, are fastest with joined ones; int8
+// halves bf16's memory. tensors() gives no int8 ones.
 std::shared_ptr<LanguageModel> load_language_model(std::shared_ptr<const TensorFile> file,
                                                    const DecoderConfig& config,
                                                    at::ScalarType dtype,
                                                    const std::string& prefix = {},
-                                                   bool int8 = false);
+                                                   MatrixForm form = MatrixForm::stored);
 
 // The configuration of a Hugging Face directory (end tokens from its generation_config.json where
 // that gives some) or of a GGUF file, and its weights.

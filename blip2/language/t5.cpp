@@ -33,7 +33,7 @@ at::Tensor part(const at::Tensor& x, Offsets offsets, std::size_t i) {
 // x + attention to itself; bias [H, T, T] of the longest sequence.
 at::Tensor attend_self(const at::Tensor& x, Offsets offsets, const T5Attention& w,
                        const at::Tensor& bias, const T5Config& c, at::ScalarType type) {
-  const at::Tensor normed = t5_norm(x, w.norm, c.layer_norm_epsilon, type);
+  const at::Tensor normed = t5_norm(x, w.norm, type);
   const at::Tensor q = t5_linear(normed, w.q), k = t5_linear(normed, w.k),
                    v = t5_linear(normed, w.v);  // [N, H K]
   std::vector<at::Tensor> mixed;
@@ -48,7 +48,7 @@ at::Tensor attend_self(const at::Tensor& x, Offsets offsets, const T5Attention& 
 // x + attention to the encoder's states, which have the products' type.
 at::Tensor attend_cross(const at::Tensor& x, Offsets offsets, const at::Tensor& states,
                         Offsets state_offsets, const T5Attention& w, const T5Config& c) {
-  const at::Tensor normed = t5_norm(x, w.norm, c.layer_norm_epsilon, states.scalar_type());
+  const at::Tensor normed = t5_norm(x, w.norm, states.scalar_type());
   const at::Tensor q = t5_linear(normed, w.q), k = t5_linear(states, w.k),
                    v = t5_linear(states, w.v);
   std::vector<at::Tensor> mixed;
@@ -75,9 +75,9 @@ at::Tensor T5::encode(const at::Tensor& embeds, Offsets offsets) const {
   at::Tensor x = embeds.to(at::kFloat);  // [N, D]
   for (const T5Layer& layer : stack.layers) {
     x = attend_self(x, offsets, layer.self, bias, c, dtype());
-    x = t5_feed_forward(x, layer.feed_forward, c.layer_norm_epsilon, dtype());
+    x = t5_feed_forward(x, layer.feed_forward, dtype());
   }
-  return t5_norm(x, stack.norm, c.layer_norm_epsilon, at::kFloat);
+  return t5_norm(x, stack.norm, at::kFloat);
 }
 
 at::Tensor T5::decode(const at::Tensor& states, Offsets offsets, const at::Tensor& inputs,
@@ -94,16 +94,16 @@ at::Tensor T5::decode(const at::Tensor& states, Offsets offsets, const at::Tenso
   for (const T5Layer& layer : stack.layers) {
     x = attend_self(x, input_offsets, layer.self, bias, c, dtype());
     x = attend_cross(x, input_offsets, memory, offsets, layer.cross, c);
-    x = t5_feed_forward(x, layer.feed_forward, c.layer_norm_epsilon, dtype());
+    x = t5_feed_forward(x, layer.feed_forward, dtype());
   }
-  return logits(t5_norm(x, stack.norm, c.layer_norm_epsilon, at::kFloat));
+  return logits(t5_norm(x, stack.norm, at::kFloat));
 }
 
 at::Tensor T5::logits(const at::Tensor& hidden) const {
   const T5Config& c = config();
   const double scale =
       c.scale_decoder_outputs ? 1.0 / std::sqrt(static_cast<double>(c.d_model)) : 1.0;
-  return t5_linear((hidden * scale).to(dtype()), T5Matrix{weights_->head}).to(at::kFloat);
+  return t5_linear((hidden * scale).to(dtype()), Linear(weights_->head)).to(at::kFloat);
 }
 
 at::Tensor T5::token_loss(const at::Tensor& embeds, Offsets offsets, const at::Tensor& targets,
@@ -125,8 +125,8 @@ at::Tensor T5::token_loss(const at::Tensor& embeds, Offsets offsets, const at::T
 }
 
 std::shared_ptr<T5> load_t5(std::shared_ptr<const TensorFile> file, const T5Config& config,
-                            at::ScalarType dtype, const std::string& prefix, bool int8) {
-  return std::make_shared<T5>(load_t5_weights(std::move(file), config, dtype, prefix, int8));
+                            at::ScalarType dtype, const std::string& prefix, MatrixForm form) {
+  return std::make_shared<T5>(load_t5_weights(std::move(file), config, dtype, prefix, form));
 }
 
 }  // namespace blip2

@@ -52,10 +52,10 @@ class T5 {
   std::shared_ptr<T5Weights> weights_;
 };
 
-// From a model directory's weights: Hugging Face names under `prefix` ("language_model."). `int8`:
-// the layers' matrices become that, which takes half the memory of bf16.
+// From a model directory's weights: Hugging Face names under `prefix` ("language_model."). `form`:
+// int8 matrices take half the memory of bf16.
 std::shared_ptr<T5> load_t5(std::shared_ptr<const TensorFile> file, const T5Config& config,
                             at::ScalarType dtype, const std::string& prefix = {},
-                            bool int8 = false);
+                            MatrixForm form = MatrixForm::stored);
 
 }  // namespace blip2

@@ -12,15 +12,14 @@ namespace blip2 {
 // nn/kernels', in which a row's result does not depend on the rows beside it.
 
 // x [N, in] -> [N, out] of its type, which a matrix that is not int8 has too.
-at::Tensor t5_linear(const at::Tensor& x, const T5Matrix& matrix);
+at::Tensor t5_linear(const at::Tensor& x, const Linear& linear);
 
-// x / rms(x) * weight: [N, D] f32 -> [N, D] of `type`.
-at::Tensor t5_norm(const at::Tensor& x, const T5Norm& norm, float eps, at::ScalarType type);
+// [N, D] f32 -> [N, D] of `type`.
+at::Tensor t5_norm(const at::Tensor& x, const Norm& norm, at::ScalarType type);
 
 // The feed-forward layer with its norm and its residual: [N, D] f32 -> [N, D] f32, with products of
 // `type`.
-at::Tensor t5_feed_forward(const at::Tensor& x, const T5FeedForward& weights, float eps,
-                           at::ScalarType type);
+at::Tensor t5_feed_forward(const at::Tensor& x, const T5FeedForward& weights, at::ScalarType type);
 
 // The bucket of each distance from a query to a key, as T5 counts them: [...] int64 -> [...] int64.
 // both_ways: keys behind the query have buckets of their own (the encoder).

@@ -151,7 +151,6 @@ void T5Session::attend_cross(const at::Tensor& q, const Memory& memory, at::Tens
 std::span<const float> T5Session::advance(std::span<const std::int32_t> tokens) {
   const torch::NoGradGuard no_grad;
   const T5Weights& w = *model_->weights();
-  const float eps = w.config.layer_norm_epsilon;
   TORCH_CHECK(static_cast<Int>(tokens.size()) == rows(), "expected ", rows(), " tokens, got ",
               tokens.size());
   for (const std::int32_t token : tokens) {
@@ -161,21 +160,21 @@ std::span<const float> T5Session::advance(std::span<const std::int32_t> tokens) 
   at::Tensor x = model_->embed(
       at::tensor(std::vector<std::int64_t>(tokens.begin(), tokens.end()), at::kLong));  // [R, D]
   at::Tensor mixed = at::empty({rows(), w.config.inner_width()}, at::kFloat);
-  const auto product = [&](const at::Tensor& from, const T5Matrix& matrix) {
-    return t5_linear(from.to(w.dtype), matrix).to(at::kFloat);
+  const auto product = [&](const at::Tensor& from, const Linear& linear) {
+    return t5_linear(from.to(w.dtype), linear).to(at::kFloat);
   };
   for (std::size_t i = 0; i < w.decoder.layers.size(); ++i) {
     const T5Layer& layer = w.decoder.layers[i];
-    const at::Tensor own = t5_norm(x, layer.self.norm, eps, w.dtype);
+    const at::Tensor own = t5_norm(x, layer.self.norm, w.dtype);
     attend_self(product(own, layer.self.q), product(own, layer.self.k), product(own, layer.self.v),
                 static_cast<Int>(i), mixed);
     x = x + product(mixed, layer.self.o);
-    const at::Tensor other = t5_norm(x, layer.cross.norm, eps, w.dtype);
+    const at::Tensor other = t5_norm(x, layer.cross.norm, w.dtype);
     attend_cross(product(other, layer.cross.q), memory_[i], mixed);
     x = x + product(mixed, layer.cross.o);
-    x = t5_feed_forward(x, layer.feed_forward, eps, w.dtype);
+    x = t5_feed_forward(x, layer.feed_forward, w.dtype);
   }
-  logits_ = model_->logits(t5_norm(x, w.decoder.norm, eps, at::kFloat)).contiguous();
+  logits_ = model_->logits(t5_norm(x, w.decoder.norm, at::kFloat)).contiguous();
   for (Int row = 0; row < rows(); ++row) cache_.extend(row, 1);
   return {logits_.const_data_ptr<float>(), static_cast<std::size_t>(logits_.numel())};
 }

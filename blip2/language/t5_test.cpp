@@ -95,13 +95,12 @@ TEST(T5Layers, CountsDistancesInBuckets) {
 }
 
 TEST(T5Layers, NormsByHand) {
-  T5Norm norm;
-  norm.weight = norm.weight_f32 = torch::tensor({1.0f, 2.0f});
+  Norm norm(torch::tensor({1.0f, 2.0f}), {}, 0, Norm::Kind::rms);
+  norm.widen();
   const at::Tensor x = torch::tensor({{3.0f, 4.0f}});  // rms 3.5355
   const at::Tensor expected = torch::tensor({{0.848528f, 2.262742f}});
-  EXPECT_TRUE(at::allclose(t5_norm(x, norm, 0, at::kFloat), expected, 1e-5));
-  EXPECT_TRUE(
-      at::allclose(t5_norm(x.clone().requires_grad_(), norm, 0, at::kFloat), expected, 1e-5));
+  EXPECT_TRUE(at::allclose(t5_norm(x, norm, at::kFloat), expected, 1e-5));
+  EXPECT_TRUE(at::allclose(t5_norm(x.clone().requires_grad_(), norm, at::kFloat), expected, 1e-5));
 }
 
 TEST(T5Layers, AttendsByHand) {
@@ -154,12 +153,12 @@ TEST(T5, Int8WeightsAreTheirRoundedValues) {
   const T5Config config = t5_config_from_json(tiny_json(), "test");
   auto tensors = random_tensors(config);
   const auto int8 =
-      load_t5(std::make_shared<TensorsFile>(tensors), config, at::kFloat, {}, /*int8=*/true);
+      load_t5(std::make_shared<TensorsFile>(tensors), config, at::kFloat, {}, MatrixForm::int8);
   T5Weights shapes;
   shapes.config = config;
   int matrices = 0;
   for (const T5Tensor& tensor : t5_tensors(shapes)) {
-    if (!tensor.int8) continue;
+    if (!tensor.linear) continue;
     ++matrices;
     const Int8Matrix rounded = to_int8(tensors[tensor.name]);
     const at::Tensor off = tensors[tensor.name] - rounded.values * rounded.scale.unsqueeze(1);
@@ -168,7 +167,7 @@ TEST(T5, Int8WeightsAreTheirRoundedValues) {
   }
   EXPECT_EQ(matrices, 2 * (4 + 3) + 2 * (8 + 3));
   const auto plain = load_t5(std::make_shared<TensorsFile>(tensors), config, at::kFloat);
-  EXPECT_FALSE(int8->weights()->encoder.layers[0].self.q.weight.defined());
+  EXPECT_FALSE(int8->weights()->encoder.layers[0].self.q.weight().defined());
   at::Tensor embeds = torch::randn({4, 6}).requires_grad_();
   const at::Tensor targets = torch::tensor({5L, 1L, 2L, 1L});
   const auto losses = [&](const T5& model) {

@@ -40,7 +40,7 @@ class Names {
       if (decoder) add_attention(block + "1", ".EncDecAttention.", layer.cross);
       add_feed_forward(block + (decoder ? "2" : "1"), layer.feed_forward);
     }
-    add(fmt::format("{}.final_layer_norm", name), stack.norm.weight, {c_.d_model});
+    add_norm(fmt::format("{}.final_layer_norm", name), stack.norm);
   }
 
   void add(const std::string& name, at::Tensor& tensor, std::vector<std::int64_t> shape) {
@@ -48,9 +48,16 @@ class Names {
   }
 
  private:
-  void add_matrix(const std::string& name, T5Matrix& matrix, std::vector<std::int64_t> shape) {
-    add(name, matrix.weight, std::move(shape));
-    list_.back().int8 = &matrix.int8;
+  void add_matrix(const std::string& name, Linear& linear, std::vector<std::int64_t> shape) {
+    linear.parts.resize(1);
+    add(name, linear.parts[0].weight, std::move(shape));
+    list_.back().linear = &linear;
+  }
+
+  void add_norm(const std::string& name, Norm& norm) {
+    norm.kind = Norm::Kind::rms;
+    norm.eps = c_.layer_norm_epsilon;
+    add(name, norm.weight, {c_.d_model});
   }
 
   void add_attention(const std::string& layer, const char* kind, T5Attention& weights) {
@@ -59,7 +66,7 @@ class Names {
     add_matrix(layer + kind + "k", weights.k, {inner, d});
     add_matrix(layer + kind + "v", weights.v, {inner, d});
     add_matrix(layer + kind + "o", weights.o, {d, inner});
-    add(layer + ".layer_norm", weights.norm.weight, {d});
+    add_norm(layer + ".layer_norm", weights.norm);
   }
 
   void add_feed_forward(const std::string& layer, T5FeedForward& weights) {
@@ -72,7 +79,7 @@ class Names {
       add_matrix(layer + ".DenseReluDense.wi", weights.up, {f, d});
     }
     add_matrix(layer + ".DenseReluDense.wo", weights.down, {d, f});
-    add(layer + ".layer_norm", weights.norm.weight, {d});
+    add_norm(layer + ".layer_norm", weights.norm);
   }
 
   const T5Config& c_;
@@ -105,9 +112,39 @@ void check(const TensorFile& file, const T5Config& config, const std::vector<T5T
   refuse_faults(faults, file);
 }
 
+// Gives each tensor what find(tensor) says of the file, if that is anything.
+template <typename Find>
+void fill(const std::vector<T5Tensor>& tensors, const std::shared_ptr<const TensorFile>& file,
+          at::ScalarType dtype, MatrixForm form, const Find& find) {
+  const auto rounds = [&](const T5Tensor& tensor) {
+    return form == MatrixForm::int8 && tensor.linear;
+  };
+  const auto stays = [&](const T5Tensor& tensor, const TensorView& view) {
+    return scalar_type_of(view.dtype) == dtype && !rounds(tensor);
+  };
+  std::uint64_t bytes = 0;
+  for (const T5Tensor& tensor : tensors) {
+    const TensorView* view = find(tensor);
+    if (view && !stays(tensor, *view)) bytes += view->data.size();
+  }
+  LoadProgress progress("language model", bytes);
+  for (const T5Tensor& tensor : tensors) {
+    const TensorView* view = find(tensor);
+    if (!view) continue;
+    const bool mapped = stays(tensor, *view);
+    *tensor.tensor =
+        mapped ? borrow(*view, file) : to_tensor(*view, rounds(tensor) ? at::kFloat : dtype);
+    if (tensor.linear) tensor.linear->hold(form);
+    if (mapped) continue;
+    file->release(*view);
+    progress.add(view->data.size());
+  }
+  progress.finish();
+}
+
 void widen_norms(T5Stack& stack) {
-  const auto widen = [](T5Norm& norm) {
-    if (norm.weight.defined()) norm.weight_f32 = norm.weight.to(at::kFloat).contiguous();
+  const auto widen = [](Norm& norm) {
+    if (norm.defined()) norm.widen();
   };
   widen(stack.norm);
   for (T5Layer& layer : stack.layers) {
@@ -147,7 +184,7 @@ EmbeddingsName embeddings_name(const T5Config& config, const TensorFile& file,
 
 std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> file,
                                            const T5Config& config, at::ScalarType dtype,
-                                           const std::string& prefix, bool int8) {
+                                           const std::string& prefix, MatrixForm form) {
   if (dtype == at::kHalf) {
     throw Error("T5 is not run in f16: its activations overflow that type and become NaN",
                 file->path().string(), "ask for bf16 or f32");
@@ -161,31 +198,8 @@ std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> fil
   const auto tensors = t5_tensors(*weights);
   const EmbeddingsName embeddings = embeddings_name(config, *file, prefix);
   check(*file, config, tensors, embeddings, prefix);
-  const auto stays = [&](const T5Tensor& tensor, const TensorView& view) {
-    return scalar_type_of(view.dtype) == dtype && !(int8 && tensor.int8);
-  };
-  std::uint64_t bytes = 0;
-  for (const T5Tensor& tensor : tensors) {
-    const TensorView* view = file->find(file_name(tensor, embeddings, prefix));
-    if (view && !stays(tensor, *view)) bytes += view->data.size();
-  }
-  LoadProgress progress("language model", bytes);
-  for (const T5Tensor& tensor : tensors) {
-    const TensorView* view = file->find(file_name(tensor, embeddings, prefix));
-    if (!view) continue;
-    if (stays(tensor, *view)) {
-      *tensor.tensor = borrow(*view, file);
-      continue;
-    }
-    if (int8 && tensor.int8) {
-      *tensor.int8 = to_int8(to_tensor(*view));
-    } else {
-      *tensor.tensor = to_tensor(*view, dtype);
-    }
-    file->release(*view);
-    progress.add(view->data.size());
-  }
-  progress.finish();
+  fill(tensors, file, dtype, form,
+       [&](const T5Tensor& tensor) { return file->find(file_name(tensor, embeddings, prefix)); });
   if (!weights->head.defined()) weights->head = weights->embeddings;
   widen_norms(weights->encoder);
   widen_norms(weights->decoder);

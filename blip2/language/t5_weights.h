@@ -10,28 +10,18 @@
 #include "blip2/io/tensor_file.h"
 #include "blip2/language/embeddings_name.h"
 #include "blip2/language/t5_config.h"
-#include "blip2/nn/int8_matrix.h"
+#include "blip2/nn/linear.h"
+#include "blip2/nn/norm.h"
 
 namespace blip2 {
 
-// Matrices are [out, in]; norms are as the checkpoint has them and in f32 for the computation.
-struct T5Norm {
-  at::Tensor weight, weight_f32;  // [D]
-};
-// As stored, or int8 in its place.
-struct T5Matrix {
-  at::Tensor weight;
-  Int8Matrix int8 = {};
-
-  bool defined() const { return weight.defined() || int8.defined(); }
-};
 struct T5Attention {
-  T5Norm norm;
-  T5Matrix q, k, v, o;  // [H K, D] three times, [D, H K]
+  Norm norm;
+  Linear q, k, v, o;  // [H K, D] three times, [D, H K]
 };
 struct T5FeedForward {
-  T5Norm norm;
-  T5Matrix gate, up, down;  // [F, D] (no gate with ReLU), [F, D], [D, F]
+  Norm norm;
+  Linear gate, up, down;    // [F, D] (no gate with ReLU), [F, D], [D, F]
   bool exact_gelu = false;  // of the gate: erf, otherwise the tanh form
 };
 struct T5Layer {
@@ -42,7 +32,7 @@ struct T5Layer {
 struct T5Stack {
   std::vector<T5Layer> layers;
   at::Tensor bias;  // relative attention, [buckets, H]: in the first layer, for all of them
-  T5Norm norm;
+  Norm norm;
 };
 
 // All frozen weights; every tensor f32 or every tensor bf16, but for the layers' matrices if they
@@ -60,7 +50,7 @@ struct T5Tensor {
   std::string name;
   at::Tensor* tensor;
   std::vector<std::int64_t> shape;
-  Int8Matrix* int8 = nullptr;  // of a layer's matrix: what may be in its place
+  Linear* linear = nullptr;  // the layer's that it is the matrix of
 };
 std::vector<T5Tensor> t5_tensors(T5Weights& weights);
 
@@ -75,9 +65,10 @@ EmbeddingsName embeddings_name(const T5Config& config, const TensorFile& file,
 
 // Reads the weights that the file has under `prefix`. Those that already are of `dtype` stay in the
 // mapped file. One Error lists everything missing, unexpected (under the prefix) and mis-shaped;
-// spare tensors are passed over. Error for f16. With `int8` the layers' matrices become that.
+// spare tensors are passed over. Error for f16. No matrices of a T5 are joined.
 std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> file,
                                            const T5Config& config, at::ScalarType dtype,
-                                           const std::string& prefix = {}, bool int8 = false);
+                                           const std::string& prefix = {},
+                                           MatrixForm form = MatrixForm::stored);
 
 }  // namespace blip2

@@ -42,7 +42,7 @@ Bridge::Bridge(const Blip2Config& config, std::optional<std::uint64_t> seed) : c
   }
 }
 
-FeatureNorm Bridge::feature_norm() const {
+Norm Bridge::feature_norm() const {
   return {ln_vision->weight, ln_vision->bias, config_.feature_norm_eps};
 }
 

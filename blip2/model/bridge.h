@@ -21,7 +21,7 @@ class Bridge : public torch::nn::Module {
   explicit Bridge(const Blip2Config& config, std::optional<std::uint64_t> seed = 0);
 
   const Blip2Config& config() const { return config_; }
-  FeatureNorm feature_norm() const;
+  Norm feature_norm() const;
   // The trained parts of stage 1; Error if there are no stage-1 heads.
   Stage1Parts stage1_parts() const;
   // Soft prompts of hidden queries: [B, Q, D] -> [B, Q, width of the language model] f32.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <vector>
 
-#include "blip2/nn/padded_rows.h"
 #include "blip2/qformer/threads.h"
 
 namespace blip2 {
@@ -12,40 +11,6 @@ namespace {
 using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-// Sums of the columns of [M,N] in f32.
-Tensor column_sums(const Tensor& matrix) {
-  const std::int64_t rows = matrix.size(0), width = matrix.size(1);
-  Tensor sums = at::zeros({width}, matrix.options().dtype(at::kFloat));
-  with_kernel_type(matrix.scalar_type(), [&]<typename T>() {
-    at::parallel_for(0, width, 192, [&](std::int64_t begin, std::int64_t end) {
-      kernels<T>().column_sums(data_of<T>(matrix), data_of<float>(sums), rows, width, begin, end);
-    });
-  });
-  return sums;
-}
-
-struct DenseFunction : torch::autograd::Function<DenseFunction> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
-                        const MaybeTensor& bias, const Tensor& compute_weight,
-                        const MaybeTensor& compute_bias) {
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;  // a slice is no view for autograd
-    const Tensor rows = pad_rows(x);
-    ctx->save_for_backward({rows, compute_weight});
-    ctx->saved_data["bias"] = bias.has_value();
-    return at::linear(rows, compute_weight, compute_bias).narrow(0, 0, x.size(0));
-  }
-
-  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
-    const variable_list saved = ctx->get_saved_variables();
-    const Tensor gradient = gradients[0].contiguous(), rows = pad_rows(gradient);
-    Tensor x, weight, bias;
-    if (ctx->needs_input_grad(0)) x = at::mm(rows, saved[1]).narrow(0, 0, gradient.size(0));
-    if (ctx->needs_input_grad(1)) weight = at::mm(rows.t(), saved[0]).to(at::kFloat);
-    if (ctx->saved_data["bias"].toBool()) bias = column_sums(gradient);
-    return {x, weight, bias, Tensor(), Tensor()};
-  }
-};
 
 struct GeluFunction : torch::autograd::Function<GeluFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& u, const Tensor& bias) {
@@ -196,30 +161,15 @@ struct GatherFunction : torch::autograd::Function<GatherFunction> {
 
 }  // namespace
 
-Dense make_dense(const at::Tensor& weight, const at::Tensor& bias, at::ScalarType type) {
-  const auto copy = [type](const at::Tensor& value) {
-    return value.defined() ? value.detach().to(type) : value;
-  };
-  return {weight, bias, copy(weight), copy(bias)};
-}
-
-at::Tensor dense(const at::Tensor& x, const Dense& weights, bool with_bias) {
-  const at::Tensor none;
-  return DenseFunction::apply(x, weights.weight, maybe(with_bias ? weights.bias : none),
-                              weights.compute_weight,
-                              maybe(with_bias ? weights.compute_bias : none));
-}
-
 at::Tensor gelu_of(const at::Tensor& u, const at::Tensor& bias) {
   return GeluFunction::apply(u, bias);
 }
 
 at::Tensor add_norm(const at::Tensor& a, const at::Tensor& bias, const at::Tensor& x,
-                    const Continuation& rows, const at::Tensor& weight, const at::Tensor& offset,
-                    double eps, const Dropout& dropout) {
+                    const Continuation& rows, const Norm& norm, const Dropout& dropout) {
   const MaybeTensor source =
       rows.identity ? std::nullopt : std::optional(index_tensor(rows.source));
-  return AddNormFunction::apply(a, bias, x.contiguous(), weight, offset, source, eps,
+  return AddNormFunction::apply(a, bias, x.contiguous(), norm.weight, norm.bias, source, norm.eps,
                                 dropout.probability, static_cast<std::int64_t>(dropout.seed));
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "blip2/nn/norm.h"
 #include "blip2/qformer/plan.h"
 
 namespace blip2 {
@@ -13,28 +14,17 @@ namespace blip2 {
 // or bf16); parameters f32, whose gradients are summed in f32. Results do not depend on the number
 // of threads.
 
-// A linear layer's parameters and their copies in compute type.
-struct Dense {
-  at::Tensor weight, bias;                  // f32 [N,K], [N], with gradient
-  at::Tensor compute_weight, compute_bias;  // T
-};
-Dense make_dense(const at::Tensor& weight, const at::Tensor& bias, at::ScalarType type);
-
 struct Dropout {
   double probability = 0;
   std::uint64_t seed = 0;
 };
 
-// x [M,K] -> x W^T + b [M,N]; without the bias if `with_bias` is false.
-at::Tensor dense(const at::Tensor& x, const Dense& weights, bool with_bias = true);
-
 // gelu(u + bias).
 at::Tensor gelu_of(const at::Tensor& u, const at::Tensor& bias);
 
-// LayerNorm(dropout(a + bias) + x[rows.source]); `a` must not be used afterwards.
+// norm(dropout(a + bias) + x[rows.source]); `a` must not be used afterwards.
 at::Tensor add_norm(const at::Tensor& a, const at::Tensor& bias, const at::Tensor& x,
-                    const Continuation& rows, const at::Tensor& weight, const at::Tensor& offset,
-                    double eps, const Dropout& dropout);
+                    const Continuation& rows, const Norm& norm, const Dropout& dropout);
 
 // Attention of each segment. `x` [M, >= 3D] holds queries, keys and values side by side; external
 // keys likewise or undefined.

@@ -85,14 +85,13 @@ void check_index(std::int64_t index, std::int64_t count, const char* what) {
 
 at::Tensor output(const at::Tensor& x, const OutputWeights& weights, const at::Tensor& residual,
                   const Continuation& rows, const Dropout& dropout) {
-  return add_norm(dense(x, weights.dense, /*with_bias=*/false), weights.dense.bias, residual, rows,
-                  weights.norm.weight, weights.norm.bias, weights.norm.eps, dropout);
+  return add_norm(weights.dense.without_bias(x), weights.dense.bias(), residual, rows, weights.norm,
+                  dropout);
 }
 
 at::Tensor feed_forward(const at::Tensor& x, const FeedForwardWeights& weights,
                         const Dropout& dropout) {
-  const at::Tensor inner =
-      gelu_of(dense(x, weights.up, /*with_bias=*/false), weights.up.bias);  // [M, 4D]
+  const at::Tensor inner = gelu_of(weights.up.without_bias(x), weights.up.bias());  // [M, 4D]
   return output(inner, weights.down, x, Continuation{.source = {}, .identity = true}, dropout);
 }
 
@@ -149,8 +148,8 @@ struct LayerRun {
 
   at::Tensor cross(const at::Tensor& x, const at::Tensor& image_keys) const {
     const at::Tensor y =
-        cross_attention(dense(x, weights.cross->query), image_keys, plan.cross,
-                        plan.after_cross.outputs(), config.num_attention_heads, attention(2));
+        cross_attention(weights.cross->query(x), image_keys, plan.cross, plan.after_cross.outputs(),
+                        config.num_attention_heads, attention(2));
     return output(y, weights.cross->output, x, plan.after_cross, hidden(3));
   }
 };
@@ -191,14 +190,13 @@ ImageKeysValues QFormerPass::project_image(const at::Tensor& image_embeds) const
   for (const LayerWeights& layer : weights_->layers) {
     result.layers.emplace_back();
     if (!layer.cross) continue;
-    result.layers.back() = dense(
-        x, make_dense(layer.cross->keys_values, layer.cross->keys_values_bias, options_.type));
+    result.layers.back() =
+        Linear::trained(layer.cross->keys_values, layer.cross->keys_values_bias, options_.type)(x);
   }
   return result;
 }
 
-ImageKeysValues QFormerPass::project_image(const at::Tensor& image_embeds,
-                                           const FeatureNorm& norm) const {
+ImageKeysValues QFormerPass::project_image(const at::Tensor& image_embeds, const Norm& norm) const {
   check_features(image_embeds, config_);
   ImageKeysValues result{{}, image_embeds.size(0), image_embeds.size(1)};
   // W (x * gamma + beta) + b = (W * gamma) x + (W beta + b): no gradient at the features is needed
@@ -211,8 +209,8 @@ ImageKeysValues QFormerPass::project_image(const at::Tensor& image_embeds,
     result.layers.emplace_back();
     if (!layer.cross) continue;
     const at::Tensor &weight = layer.cross->keys_values, &bias = layer.cross->keys_values_bias;
-    result.layers.back() = dense(
-        x, make_dense(weight * norm.weight, at::addmv(bias, weight, norm.bias), options_.type));
+    result.layers.back() =
+        Linear::trained(weight * norm.weight, at::addmv(bias, weight, norm.bias), options_.type)(x);
   }
   return result;
 }
@@ -225,9 +223,7 @@ at::Tensor QFormerPass::embed(const at::Tensor& query_tokens, bool queries, cons
     parts.push_back(gather_rows(weights_->words, text->ids) +
                     gather_rows(weights_->positions, positions_of(*text)));
   }
-  const NormWeights& norm = weights_->embedding_norm;
-  at::Tensor x = at::layer_norm(parts.size() == 1 ? parts[0] : at::cat(parts),
-                                {config_.hidden_size}, norm.weight, norm.bias, norm.eps);
+  at::Tensor x = weights_->embedding_norm(parts.size() == 1 ? parts[0] : at::cat(parts));
   const double dropout = options_.training ? config_.hidden_dropout_prob : 0;
   x = embedding_dropout(x, dropout, derive_seed(options_.seed, purpose, kEmbedding));
   return x.to(options_.type);  // [Q+N, D]
@@ -252,7 +248,7 @@ QFormerPass::Result QFormerPass::run(const std::vector<PassRow>& rows,
   for (std::int64_t l = 0; l < config_.num_hidden_layers; ++l) {
     const LayerRun layer{config_, weights_->layers[l], plan.layers[l], options_.training,
                          derive_seed(options_.seed, purpose, kSelf, l)};
-    const at::Tensor qkv = dense(x, layer.weights.qkv);  // [M, 3D]
+    const at::Tensor qkv = layer.weights.qkv(x);  // [M, 3D]
     result.keys.push_back(qkv);
     x = layer(x, qkv, prefix ? prefix->keys[l] : at::Tensor(),
               images ? images->layers[l] : at::Tensor());

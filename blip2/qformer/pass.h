@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "blip2/nn/norm.h"
 #include "blip2/qformer/config.h"
 #include "blip2/qformer/text_rows.h"
 
@@ -46,12 +47,6 @@ struct JointStates {
   at::Tensor generated;  // [sum of the generated texts' lengths, D] packed; undefined if none
 };
 
-// The affine part and epsilon of a LayerNorm on image features (ln_vision / post_layernorm).
-struct FeatureNorm {
-  at::Tensor weight, bias;
-  double eps = 1e-6;
-};
-
 // The Q-Former's computation with the weights as they were when it was made (cast once). Gradients
 // flow to the module's f32 parameters, the queries and the inputs. Hidden states are in compute
 // type. Rows that are still equal within a pass (one text in several pairs before it has met their
@@ -65,10 +60,11 @@ class QFormerPass {
   // The same weights with dropout of its own, for another look at the same batch.
   QFormerPass reseeded(std::uint64_t purpose) const;
 
-  // Features [I,P,De] -> keys and values, once a step. With `norm`, the features go through that
-  // LayerNorm first; its gradient costs little (it is folded into the projections).
+  // Features [I,P,De] -> keys and values, once a step. With `norm` (ln_vision, post_layernorm) the
+  // features go through that LayerNorm first; its gradient costs little (it is folded into the
+  // projections).
   ImageKeysValues project_image(const at::Tensor& image_embeds) const;
-  ImageKeysValues project_image(const at::Tensor& image_embeds, const FeatureNorm& norm) const;
+  ImageKeysValues project_image(const at::Tensor& image_embeds, const Norm& norm) const;
 
   // Queries [1,Q,D] alone read each picture (contrast, image side; stage 2 without text).
   QueryStates encode_queries(const at::Tensor& query_tokens, const ImageKeysValues& images) const;

@@ -3,33 +3,34 @@
 namespace blip2 {
 namespace {
 
-NormWeights norm_of(const torch::nn::LayerNorm& norm) {
+Norm norm_of(const torch::nn::LayerNorm& norm) {
   return {norm->weight, norm->bias, norm->options.eps()};
 }
 
 OutputWeights output_of(const ResidualOutputImpl& output, at::ScalarType type) {
-  return {make_dense(output.dense->weight, output.dense->bias, type), norm_of(output.LayerNorm)};
+  return {Linear::trained(output.dense->weight, output.dense->bias, type),
+          norm_of(output.LayerNorm)};
 }
 
 FeedForwardWeights feed_forward_of(const IntermediateImpl& up, const ResidualOutputImpl& down,
                                    at::ScalarType type) {
-  return {make_dense(up.dense->weight, up.dense->bias, type), output_of(down, type)};
+  return {Linear::trained(up.dense->weight, up.dense->bias, type), output_of(down, type)};
 }
 
 CrossWeights cross_of(const AttentionBlockImpl& block, at::ScalarType type) {
   const AttentionProjectionsImpl& projections = *block.attention;
-  return {make_dense(projections.query->weight, projections.query->bias, type),
+  return {Linear::trained(projections.query->weight, projections.query->bias, type),
           at::cat({projections.key->weight, projections.value->weight}),
           at::cat({projections.key->bias, projections.value->bias}),
           output_of(*block.output, type)};
 }
 
-Dense fused_qkv(const AttentionProjectionsImpl& projections, at::ScalarType type) {
+Linear fused_qkv(const AttentionProjectionsImpl& projections, at::ScalarType type) {
   const at::Tensor weight =
       at::cat({projections.query->weight, projections.key->weight, projections.value->weight});
   const at::Tensor bias =
       at::cat({projections.query->bias, projections.key->bias, projections.value->bias});
-  return make_dense(weight, bias, type);
+  return Linear::trained(weight, bias, type);
 }
 
 LayerWeights weights_of(const QFormerLayerImpl& layer, at::ScalarType type) {

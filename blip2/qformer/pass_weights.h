@@ -3,35 +3,31 @@
 #include <optional>
 #include <vector>
 
-#include "blip2/qformer/functions.h"
+#include "blip2/nn/linear.h"
+#include "blip2/nn/norm.h"
 #include "blip2/qformer/qformer.h"
 
 namespace blip2 {
 
-struct NormWeights {
-  at::Tensor weight, bias;
-  double eps;
-};
-
 // LayerNorm(dense(x) + residual).
 struct OutputWeights {
-  Dense dense;
-  NormWeights norm;
+  Linear dense;
+  Norm norm;
 };
 
 struct FeedForwardWeights {
-  Dense up;
+  Linear up;
   OutputWeights down;
 };
 
 struct CrossWeights {
-  Dense query;
+  Linear query;
   at::Tensor keys_values, keys_values_bias;  // f32 [2D,De], [2D]
   OutputWeights output;
 };
 
 struct LayerWeights {
-  Dense qkv;  // [3D,D]
+  Linear qkv;  // [3D,D]
   OutputWeights output;
   std::optional<CrossWeights> cross;
   std::optional<FeedForwardWeights> text;
@@ -43,7 +39,7 @@ struct PassWeights {
   PassWeights(const QFormer& model, at::ScalarType type);
 
   std::vector<LayerWeights> layers;
-  NormWeights embedding_norm;
+  Norm embedding_norm;
   at::Tensor words, compute_words, positions;  // undefined in a Q-Former without text
 };
 

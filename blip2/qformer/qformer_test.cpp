@@ -100,7 +100,7 @@ TEST(AddNorm, TinyCaseByHand) {
   const at::Tensor y =
       add_norm(at::tensor({1.0f, -1.0f}).view({1, 2}), at::tensor({2.0f, 0.0f}),
                at::tensor({1.0f, 1.0f}).view({1, 2}), {.source = {}, .identity = true},
-               at::tensor({3.0f, 3.0f}), at::tensor({1.0f, 1.0f}), 0, {});
+               Norm(at::tensor({3.0f, 3.0f}), at::tensor({1.0f, 1.0f}), 0), {});
   EXPECT_TRUE(y.allclose(at::tensor({4.0f, -2.0f}).view({1, 2})));
 }
 

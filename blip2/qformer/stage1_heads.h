@@ -56,8 +56,8 @@ class Stage1Heads : public torch::nn::Module {
 struct Stage1Parts {
   const QFormer& qformer;
   const Stage1Heads& heads;
-  at::Tensor query_tokens;                         // [1,Q,D]
-  std::optional<FeatureNorm> norm = std::nullopt;  // LayerNorm on the features
+  at::Tensor query_tokens;                  // [1,Q,D]
+  std::optional<Norm> norm = std::nullopt;  // LayerNorm on the features
 };
 
 // Unit vectors f32 of hidden states [...,D] after a projection [E,D]: [...,E].

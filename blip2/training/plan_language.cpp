@@ -41,9 +41,7 @@ class DecoderOnly {
     weights.config = config;
     for (const DecoderTensor& tensor : decoder_tensors(weights)) {
       parameters_ += elements(tensor);
-      const bool in_layer = tensor.name.find(".layers.") != std::string::npos ||
-                            tensor.name.find(".h.") != std::string::npos;
-      if (in_layer && tensor.shape.size() == 2) matrices_ += elements(tensor);
+      if (tensor.matrix) matrices_ += elements(tensor);
     }
   }
 
@@ -52,7 +50,7 @@ class DecoderOnly {
   double weight_bytes(double type) const {
     if (type == kF32Bytes) return type * static_cast<double>(parameters_);
     const double fused = static_cast<double>(c_.num_hidden_layers * c_.hidden_size) *
-                         static_cast<double>(c_.qkv_width() + (c_.classic() ? 0 : c_.up_width()));
+                         static_cast<double>(c_.qkv_width() + (c_.gated() ? c_.up_width() : 0));
     return type * (static_cast<double>(parameters_) + fused);
   }
 
@@ -90,7 +88,9 @@ class DecoderOnly {
                width = static_cast<double>(c_.hidden_size),
                qkv = static_cast<double>(c_.qkv_width()), up = static_cast<double>(c_.up_width()),
                widest = static_cast<double>(std::max(c_.hidden_size, c_.query_width()));
-    const double kept = kF32Bytes * width * (2 * layers + 1) + type * layers * (qkv + up);
+    const double plain =  // queries and keys before the norms of their heads
+        c_.query_key_norm ? static_cast<double>(c_.query_width() + c_.key_width()) : 0;
+    const double kept = kF32Bytes * width * (2 * layers + 1) + type * layers * (qkv + plain + up);
     const double working =
         type * (2 * widest + static_cast<double>(c_.intermediate_size) + qkv + up);
     return room * (kept + working);
@@ -108,7 +108,7 @@ class EncoderDecoder {
     weights.config = c_;
     for (const T5Tensor& tensor : t5_tensors(weights)) {
       parameters_ += elements(tensor);
-      if (tensor.int8) matrices_ += elements(tensor);
+      if (tensor.linear) matrices_ += elements(tensor);
     }
   }
 

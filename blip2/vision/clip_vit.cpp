@@ -12,7 +12,7 @@ VitWeights build_clip(torch::nn::Module& root, const VitConfig& c) {
   w.patches = PatchEmbedding(root, "embeddings.patch_embedding", c, /*with_bias=*/false);
   w.position_embedding =
       add_parameter(root, "embeddings.position_embedding.weight", {c.positions(), c.hidden_size});
-  w.first_norm = VitNorm(root, "pre_layrnorm", c.hidden_size, c.layer_norm_eps);
+  w.first_norm = vit_norm(root, "pre_layrnorm", c.hidden_size, c.layer_norm_eps);
   w.blocks = vit_blocks(root, "encoder.layers.", kClipBlockNames, c);
   return w;
 }

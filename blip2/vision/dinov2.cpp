@@ -23,7 +23,7 @@ VitWeights build_dinov2(torch::nn::Module& root, const VitConfig& c) {
       add_parameter(root, "embeddings.position_embeddings", {1, c.positions(), c.hidden_size});
   w.patches = PatchEmbedding(root, "embeddings.patch_embeddings.projection", c);
   w.blocks = vit_blocks(root, "encoder.layer.", kDinov2Names, c);
-  w.last_norm = VitNorm(root, "layernorm", c.hidden_size, c.layer_norm_eps);
+  w.last_norm = vit_norm(root, "layernorm", c.hidden_size, c.layer_norm_eps);
   return w;
 }
 

@@ -11,7 +11,7 @@ VitWeights build_siglip(torch::nn::Module& root, const VitConfig& c) {
   w.position_embedding =
       add_parameter(root, "embeddings.position_embedding.weight", {c.positions(), c.hidden_size});
   w.blocks = vit_blocks(root, "encoder.layers.", kClipBlockNames, c);
-  w.last_norm = VitNorm(root, "post_layernorm", c.hidden_size, c.layer_norm_eps);
+  w.last_norm = vit_norm(root, "post_layernorm", c.hidden_size, c.layer_norm_eps);
   return w;
 }
 

@@ -18,7 +18,7 @@ struct VitWeights {
   PatchEmbedding patches;
   at::Tensor class_embedding;     // [D] or [1, 1, D]
   at::Tensor position_embedding;  // [P, D] or [1, P, D]
-  VitNorm first_norm, last_norm;
+  Norm first_norm, last_norm;
   std::vector<VitBlock> blocks;
 };
 

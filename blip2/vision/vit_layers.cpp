@@ -20,17 +20,17 @@ at::Tensor add_parameter(torch::nn::Module& root, const std::string& path, at::I
   return root.register_parameter(path, without_memory(shape));
 }
 
-VitLinear::VitLinear(torch::nn::Module& root, const std::string& path, std::int64_t in,
-                     std::int64_t out, bool with_bias)
-    : weight(add_parameter(root, path + ".weight", {out, in})) {
-  if (with_bias) bias = add_parameter(root, path + ".bias", {out});
+Linear vit_linear(torch::nn::Module& root, const std::string& path, std::int64_t in,
+                  std::int64_t out, bool with_bias) {
+  const at::Tensor weight = add_parameter(root, path + ".weight", {out, in});
+  return Linear(weight, with_bias ? add_parameter(root, path + ".bias", {out}) : at::Tensor());
 }
 
-VitNorm::VitNorm(torch::nn::Module& root, const std::string& path, std::int64_t width,
-                 double epsilon_)
-    : weight(add_parameter(root, path + ".weight", {width})),
-      bias(add_parameter(root, path + ".bias", {width})),
-      epsilon(epsilon_) {}
+Norm vit_norm(torch::nn::Module& root, const std::string& path, std::int64_t width,
+              double epsilon) {
+  const at::Tensor weight = add_parameter(root, path + ".weight", {width});
+  return {weight, add_parameter(root, path + ".bias", {width}), epsilon};
+}
 
 PatchEmbedding::PatchEmbedding(torch::nn::Module& root, const std::string& path,
                                const VitConfig& config, bool with_bias) {
@@ -58,23 +58,23 @@ VitBlock::VitBlock(torch::nn::Module& root, const std::string& path, const VitBl
       gated_(config.model_type == "dinov2" && config.use_swiglu_ffn) {
   const std::int64_t width = config.hidden_size, inner = config.feed_forward_width();
   const auto at = [&](const char* name) { return path + name; };
-  norm1_ = VitNorm(root, at(names.norm1), width, config.layer_norm_eps);
+  norm1_ = vit_norm(root, at(names.norm1), width, config.layer_norm_eps);
   if (names.fused_qkv) {
-    qkv_ = VitLinear(root, at(names.fused_qkv), width, 3 * width, config.qkv_bias);
+    qkv_ = vit_linear(root, at(names.fused_qkv), width, 3 * width, config.qkv_bias);
   } else {
-    query_ = VitLinear(root, at(names.query), width, width, config.qkv_bias);
-    key_ = VitLinear(root, at(names.key), width, width, config.qkv_bias);
-    value_ = VitLinear(root, at(names.value), width, width, config.qkv_bias);
+    query_ = vit_linear(root, at(names.query), width, width, config.qkv_bias);
+    key_ = vit_linear(root, at(names.key), width, width, config.qkv_bias);
+    value_ = vit_linear(root, at(names.value), width, width, config.qkv_bias);
   }
-  output_ = VitLinear(root, at(names.output), width, width);
+  output_ = vit_linear(root, at(names.output), width, width);
   if (names.scale1) {
     scale1_ = add_parameter(root, at(names.scale1), {width});
     scale2_ = add_parameter(root, at(names.scale2), {width});
   }
-  norm2_ = VitNorm(root, at(names.norm2), width, config.layer_norm_eps);
-  in_ =
-      VitLinear(root, at(gated_ ? "mlp.weights_in" : "mlp.fc1"), width, gated_ ? 2 * inner : inner);
-  out_ = VitLinear(root, at(gated_ ? "mlp.weights_out" : "mlp.fc2"), inner, width);
+  norm2_ = vit_norm(root, at(names.norm2), width, config.layer_norm_eps);
+  in_ = vit_linear(root, at(gated_ ? "mlp.weights_in" : "mlp.fc1"), width,
+                   gated_ ? 2 * inner : inner);
+  out_ = vit_linear(root, at(gated_ ? "mlp.weights_out" : "mlp.fc2"), inner, width);
 }
 
 at::Tensor VitBlock::operator()(const at::Tensor& x, const at::Tensor& scales) const {
@@ -91,8 +91,8 @@ at::Tensor VitBlock::operator()(const at::Tensor& x, const at::Tensor& scales) c
 std::vector<at::Tensor> VitBlock::parameters() const {
   std::vector<at::Tensor> all{norm1_.weight, norm1_.bias, norm2_.weight,
                               norm2_.bias,   scale1_,     scale2_};
-  for (const VitLinear* linear : {&qkv_, &query_, &key_, &value_, &output_, &in_, &out_}) {
-    all.insert(all.end(), {linear->weight, linear->bias});
+  for (const Linear* linear : {&qkv_, &query_, &key_, &value_, &output_, &in_, &out_}) {
+    if (linear->defined()) all.insert(all.end(), {linear->weight(), linear->bias()});
   }
   std::erase_if(all, [](const at::Tensor& parameter) { return !parameter.defined(); });
   return all;
@@ -103,7 +103,7 @@ at::Tensor VitBlock::attend(const at::Tensor& x) const {
     return t.unflatten(-1, {heads_, -1}).transpose(1, 2);
   };
   at::Tensor q, k, v;  // [B, h, P, D/h]
-  if (qkv_.weight.defined()) {
+  if (qkv_.defined()) {
     const auto parts = qkv_(x).chunk(3, -1);  // 3 of [B, P, D]
     q = heads(parts[0]), k = heads(parts[1]), v = heads(parts[2]);
   } else {

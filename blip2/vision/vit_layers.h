@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "blip2/nn/linear.h"
+#include "blip2/nn/norm.h"
 #include "blip2/vision/vit_config.h"
 
 namespace blip2 {
@@ -17,23 +19,11 @@ namespace blip2 {
 // and no memory: loading or initialising gives it its values (set_data).
 at::Tensor add_parameter(torch::nn::Module& root, const std::string& path, at::IntArrayRef shape);
 
-struct VitLinear {
-  at::Tensor weight, bias;  // [out, in], [out] or undefined
-  VitLinear() = default;
-  VitLinear(torch::nn::Module& root, const std::string& path, std::int64_t in, std::int64_t out,
-            bool with_bias = true);
-  at::Tensor operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
-};
-
-struct VitNorm {
-  at::Tensor weight, bias;  // [D]
-  double epsilon = 0;
-  VitNorm() = default;
-  VitNorm(torch::nn::Module& root, const std::string& path, std::int64_t width, double epsilon);
-  at::Tensor operator()(const at::Tensor& x) const {
-    return at::layer_norm(x, weight.sizes(), weight, bias, epsilon);
-  }
-};
+// A linear layer of parameters "PATH.weight" [out, in] and "PATH.bias" [out].
+Linear vit_linear(torch::nn::Module& root, const std::string& path, std::int64_t in,
+                  std::int64_t out, bool with_bias = true);
+// A LayerNorm of parameters "PATH.weight" and "PATH.bias" [width].
+Norm vit_norm(torch::nn::Module& root, const std::string& path, std::int64_t width, double epsilon);
 
 // The convolution whose stride is its kernel, as a product over patches.
 struct PatchEmbedding {
@@ -81,9 +71,9 @@ class VitBlock {
   enum class Activation { gelu, gelu_tanh, quick_gelu };
   Activation activation_;
   std::int64_t heads_;
-  VitNorm norm1_, norm2_;
-  VitLinear qkv_, query_, key_, value_, output_;
-  VitLinear in_, out_;
+  Norm norm1_, norm2_;
+  Linear qkv_, query_, key_, value_, output_;
+  Linear in_, out_;
   at::Tensor scale1_, scale2_;  // [D] or undefined
   bool gated_;                  // in_ gives gate and value side by side
 };

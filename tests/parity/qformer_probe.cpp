@@ -54,7 +54,7 @@ struct Stage1Model {
     return all;
   }
   Stage1Parts parts() const {
-    return {qformer, heads, query_tokens, FeatureNorm{norm_weight, norm_bias, 1e-6}};
+    return {qformer, heads, query_tokens, Norm{norm_weight, norm_bias, 1e-6}};
   }
 
   QFormer qformer;

@@ -1,0 +1,112 @@
+#include "blip2/language/decoder_families.h"
+
+#include <string>
+
+namespace blip2 {
+namespace {
+
+// Llama's defaults, which the gated families share but for what a row changes.
+DecoderConfig gated(DecoderFamily family, std::int64_t intermediate, std::int64_t vocabulary,
+                    std::int64_t positions) {
+  DecoderConfig c;
+  c.family = family;
+  c.hidden_size = 4096;
+  c.intermediate_size = intermediate;
+  c.num_hidden_layers = c.num_attention_heads = 32;
+  c.vocab_size = vocabulary;
+  c.max_position_embeddings = positions;
+  return c;
+}
+
+DecoderConfig mistral() {
+  DecoderConfig c = gated(DecoderFamily::mistral, 14336, 32000, 131072);
+  c.num_key_value_heads = 8;
+  return c;
+}
+
+DecoderConfig qwen2() {
+  DecoderConfig c = gated(DecoderFamily::qwen2, 22016, 151936, 32768);
+  c.qkv_bias = true;
+  return c;
+}
+
+// OPT's and GPT-2's: LayerNorm, learned positions, biases, an embedding that is the head too.
+DecoderConfig classic(DecoderFamily family, std::int64_t vocabulary, std::int64_t positions) {
+  DecoderConfig c;
+  c.family = family;
+  c.hidden_size = 768;
+  c.num_hidden_layers = c.num_attention_heads = 12;
+  c.vocab_size = vocabulary;
+  c.max_position_embeddings = positions;
+  c.norm_eps = 1e-5f;
+  c.tie_word_embeddings = c.qkv_bias = c.output_bias = c.mlp_bias = true;
+  c.layer_norm = c.learned_positions = true;
+  return c;
+}
+
+DecoderConfig opt() {
+  DecoderConfig c = classic(DecoderFamily::opt, 50272, 2048);
+  c.intermediate_size = 3072;
+  c.bos_token_id = 2, c.pad_token_id = 1;
+  c.position_offset = 2;
+  c.activation = Activation::relu;
+  return c;
+}
+
+DecoderConfig gpt2() {
+  DecoderConfig c = classic(DecoderFamily::gpt2, 50257, 1024);
+  c.bos_token_id = 50256, c.eos_token_id = {50256};
+  c.activation = Activation::gelu_tanh;
+  return c;
+}
+
+}  // namespace
+
+// In the order of DecoderFamily.
+std::span<const DecoderFamilyRow> decoder_families() {
+  static const DecoderFamilyRow rows[] = {
+      {.name = "llama",
+       .in_gguf = true,
+       .defaults = gated(DecoderFamily::llama, 11008, 32000, 2048),
+       .names = &kLlamaNames,
+       .attention_bias_key = true,
+       .mlp_bias_key = true},
+      {.name = "mistral",
+       .in_gguf = false,  // GGUF calls it llama
+       .defaults = mistral(),
+       .names = &kLlamaNames,
+       .window = WindowKeys::given},
+      {.name = "qwen2",
+       .in_gguf = true,
+       .defaults = qwen2(),
+       .names = &kQwenNames,
+       .window = WindowKeys::switched},
+      {.name = "opt",
+       .in_gguf = false,
+       .defaults = opt(),
+       .names = &kOptNames,
+       .keys = ConfigKeys::opt},
+      {.name = "gpt2",
+       .in_gguf = true,
+       .defaults = gpt2(),
+       .names = &kGpt2Names,
+       .keys = ConfigKeys::gpt2},
+  };
+  return rows;
+}
+
+const DecoderFamilyRow& row_of(DecoderFamily family) {
+  return decoder_families()[static_cast<std::size_t>(family)];
+}
+
+std::string_view family_name(DecoderFamily family) {
+  return row_of(family).name;
+}
+
+std::vector<std::string> decoder_family_names() {
+  std::vector<std::string> names;
+  for (const DecoderFamilyRow& row : decoder_families()) names.emplace_back(row.name);
+  return names;
+}
+
+}  // namespace blip2

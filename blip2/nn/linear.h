@@ -1,0 +1,94 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "blip2/nn/int8_matrix.h"
+
+namespace blip2 {
+
+enum class Store;  // of nn/kernels/kernels.h
+
+// How a frozen model holds its matrices.
+enum class MatrixForm {
+  stored,  // each one as its file has it, mapped from the file if the file has it in the right type
+  joined,  // the matrices that read the same rows as one matrix, in memory of its own
+  int8,    // the same matrix in one byte an element, with a scale a row
+};
+
+// A linear layer y = x W^T + b. W may be several matrices one below another (queries, keys and
+// values; gate and up): each row of x is read once for all of them, and their results lie side by
+// side in a row of y. The numbers are f32, bf16, f16 or int8; no caller asks which.
+//
+// Copies share the tensors. Const functions may run on several threads at once.
+class Linear {
+ public:
+  // One matrix as a file has it: [out, in], with a bias [out] or none.
+  struct Part {
+    at::Tensor weight, bias;
+  };
+
+  Linear() = default;
+  // One matrix, frozen or a parameter that autograd gives its gradient.
+  explicit Linear(at::Tensor weight, at::Tensor bias = {});
+  // Parameters in f32 that are computed with in `type` (f32 or bf16), as their values are now.
+  // Their gradients are f32 and do not depend on the number of threads.
+  static Linear trained(const at::Tensor& weight, const at::Tensor& bias, at::ScalarType type);
+
+  // For loading and saving. Whoever fills them calls hold(); after hold(joined) they are slices of
+  // the one matrix, after hold(int8) they are undefined.
+  std::vector<Part> parts;
+  void hold(MatrixForm form);
+
+  bool defined() const { return !blocks_.empty(); }
+  // Of the only part.
+  const at::Tensor& weight() const { return parts.at(0).weight; }
+  const at::Tensor& bias() const { return parts.at(0).bias; }
+  std::int64_t ins() const;
+  std::int64_t outs() const;
+
+  // x [..., in] -> [..., out] by ATen, of x's type. Differentiable by x and by parameters.
+  at::Tensor operator()(const at::Tensor& x) const { return product(x, true); }
+  at::Tensor without_bias(const at::Tensor& x) const { return product(x, false); }
+
+  // The same without autograd into memory that is there: x [N, in] -> y [N, out]. Autograd's
+  // dispatch must be off.
+  void multiply_into(const at::Tensor& x, at::Tensor& y) const;
+  // The gradient of x for that of y: dy [N, out] -> dx [N, in].
+  void gradient_into(const at::Tensor& dy, at::Tensor& dx) const;
+
+  // x [N, in] -> [N, out] of x's type by nn/kernels, without autograd: a row's result does not
+  // depend on the rows beside it.
+  at::Tensor each_row(const at::Tensor& x) const;
+  // The same on memory: rows of x lie one after another, rows of y are `stride` elements apart,
+  // which are T or f32 as `store` says.
+  template <typename T>
+  void each_row(const T* x, std::int64_t rows, Store store, void* y, std::int64_t stride) const;
+
+ private:
+  // What one product of nn/kernels reads. Another way of storing numbers is another alternative.
+  struct Block {
+    std::variant<at::Tensor, Int8Matrix> numbers;
+    at::Tensor bias, bias_f32;
+
+    const at::Tensor& values() const;  // [out, in] of any type
+  };
+  // What one product of ATen reads: y = (x matrix^T) * scale + bias.
+  struct Whole {
+    at::Tensor matrix, scale, bias;
+  };
+  Whole whole(at::ScalarType type) const;
+  at::Tensor product(const at::Tensor& x, bool with_bias) const;
+  Part join();
+  template <typename T>
+  static void multiply_block(const Block& block, const T* x, std::int64_t rows, std::int64_t from,
+                             std::int64_t to, Store store, std::byte* y, std::int64_t stride);
+
+  std::vector<Block> blocks_;
+  bool trained_ = false;  // parts[0] has the parameters, blocks_[0] their copies
+};
+
+}  // namespace blip2

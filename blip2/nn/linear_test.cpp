@@ -1,0 +1,121 @@
+#include "blip2/nn/linear.h"
+
+#include <gtest/gtest.h>
+
+#include "blip2/nn/kernels/kernels.h"
+
+namespace blip2 {
+namespace {
+
+at::Tensor numbers(at::IntArrayRef shape, std::uint64_t seed) {
+  return at::randn(shape, at::make_generator<at::CPUGeneratorImpl>(seed));
+}
+
+// Three matrices over rows of 70, with biases, as a file may have them.
+Linear three_parts(at::ScalarType type = at::kFloat) {
+  Linear linear;
+  for (const std::int64_t outs : {9, 3, 70}) {
+    const auto seed = static_cast<std::uint64_t>(outs);
+    linear.parts.push_back(
+        {numbers({outs, 70}, seed).to(type), numbers({outs}, seed + 100).to(type)});
+  }
+  return linear;
+}
+
+TEST(Linear, IsTheProductWithItsMatrix) {
+  const Linear linear(at::tensor({1.0f, 2.0f, 3.0f, 4.0f}).view({2, 2}),
+                      at::tensor({10.0f, 20.0f}));
+  const at::Tensor x = at::tensor({1.0f, -1.0f}).view({1, 2});
+  const at::Tensor expected = at::tensor({9.0f, 19.0f}).view({1, 2});
+  EXPECT_TRUE(linear(x).equal(expected));
+  EXPECT_TRUE(linear.without_bias(x).equal(at::tensor({-1.0f, -1.0f}).view({1, 2})));
+  EXPECT_EQ(linear.ins(), 2);
+  EXPECT_EQ(linear.outs(), 2);
+}
+
+TEST(Linear, EveryFormOfSeveralPartsIsTheirProducts) {
+  for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    const at::Tensor x = numbers({5, 70}, 1).to(type);
+    const double near = type == at::kFloat ? 1e-4 : 0.2;
+    for (const MatrixForm form : {MatrixForm::stored, MatrixForm::joined, MatrixForm::int8}) {
+      Linear linear = three_parts(type);
+      std::vector<at::Tensor> weights, biases;
+      for (const Linear::Part& part : linear.parts) {
+        weights.push_back(part.weight.to(at::kFloat));
+        biases.push_back(part.bias.to(at::kFloat));
+      }
+      at::Tensor weight = at::cat(weights);
+      if (form == MatrixForm::int8) {
+        const Int8Matrix rounded = to_int8(weight);
+        weight = rounded.values.to(at::kFloat) * rounded.scale.unsqueeze(1);
+      }
+      const at::Tensor exact = at::linear(x.to(at::kFloat), weight, at::cat(biases));
+      linear.hold(form);
+      EXPECT_EQ(linear.outs(), 82);
+      EXPECT_LT((linear(x).to(at::kFloat) - exact).abs().max().item<double>(), near);
+      EXPECT_LT((linear.each_row(x).to(at::kFloat) - exact).abs().max().item<double>(), near);
+      EXPECT_EQ(linear.parts[2].weight.defined(), form != MatrixForm::int8);
+    }
+  }
+}
+
+TEST(Linear, JoinedPartsStayWhatTheyWere) {
+  Linear linear = three_parts();
+  const Linear before = three_parts();
+  linear.hold(MatrixForm::joined);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_TRUE(linear.parts[i].weight.equal(before.parts[i].weight));
+    EXPECT_TRUE(linear.parts[i].bias.equal(before.parts[i].bias));
+  }
+}
+
+TEST(Linear, EachRowIsComputedByItselfAndStoredAsAsked) {
+  for (const MatrixForm form : {MatrixForm::stored, MatrixForm::joined, MatrixForm::int8}) {
+    Linear linear = three_parts();
+    linear.hold(form);
+    const at::Tensor x = numbers({7, 70}, 2), all = linear.each_row(x);
+    EXPECT_TRUE(linear.each_row(x.narrow(0, 4, 1)).equal(all.narrow(0, 4, 1)));
+    at::Tensor sums = at::ones({7, 82});
+    linear.each_row(x.const_data_ptr<float>(), 7, Store::add_f32, sums.mutable_data_ptr<float>(),
+                    82);
+    EXPECT_TRUE(at::allclose(sums - 1, all, 1e-5, 1e-5));
+  }
+}
+
+TEST(Linear, GradientOfItsInputIsAutograds) {
+  for (const MatrixForm form : {MatrixForm::stored, MatrixForm::joined, MatrixForm::int8}) {
+    Linear linear = three_parts();
+    linear.hold(form);
+    const at::Tensor x = numbers({6, 70}, 3).requires_grad_(), dy = numbers({6, 82}, 4);
+    linear(x).backward(dy);
+    const torch::NoGradGuard no_grad;
+    at::Tensor dx = at::empty({6, 70});
+    linear.gradient_into(dy, dx);
+    EXPECT_TRUE(at::allclose(dx, x.grad(), 1e-5, 1e-5));
+    at::Tensor y = at::empty({6, 82});
+    linear.multiply_into(x, y);
+    EXPECT_TRUE(at::allclose(y, linear(x), 1e-5, 1e-5));
+  }
+}
+
+TEST(Linear, TrainedParametersHaveTheirGradients) {
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor weight = numbers({5, 8}, 5).requires_grad_(),
+                     bias = numbers({5}, 6).requires_grad_();
+    const at::Tensor x = numbers({9, 8}, 7).to(type).requires_grad_(),
+                     dy = numbers({9, 5}, 8).to(type);
+    Linear::trained(weight, bias, type)(x).backward(dy);
+    const double near = type == at::kFloat ? 1e-5 : 5e-2;
+    EXPECT_LT((weight.grad() - at::mm(dy.t(), x).to(at::kFloat)).abs().max().item<double>(), near);
+    EXPECT_LT((bias.grad() - dy.to(at::kFloat).sum(0)).abs().max().item<double>(), 1e-5);
+    EXPECT_LT((x.grad() - at::mm(dy, weight.to(type))).abs().max().item<double>(), near);
+    EXPECT_EQ(weight.grad().scalar_type(), at::kFloat);
+  }
+}
+
+TEST(Linear, RowsOfAnotherTypeAreAnError) {
+  EXPECT_THROW(Linear(numbers({4, 4}, 9)).each_row(numbers({1, 4}, 10).to(at::kHalf)), c10::Error);
+}
+
+}  // namespace
+}  // namespace blip2
