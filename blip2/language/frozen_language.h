@@ -63,8 +63,8 @@ class FrozenLanguage {
 };
 
 // From a model directory's weights: Hugging Face's names under `prefix`. Error as the models' own
-// loaders give it, and for T5 in f16. `form`: how the layers' matrices are held; int8 takes half the
-// memory of bf16, joined is for training through the model.
+// loaders give it, and for T5 in f16. `form`: how the layers' matrices are held; int8 takes half
+// the memory of bf16, joined is for training through the model.
 FrozenLanguage load_frozen_language(std::shared_ptr<const TensorFile> file,
                                     const LanguageConfig& config, at::ScalarType dtype,
                                     const std::string& prefix,
