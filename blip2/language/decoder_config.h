@@ -13,7 +13,7 @@ namespace blip2 {
 
 // The decoder-only architectures, by Hugging Face's model_type (rows of decoder_families.h). Only
 // what reads and writes files asks for it; the computation asks for the fields below.
-enum class DecoderFamily { llama, mistral, qwen2, opt, gpt2 };
+enum class DecoderFamily { llama, mistral, qwen2, opt, gpt2, qwen3 };
 std::string_view family_name(DecoderFamily family);
 std::vector<std::string> decoder_family_names();
 

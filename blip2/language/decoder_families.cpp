@@ -30,6 +30,13 @@ DecoderConfig qwen2() {
   return c;
 }
 
+DecoderConfig qwen3() {
+  DecoderConfig c = gated(DecoderFamily::qwen3, 22016, 151936, 32768);
+  c.head_dim = 128;
+  c.query_key_norm = true;
+  return c;
+}
+
 // OPT's and GPT-2's: LayerNorm, learned positions, biases, an embedding that is the head too.
 DecoderConfig classic(DecoderFamily family, std::int64_t vocabulary, std::int64_t positions) {
   DecoderConfig c;
@@ -91,6 +98,12 @@ std::span<const DecoderFamilyRow> decoder_families() {
        .defaults = gpt2(),
        .names = &kGpt2Names,
        .keys = ConfigKeys::gpt2},
+      {.name = "qwen3",
+       .in_gguf = true,
+       .defaults = qwen3(),
+       .names = &kQwenNames,
+       .attention_bias_key = true,
+       .window = WindowKeys::switched},
   };
   return rows;
 }

@@ -40,8 +40,9 @@ void check_processor(const std::filesystem::path& folder, std::int64_t queries) 
               path.string() + ": num_query_tokens", "the files do not belong together");
 }
 
+// Without white space of ASCII at its ends, as Python's strip().
 std::string trim(const std::string& text) {
-  constexpr char kSpace[] = " \t\r\n";
+  constexpr char kSpace[] = " \t\r\n\v\f\x1c\x1d\x1e\x1f";
   const auto first = text.find_first_not_of(kSpace);
   if (first == std::string::npos) return "";
   return text.substr(first, text.find_last_not_of(kSpace) - first + 1);

@@ -19,13 +19,17 @@ CONFIGS = {
     "qwen2": lambda words: transformers.Qwen2ForCausalLM(transformers.Qwen2Config(
         vocab_size=words, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=96, tie_word_embeddings=False, bos_token_id=0, eos_token_id=0)),
+    "qwen3": lambda words: transformers.Qwen3ForCausalLM(transformers.Qwen3Config(
+        vocab_size=words, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=16, max_position_embeddings=96, tie_word_embeddings=False, bos_token_id=0,
+        eos_token_id=0)),
 }
-PRE = {"gpt2": "gpt-2", "qwen2": "qwen2"}
+PRE = {"gpt2": "gpt-2", "qwen2": "qwen2", "qwen3": "qwen2"}
 
 
 def tokenizer_of(family):
     backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = (transformers.Qwen2Tokenizer().backend_tokenizer.pre_tokenizer if family == "qwen2"
+    backend.pre_tokenizer = (transformers.Qwen2Tokenizer().backend_tokenizer.pre_tokenizer if family.startswith("qwen")
                              else pre_tokenizers.ByteLevel(add_prefix_space=False))
     backend.decoder = decoders.ByteLevel()
     backend.train_from_iterator(TEXTS, trainers.BpeTrainer(

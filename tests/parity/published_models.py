@@ -94,6 +94,9 @@ def text_config(family, vocabulary):
     if family == "llama":
         return transformers.LlamaConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2,
                                         num_attention_heads=4, num_key_value_heads=2, **(shape | dict(bos_token_id=1)))
+    if family == "qwen3":
+        return transformers.Qwen3Config(hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                                        num_attention_heads=4, num_key_value_heads=2, head_dim=12, **shape)
     return transformers.T5Config(
         d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu",
         tie_word_embeddings=False, decoder_start_token_id=0, **(shape | dict(bos_token_id=1, pad_token_id=0)))

@@ -1,4 +1,4 @@
-"""Decoder-only families (Llama, Mistral, Qwen2, OPT, GPT-2) against transformers, live."""
+"""Decoder-only families (Llama, Mistral, Qwen2, Qwen3, OPT, GPT-2) against transformers, live."""
 
 import json
 import random
@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file, save_model
 from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, MistralConfig,
                           MistralForCausalLM, OPTConfig, OPTForCausalLM, Qwen2Config,
-                          Qwen2ForCausalLM)
+                          Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 IDS = dict(bos_token_id=1, eos_token_id=2, pad_token_id=0)
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0,
@@ -41,6 +41,8 @@ def build(family, seed):
         return MistralForCausalLM(MistralConfig(**gated(seed, head_dim=10, sliding_window=90)))
     if family == "qwen2":
         return Qwen2ForCausalLM(Qwen2Config(**gated(seed)))
+    if family == "qwen3":
+        return Qwen3ForCausalLM(Qwen3Config(**gated(seed, head_dim=8 + 6 * seed, attention_bias=seed == 1)))
     extra = {"attention_bias": True, "mlp_bias": True} if seed == 1 else {}
     if seed == 2:
         extra["rope_parameters"] = LLAMA3
@@ -59,7 +61,7 @@ def tiny(folder, family, seed):
     return model
 
 
-CASES = [(family, seed) for family in ("llama", "mistral", "qwen2", "opt", "gpt2") for seed in range(4)]
+CASES = [(family, seed) for family in ("llama", "mistral", "qwen2", "qwen3", "opt", "gpt2") for seed in range(4)]
 every_model = pytest.mark.parametrize("family,seed", CASES)
 
 
@@ -87,7 +89,7 @@ def test_logits_and_gradient_of_a_ragged_batch(probe, tmp_path, family, seed):
     assert (ours["dembeds"] - embeds.grad).abs().max() / embeds.grad.abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "opt", "gpt2"])
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "opt", "gpt2"])
 def test_tied_embeddings_under_the_heads_name(probe, tmp_path, family):
     """safetensors keeps one of two names of the same memory: the head's."""
     model = tiny(tmp_path / "model", family, 0)
@@ -138,7 +140,7 @@ def test_greedy_and_beam_tokens(probe, tmp_path, family, seed):
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "f16"])
-@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "opt", "gpt2"])
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "opt", "gpt2"])
 def test_half_precision_is_close(probe, tmp_path, family, dtype):
     type_ = {"bf16": torch.bfloat16, "f16": torch.float16}[dtype]
     model = tiny(tmp_path / "f32", family, 0).to(type_)
@@ -175,7 +177,7 @@ GGUF_PARTS = {
     "transformer.wte": "token_embd", "transformer.wpe": "position_embd",
     "transformer.ln_f": "output_norm", "input_layernorm": "attn_norm",
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output", "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "self_attn.o_proj": "attn_output", "post_attention_layernorm": "ffn_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
     "ln_1": "attn_norm", "ln_2": "ffn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output",
     "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down",
@@ -214,6 +216,9 @@ def write_gguf(path, family, model, add_words=None):
         writer.add_rope_freq_base(c.rope_parameters["rope_theta"])
     if family == "llama":
         writer.add_rope_dimension_count(c.head_dim)
+    if family == "qwen3":
+        writer.add_key_length(c.head_dim)
+        writer.add_value_length(c.head_dim)
     if add_words:
         add_words(writer)
     for name, value in model.state_dict().items():
@@ -235,7 +240,7 @@ def write_gguf(path, family, model, add_words=None):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gpt2"])
 def test_gguf(probe, tmp_path, family, seed):
     model = tiny(tmp_path / "model", family, seed)
     write_gguf(tmp_path / "model.gguf", family, model)
@@ -255,6 +260,8 @@ def test_gguf(probe, tmp_path, family, seed):
     ("gpt2", {"activation_function": "gelu"}, "gelu_new"),
     ("gpt2", {"eos_token_id": 900}, "eos_token_id 900"),
     ("qwen2", {"num_key_value_heads": 5}, "num_key_value_heads"),
+    ("qwen3", {"head_dim": 9}, "expected an even head_dim, got 9"),
+    ("qwen3", {"head_dim": 10}, "self_attn.k_norm.weight: expected shape [10], got [8]"),
 ])
 def test_bad_input_is_named(build, tmp_path, family, change, message):
     tiny(tmp_path / "model", family, 0)

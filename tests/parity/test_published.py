@@ -22,6 +22,7 @@ FAMILIES = {
     "opt": dict(family="opt"),
     "gpt2": dict(family="gpt2"),
     "llama": dict(family="llama"),
+    "qwen3": dict(family="qwen3"),
     "t5": dict(family="t5"),
     "instruct_t5": dict(family="t5", instructs=True, dense="gelu"),
     "instruct_llama": dict(family="llama", instructs=True),
