@@ -7,6 +7,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <sstream>
 #include <string>
@@ -15,6 +16,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/interrupt.h"
 #include "blip2/base/log.h"
+#include "blip2/io/toml.h"
 #include "blip2/io/utf8.h"
 
 namespace blip2 {
@@ -35,8 +37,42 @@ bool given(const std::vector<std::string>& arguments, const std::string& option)
   });
 }
 
-// Options that the environment sets and the command line does not, as arguments of the verb: so
-// that the command line beats the environment and the environment beats the configuration file.
+// The value of an option among arguments, the last one; empty if it is not there.
+std::string value_in(const std::vector<std::string>& arguments, const std::string& option) {
+  std::string value;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == option && i + 1 < arguments.size()) value = arguments[i + 1];
+    if (arguments[i].starts_with(option + "=")) value = arguments[i].substr(option.size() + 1);
+  }
+  return value;
+}
+
+// What the file of --recipe sets and `arguments` do not, as arguments of the verb. Its keys are the
+// verb's options with underscores: beams = 5. Throws Error if it sets what is no option.
+std::vector<std::string> settings_of_recipe(const CLI::App& verb,
+                                            const std::vector<std::string>& arguments) {
+  std::vector<std::string> settings;
+  const std::string path = value_in(arguments, "--recipe");
+  if (path.empty() || verb.get_option_no_throw("--recipe") == nullptr) return settings;
+  const nlohmann::json recipe = read_toml(path);
+  for (const auto& [key, value] : recipe.items()) {
+    std::string name = key;
+    std::replace(name.begin(), name.end(), '_', '-');
+    if (name == "recipe" || verb.get_option_no_throw("--" + name) == nullptr) {
+      throw Error("expected an option of the verb " + verb.get_name() + ", got \"" + key + "\"",
+                  path, "blip2 " + verb.get_name() + " --help lists them");
+    }
+    if (value.is_structured()) throw Error("expected one value for \"" + key + "\"", path);
+    if (given(arguments, name)) continue;
+    settings.push_back("--" + name + "=" +
+                       (value.is_string() ? value.get<std::string>() : value.dump()));
+  }
+  return settings;
+}
+
+// Options that the environment sets and the command line does not, as arguments of the verb, and
+// what a recipe sets besides: so that the command line beats the environment, the environment beats
+// the recipe, and the recipe beats the configuration file.
 std::vector<std::string> with_environment(const CLI::App& app, std::vector<std::string> arguments) {
   const CLI::App* verb = nullptr;
   const auto place = std::find_if(arguments.begin(), arguments.end(), [&](const std::string& word) {
@@ -46,6 +82,7 @@ std::vector<std::string> with_environment(const CLI::App& app, std::vector<std::
     return verb != nullptr;
   });
   if (verb == nullptr) return arguments;
+  const auto at = place - arguments.begin();
   std::vector<std::string> added;
   for (const CLI::Option* option : verb->get_options()) {
     if (option->get_lnames().empty() || option->get_lnames()[0] == "help") continue;
@@ -56,6 +93,8 @@ std::vector<std::string> with_environment(const CLI::App& app, std::vector<std::
     }
   }
   arguments.insert(place + 1, added.begin(), added.end());
+  const std::vector<std::string> settings = settings_of_recipe(*verb, arguments);
+  arguments.insert(arguments.begin() + at + 1, settings.begin(), settings.end());
   return arguments;
 }
 
