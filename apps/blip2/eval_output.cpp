@@ -7,6 +7,7 @@
 
 #include "blip2/base/file.h"
 #include "blip2/evaluation/exact_match.h"
+#include "blip2/evaluation/extreme_answers.h"
 #include "blip2/evaluation/html_report.h"
 #include "blip2/evaluation/vqa_accuracy.h"
 #include "blip2/io/tar_place.h"
@@ -61,13 +62,31 @@ void write_eval_results(const std::string& path, std::span<const Record> records
   file.commit();
 }
 
+namespace {
+
+ScoredAnswer scored(const Record& record, const EvalAnswer& answer) {
+  ScoredAnswer out{answer.score, {}};
+  if (record.is_question()) out.lines.push_back(record.question);
+  out.lines.push_back(answer.text);
+  const auto& right = record.is_question() ? record.answers : record.captions;
+  out.lines.push_back("right: " + first_text(right));
+  return out;
+}
+
+}  // namespace
+
 void write_eval_report(const std::string& path, const std::string& task, const std::string& intro,
                        const ordered_json& result, std::span<const Record> records,
                        std::span<const EvalAnswer> answers) {
-  constexpr std::size_t kShown = 60;
+  constexpr std::size_t kShown = 36, kExtreme = 12;
   HtmlReport report("blip2 eval: " + task);
   report.paragraph(intro);
   report.preformatted(result.dump(2));
+  std::vector<ScoredAnswer> all;
+  for (std::size_t i = 0; i < answers.size(); ++i) all.push_back(scored(records[i], answers[i]));
+  add_extreme_answers(report, all, task == "vqa" ? "accuracy" : "cider", kExtreme,
+                      [&](std::size_t i) { return read_source(records[i].image); });
+  if (!answers.empty()) report.heading("First records");
   std::vector<ReportPicture> pictures;
   for (std::size_t i = 0; i < std::min(kShown, answers.size()); ++i) {
     pictures.push_back(shown(records[i], answers[i]));

@@ -16,6 +16,7 @@ struct EvalAnswer {
   std::string failure = {};                // why the picture cannot be read
   std::optional<double> probability = {};  // of a chosen caption
   std::optional<bool> hit = {};            // of a caption, see is_hit()
+  double score = 0;                        // of a caption its CIDEr, of an answer its accuracy
 };
 
 // One JSON object a record, atomically: image, what was asked, text, references, its scores and its
@@ -23,8 +24,8 @@ struct EvalAnswer {
 void write_eval_results(const std::string& path, std::span<const Record> records,
                         std::span<const EvalAnswer> answers);
 
-// HTML: the result and the first records as pictures with the answer, the right one and whether
-// they agree. `intro` says which model and data.
+// HTML: the result, the best and the worst answers, and the first records as pictures with the
+// answer, the right one and whether they agree. `intro` says which model and data.
 void write_eval_report(const std::string& path, const std::string& task, const std::string& intro,
                        const nlohmann::ordered_json& result, std::span<const Record> records,
                        std::span<const EvalAnswer> answers);

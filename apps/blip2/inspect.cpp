@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/blip2/inspect_data.h"
-#include "apps/blip2/options.h"
+#include "apps/blip2/output.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/base/error.h"
 #include "blip2/io/gguf.h"

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <unordered_set>
 
-#include "apps/blip2/options.h"
+#include "apps/blip2/output.h"
 #include "blip2/base/log.h"
 #include "blip2/data/data_source.h"
 #include "blip2/data/records.h"

@@ -1,120 +1,29 @@
-#include <c10/util/Exception.h>
+// The program `blip2`. It runs the verbs that need no LibTorch itself, as loading LibTorch takes
+// longer than they do, and becomes blip2-torch for all else.
 
-#include <CLI/CLI.hpp>
-#include <algorithm>
-#include <cctype>
-#include <cstdio>
-#include <cstdlib>
-#include <exception>
-#include <memory>
-#include <new>
-#include <sstream>
-#include <string>
-#include <vector>
+#include <array>
+#include <string_view>
 
+#include "apps/blip2/program.h"
+#include "apps/blip2/torch_program.h"
 #include "apps/blip2/verbs.h"
-#include "blip2/base/error.h"
-#include "blip2/base/interrupt.h"
-#include "blip2/base/log.h"
-#include "blip2/io/utf8.h"
 
 namespace {
 
-constexpr int kDone = 0, kFailed = 1, kUsage = 2, kInterrupted = 130;
+constexpr std::array<std::string_view, 3> kOwnNames{"inspect", "preprocess", "score"};
+constexpr std::array<blip2::AddVerb, 3> kOwnVerbs{blip2::add_inspect, blip2::add_preprocess,
+                                                  blip2::add_score};
 
-// "--max-new-tokens" -> "BLIP2_MAX_NEW_TOKENS"
-std::string variable_of(const std::string& option) {
-  std::string name = "BLIP2_";
-  for (char c : option) name += c == '-' ? '_' : static_cast<char>(std::toupper(c));
-  return name;
-}
-
-bool given(const std::vector<std::string>& arguments, const std::string& option) {
-  return std::any_of(arguments.begin(), arguments.end(), [&](const std::string& argument) {
-    return argument == "--" + option || argument.starts_with("--" + option + "=");
-  });
-}
-
-// Options that the environment sets and the command line does not, as arguments of the verb: so
-// that the command line beats the environment and the environment beats the configuration file.
-std::vector<std::string> with_environment(const CLI::App& app, std::vector<std::string> arguments) {
-  const CLI::App* verb = nullptr;
-  const auto place = std::find_if(arguments.begin(), arguments.end(), [&](const std::string& word) {
-    const auto found =
-        app.get_subcommands([&](const CLI::App* one) { return one->check_name(word); });
-    if (!found.empty()) verb = found.front();
-    return verb != nullptr;
-  });
-  if (verb == nullptr) return arguments;
-  std::vector<std::string> added;
-  for (const CLI::Option* option : verb->get_options()) {
-    if (option->get_lnames().empty() || option->get_lnames()[0] == "help") continue;
-    const std::string& name = option->get_lnames()[0];
-    const char* value = std::getenv(variable_of(name).c_str());
-    if (value != nullptr && !given(arguments, name)) {
-      added.push_back("--" + name + "=" + value);
-    }
-  }
-  arguments.insert(place + 1, added.begin(), added.end());
-  return arguments;
-}
-
-// Reads --config whether or not it begins with a byte order mark.
-class ConfigFile : public CLI::ConfigTOML {
-  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
-    std::ostringstream text;
-    text << input.rdbuf();
-    const std::string content = text.str();
-    std::istringstream plain{std::string(blip2::without_mark(content, "--config"))};
-    return CLI::ConfigTOML::from_config(plain);
-  }
-};
-
-int run(int argc, char** argv) {
-  CLI::App app("BLIP-2: pre-train, fine-tune, evaluate and run a Querying Transformer", "blip2");
-  app.require_subcommand(1);
-  app.set_version_flag("--version", BLIP2_VERSION);
-  app.footer(
-      "Any option --some-name of a verb can be set as BLIP2_SOME_NAME in the environment, or in a\n"
-      "TOML file given with --config under the verb's name; options beat variables beat the file.");
-  app.config_formatter(std::make_shared<ConfigFile>());
-  app.set_config("--config", "", "TOML file with a table of options for each verb");
-  for (const auto add :
-       {blip2::add_caption, blip2::add_capfilt, blip2::add_vqa, blip2::add_chat, blip2::add_match,
-        blip2::add_label, blip2::add_embed, blip2::add_train, blip2::add_eval, blip2::add_tokenize,
-        blip2::add_preprocess, blip2::add_convert, blip2::add_inspect, blip2::add_score}) {
-    add(app);
-  }
-  std::vector<std::string> arguments(argv + 1, argv + argc);
-  arguments = with_environment(app, std::move(arguments));
-  std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them last first
-  try {
-    app.parse(arguments);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kDone : kUsage;
-  }
-  return kDone;
+std::string describe(const std::exception& failure) {
+  return failure.what();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  blip2::catch_interrupts();
-  try {
-    const int code = run(argc, argv);
-    if (std::fflush(stdout) != 0) throw blip2::Error("cannot write", "standard output");
-    return code;
-  } catch (const blip2::Interrupted&) {
-    blip2::log_line("blip2: interrupted");
-    return kInterrupted;
-  } catch (const blip2::Error& error) {
-    blip2::log_line(std::string("blip2: ") + error.what());
-  } catch (const c10::Error& error) {
-    blip2::log_line(std::string("blip2: ") + error.what_without_backtrace());
-  } catch (const std::bad_alloc&) {
-    blip2::log_line("blip2: out of memory");
-  } catch (const std::exception& error) {
-    blip2::log_line(std::string("blip2: ") + error.what());
+  const std::string_view verb = argc > 1 ? argv[1] : "";
+  for (const std::string_view own : kOwnNames) {
+    if (verb == own) return blip2::run_program(argc, argv, kOwnVerbs, describe);
   }
-  return kFailed;
+  return blip2::become_torch_program(argv);
 }

@@ -1,9 +1,7 @@
 #include "apps/blip2/options.h"
 
 #include <ATen/Parallel.h>
-#include <cstdio>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "apps/blip2/bad_items.h"
@@ -13,10 +11,6 @@
 #include "blip2/io/utf8.h"
 
 namespace blip2 {
-
-void add_json_flag(CLI::App& verb, bool& json) {
-  verb.add_flag("--json", json, "Print one JSON object a line");
-}
 
 void add_special_tokens_flag(CLI::App& verb, bool& special_tokens) {
   verb.add_flag("--special-tokens", special_tokens,
@@ -52,26 +46,6 @@ void add_run_options(CLI::App& verb, RunOptions& options) {
       ->check(CLI::Range(0, 1024));
   add_picture_choices(verb, options.pictures);
   add_json_flag(verb, options.json);
-}
-
-void add_picture_choices(CLI::App& verb, PictureChoices& choices) {
-  verb.add_option_function<std::string>(
-          "--processor",
-          [&choices](const std::string& name) {
-            choices.processor = name == "pillow" ? Resampler::pillow : Resampler::torchvision;
-          },
-          "Whose pixel values: of transformers' processor with pillow, or with torchvision, which "
-          "is "
-          "its default; if not given, as the model directory says, else pillow")
-      ->check(CLI::IsMember({"pillow", "torchvision"}));
-  verb.add_option_function<std::string>(
-          "--sixteen-bit",
-          [&choices](const std::string& name) {
-            choices.sixteen_bit = name == "cut" ? SixteenBit::cut : SixteenBit::scale;
-          },
-          "16-bit grey: cut at 255, as Pillow does, or scale to 8 bits; if not given, as the model "
-          "directory says, else cut")
-      ->check(CLI::IsMember({"cut", "scale"}));
 }
 
 at::ScalarType bridge_type(const RunOptions& options) {
@@ -142,27 +116,6 @@ std::vector<std::string> image_paths(const ImageInputs& inputs) {
   std::vector<std::string> paths;
   for (ListedImage& listed : listed_images(inputs)) paths.push_back(std::move(listed.image));
   return paths;
-}
-
-void print_line(const std::string& line) {
-  if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() ||
-      std::fputc('\n', stdout) == EOF) {
-    throw Error("cannot write", "standard output");
-  }
-}
-
-void print_row(std::initializer_list<std::string_view> fields) {
-  std::string line;
-  for (const std::string_view& field : fields) {
-    if (&field != fields.begin()) line += '\t';
-    line += one_line(field);
-  }
-  print_line(line);
-}
-
-void print_json(const nlohmann::ordered_json& object) {
-  print_line(object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
-  std::fflush(stdout);
 }
 
 }  // namespace blip2

@@ -6,13 +6,12 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdint>
-#include <initializer_list>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "apps/blip2/output.h"
+#include "apps/blip2/picture_flags.h"
 #include "blip2/image/transform.h"
 #include "blip2/text/prompt.h"
 
@@ -26,15 +25,10 @@ struct RunOptions {
   PictureChoices pictures;
 };
 void add_run_options(CLI::App& verb, RunOptions& options);
-// --processor and --sixteen-bit: how pictures become pixel values where that is not as the model
-// directory has it.
-void add_picture_choices(CLI::App& verb, PictureChoices& choices);
 // --bridge-precision as a number type.
 at::ScalarType bridge_type(const RunOptions& options);
 // Sets the number of threads of tensor operations.
 void apply_threads(int threads);
-
-void add_json_flag(CLI::App& verb, bool& json);
 
 // --special-tokens of a verb that takes texts.
 void add_special_tokens_flag(CLI::App& verb, bool& special_tokens);
@@ -62,12 +56,5 @@ std::vector<std::string> image_paths(const ImageInputs& inputs);
 // The lines of a UTF-8 text file, without their ends and byte order marks; a last empty line does
 // not count. Error if it is UTF-16.
 std::vector<std::string> read_lines(const std::string& path);
-
-// One JSON object on one line of standard output.
-void print_json(const nlohmann::ordered_json& object);
-void print_line(const std::string& line);
-// A result on one line of standard output, tabs between its fields; what would break the line or
-// the fields (line breaks, tabs, other control characters) is written as an escape, "\n".
-void print_row(std::initializer_list<std::string_view> fields);
 
 }  // namespace blip2

@@ -6,7 +6,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "apps/blip2/options.h"
+#include "apps/blip2/output.h"
+#include "apps/blip2/picture_flags.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/image/image.h"
 #include "blip2/image/transform.h"

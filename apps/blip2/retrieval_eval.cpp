@@ -1,5 +1,6 @@
 #include "apps/blip2/retrieval_eval.h"
 
+#include <fmt/format.h>
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "blip2/base/error.h"
 #include "blip2/base/interrupt.h"
@@ -210,34 +212,134 @@ std::vector<at::Tensor> match_own(const RetrievalModel& model, const OwnPictures
 
 ordered_json to_json(const RetrievalScores& scores) {
   const auto one = [](const Recall& recall) {
-    return ordered_json{{"r1", recall.r1}, {"r5", recall.r5}, {"r10", recall.r10}};
+    return ordered_json{{"r1", recall.r1},
+                        {"r5", recall.r5},
+                        {"r10", recall.r10},
+                        {"mean_rank", recall.mean_rank},
+                        {"median_rank", recall.median_rank},
+                        {"map_at_r", recall.map_at_r}};
   };
   return {{"image_to_text", one(scores.image_to_text)},
           {"text_to_image", one(scores.text_to_image)}};
 }
 
+// Pictures in a row and the texts that belong to them, ranked among themselves.
+struct Fold {
+  std::int64_t first, count;  // the pictures
+  at::Tensor texts;           // [M'] int64: the texts' numbers; undefined: all
+  Relevance relevance;        // by numbers within the fold
+
+  at::Tensor of(const at::Tensor& contrast) const {  // [N, M] -> [count, M']
+    const at::Tensor rows = contrast.slice(0, first, first + count);
+    return texts.defined() ? rows.index_select(1, texts) : rows;
+  }
+};
+
+// The fold of pictures [first, first + count).
+Fold fold_of(const Collection& all, std::int64_t first, std::int64_t count) {
+  Fold fold{first, count, {}, {}};
+  fold.relevance.texts_of_image.resize(static_cast<std::size_t>(count));
+  std::vector<std::int64_t> texts;
+  for (std::int64_t t = 0; t < std::ssize(all.texts); ++t) {
+    std::vector<std::int64_t> images;
+    for (const std::int64_t image : all.relevance.images_of_text[static_cast<std::size_t>(t)]) {
+      if (image >= first && image < first + count) images.push_back(image - first);
+    }
+    if (!images.empty()) {
+      texts.push_back(t);
+      fold.relevance.images_of_text.push_back(std::move(images));
+    }
+  }
+  std::map<std::int64_t, std::int64_t> places;
+  for (std::size_t i = 0; i < texts.size(); ++i) places[texts[i]] = static_cast<std::int64_t>(i);
+  for (std::int64_t i = 0; i < count; ++i) {
+    for (const std::int64_t t : all.relevance.texts_of_image[static_cast<std::size_t>(first + i)]) {
+      const auto place = places.find(t);
+      if (place == places.end()) continue;
+      fold.relevance.texts_of_image[static_cast<std::size_t>(i)].push_back(place->second);
+    }
+  }
+  fold.texts = torch::tensor(texts, at::kLong);
+  return fold;
+}
+
+// What the scores of a fold are computed with.
+struct Measuring {
+  const RetrievalModel& model;
+  const Collection& all;
+  const OwnPictures& own;
+  const at::Tensor& contrast;
+  std::int64_t most;
+  Fusion fusion;
+  const Ranks* ranks;
+};
+
+// A fold's recalls: re-ranked, and by contrast alone; nothing but at rank 0.
+std::pair<RetrievalScores, RetrievalScores> measure(const Measuring& with, const Fold& fold) {
+  const bool nats = with.fusion.kind == Fusion::probability;
+  const at::Tensor contrast = fold.of(with.contrast);
+  const at::Tensor scaled = nats ? contrast / with.model.temperature() : contrast;
+  const Candidates best = candidates(scaled, with.most);
+  at::Tensor texts = best.pairs.select(1, 1);
+  if (fold.texts.defined()) texts = fold.texts.index_select(0, texts);
+  const at::Tensor pairs = at::stack({best.pairs.select(1, 0) + fold.first, texts}, 1).contiguous();
+  const at::Tensor logits = collect_rows(
+      with.ranks, match_own(with.model, with.own, with.all.texts, pairs, with.ranks));  // [R, 2]
+  if (!speaks(with.ranks)) return {};
+  const at::Tensor matching = (nats ? at::log_softmax(logits, 1) : logits).select(1, 1);
+  const Reranked ranked = rerank(scaled, best, with.fusion.weight * matching);
+  return {recalls(ranked.texts_for_images, ranked.images_for_texts, fold.relevance),
+          recalls(contrast, contrast, fold.relevance)};
+}
+
+void add(Recall& sum, const Recall& recall, double share) {
+  sum.r1 += share * recall.r1;
+  sum.r5 += share * recall.r5;
+  sum.r10 += share * recall.r10;
+  sum.mean_rank += share * recall.mean_rank;
+  sum.median_rank += share * recall.median_rank;
+  sum.map_at_r += share * recall.map_at_r;
+}
+
+// The means over folds of the pictures in their order, as COCO's five times a thousand.
+ordered_json measure_folds(const Measuring& with, std::int64_t folds) {
+  const std::int64_t images = std::ssize(with.all.images);
+  if (folds > images) {
+    throw Error(fmt::format("expected at most {} folds of as many pictures, got {}", images, folds),
+                "--folds");
+  }
+  RetrievalScores ranked, contrast;
+  for (std::int64_t i = 0; i < folds; ++i) {
+    const std::int64_t first = i * images / folds, end = (i + 1) * images / folds;
+    const auto [one, other] = measure(with, fold_of(with.all, first, end - first));
+    const double share = 1. / static_cast<double>(folds);
+    add(ranked.image_to_text, one.image_to_text, share);
+    add(ranked.text_to_image, one.text_to_image, share);
+    add(contrast.image_to_text, other.image_to_text, share);
+    add(contrast.text_to_image, other.text_to_image, share);
+  }
+  ordered_json result = to_json(ranked);
+  result["itc_only"] = to_json(contrast);
+  result["folds"] = folds;
+  return result;
+}
+
 }  // namespace
 
 RetrievalResult evaluate_retrieval(const RetrievalModel& model, const RecordFile& file,
-                                   std::int64_t most, const Fusion& fusion, SharedCaptions shared,
-                                   const Ranks* ranks) {
+                                   const RetrievalOptions& options, const Ranks* ranks) {
   const at::InferenceMode inference;
-  Collection all = collect(file, shared);
+  Collection all = collect(file, options.shared);
   const OwnPictures own = encode_own(model, all.images, ranks);
   const auto failures = failures_of(own, all.images.size(), ranks);
   at::Tensor contrast = contrast_of(model, all, own, ranks);
   const auto [images, texts] = leave_out(all, contrast, failures);
-  const bool nats = fusion.kind == Fusion::probability;
-  const at::Tensor scaled = nats ? contrast / model.temperature() : contrast;
-  const Candidates best = candidates(scaled, most);
-  const at::Tensor logits =
-      collect_rows(ranks, match_own(model, own, all.texts, best.pairs, ranks));  // [R, 2]
+  const Measuring with{model, all, own, contrast, options.rerank, options.fusion, ranks};
+  const auto [ranked, by_contrast] = measure(with, {0, std::ssize(all.images), {}, all.relevance});
+  RetrievalResult result{to_json(ranked), {}};
+  result.scores["itc_only"] = to_json(by_contrast);
+  if (options.folds > 1) result.scores["in_folds"] = measure_folds(with, options.folds);
   if (!speaks(ranks)) return {};
-  const at::Tensor matching = (nats ? at::log_softmax(logits, 1) : logits).select(1, 1);
-  const Reranked ranked = rerank(scaled, best, fusion.weight * matching);
-  RetrievalResult result{
-      to_json(recalls(ranked.texts_for_images, ranked.images_for_texts, all.relevance)), {}};
-  result.scores["itc_only"] = to_json(recalls(contrast, contrast, all.relevance));
   result.scores["images"] = images;
   result.scores["texts"] = texts;
   for (std::size_t i = 0; i < failures.size(); ++i) {

@@ -27,18 +27,24 @@ enum class SharedCaptions {
   any   // it is one query, for which each of the pictures is right
 };
 
+struct RetrievalOptions {
+  std::int64_t rerank = 128;  // candidates that matching re-ranks
+  Fusion fusion;
+  SharedCaptions shared = SharedCaptions::own;
+  std::int64_t folds = 1;  // parts of the pictures that are measured apart as well
+};
+
 struct RetrievalResult {
   nlohmann::ordered_json scores;
   std::map<std::string, std::string> unreadable;  // pictures that are left out, and why
 };
 
 // Recalls of a data file's captions among its pictures and the other way round: by contrast alone
-// under "itc_only", and with the best `rerank` candidates re-ranked by contrast and matching. A
-// picture that cannot be read is left out, and so are captions that no other has. The processes
-// share pictures, texts and pairs, each keeping the features of its own pictures alone; rank 0 has
-// the result, the others nothing.
+// under "itc_only", and with the best candidates re-ranked by contrast and matching; the means over
+// folds under "in_folds" if there are several. A picture that cannot be read is left out, and so
+// are captions that no other has. The processes share pictures, texts and pairs, each keeping the
+// features of its own pictures alone; rank 0 has the result, the others nothing.
 RetrievalResult evaluate_retrieval(const RetrievalModel& model, const RecordFile& file,
-                                   std::int64_t rerank, const Fusion& fusion, SharedCaptions shared,
-                                   const Ranks* ranks);
+                                   const RetrievalOptions& options, const Ranks* ranks);
 
 }  // namespace blip2

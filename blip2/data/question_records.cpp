@@ -13,7 +13,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-using Answers = std::unordered_map<std::string, std::vector<std::string>>;
+struct GivenAnswers {
+  std::vector<std::string> answers;
+  QuestionKinds kinds;
+};
+using Answers = std::unordered_map<std::string, GivenAnswers>;
 
 // "v2_OpenEnded_mscoco_train2014_questions.json" -> "v2_mscoco_train2014_annotations.json"
 fs::path annotations_beside(const fs::path& questions) {
@@ -44,16 +48,17 @@ Answers read_answers(const RecordReading& reading) {
   const auto list = members.find("annotations");
   if (list == members.end()) throw Error("expected a list \"annotations\"", path.string());
   const DataSource source{reading.source.kind, path, {}};
-  for_each_element({source, reading.use, reading.file}, list->second,
-                   [&](const nlohmann::json& object, const JsonElement&) {
-                     std::vector<std::string> mine;
-                     const nlohmann::json& given = value_of(object, "answers");
-                     if (!given.is_array()) refuse("\"answers\": expected a list");
-                     for (const auto& answer : given) {
-                       mine.push_back(text_or_blank_of(value_of(answer, "answer"), "answer"));
-                     }
-                     answers[id_of(object, "question_id")] = std::move(mine);
-                   });
+  for_each_element(
+      {source, reading.use, reading.file}, list->second,
+      [&](const nlohmann::json& object, const JsonElement&) {
+        std::vector<std::string> mine;
+        const nlohmann::json& given = value_of(object, "answers");
+        if (!given.is_array()) refuse("\"answers\": expected a list");
+        for (const auto& answer : given) {
+          mine.push_back(text_or_blank_of(value_of(answer, "answer"), "answer"));
+        }
+        answers[id_of(object, "question_id")] = {std::move(mine), question_kinds(object)};
+      });
   return answers;
 }
 
@@ -133,7 +138,10 @@ void read_vqav2_records(const RecordReading& reading) {
                      record.line = element.number;
                      record.question_id = id_of(object, "question_id");
                      const auto found = answers.find(record.question_id);
-                     if (found != answers.end()) record.answers = found->second;
+                     if (found != answers.end()) {
+                       record.answers = found->second.answers;
+                       record.kinds = found->second.kinds;
+                     }
                      if (reading.use == RecordUse::train) require_answer(record.answers);
                      reading.file.records.push_back(std::move(record));
                    });

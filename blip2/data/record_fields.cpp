@@ -158,6 +158,7 @@ void read_texts(Record& record, const nlohmann::json& object, RecordUse use,
   if (question != object.end() && !question->is_null()) {
     record.question = text_of(*question, "question");
     record.question_id = question_id_of(object);
+    record.kinds = question_kinds(object);
   }
   if (!record.is_question() && record.captions.empty()) {
     record.captions = texts_of(object, {"text"});

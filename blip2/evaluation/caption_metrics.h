@@ -23,12 +23,14 @@ struct CaptionScore {
   BleuCounts bleu;
   double rouge_l = 0;  // 0 to 1
   double cider = 0;    // 0 to 10
+  double cider_d = 0;  // 0 to 10
 };
 
 // BLEU (closest reference length), ROUGE-L (beta 1.2) and CIDEr (sigma 6; document frequencies of
 // the references themselves) of each candidate. They equal pycocoevalcap 1.2's Bleu, Rouge and
-// Cider classes; by its formula, with clipped counts and a penalty on length, that Cider is the
-// CIDEr-D of the paper (Vedantam et al. 2015, section 6). Given one candidate for each picture and
+// Cider classes. That Cider has the clipping and the penalty on length of the paper's CIDEr-D
+// (Vedantam et al. 2015, section 6) but counts n-grams; `cider_d` is the paper's formula, in which
+// each counts by its share in its caption. Given one candidate for each picture and
 // its references, as tokenise_captions gives them. Throws Error if the lengths differ or a picture
 // has no reference.
 using CaptionTexts = std::span<const std::string>;
@@ -36,7 +38,24 @@ std::vector<CaptionScore> score_captions(CaptionTexts candidates,
                                          std::span<const CaptionTexts> references,
                                          std::size_t threads = 1);
 
-// The same of texts that are not tokenised yet: the candidates, then all references as they stand.
+// Candidates and references as tokenise_captions gives them: the candidates' lines and those of all
+// references.
+class TokenisedCaptions {
+ public:
+  TokenisedCaptions(CaptionTexts candidates, std::span<const CaptionTexts> references,
+                    std::size_t threads);
+  TokenisedCaptions(const TokenisedCaptions&) = delete;  // the references refer to their own texts
+  TokenisedCaptions& operator=(const TokenisedCaptions&) = delete;
+
+  CaptionTexts candidates() const { return candidates_; }
+  std::span<const CaptionTexts> references() const { return references_; }
+
+ private:
+  std::vector<std::string> candidates_, all_references_;
+  std::vector<CaptionTexts> references_;
+};
+
+// The same of texts that are not tokenised yet.
 std::vector<CaptionScore> score_texts(CaptionTexts candidates,
                                       std::span<const CaptionTexts> references,
                                       std::size_t threads = 1);
@@ -44,7 +63,7 @@ std::vector<CaptionScore> score_texts(CaptionTexts candidates,
 // Over a whole set: BLEU of the summed counts, the means of the others.
 struct CaptionScores {
   std::array<double, kNgramOrders> bleu{};
-  double rouge_l = 0, cider = 0;
+  double rouge_l = 0, cider = 0, cider_d = 0;
 };
 CaptionScores summarise(std::span<const CaptionScore> scores);
 

@@ -148,7 +148,9 @@ void HtmlReport::table(const std::vector<std::string>& header,
 void HtmlReport::pictures(std::span<const ReportPicture> pictures) {
   std::string grid = "\n<div class=\"pictures\">";
   for (const ReportPicture& picture : pictures) {
-    grid += "\n<figure><img alt=\"\" src=\"" + data_uri(picture.file) + "\"><figcaption>";
+    grid += "\n<figure>";
+    if (!picture.file.empty()) grid += "<img alt=\"\" src=\"" + data_uri(picture.file) + "\">";
+    grid += "<figcaption>";
     for (const std::string& line : picture.lines) grid += tag("div", line);
     if (picture.hit) {
       grid += *picture.hit ? "<div class=\"hit\">hit</div>" : "<div class=\"miss\">miss</div>";

@@ -9,7 +9,8 @@
 
 namespace blip2 {
 
-// A picture of a report: a file's bytes (JPEG, PNG or WebP) and the lines under it.
+// A picture of a report: a file's bytes (JPEG, PNG or WebP; empty: it is not there) and the lines
+// under it.
 struct ReportPicture {
   std::string file;
   std::vector<std::string> lines;

@@ -1,111 +1,137 @@
 #include "blip2/evaluation/ngrams.h"
 
 #include <algorithm>
+#include <unordered_map>
 
-#include "blip2/base/random.h"
+#include "blip2/base/parallel.h"
 #include "blip2/evaluation/python_text.h"
 
 namespace blip2 {
 namespace {
 
-constexpr std::uint64_t kFree = ~std::uint64_t{0};
+// Words by numbers from 0 in the order in which they come; open addressing.
+class WordTable {
+ public:
+  explicit WordTable(std::vector<std::string_view>& texts) : texts_(texts), slots_(1024) {}
 
-// Whether single spaces and nothing else stand between the words, and nothing around them.
-bool are_all(const std::vector<std::string_view>& words, std::string_view text) {
-  std::size_t at = 0;
-  for (const std::string_view word : words) {
-    const bool here = word.data() == text.data() + at;
-    at += word.size() + 1;
-    if (!here || (at <= text.size() && text[at - 1] != ' ')) return false;
+  std::uint32_t number_of(std::string_view word) {
+    std::uint64_t hash = word.size();
+    for (const char c : word) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+    hash = scatter(hash);
+    std::size_t at = hash & (slots_.size() - 1);
+    for (; slots_[at].number != 0; at = (at + 1) & (slots_.size() - 1)) {
+      if (slots_[at].hash == hash && texts_[slots_[at].number - 1] == word) {
+        return slots_[at].number - 1;
+      }
+    }
+    texts_.push_back(word);
+    slots_[at] = {hash, static_cast<std::uint32_t>(texts_.size())};
+    if (2 * texts_.size() > slots_.size()) grow();
+    return static_cast<std::uint32_t>(texts_.size()) - 1;
   }
-  return at == text.size() + 1;
+
+ private:
+  struct Slot {
+    std::uint64_t hash = 0;
+    std::uint32_t number = 0;  // from 1
+  };
+
+  void grow() {
+    std::vector<Slot> old(2 * slots_.size());
+    old.swap(slots_);
+    for (const Slot& slot : old) {
+      if (slot.number == 0) continue;
+      std::size_t at = slot.hash & (slots_.size() - 1);
+      while (slots_[at].number != 0) at = (at + 1) & (slots_.size() - 1);
+      slots_[at] = slot;
+    }
+  }
+
+  std::vector<std::string_view>& texts_;
+  std::vector<Slot> slots_;
+};
+
+// Whether single spaces between words are all that the text has beside visible ASCII.
+bool is_regular(std::string_view text) {
+  char before = ' ';
+  for (const char c : text) {
+    if (c < ' ' || c > '~' || (c == ' ' && before == ' ')) return false;
+    before = c;
+  }
+  return before != ' ';
+}
+
+// Calls found(part) for what single spaces separate.
+template <typename Found>
+void each_between_spaces(std::string_view text, const Found& found) {
+  for (std::size_t end = 0; (end = text.find(' ')) != text.npos; text.remove_prefix(end + 1)) {
+    found(text.substr(0, end));
+  }
+  found(text);
 }
 
 }  // namespace
 
-std::uint32_t NgramCaptions::number_of(std::string_view word) {
-  const auto [place, fresh] = words_.try_emplace(word, count_);
-  count_ += fresh;
-  return place->second;
-}
-
-std::uint32_t NgramCaptions::number_of(std::uint32_t ngram, std::uint32_t word) {
-  if (3 * (used_ + 1) > 2 * slots_.size()) grow();
-  const std::uint64_t key = std::uint64_t{ngram} << 32 | word;
-  const std::size_t mask = slots_.size() - 1;
-  std::size_t at = scatter(key) & mask;
-  while (slots_[at].key != kFree && slots_[at].key != key) at = (at + 1) & mask;
-  if (slots_[at].key == kFree) {
-    slots_[at] = {key, count_++};
-    ++used_;
-  }
-  return slots_[at].number;
-}
-
-void NgramCaptions::grow() {
-  std::vector<Slot> old(std::max<std::size_t>(1024, 2 * slots_.size()), Slot{kFree, 0});
-  old.swap(slots_);
-  const std::size_t mask = slots_.size() - 1;
-  for (const Slot& slot : old) {
-    if (slot.key == kFree) continue;
-    std::size_t at = scatter(slot.key) & mask;
-    while (slots_[at].key != kFree) at = (at + 1) & mask;
-    slots_[at] = slot;
-  }
-}
-
-void NgramCaptions::append_counts(std::vector<std::uint32_t>& ngrams) {
-  std::sort(ngrams.begin(), ngrams.end());
-  for (std::size_t i = 0; i < ngrams.size(); ++i) {
-    if (i > 0 && ngrams[i] == ngrams[i - 1]) {
-      ++counts_.back().count;
+CaptionNumbers::Part CaptionNumbers::read(std::span<const std::string_view> captions) {
+  Part part;
+  WordTable table(part.texts);
+  const auto add = [&](std::string_view word) { part.words.push_back(table.number_of(word)); };
+  for (const std::string_view caption : captions) {
+    if (is_regular(caption)) {
+      each_between_spaces(caption, add);
     } else {
-      counts_.push_back({ngrams[i], 1});
+      for (const std::string_view word : split_words(caption)) add(word);
+      each_between_spaces(
+          caption, [&](std::string_view word) { part.between.push_back(table.number_of(word)); });
     }
+    part.word_ends.push_back(part.words.size());
+    part.between_ends.push_back(part.between.size());
   }
+  return part;
 }
 
-void NgramCaptions::add(std::string_view text) {
-  Place place;
-  const std::vector<std::string_view> words = split_words(text);
-  numbers_.clear();
-  for (const std::string_view word : words) numbers_.push_back(number_of(word));
-  if (are_all(words, text)) {
-    between_spaces_.insert(between_spaces_.end(), numbers_.begin(), numbers_.end());
-  } else {
-    for (std::size_t end = 0; (end = text.find(' ')) != text.npos; text.remove_prefix(end + 1)) {
-      between_spaces_.push_back(number_of(text.substr(0, end)));
-    }
-    between_spaces_.push_back(number_of(text));
-  }
-  place.between_spaces = between_spaces_.size();
-  place.words = static_cast<std::uint32_t>(words.size());
-  ngrams_ = numbers_;
-  for (std::size_t n = 0; n < kNgramOrders; ++n) {
-    ngrams_.resize(words.size() > n ? words.size() - n : 0);
-    for (std::size_t i = 0; n > 0 && i < ngrams_.size(); ++i) {
-      ngrams_[i] = number_of(ngrams_[i], numbers_[i + n]);
-    }
-    sorted_ = ngrams_;
-    append_counts(sorted_);
-    place.counts[n] = counts_.size();
-  }
-  places_.push_back(place);
+CaptionNumbers::CaptionNumbers(std::span<const std::string_view> captions, std::size_t threads)
+    : size_(captions.size()),
+      part_size_((size_ + threads - 1) / std::max<std::size_t>(threads, 1)) {
+  part_size_ = std::max<std::size_t>(part_size_, 1);
+  parts_.resize((size_ + part_size_ - 1) / part_size_);
+  parallel_for(parts_.size(), threads, [&](std::size_t i) {
+    const std::size_t begin = i * part_size_;
+    parts_[i] = read(captions.subspan(begin, std::min(part_size_, size_ - begin)));
+  });
+  number_alike(threads);
 }
 
-NgramCaption NgramCaptions::operator[](std::size_t caption) const {
-  const Place &before = places_[caption], &place = places_[caption + 1];
-  NgramCaption out;
-  out.between_spaces =
-      std::span(between_spaces_)
-          .subspan(before.between_spaces, place.between_spaces - before.between_spaces);
-  out.words = place.words;
-  std::size_t begin = before.counts.back();
-  for (std::size_t n = 0; n < kNgramOrders; ++n) {
-    out.counts[n] = std::span(counts_).subspan(begin, place.counts[n] - begin);
-    begin = place.counts[n];
+// Gives the parts' words the numbers that they have over all parts.
+void CaptionNumbers::number_alike(std::size_t threads) {
+  std::unordered_map<std::string_view, std::uint32_t> numbers;
+  std::vector<std::vector<std::uint32_t>> of_part(parts_.size());
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    for (const std::string_view word : parts_[i].texts) {
+      const auto fresh = static_cast<std::uint32_t>(numbers.size());
+      of_part[i].push_back(numbers.try_emplace(word, fresh).first->second);
+    }
   }
-  return out;
+  vocabulary_ = numbers.size();
+  parallel_for(parts_.size(), threads, [&](std::size_t i) {
+    for (std::uint32_t& word : parts_[i].words) word = of_part[i][word];
+    for (std::uint32_t& word : parts_[i].between) word = of_part[i][word];
+  });
+}
+
+std::span<const std::uint32_t> CaptionNumbers::words(std::size_t caption) const {
+  const Part& part = parts_[caption / part_size_];
+  const std::size_t at = caption % part_size_;
+  return std::span(part.words)
+      .subspan(part.word_ends[at], part.word_ends[at + 1] - part.word_ends[at]);
+}
+
+std::span<const std::uint32_t> CaptionNumbers::between_spaces(std::size_t caption) const {
+  const Part& part = parts_[caption / part_size_];
+  const std::size_t at = caption % part_size_;
+  const std::size_t count = part.between_ends[at + 1] - part.between_ends[at];
+  return count == 0 ? words(caption)
+                    : std::span(part.between).subspan(part.between_ends[at], count);
 }
 
 }  // namespace blip2

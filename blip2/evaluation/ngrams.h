@@ -4,70 +4,71 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
+
+#include "blip2/base/random.h"
 
 namespace blip2 {
 
 constexpr std::size_t kNgramOrders = 4;  // n-grams of one to four words
 
-struct NgramCount {
-  std::uint32_t ngram, count;
-};
-
-// A tokenised caption as numbers; seen through NgramCaptions, which must not grow meanwhile.
-struct NgramCaption {
-  std::span<const std::uint32_t> between_spaces;  // each single space separates: "" is a word
-  double words = 0;                               // as split_words gives them
-  std::array<std::span<const NgramCount>, kNgramOrders> counts;  // by order; by n-gram within
-};
-
-// Tokenised captions with numbers for their words and n-grams, from 0 in the order in which they
-// are first seen.
-class NgramCaptions {
+// Tokenised captions as numbers of their words, from 0 in the order in which words are first seen,
+// whatever the number of threads. The captions' texts must stay where they are meanwhile.
+class CaptionNumbers {
  public:
-  // `text` must stay where it is.
-  void add(std::string_view text);
-  std::size_t size() const { return places_.size() - 1; }
-  NgramCaption operator[](std::size_t caption) const;
-  std::size_t ngrams() const { return count_; }
+  CaptionNumbers(std::span<const std::string_view> captions, std::size_t threads);
+
+  std::size_t size() const { return size_; }
+  std::size_t vocabulary() const { return vocabulary_; }
+  // The words as split_words gives them.
+  std::span<const std::uint32_t> words(std::size_t caption) const;
+  // What single spaces separate: "" is a word.
+  std::span<const std::uint32_t> between_spaces(std::size_t caption) const;
 
  private:
-  struct Slot {
-    std::uint64_t key;
-    std::uint32_t number;
+  // Captions that one thread reads, with lists of all their words.
+  struct Part {
+    std::vector<std::uint32_t> words, between;
+    std::vector<std::size_t> word_ends{0}, between_ends{0};  // no words between: as `words`
+    std::vector<std::string_view> texts;                     // of the part's own numbers
   };
-  // Where a caption's numbers end in the lists below.
-  struct Place {
-    std::size_t between_spaces = 0;
-    std::array<std::size_t, kNgramOrders> counts{};
-    std::uint32_t words = 0;
-  };
-  std::uint32_t number_of(std::string_view word);
-  std::uint32_t number_of(std::uint32_t ngram, std::uint32_t word);  // of the n-gram and the word
-  void grow();
-  void append_counts(std::vector<std::uint32_t>& ngrams);
+  static Part read(std::span<const std::string_view> captions);
+  void number_alike(std::size_t threads);
 
-  std::uint32_t count_ = 0;
-  std::unordered_map<std::string_view, std::uint32_t> words_;
-  std::vector<Slot> slots_;  // open addressing, a power of two
-  std::size_t used_ = 0;     // slots
-  std::vector<std::uint32_t> between_spaces_;
-  std::vector<NgramCount> counts_;
-  std::vector<Place> places_{Place{}};
-  std::vector<std::uint32_t> numbers_, ngrams_, sorted_;  // of the caption at hand
+  std::size_t size_, part_size_, vocabulary_ = 0;
+  std::vector<Part> parts_;
 };
 
-// Calls found(i, j) for the n-grams a[i] = b[j] that both lists have.
-template <typename Found>
-void for_common(std::span<const NgramCount> a, std::span<const NgramCount> b, const Found& found) {
-  for (std::size_t i = 0, j = 0; i < a.size() && j < b.size();) {
-    if (a[i].ngram == b[j].ngram) {
-      found(i++, j++);
-    } else if (a[i].ngram < b[j].ngram) {
-      ++i;
-    } else {
-      ++j;
+// An n-gram of up to four words of a vocabulary of less than 65,535, or of any; the empty one is
+// all zeros. Their order is that of their words' numbers.
+using NarrowNgram = std::uint64_t;
+using WideNgram = std::array<std::uint32_t, kNgramOrders>;
+constexpr std::size_t kNarrowVocabulary = 0xffff;
+
+// The n-gram of `words` words with another one behind it.
+inline NarrowNgram longer(NarrowNgram ngram, std::size_t words, std::uint32_t word) {
+  return ngram << 16 | (word + 1);
+}
+inline WideNgram longer(WideNgram ngram, std::size_t words, std::uint32_t word) {
+  ngram[words] = word + 1;
+  return ngram;
+}
+inline std::uint64_t hash_of(NarrowNgram ngram) {
+  return scatter(ngram);
+}
+inline std::uint64_t hash_of(const WideNgram& ngram) {
+  const auto pair = [&](std::size_t i) { return std::uint64_t{ngram[i]} << 32 | ngram[i + 1]; };
+  return scatter(scatter(pair(0)) ^ pair(2));
+}
+
+// Calls found(order - 1, n-gram) for all n-grams of a caption.
+template <typename Ngram, typename Found>
+void each_ngram(std::span<const std::uint32_t> words, const Found& found) {
+  for (std::size_t begin = 0; begin < words.size(); ++begin) {
+    Ngram ngram{};
+    for (std::size_t n = 0; n < kNgramOrders && begin + n < words.size(); ++n) {
+      ngram = longer(ngram, n, words[begin + n]);
+      found(n, ngram);
     }
   }
 }

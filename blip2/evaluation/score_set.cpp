@@ -4,14 +4,37 @@
 
 #include "blip2/evaluation/caption_metrics.h"
 #include "blip2/evaluation/exact_match.h"
+#include "blip2/evaluation/meteor.h"
 #include "blip2/evaluation/vqa_accuracy.h"
 
 namespace blip2 {
 namespace {
 
-// A row: 1, the two lengths, n-grams and right ones by order, then the three that are averaged.
+// A row: 1, the two lengths, n-grams and right ones by order, then those that are averaged, then
+// METEOR's counts if there are any.
 constexpr std::size_t kNgramsAt = 3, kRightAt = kNgramsAt + kNgramOrders,
-                      kMeansAt = kRightAt + kNgramOrders, kMeans = 3;
+                      kMeansAt = kRightAt + kNgramOrders, kMeans = 4, kMeteorAt = kMeansAt + kMeans,
+                      kMeteorStageAt = kMeteorAt + 5, kMeteorWidth = 5 + 4 * kMeteorStages;
+
+void append(const MeteorCounts& counts, std::vector<double>& row) {
+  row.insert(row.end(), {counts.candidate, counts.reference, counts.candidate_function,
+                         counts.reference_function, counts.chunks});
+  for (const MeteorCounts::Stage& stage : counts.stages) {
+    row.insert(row.end(), {stage.candidate, stage.reference, stage.candidate_function,
+                           stage.reference_function});
+  }
+}
+
+MeteorCounts meteor_counts(std::span<const double> sums) {
+  MeteorCounts counts{
+      sums[kMeteorAt],    sums[kMeteorAt + 1], sums[kMeteorAt + 2], sums[kMeteorAt + 3], {},
+      sums[kMeteorAt + 4]};
+  for (std::size_t i = 0; i < kMeteorStages; ++i) {
+    const auto stage = sums.subspan(kMeteorStageAt + 4 * i, 4);
+    counts.stages[i] = {stage[0], stage[1], stage[2], stage[3]};
+  }
+  return counts;
+}
 
 std::vector<double> caption_metrics(std::span<const double> sums) {
   BleuCounts bleu{.length = sums[1], .reference_length = sums[2]};
@@ -22,6 +45,7 @@ std::vector<double> caption_metrics(std::span<const double> sums) {
   const auto scores = bleu.scores();
   std::vector<double> metrics(scores.begin(), scores.end());
   for (std::size_t i = 0; i < kMeans; ++i) metrics.push_back(sums[kMeansAt + i] / sums[0]);
+  if (sums.size() > kMeteorAt) metrics.push_back(meteor_of(meteor_counts(sums)));
   return metrics;
 }
 
@@ -36,17 +60,25 @@ std::vector<double> means_of(std::span<const double> sums) {
 
 }  // namespace
 
-ScoreSet score_caption_pairs(std::span<const TextPair> pairs, std::size_t threads) {
+ScoreSet score_caption_pairs(std::span<const TextPair> pairs, std::size_t threads,
+                             const std::filesystem::path& meteor_data) {
   std::vector<std::string> candidates;
   std::vector<CaptionTexts> references;
   for (const TextPair& pair : pairs) {
     candidates.push_back(pair.result->texts[0]);
     references.push_back(pair.reference->texts);
   }
-  const auto scores = score_texts(candidates, references, threads);
-  ScoreSet set{{"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider", "exact"},
-               {kMeansAt + kMeans, {}},
+  const TokenisedCaptions tokenised(candidates, references, threads);
+  const auto scores = score_captions(tokenised.candidates(), tokenised.references(), threads);
+  ScoreSet set{{"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider", "cider_d", "exact"},
+               {kMeteorAt, {}},
                caption_metrics};
+  std::vector<MeteorCounts> meteor;
+  if (!meteor_data.empty()) {
+    meteor = count_meteor(tokenised.candidates(), tokenised.references(), meteor_data, threads);
+    set.names.emplace_back("meteor");
+    set.sums.width += kMeteorWidth;
+  }
   for (std::size_t i = 0; i < scores.size(); ++i) {
     const BleuCounts& bleu = scores[i].bleu;
     auto& values = set.sums.values;
@@ -54,15 +86,20 @@ ScoreSet score_caption_pairs(std::span<const TextPair> pairs, std::size_t thread
     values.insert(values.end(), bleu.ngrams.begin(), bleu.ngrams.end());
     values.insert(values.end(), bleu.right.begin(), bleu.right.end());
     const double exact = equals_any(candidates[i], references[i]) ? 1 : 0;
-    values.insert(values.end(), {scores[i].rouge_l, scores[i].cider, exact});
+    values.insert(values.end(), {scores[i].rouge_l, scores[i].cider, scores[i].cider_d, exact});
+    if (!meteor.empty()) append(meteor[i], values);
   }
   return set;
 }
 
 ScoreSet score_answer_pairs(std::span<const TextPair> pairs) {
+  const auto type_of = [](const TextPair& pair) {
+    const auto found = pair.reference->kinds.find("answer_type");
+    return found == pair.reference->kinds.end() ? std::string() : found->second;
+  };
   std::vector<std::string> kinds;
   for (const TextPair& pair : pairs) {
-    const std::string& kind = pair.reference->kind;
+    const std::string kind = type_of(pair);
     const bool known = std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
     if (!kind.empty() && !known) kinds.push_back(kind);
   }
@@ -72,8 +109,9 @@ ScoreSet score_answer_pairs(std::span<const TextPair> pairs) {
   for (const TextPair& pair : pairs) {
     const double accuracy = vqa_accuracy(pair.result->texts[0], pair.reference->texts);
     set.sums.values.insert(set.sums.values.end(), {1, accuracy});
+    const std::string own = type_of(pair);
     for (const std::string& kind : kinds) {
-      const double mine = kind == pair.reference->kind ? 1 : 0;
+      const double mine = kind == own ? 1 : 0;
       set.sums.values.insert(set.sums.values.end(), {mine, mine * accuracy});
     }
   }

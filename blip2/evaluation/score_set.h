@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,11 +18,12 @@ struct ScoreSet {
   MetricsOfSums metrics;
 };
 
-// "bleu_1" to "bleu_4", "rouge_l", "cider" (caption_metrics.h) and "exact", the share of captions
-// that equal a reference.
-ScoreSet score_caption_pairs(std::span<const TextPair> pairs, std::size_t threads = 1);
+// "bleu_1" to "bleu_4", "rouge_l", "cider" and "cider_d" (caption_metrics.h), "exact", the share of
+// captions that equal a reference, and, if its data are given, "meteor" (meteor.h).
+ScoreSet score_caption_pairs(std::span<const TextPair> pairs, std::size_t threads = 1,
+                             const std::filesystem::path& meteor_data = {});
 
-// "accuracy" (vqa_accuracy.h), and the same for each kind of question that the references name.
+// "accuracy" (vqa_accuracy.h), and the same for each answer type that the references name.
 ScoreSet score_answer_pairs(std::span<const TextPair> pairs);
 
 }  // namespace blip2

@@ -16,6 +16,7 @@
 #include "blip2/base/file.h"
 #include "blip2/io/json.h"
 #include "blip2/io/json_elements.h"
+#include "blip2/io/plain_object.h"
 
 namespace blip2 {
 namespace {
@@ -84,9 +85,15 @@ class ItemList {
   TextItem& of(std::vector<std::string> names, std::size_t entry) {
     if (names.empty()) refuse_entry("expected \"image_id\", \"question_id\" or \"image\"");
     const auto [place, fresh] = places_.try_emplace(names[0], items_.size());
-    if (fresh) items_.push_back({std::move(names), {}, {}, entry});
+    if (fresh) items_.push_back({std::move(names), {}, {}, entry, {}, {}});
     return items_[place->second];
   }
+  // The same of an item with one name.
+  TextItem& of(const std::string& name, std::size_t entry) {
+    const auto found = places_.find(name);
+    return found != places_.end() ? items_[found->second] : of(std::vector{name}, entry);
+  }
+  std::size_t size() const { return items_.size(); }
   std::vector<TextItem> take() {
     std::erase_if(items_, [](const TextItem& item) { return item.texts.empty(); });
     return std::move(items_);
@@ -109,7 +116,7 @@ class ItemReader {
     const std::size_t first = text.find_first_not_of(" \t\r\n");
     if (first == text.npos) throw Error("is empty", path_.string());
     if (text[first] == '[') {
-      each_element(text, [&](const json& entry, std::size_t number) { add(entry, number); });
+      each_element(text, [&](std::string_view entry, std::size_t n) { add_entry(entry, n); });
     } else if (!read_object(text)) {
       each_line(text);
     }
@@ -125,13 +132,12 @@ class ItemReader {
   void each_element(std::string_view list, const Take& take) {
     JsonElements elements(list, path_.string());
     while (const auto element = elements.next()) {
-      at_entry("entry", element->number,
-               [&] { take(parse_json(element->text, {}, kEntryLimits), element->number); });
+      at_entry("entry", element->number, [&] { take(element->text, element->number); });
     }
   }
 
   template <typename Work>
-  void at_entry(const char* unit, std::size_t number, const Work& work) {
+  void at_entry(const char* unit, const auto& number, const Work& work) {
     try {
       work();
     } catch (const Error& error) {
@@ -145,7 +151,7 @@ class ItemReader {
       const std::string_view line = text.substr(0, end);
       text.remove_prefix(std::min(end + 1, text.size()));
       if (line.find_first_not_of(" \t\r") == line.npos) continue;
-      at_entry("line", number, [&] { add(parse_json(line, {}, kEntryLimits), number); });
+      at_entry("line", number, [&] { add_entry(line, number); });
     }
   }
 
@@ -160,16 +166,44 @@ class ItemReader {
     }
     const auto images = members.find("images"), annotations = members.find("annotations");
     const bool listed = images != members.end() && images->second.text.starts_with('[');
+    if (task_ == TextTask::vqa && is_gqa(members)) {
+      for (const auto& member : members) {
+        at_entry("question", member.first,
+                 [&] { add_gqa(member.first, parse_json(member.second.text, {}, kEntryLimits)); });
+      }
+      return true;
+    }
     if (annotations == members.end() || !annotations->second.text.starts_with('[')) {
       if (!listed) return false;
-      each_element(images->second.text, [&](const json& e, std::size_t n) { add_karpathy(e, n); });
+      each_element(images->second.text, [&](std::string_view e, std::size_t n) {
+        add_karpathy(parse_json(e, {}, kEntryLimits), n);
+      });
       return true;
     }
     if (listed && task_ == TextTask::caption) {
-      each_element(images->second.text, [&](const json& e, std::size_t n) { add_image(e, n); });
+      each_element(images->second.text, [&](std::string_view e, std::size_t n) {
+        add_image(parse_json(e, {}, kEntryLimits), n);
+      });
     }
-    each_element(annotations->second.text, [&](const json& e, std::size_t n) { add(e, n); });
+    each_element(annotations->second.text,
+                 [&](std::string_view e, std::size_t n) { add_entry(e, n); });
     return true;
+  }
+
+  static bool is_gqa(const std::map<std::string, JsonElement>& members) {
+    return !members.empty() && std::all_of(members.begin(), members.end(), [](const auto& member) {
+      return member.second.text.starts_with('{') &&
+             member.second.text.find("\"imageId\"") != std::string_view::npos;
+    });
+  }
+
+  void add_gqa(const std::string& id, const json& entry) {
+    const std::string image = id_value(entry, {"imageId"});
+    TextItem& item = items_.of(names_of_item(id, {}, {}), items_.size() + 1);
+    item.texts = texts_in(entry, {"answer"}, "answer");
+    item.kinds = question_kinds(entry);
+    item.question = optional_text(entry, {"question"});
+    item.image = image + ".jpg";
   }
 
   void need_object(const json& entry) const {
@@ -179,8 +213,16 @@ class ItemReader {
   // A picture of COCO's list, whose captions come later.
   void add_image(const json& entry, std::size_t number) {
     need_object(entry);
-    items_.of(names_of_item(id_value(entry, {"id"}), optional_text(entry, {"file_name"}), {}),
-              number);
+    const std::string image = optional_text(entry, {"file_name"});
+    TextItem& item = items_.of(names_of_item(id_value(entry, {"id"}), image, {}), number);
+    item.image = image;
+    add_domain(entry, item);
+  }
+
+  // NoCaps' parts: pictures in, near and out of COCO's domain.
+  static void add_domain(const json& entry, TextItem& item) {
+    const std::string domain = optional_text(entry, {"domain"});
+    if (!domain.empty()) item.kinds["domain"] = domain;
   }
 
   void add_karpathy(const json& entry, std::size_t number) {
@@ -188,9 +230,37 @@ class ItemReader {
     const std::string split = optional_text(entry, {"split"});
     splits_.insert(split);
     if (!split_.empty() && split != split_) return;
-    TextItem& item = items_.of(
-        names_of_item(id_value(entry, {"cocoid"}), optional_text(entry, {"filename"}), {}), number);
+    const std::string image = optional_text(entry, {"filename"});
+    TextItem& item = items_.of(names_of_item(id_value(entry, {"cocoid"}), image, {}), number);
+    item.image = image;
     item.texts = texts_in(entry, {"sentences"}, "raw");
+  }
+
+  void add_entry(std::string_view entry, std::size_t number) {
+    if (!add_plain(entry, number)) add(parse_json(entry, {}, kEntryLimits), number);
+  }
+
+  // Takes an entry of an identifier and one text, as most are, without parsing it in full; false
+  // if it is another.
+  bool add_plain(std::string_view entry, std::size_t number) {
+    const bool vqa = task_ == TextTask::vqa;
+    if (!read_plain_object(entry, members_)) return false;
+    std::string name = "identifier ";
+    const PlainMember* text = nullptr;
+    for (const PlainMember& member : members_) {
+      if (member.key == (vqa ? "question_id" : "image_id")) {
+        name += member.value;
+      } else if (member.key == (vqa ? "answer" : "caption") && member.is_text) {
+        text = &member;
+      } else if (vqa || member.key != "id") {
+        return false;
+      }
+    }
+    if (text == nullptr || name.back() == ' ') return false;
+    TextItem& item = items_.of(name, number);
+    if (vqa && !item.texts.empty()) refuse_entry("the question has answers already");
+    item.texts.emplace_back(text->value);
+    return true;
   }
 
   void add(const json& entry, std::size_t number) {
@@ -202,16 +272,19 @@ class ItemReader {
       TextItem& item = items_.of(names_of_item(id_value(entry, {"image_id"}), image, {}), number);
       const auto texts = texts_in(entry, {"caption", "captions", "text"}, "caption");
       item.texts.insert(item.texts.end(), texts.begin(), texts.end());
-      return;
+      if (!image.empty()) item.image = image;
+      return add_domain(entry, item);
     }
     const std::string asked = optional_text(entry, {"question"});
-    auto names = names_of_item(id_value(entry, {"question_id"}), image, asked);
+    auto names = names_of_item(id_value(entry, {"question_id", "questionId"}), image, asked);
     const std::string picture = id_value(entry, {"image_id"});
     if (!picture.empty() && !asked.empty()) names.push_back("picture " + picture + "\n" + asked);
     TextItem& item = items_.of(std::move(names), number);
     if (!item.texts.empty()) refuse_entry("the question has answers already");
-    item.texts = texts_in(entry, {"answers", "answer"}, "answer");
-    item.kind = optional_text(entry, {"answer_type"});
+    item.texts = texts_in(entry, {"answers", "answer", "prediction"}, "answer");
+    item.kinds = question_kinds(entry);
+    item.image = image;
+    item.question = asked;
   }
 
   void check_splits() const {
@@ -225,6 +298,7 @@ class ItemReader {
   std::string split_;
   std::shared_ptr<const MappedFile> file_;
   ItemList items_;
+  std::vector<PlainMember> members_;  // of the entry at hand
   std::set<std::string> splits_;
 };
 

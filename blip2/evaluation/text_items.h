@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "blip2/io/question_kinds.h"
+
 namespace blip2 {
 
 enum class TextTask { caption, vqa };
@@ -13,8 +15,10 @@ enum class TextTask { caption, vqa };
 struct TextItem {
   std::vector<std::string> names;  // by which it is found, the surest first
   std::vector<std::string> texts;  // captions or answers
-  std::string kind;                // of a question's answers: "yes/no", "number", "other", or empty
+  QuestionKinds kinds = {};        // of a question; of NoCaps' pictures the "domain"
   std::size_t entry = 0;           // of the list, or line, from 1
+  std::string image = {};          // the picture's name in the file, if it has one
+  std::string question = {};
 };
 
 // Reads one of
@@ -22,7 +26,8 @@ struct TextItem {
 //   "captions"}, {"image", "question", "answers"} and the like, as benchmarks' servers take results
 //   and this program prints and reads them;
 //   COCO's {"images", "annotations"} of captions, NoCaps' too;
-//   VQAv2's {"annotations"} of answers, with the answer types as kinds;
+//   VQAv2's and OK-VQA's {"annotations"} of answers, with the kinds of questions;
+//   GQA's object of questions by their identifiers, and its results {"questionId", "prediction"};
 //   Karpathy's {"images": [{"sentences"}]}, of which `split` chooses one.
 // Captions of one picture become one item, in the order in which pictures are listed. Pictures
 // need not exist. Throws Error naming file and entry for what is malformed.

@@ -98,16 +98,6 @@ std::string stripped(std::string text) {
   return std::string(strip(text));
 }
 
-std::string lower(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const CodePoint c = decode_utf8(text);
-    append_lower(out, c.value);
-    text.remove_prefix(c.bytes);
-  }
-  return out;
-}
-
 // Whether a short list of right answers has the answer.
 bool is_among(const std::string& answer, std::span<const std::string> right) {
   if (equals_any(answer, right)) return true;
@@ -121,7 +111,7 @@ bool is_among(const std::string& answer, std::span<const std::string> right) {
 
 std::string normalise_vqa_answer(const std::string& answer) {
   static const auto words = make_words();
-  const std::string folded = lower(without_punctuation(stripped(answer)));
+  const std::string folded = to_lower(without_punctuation(stripped(answer)));
   std::string out;
   for (const std::string_view word : split_words(folded)) {
     const auto found = words.find(word);

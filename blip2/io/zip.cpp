@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <new>
 #include <optional>
 #include <vector>
 
@@ -121,14 +122,10 @@ Record read_record(ByteReader& reader) {
   return record;
 }
 
-// Follows a record to its local header and data.
+// Follows a record to its local header and data, as they are stored.
 ZipEntry read_entry(const Record& record, ByteReader reader) {
   reader.seek(record.header, "the local header");
   if (record.flags & kEncrypted) reader.fail("the entry is encrypted");
-  if (record.method != 0 || record.compressed != record.size) {
-    reader.fail("the entry is compressed (method " + std::to_string(record.method) + ")",
-                "torch.save stores entries uncompressed: save the file again with torch.save");
-  }
   if (reader.read<std::uint32_t>("a local header") != kLocalHeader) {
     reader.fail("expected a local file header");
   }
@@ -140,7 +137,13 @@ ZipEntry read_entry(const Record& record, ByteReader reader) {
   }
   reader.take(extra, "an extra field");
   const std::uint64_t offset = reader.offset();
-  return {reader.take(record.size, "the entry's data"), offset, record.crc};
+  return {reader.take(record.compressed, "the entry's data"), offset, record.crc};
+}
+
+void need_stored(const Record& record, const std::string& where) {
+  if (record.method == 0 && record.compressed == record.size) return;
+  throw Error(fmt::format("the entry is compressed (method {})", record.method), where,
+              "torch.save stores entries uncompressed: save the file again with torch.save");
 }
 
 std::string entry_place(const std::string& where, std::string_view name) {
@@ -170,10 +173,13 @@ void check_disjoint(std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges,
   }
 }
 
-}  // namespace
+// The records of the central directory, and where it begins.
+struct Records {
+  std::vector<Record> records;
+  std::uint64_t begin;
+};
 
-std::map<std::string, ZipEntry, std::less<>> read_stored_zip(std::span<const std::byte> bytes,
-                                                             const std::string& where) {
+Records read_records(std::span<const std::byte> bytes, const std::string& where) {
   ByteReader reader(bytes, where);
   const std::uint64_t end = find_end_record(bytes, where);
   reader.seek(end, "the end record");
@@ -184,19 +190,70 @@ std::map<std::string, ZipEntry, std::less<>> read_stored_zip(std::span<const std
                             directory.entries, directory.size, directory.offset),
                 "the file is truncated or damaged");
   }
-  ByteReader records(bytes.subspan(directory.offset, directory.size), where, directory.offset);
+  ByteReader table(bytes.subspan(directory.offset, directory.size), where, directory.offset);
+  Records found{{}, directory.offset};
+  for (std::uint64_t i = 0; i < directory.entries; ++i) found.records.push_back(read_record(table));
+  return found;
+}
+
+// A deflated entry's `size` bytes.
+std::string inflated(std::span<const std::byte> data, std::uint64_t size,
+                     const std::string& where) {
+  std::string out(size, '\0');
+  z_stream stream{};
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(data.data()));
+  stream.avail_in = static_cast<uInt>(data.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(size);
+  constexpr int kNoHeader = -MAX_WBITS;
+  if (inflateInit2(&stream, kNoHeader) != Z_OK) throw std::bad_alloc();
+  const int code = inflate(&stream, Z_FINISH);
+  inflateEnd(&stream);
+  if (code != Z_STREAM_END || stream.avail_out != 0) {
+    throw Error(fmt::format("expected {} bytes when inflated, got other data", size), where,
+                "the file is damaged");
+  }
+  return out;
+}
+
+}  // namespace
+
+std::map<std::string, ZipEntry, std::less<>> read_stored_zip(std::span<const std::byte> bytes,
+                                                             const std::string& where) {
+  const Records found = read_records(bytes, where);
   std::map<std::string, ZipEntry, std::less<>> entries;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
-  for (std::uint64_t i = 0; i < directory.entries; ++i) {
-    const Record record = read_record(records);
+  for (const Record& record : found.records) {
     const std::string place = entry_place(where, record.name);
-    const ZipEntry entry = read_entry(record, ByteReader(bytes.first(directory.offset), place));
+    const ZipEntry entry = read_entry(record, ByteReader(bytes.first(found.begin), place));
+    need_stored(record, place);
     ranges.emplace_back(record.header, entry.offset + entry.data.size());
     if (!entries.emplace(record.name, entry).second) throw Error("is there twice", place);
   }
   check_disjoint(std::move(ranges), where);
   for (const auto& [name, entry] : entries) check_crc(entry, entry_place(where, name));
   return entries;
+}
+
+std::string read_zip_file(std::span<const std::byte> bytes, std::string_view name,
+                          std::uint64_t most, const std::string& where) {
+  constexpr std::uint64_t kMost = 1u << 30;  // what zlib's counts hold
+  constexpr std::uint16_t kStored = 0, kDeflated = 8;
+  const std::string place = entry_place(where, name);
+  const Records found = read_records(bytes, where);
+  const auto record = std::ranges::find(found.records, name, &Record::name);
+  if (record == found.records.end()) throw Error("the archive has no such file", place);
+  if (record->size > std::min(most, kMost) || record->compressed > kMost) {
+    throw Error(fmt::format("expected at most {} bytes, got {}", most, record->size), place);
+  }
+  const ZipEntry entry = read_entry(*record, ByteReader(bytes.first(found.begin), place));
+  if (record->method != kStored && record->method != kDeflated) {
+    throw Error(fmt::format("compression method {} is not supported", record->method), place);
+  }
+  std::string text(reinterpret_cast<const char*>(entry.data.data()), entry.data.size());
+  if (record->method == kDeflated) text = inflated(entry.data, record->size, place);
+  check_crc({std::as_bytes(std::span(text)), entry.offset, entry.crc}, place);
+  return text;
 }
 
 }  // namespace blip2

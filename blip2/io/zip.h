@@ -23,4 +23,9 @@ struct ZipEntry {
 std::map<std::string, ZipEntry, std::less<>> read_stored_zip(std::span<const std::byte> bytes,
                                                              const std::string& where);
 
+// One file of a zip archive, stored or deflated, whose CRC-32 is checked. Error if the archive has
+// no such file, is malformed, or the file is encrypted or longer than `most` bytes.
+std::string read_zip_file(std::span<const std::byte> bytes, std::string_view name,
+                          std::uint64_t most, const std::string& where);
+
 }  // namespace blip2

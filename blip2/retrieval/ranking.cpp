@@ -1,6 +1,7 @@
 #include "blip2/retrieval/ranking.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace blip2 {
 namespace {
@@ -8,31 +9,57 @@ namespace {
 constexpr std::int64_t kScoresAtOnce = 1 << 25;  // of pictures' queries and texts: 128 MiB
 constexpr double kAfterAll = -1e4;               // below every re-ranked score
 
-// How many of `scores` [K] are at least as good as the best right one, itself excluded.
-std::int64_t rank_of(const at::Tensor& scores, const std::vector<std::int64_t>& right) {
-  const at::Tensor places = torch::tensor(right, at::kLong);
-  const at::Tensor best = scores.index_select(0, places).max();
-  const auto as_good = scores.ge(best).sum().item<std::int64_t>();
-  const auto right_as_good = scores.index_select(0, places).ge(best).sum().item<std::int64_t>();
-  return as_good - right_as_good;
+// The places from 0 of the right items of `scores` [K] in their ranking, the best first.
+std::vector<std::int64_t> places_of(const at::Tensor& scores,
+                                    const std::vector<std::int64_t>& right) {
+  const at::Tensor mine =
+      std::get<0>(scores.index_select(0, torch::tensor(right, at::kLong)).sort(0, true));
+  std::vector<std::int64_t> places;
+  for (std::int64_t i = 0; i < mine.size(0); ++i) {
+    const auto as_good = scores.ge(mine[i]).sum().item<std::int64_t>();
+    const auto right_as_good = mine.ge(mine[i]).sum().item<std::int64_t>();
+    places.push_back(as_good - right_as_good + i);
+  }
+  return places;
+}
+
+double average_precision_at_r(const std::vector<std::int64_t>& places) {
+  double sum = 0;
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    if (places[i] >= std::ssize(places)) break;
+    sum += static_cast<double>(i + 1) / static_cast<double>(places[i] + 1);
+  }
+  return sum / static_cast<double>(places.size());
+}
+
+// Of numbers in any order; of an even count the mean of the two in the middle.
+double median(std::vector<std::int64_t> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const std::size_t half = values.size() / 2;
+  const auto upper = static_cast<double>(values[half]);
+  return values.size() % 2 == 1 ? upper : (upper + static_cast<double>(values[half - 1])) / 2;
 }
 
 // Rows are queries.
 Recall recall_of(const at::Tensor& scores, const std::vector<std::vector<std::int64_t>>& right) {
   Recall recall;
-  std::int64_t queries = 0;
+  std::vector<std::int64_t> ranks;
   for (std::int64_t i = 0; i < scores.size(0); ++i) {
     const auto& items = right[static_cast<std::size_t>(i)];
     if (items.empty()) continue;
-    const std::int64_t rank = rank_of(scores[i], items);
-    recall.r1 += rank < 1;
-    recall.r5 += rank < 5;
-    recall.r10 += rank < 10;
-    ++queries;
+    const auto places = places_of(scores[i], items);
+    recall.r1 += places[0] < 1;
+    recall.r5 += places[0] < 5;
+    recall.r10 += places[0] < 10;
+    recall.mean_rank += static_cast<double>(places[0] + 1);
+    recall.map_at_r += average_precision_at_r(places);
+    ranks.push_back(places[0] + 1);
   }
-  for (double* share : {&recall.r1, &recall.r5, &recall.r10}) {
-    *share /= static_cast<double>(std::max<std::int64_t>(queries, 1));
+  for (double* sum : {&recall.r1, &recall.r5, &recall.r10, &recall.mean_rank, &recall.map_at_r}) {
+    *sum /= static_cast<double>(std::max<std::size_t>(ranks.size(), 1));
   }
+  recall.median_rank = median(std::move(ranks));
   return recall;
 }
 

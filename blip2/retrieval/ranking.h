@@ -12,9 +12,13 @@ struct Relevance {
   std::vector<std::vector<std::int64_t>> texts_of_image, images_of_text;
 };
 
-// Shares of queries whose first 1, 5 or 10 results hold a right one.
+// Over all queries that have a right item.
 struct Recall {
-  double r1 = 0, r5 = 0, r10 = 0;
+  double r1 = 0, r5 = 0, r10 = 0;         // shares whose first 1, 5 or 10 results hold a right one
+  double mean_rank = 0, median_rank = 0;  // of the best right item, from 1
+  // mAP@R (Musgrave et al. 2020, section 3.2; ECCV Caption measures by it): of the first R results,
+  // R being the number of right items, the sum of the precisions at right ones, divided by R.
+  double map_at_r = 0;
 };
 struct RetrievalScores {
   Recall image_to_text, text_to_image;
@@ -41,7 +45,8 @@ Reranked rerank(const at::Tensor& contrast, const Candidates& candidates,
                 const at::Tensor& matching);
 
 // Scores [N, M] of texts for pictures and of pictures for texts -> recalls both ways. A query's
-// rank is that of its best right item; ties count against it.
+// rank is that of its best right item; an item that is not right comes before right ones of the
+// same score.
 RetrievalScores recalls(const at::Tensor& texts_for_images, const at::Tensor& images_for_texts,
                         const Relevance& relevance);
 

@@ -24,6 +24,17 @@ TEST(RecallsTest, CountsTheBestRightItem) {
   EXPECT_DOUBLE_EQ(result.text_to_image.r10, 1.0);
 }
 
+TEST(RecallsTest, RanksAndAveragePrecisionByHand) {
+  // Picture 0: right texts first and third of two right ones: mAP@R (1 + 0) / 2. Picture 1: third.
+  const at::Tensor scores = torch::tensor({{0.9f, 0.5f, 0.1f}, {0.7f, 0.6f, 0.2f}});
+  const auto result = recalls(scores, scores, {{{0, 2}, {2}}, {{0}, {1}, {1}}});
+  EXPECT_DOUBLE_EQ(result.image_to_text.mean_rank, 2);
+  EXPECT_DOUBLE_EQ(result.image_to_text.median_rank, 2);
+  EXPECT_DOUBLE_EQ(result.image_to_text.map_at_r, 0.25);
+  EXPECT_DOUBLE_EQ(result.text_to_image.median_rank, 1);
+  EXPECT_DOUBLE_EQ(result.text_to_image.map_at_r, 1);
+}
+
 TEST(RecallsTest, TiesCountAgainst) {
   const at::Tensor scores = torch::tensor({{0.5f, 0.5f}});
   EXPECT_DOUBLE_EQ(recalls(scores, scores, {{{0}}, {{0}, {}}}).image_to_text.r1, 0.0);

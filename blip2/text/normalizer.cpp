@@ -46,23 +46,13 @@ std::string strip(std::string_view text, bool left, bool right) {
   return std::string(begin < end ? text.substr(begin, end - begin) : std::string_view());
 }
 
-std::string lower_case(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const CodePoint c = decode_utf8(text);
-    append_lower(out, c.value);
-    text.remove_prefix(c.bytes);
-  }
-  return out;
-}
-
 std::string run_step(const NormalizerStep& step, std::string_view text) {
   using Kind = NormalizerStep::Kind;
   switch (step.kind) {
     case Kind::nfc:
       return compose(text);
     case Kind::lower_case:
-      return lower_case(text);
+      return to_lower(text);
     case Kind::prepend:
       return text.empty() ? std::string() : step.content + std::string(text);
     case Kind::replace:

@@ -204,6 +204,16 @@ void append_lower(std::string& text, char32_t c) {
   }
 }
 
+std::string to_lower(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const CodePoint c = decode_utf8(text);
+    append_lower(out, c.value);
+    text.remove_prefix(c.bytes);
+  }
+  return out;
+}
+
 std::u32string decompose(std::u32string_view text) {
   std::u32string out;
   out.reserve(text.size() + text.size() / 8);

@@ -43,6 +43,7 @@ bool is_cased_letter(char32_t c);
 bool is_chinese(char32_t c);
 
 void append_lower(std::string& text, char32_t c);
+std::string to_lower(std::string_view text);
 // Canonical decomposition (NFD) of valid UTF-8.
 std::u32string decompose(std::u32string_view text);
 // Canonical composition (NFC) of valid UTF-8.

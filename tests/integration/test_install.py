@@ -51,6 +51,13 @@ def test_the_example_captions_as_the_program(example, prefix, real_init, picture
     assert said == json.loads(line)["text"]
 
 
+def test_the_program_finds_its_other_half(prefix):
+    assert (prefix / "libexec" / "blip2" / "blip2-torch").exists()
+    assert not (prefix / "bin" / "blip2-torch").exists()
+    assert "capfilt" in run(prefix / "bin" / "blip2", "--help", cwd="/")
+    assert "--references" in run(prefix / "bin" / "blip2", "score", "--help", cwd="/")
+
+
 def test_the_example_says_what_is_wrong(example, tmp_path, pictures):
     picture = sorted(pictures.glob("*.png"))[0]
     done = subprocess.run([example, tmp_path, picture], capture_output=True, text=True,

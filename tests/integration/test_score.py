@@ -1,6 +1,7 @@
 """`blip2 score`: result files of benchmarks scored without a model, intervals and comparison."""
 
 import json
+import pathlib
 import random
 
 import pytest
@@ -91,7 +92,93 @@ def test_vqa_with_answer_types_and_records(run_json, put, tmp_path):
     assert ours["accuracy"] == pytest.approx(1.6 / 3) and ours["questions"] == 3
     each = [json.loads(line) for line in scores.read_text().splitlines()]
     assert [row["accuracy"] for row in each] == [1, pytest.approx(0.6), 0]
-    assert each[0]["kind"] == "yes/no" and each[0]["result"] == "Yes."
+    assert each[0]["answer_type"] == "yes/no" and each[0]["result"] == "Yes."
+
+
+def test_kinds_of_questions(run_json, put):
+    annotations = {"annotations": [
+        {"question_id": i, "answer_type": "other", "question_type": kind, "answers": [{"answer": "red"}]}
+        for i, kind in enumerate(("what is the", "what is the", "which"))]}
+    results = [{"question_id": 0, "answer": "red"}, {"question_id": 1, "answer": "blue"},
+               {"question_id": 2, "answer": "red"}]
+    ours = score(run_json, "vqa", put("r.json", results), put("a.json", annotations))
+    assert ours["by_kind"]["question_type"] == {"what is the": {"accuracy": 0.5, "questions": 2},
+                                                "which": {"accuracy": 1, "questions": 1}}
+    assert ours["by_kind"]["answer_type"]["other"]["questions"] == 3
+
+
+def test_gqa_files(run_json, put):
+    questions = {"201": {"question": "Is it red?", "imageId": "n1", "answer": "yes", "isBalanced": True,
+                         "types": {"structural": "verify", "semantic": "attr", "detailed": "verifyColor"}},
+                 "202": {"question": "What is it?", "imageId": "n1", "answer": "dog",
+                         "types": {"structural": "query", "semantic": "obj", "detailed": "category"}}}
+    results = [{"questionId": "201", "prediction": "yes"}, {"questionId": "202", "prediction": "cat"}]
+    ours = score(run_json, "vqa", put("r.json", results), put("gqa.json", questions))
+    assert ours["accuracy"] == 0.5 and ours["by_kind"]["structural"]["verify"]["accuracy"] == 1
+    assert ours["by_kind"]["semantic"]["obj"] == {"accuracy": 0, "questions": 1}
+
+
+def test_domains_of_nocaps_are_sets_of_their_own(run_json, put):
+    annotations = json.loads(json.dumps(ANNOTATIONS))
+    for image, domain in zip(annotations["images"], ("in-domain", "near-domain", "in-domain")):
+        image["domain"] = domain
+    ours = score(run_json, "caption", put("r.json", RESULTS), put("a.json", annotations))
+    domains = ours["by_kind"]["domain"]
+    assert domains["in-domain"]["captions"] == 2 and domains["near-domain"]["captions"] == 1
+    inside = {"images": [i for i in annotations["images"] if i["domain"] == "in-domain"],
+              "annotations": [a for a in annotations["annotations"] if a["image_id"] != 1]}
+    alone = score(run_json, "caption", put("r2.json", RESULTS[1:]), put("a2.json", inside))
+    for name in ("bleu_4", "rouge_l", "cider", "cider_d"):
+        assert domains["in-domain"][name] == alone[name]
+
+
+def test_meteor_with_its_data(run_json, run, put, tmp_path):
+    from pycocoevalcap.meteor import meteor
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+    folder = pathlib.Path(meteor.__file__).parent
+    files = put("r.json", RESULTS), put("a.json", ANNOTATIONS)
+    ours = score(run_json, "caption", *files, "--meteor-data", folder / "meteor-1.5.jar", "--scores",
+                 tmp_path / "each.jsonl")
+    pick = lambda rows, i: [row for row in rows if row["image_id"] == i]  # noqa: E731
+    ids = [image["id"] for image in ANNOTATIONS["images"]]
+    every, each = meteor.Meteor().compute_score(
+        PTBTokenizer().tokenize({i: pick(ANNOTATIONS["annotations"], i) for i in ids}),
+        PTBTokenizer().tokenize({i: pick(RESULTS, i) for i in ids}))
+    assert ours["meteor"] == pytest.approx(every, abs=1e-6)
+    low, high = ours["intervals"]["meteor"]
+    assert low <= ours["meteor"] <= high
+    lines = [json.loads(line)["meteor"] for line in (tmp_path / "each.jsonl").read_text().splitlines()]
+    assert lines == pytest.approx(each, abs=1e-6)
+    assert "meteor" not in score(run_json, "caption", *files)
+    done = run("score", "--task", "caption", "--results", files[0], "--references", files[1],
+               "--meteor-data", files[0], code=1)
+    assert "paraphrase-en.gz" in done.stderr
+
+
+def test_report_with_both_runs_opens_without_a_network(run, put, pictures, tmp_path):
+    from html.parser import HTMLParser
+
+    names = sorted(path.name for path in pictures.glob("*.png"))[:3]
+    references = [{"image": str(pictures / name), "caption": f"a <b> {name}"} for name in names]
+    ours = [{"image": name, "caption": f"a b {name}"} for name in names]
+    theirs = [{"image": name, "caption": "nothing" if i else f"a <b> {name}"} for i, name in enumerate(names)]
+    report = tmp_path / "r.html"
+    run("score", "--task", "caption", "--results", put("o.json", ours), "--references",
+        put("a.jsonl", references, lines=True), "--against", put("t.json", theirs), "--report", report)
+    links = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: links.extend(
+        value for name, value in attributes if name in ("src", "href"))
+    page = report.read_text()
+    parser.feed(page)
+    assert len(links) == 3 and all(link.startswith("data:image/png;base64,") for link in links)
+    assert "Best answers" in page and "Worst answers" in page and "against: nothing" in page
+    assert "a &lt;b&gt; " in page and "<b>" not in page.split("</style>")[1]
+    run("score", "--task", "caption", "--results", put("o.json", ours), "--references",
+        put("b.jsonl", [{"image": f"/gone/{name}", "caption": "x"} for name in names], lines=True),
+        "--images", pictures, "--report", report)
+    assert report.read_text().count("<img") == 3 and "against:" not in report.read_text()
 
 
 def test_short_answer_lists_are_compared_in_normal_form(run_json, put):
@@ -166,3 +253,22 @@ def test_broken_files_give_one_error(run, put, tmp_path, text):
     done = run("score", "--task", "caption", "--results", tmp_path / "r.json", "--references",
                put("a.json", ANNOTATIONS), code=1)
     assert "r.json" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_the_layout_of_a_file_does_not_matter(run_json, put, tmp_path):
+    """Plain entries are read in another way than those with escapes, other characters or more members."""
+    references = put("a.json", ANNOTATIONS)
+    expected = score(run_json, "caption", put("r.json", RESULTS), references)
+    for number, text in enumerate((
+            json.dumps(RESULTS, indent=1), json.dumps(RESULTS, separators=(",", ":")),
+            json.dumps([{"caption": r["caption"], "extra": None, **r} for r in RESULTS]),
+            json.dumps([{**r, "image_id": str(r["image_id"])} for r in RESULTS]),
+            json.dumps([{**r, "image_id": float(r["image_id"])} for r in RESULTS]),
+            json.dumps(RESULTS).replace("dog", "\\u0064og"),
+            "\n".join(json.dumps(r) for r in RESULTS), "\ufeff" + json.dumps(RESULTS))):
+        (tmp_path / f"{number}.json").write_text(text, encoding="utf-8")
+        assert score(run_json, "caption", tmp_path / f"{number}.json", references) == expected, text
+    accents = [{**r, "caption": r["caption"] + " café"} for r in RESULTS]
+    escaped = score(run_json, "caption", put("e.json", accents), references)
+    (tmp_path / "u.json").write_text(json.dumps(accents, ensure_ascii=False), encoding="utf-8")
+    assert score(run_json, "caption", tmp_path / "u.json", references) == escaped

@@ -36,8 +36,3 @@ def test_arguments_and_other_variables_stay(program):
     command = [program, "tokenize", "--model", "/nowhere", "--text", "two words"]
     assert "no tokenizer" in start(command, code=2, BLIP2_WHICH="no tokenizer")
     assert "/nowhere" in start(command, code=1)
-
-
-def test_more_variables_than_are_copied_start_too(program):
-    shown = start([program, "--version"], **{f"VARIABLE_{i}": "" for i in range(5000)})
-    assert SHOWN.format(300000) in shown  # as the runtime has it

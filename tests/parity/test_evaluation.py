@@ -6,6 +6,7 @@ import random
 import re
 
 import caption_texts
+import numpy
 import pytest
 
 THOROUGH = os.environ.get("BLIP2_THOROUGH") == "1"
@@ -46,6 +47,44 @@ def scores_of_reference(candidates, references):
         for b, r, c in zip(zip(*bleu_each), rouge_each, cider_each)
     ]
     return {"bleu": bleu, "rouge_l": rouge, "cider": cider}, each
+
+
+def paper_cider_d(candidates, references):
+    """CIDEr-D by the paper's formulas (Vedantam et al. 2015, equations 2 to 5), of tokenised captions."""
+    def vectors(caption, n):
+        words = caption.split()
+        grams = [tuple(words[i:i + n]) for i in range(len(words) - n + 1)]
+        shares = {gram: grams.count(gram) / len(grams) for gram in grams}
+        return {gram: share * rarity(gram) for gram, share in shares.items()}
+
+    def grams_of(caption):
+        words = caption.split()
+        return {tuple(words[i:i + n]) for n in range(1, 5) for i in range(len(words) - n + 1)}
+
+    pictures = [set().union(*map(grams_of, some)) for some in references]
+    frequency = {}
+    for grams in pictures:
+        for gram in grams:
+            frequency[gram] = frequency.get(gram, 0) + 1
+
+    def rarity(gram):
+        return numpy.log(len(references) / max(1, frequency.get(gram, 0)))
+
+    each = []
+    for candidate, some in zip(candidates, references):
+        total = 0
+        for n in range(1, 5):
+            c = vectors(candidate, n)
+            for reference in some:
+                s = vectors(reference, n)
+                norms = numpy.linalg.norm(list(c.values())) * numpy.linalg.norm(list(s.values()))
+                if norms == 0:
+                    continue
+                product = sum(min(weight, s.get(gram, 0)) * s.get(gram, 0) for gram, weight in c.items())
+                delta = len(candidate.split()) - len(reference.split())
+                total += 10 / len(some) * numpy.exp(-delta**2 / (2 * 6**2)) * product / norms / 4
+        each.append(total)
+    return each
 
 
 def assert_close(ours, theirs):
@@ -91,6 +130,9 @@ def test_caption_metrics(probe, tmp_path, seed):
     assert len(ours["each"]) == len(each) == 600
     for mine, yours in zip(ours["each"], each):
         assert_close(mine, yours)
+    paper = paper_cider_d(their_candidates, tokenised(references))
+    assert [mine["cider_d"] for mine in ours["each"]] == pytest.approx(paper, abs=1e-9)
+    assert ours["all"]["cider_d"] == pytest.approx(numpy.mean(paper), abs=1e-9)
 
 
 CONTRACTIONS = """ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've

@@ -1,0 +1,27 @@
+// blip2-torch: the program with all its verbs, which main.cpp starts for those that need LibTorch.
+
+#include <c10/util/Exception.h>
+
+#include <array>
+
+#include "apps/blip2/program.h"
+#include "apps/blip2/verbs.h"
+
+namespace {
+
+constexpr std::array<blip2::AddVerb, 14> kVerbs{
+    blip2::add_caption, blip2::add_capfilt,  blip2::add_vqa,        blip2::add_chat,
+    blip2::add_match,   blip2::add_label,    blip2::add_embed,      blip2::add_train,
+    blip2::add_eval,    blip2::add_tokenize, blip2::add_preprocess, blip2::add_convert,
+    blip2::add_inspect, blip2::add_score};
+
+std::string describe(const std::exception& failure) {
+  const auto* torch = dynamic_cast<const c10::Error*>(&failure);
+  return torch != nullptr ? torch->what_without_backtrace() : failure.what();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return blip2::run_program(argc, argv, kVerbs, describe);
+}

@@ -1,0 +1,1 @@
+blip2_probe(ranking TORCH DEPS retrieval io)
