@@ -122,7 +122,7 @@ CaptionBatch CaptionData::batch(std::span<const std::int64_t> items, std::uint64
     texts.push_back(texts_[static_cast<std::size_t>(captions.back())]);
     images.push_back(item.image_id);
   }
-  return {text_rows(texts), as_tensor(images), as_tensor(captions)};
+  return {ragged_text(texts), as_tensor(images), as_tensor(captions)};
 }
 
 Ids prompt_ids(const PromptFormat& format, const Tokenizer& tokenizer,
@@ -178,18 +178,21 @@ std::vector<std::int64_t> PromptData::target_tokens(std::int64_t lead) const {
 
 PromptBatch PromptData::batch(std::span<const std::int64_t> items, std::uint64_t seed,
                               std::optional<std::int64_t> step) const {
-  const auto text = [&](std::int64_t place) { return texts_[static_cast<std::size_t>(place)]; };
+  const auto text = [&](std::int64_t place) -> const Ids& {
+    return texts_[static_cast<std::size_t>(place)];
+  };
   std::vector<Ids> instructions;
   PromptBatch batch;
   for (const std::int64_t index : items) {
     const Item& item = items_.at(static_cast<std::size_t>(index));
-    const Ids prompt = text(item.prompt), target = text(choose(item.targets, seed, step, index));
+    const Ids& prompt = text(item.prompt);
+    const Ids& target = text(choose(item.targets, seed, step, index));
     batch.prompts.emplace_back(prompt.begin(), prompt.end());
     batch.targets.emplace_back(target.begin(), target.end());
     batch.questions.push_back(item.question);
     if (has_instructions_) instructions.push_back(text(item.instruction));
   }
-  if (has_instructions_) batch.instructions = text_rows(instructions);
+  if (has_instructions_) batch.instructions = ragged_text(instructions);
   return batch;
 }
 

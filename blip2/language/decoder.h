@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -12,6 +13,9 @@
 namespace blip2 {
 
 class DecoderStack;
+
+// Rows whose logits Decoder::token_loss holds at a time.
+inline constexpr std::int64_t kLossRows = 128;
 
 // A decoder-only language model of any family that DecoderConfig knows.
 class Decoder : public LanguageModel {

@@ -10,7 +10,7 @@
 namespace blip2 {
 namespace {
 
-constexpr std::int64_t loss_chunk = 128;  // rows of logits held at once
+constexpr std::int64_t loss_chunk = kLossRows;
 
 template <typename T>
 void rows_cross_entropy(const at::Tensor& logits, const std::int64_t* targets, float* losses) {

@@ -1,6 +1,5 @@
 #include "blip2/language/teacher_forcing.h"
 
-
 namespace blip2 {
 namespace {
 

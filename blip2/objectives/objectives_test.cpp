@@ -8,6 +8,7 @@
 #include "blip2/objectives/itg.h"
 #include "blip2/objectives/itm.h"
 #include "blip2/objectives/words.h"
+#include "blip2/qformer/stage1_heads.h"
 
 namespace blip2 {
 namespace {

@@ -169,7 +169,8 @@ PlannedData assume_data(const Recipe& recipe, std::int64_t records) {
   planned.epochs = static_cast<double>(recipe.steps) * static_cast<double>(recipe.batch_size) /
                    static_cast<double>(records);
   const Lengths full(static_cast<std::size_t>(recipe.batch_size), recipe.data.max_text_tokens);
-  for (std::size_t i = 0; i < chosen_steps(recipe).size(); ++i) {
+  const std::size_t steps = chosen_steps(recipe).size();
+  for (std::size_t i = 0; i < steps; ++i) {
     StepTexts texts;
     texts.samples = recipe.batch_size;
     if (recipe.stage == 1 || recipe.prompt.to_qformer) texts.qformer = full;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <variant>
 
+#include "blip2/language/decoder.h"
 #include "blip2/language/decoder_weights.h"
 #include "blip2/language/t5_weights.h"
 #include "blip2/nn/padded_rows.h"
@@ -12,8 +13,6 @@ namespace {
 
 using Int = std::int64_t;
 using Lengths = std::vector<Int>;
-
-constexpr Int kLogitRows = 128;  // of a decoder-only model, held at once
 
 // Scores of attention between the rows of `a` and those of `b`, sequence by sequence.
 double pairs(const Lengths& a, const Lengths& b) {
@@ -77,7 +76,7 @@ class DecoderOnly {
     cost.flops += frozen_product(targets, words * width);
     cost.lent = stack_bytes(static_cast<Int>(rows), type);
     cost.kept = kF32Bytes * width * (5 * rows + 3 * targets);
-    cost.working = std::min(targets, static_cast<double>(kLogitRows)) * words * type;
+    cost.working = std::min(targets, static_cast<double>(kLossRows)) * words * type;
     return cost;
   }
 

@@ -34,7 +34,7 @@ ForcedRow split_caption(ForcedRow plain, const RowDraw& draw) {
   return draw.question ? plain : split_answer(std::move(plain), draw.seed);
 }
 
-constexpr std::array kAll{
+constexpr std::array kStage2Objectives{
     Stage2Objective{.name = "lm",
                     .weight = &ObjectivesRecipe::lm,
                     .row = [](ForcedRow plain, const RowDraw&) { return plain; },
@@ -55,15 +55,17 @@ constexpr std::array kAll{
 }  // namespace
 
 std::span<const Stage2Objective> stage2_objectives() {
-  return kAll;
+  return kStage2Objectives;
 }
 
 std::vector<double> stage2_weights(const ObjectivesRecipe& recipe, std::int64_t step) {
   std::vector<double> weights;
-  for (const Stage2Objective& objective : kAll) weights.push_back(recipe.*objective.weight);
+  for (const Stage2Objective& objective : kStage2Objectives) {
+    weights.push_back(recipe.*objective.weight);
+  }
   weights = step_weights(weights, recipe.alternate, step);
-  for (std::size_t i = 0; i < kAll.size(); ++i) {
-    if (kAll[i].from && step < recipe.*kAll[i].from) weights[i] = 0;
+  for (std::size_t i = 0; i < kStage2Objectives.size(); ++i) {
+    if (kStage2Objectives[i].from && step < recipe.*kStage2Objectives[i].from) weights[i] = 0;
   }
   return weights;
 }

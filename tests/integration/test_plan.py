@@ -222,6 +222,21 @@ def test_parts_and_processes_share_the_work(plan, init, t5_init):
     assert shared["step"]["parts"]["heads"]["forward"] > alone["step"]["parts"]["heads"]["forward"]
 
 
+def test_objectives_that_pause_or_start_late_count_by_their_share(plan, init):
+    def planned(*settings):
+        return plan("tiny_stage1.toml", f"init={init}", "batch_size=8", "data.train=none", "steps=400", *settings,
+                    records=1000)
+
+    always, never = planned(), planned("objectives.itm=0")
+    with_it, without = always["step"]["flops"], never["step"]["flops"]
+    assert without < 0.8 * with_it
+    for settings in (["objectives.itm_every=4"], ["objectives.itm_from=300"],
+                     ["objectives.itm_from=200", "objectives.itm_every=2"]):
+        some = planned(*settings)
+        assert some["step"]["flops"] == pytest.approx(without + (with_it - without) / 4, rel=1e-9)
+        assert some["memory"] == always["memory"]  # of the steps that have it
+
+
 @pytest.fixture(scope="session")
 def varied(pictures, tmp_path_factory):
     """For each stage a file of 480 records with texts of many lengths: texts of one length leave the
