@@ -122,7 +122,7 @@ CaptionBatch CaptionData::batch(std::span<const std::int64_t> items, std::uint64
     texts.push_back(texts_[static_cast<std::size_t>(captions.back())]);
     images.push_back(item.image_id);
   }
-  return {text_rows(texts), as_tensor(images), as_tensor(captions)};
+  return {ragged_text(texts), as_tensor(images), as_tensor(captions)};
 }
 
 Ids prompt_ids(const PromptFormat& format, const Tokenizer& tokenizer,
@@ -192,7 +192,7 @@ PromptBatch PromptData::batch(std::span<const std::int64_t> items, std::uint64_t
     batch.questions.push_back(item.question);
     if (has_instructions_) instructions.push_back(text(item.instruction));
   }
-  if (has_instructions_) batch.instructions = text_rows(instructions);
+  if (has_instructions_) batch.instructions = ragged_text(instructions);
   return batch;
 }
 

@@ -96,7 +96,7 @@ at::Tensor GenerationModel::soft_prompts_of(const ImageKeysValues& picture,
   const std::vector<std::vector<std::int32_t>> text{
       encode_at_most(*qformer_tokenizer_, prompt, config_.qformer.max_position_embeddings)};
   check_ids(text[0], config_.qformer.vocab_size);
-  return soft_prompts(*bridge_, *pass_, picture, text_rows(text));
+  return soft_prompts(*bridge_, *pass_, picture, ragged_text(text));
 }
 
 // transformers' BLIP-2 without a prompt starts from the begin token, whatever the tokenizer does.

@@ -50,7 +50,7 @@ TextRows RetrievalModel::tokenize(std::span<const std::string> texts, bool speci
     ids.push_back(encode_at_most(*tokenizer_, words, most));
     check_ids(ids.back(), config_.qformer.vocab_size);
   }
-  return text_rows(ids);
+  return ragged_text(ids);
 }
 
 ImageKeysValues RetrievalModel::project_images(const at::Tensor& features) const {

@@ -29,7 +29,7 @@ std::vector<std::int64_t> TextRows::offsets() const {
   return offsets;
 }
 
-TextRows text_rows(std::span<const std::vector<std::int32_t>> texts) {
+TextRows ragged_text(std::span<const std::vector<std::int32_t>> texts) {
   std::vector<std::int64_t> ids;
   TextRows rows;
   for (const auto& text : texts) {

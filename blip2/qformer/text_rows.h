@@ -19,7 +19,7 @@ struct TextRows {
 };
 
 // Texts of token ids, in their order.
-TextRows text_rows(std::span<const std::vector<std::int32_t>> texts);
+TextRows ragged_text(std::span<const std::vector<std::int32_t>> texts);
 // Padded texts [B,T] int64 without their padding. Error if a length is not in 1..T.
 TextRows pack_text(const at::Tensor& ids, at::IntArrayRef lengths);
 // The texts of both, first `a`'s.
