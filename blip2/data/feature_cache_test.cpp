@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <functional>
@@ -294,7 +295,8 @@ TEST_F(FeatureCacheTest, AFullDiskLeavesTheCacheValid) {
 }
 
 TEST(FeatureStoreTest, SaysUpFrontThatThereIsNoRoom) {
-  const auto folder = std::filesystem::path(::testing::TempDir()) / "blip2_no_room";
+  const auto folder =
+      std::filesystem::path(::testing::TempDir()) / ("blip2_no_room_" + std::to_string(::getpid()));
   const FeatureStore store(folder, "{}", 1 << 20);
   EXPECT_THAT(message_of([&] { store.require_space(std::int64_t{1} << 40); }),
               HasSubstr("do not fit"));

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
@@ -24,7 +25,8 @@ class NameListTest : public ::testing::Test {
   }
   ~NameListTest() override { std::filesystem::remove(path_); }
 
-  std::filesystem::path path_ = std::filesystem::path(::testing::TempDir()) / "blip2_names.txt";
+  std::filesystem::path path_ = std::filesystem::path(::testing::TempDir()) /
+                                ("blip2_names_" + std::to_string(::getpid()) + ".txt");
 };
 
 TEST_F(NameListTest, OneALine) {

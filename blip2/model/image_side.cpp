@@ -114,10 +114,19 @@ at::Tensor ImageSide::encode(const at::Tensor& pixel_values) const {
   return at::cat(features);
 }
 
+std::string describe_encoder(const ImageEncoder& encoder) {
+  std::string text = hash_module(encoder) + " " + encoder.config_json().dump();
+  // Unnamed where it is the weights' own, so that caches written before it was named stay valid.
+  const at::ScalarType type = encoder.compute_type();
+  if (type != encoder.parameters().front().scalar_type()) {
+    text += std::string(" computed in ") + c10::toString(type);
+  }
+  return text;
+}
+
 bool same_images(const ImageSide& a, const ImageSide& b) {
   return a.preprocessing() == b.preprocessing() &&
-         a.encoder().config_json() == b.encoder().config_json() &&
-         hash_module(a.encoder()) == hash_module(b.encoder());
+         describe_encoder(a.encoder()) == describe_encoder(b.encoder());
 }
 
 }  // namespace blip2

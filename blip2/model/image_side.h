@@ -52,6 +52,10 @@ class ImageSide {
   bool large_;  // worth all threads for one picture
 };
 
+// What features depend on of their encoder: weights, configuration, and the type in which it
+// computes where the weights do not tell. The same text for the same features.
+std::string describe_encoder(const ImageEncoder& encoder);
+
 // Whether two models see the same in any picture.
 bool same_images(const ImageSide& a, const ImageSide& b);
 

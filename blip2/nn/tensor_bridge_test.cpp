@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -30,7 +31,8 @@ class TensorBridge : public ::testing::Test {
     }
     return "";
   }
-  std::filesystem::path path_ = ::testing::TempDir() + "tensor_bridge_test.safetensors";
+  std::filesystem::path path_ =
+      ::testing::TempDir() + std::to_string(::getpid()) + "_tensor_bridge_test.safetensors";
 };
 
 TEST_F(TensorBridge, LoadsWhatItWrote) {

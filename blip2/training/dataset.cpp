@@ -13,6 +13,7 @@
 #include "blip2/base/timed.h"
 #include "blip2/data/batch.h"
 #include "blip2/image/image.h"
+#include "blip2/model/image_side.h"
 #include "blip2/nn/rank_work.h"
 #include "blip2/nn/ranks.h"
 
@@ -171,7 +172,7 @@ std::string feature_cache_folder(const Recipe& recipe, const std::filesystem::pa
 std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe, const ImageEncoder& encoder,
                                                  const Preprocessing& preprocessing) {
   FeatureKey key;
-  key.encoder = hash_module(encoder) + " " + encoder.config_json().dump();
+  key.encoder = describe_encoder(encoder);
   key.preprocessing = preprocessing;
   // Plain pictures do not depend on how views would be drawn: all such recipes share them.
   if (recipe.data.augments()) {

@@ -87,7 +87,7 @@ void add_charts(HtmlReport& report, const Curves& curves) {
   }
 }
 
-std::string processor() {
+std::string processor_name() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {
     const std::size_t colon = line.find(": ");
@@ -105,7 +105,7 @@ void add_facts(HtmlReport& report, const Recipe& recipe, const Curves& curves, d
       {"samples", fmt::format("{}", recipe.steps * recipe.batch_size)},
       {"time of the last session", format_duration(seconds)},
       {"number type", compute_type(recipe) == at::kFloat ? "f32" : "bf16"},
-      {"processor", processor()},
+      {"processor", processor_name()},
       {"threads", fmt::format("{}", at::get_num_threads())},
       {"memory of the machine", fmt::format("{:.1f} GB", memory / 1e9)},
       {"LibTorch", TORCH_VERSION},

@@ -13,8 +13,6 @@ namespace {
 
 constexpr double kNormEpsilon = 1e-3;
 constexpr std::int64_t kStemWidth = 32, kHeadWidth = 1280;
-// A larger batch's activations leave the cache; measured on 1 MiB L2 a core.
-constexpr std::int64_t kImagesAtOnce = 4;
 
 struct Variant {
   const char* name;
@@ -211,8 +209,9 @@ at::Tensor EfficientNetLite::forward(const at::Tensor& pixel_values) const {
   // Made outside of inference mode: training may save it for its backward pass.
   const at::Tensor out = at::empty({pixel_values.size(0), positions(), width()}, at::kFloat);
   const c10::InferenceMode guard;
-  for (std::int64_t i = 0; i < pixel_values.size(0); i += kImagesAtOnce) {
-    const std::int64_t end = std::min(i + kImagesAtOnce, pixel_values.size(0));
+  const std::int64_t step = images_at_once(compute_);
+  for (std::int64_t i = 0; i < pixel_values.size(0); i += step) {
+    const std::int64_t end = std::min(i + step, pixel_values.size(0));
     out.slice(0, i, end).copy_(features(pixel_values.slice(0, i, end)));
   }
   return out;

@@ -75,6 +75,7 @@ class EfficientNetLite : public ImageEncoder {
 
   const EfficientNetLiteConfig& config() const { return config_; }
   nlohmann::json config_json() const override { return config_.to_json(); }
+  at::ScalarType compute_type() const override { return compute_; }
   std::int64_t positions() const override;  // P = ceil(S / 32)^2
   std::int64_t width() const override;      // D = 1280
   std::int64_t image_size() const override { return config_.image_size; }

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "blip2/base/error.h"
+#include "blip2/base/processor.h"
 
 namespace blip2 {
 namespace {
@@ -40,7 +41,7 @@ at::Tensor pointwise(const at::Tensor& input, const at::Tensor& weight, const at
 
 // oneDNN emulates bf16 on AVX-512 processors that lack the instructions, and refuses older ones.
 void require_bf16() {
-  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) return;
+  if (processor().avx512) return;
   throw Error("bf16 convolutions need a processor with AVX-512", "image encoder", "compute in f32");
 }
 

@@ -10,6 +10,13 @@ namespace blip2 {
 // after the image) or kernel / 2 on every side.
 enum class Padding { same, symmetric };
 
+// How many pictures a convolutional encoder takes at a time. More than a few let the activations
+// leave the cache. In bf16 it is one, as oneDNN lays weights out for one batch and would lay them
+// out again, slowly, in each call for another.
+constexpr std::int64_t images_at_once(at::ScalarType compute) {
+  return compute == at::kBFloat16 ? 1 : 4;
+}
+
 // A convolution as a frozen encoder runs it: its batch norm folded into weight and bias, the weight
 // kept in oneDNN's own layout, and an activation or a residual sum done in the same pass over the
 // output.

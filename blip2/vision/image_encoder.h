@@ -20,6 +20,10 @@ class ImageEncoder : public torch::nn::Module {
   virtual std::int64_t width() const = 0;       // D
   virtual std::int64_t image_size() const = 0;  // S in pixels
 
+  // In which forward() computes: the weights' type, unless a convolutional encoder was told
+  // another.
+  virtual at::ScalarType compute_type() const { return parameters().front().scalar_type(); }
+
   // The "vision_config" with which the encoder's present weights are read again.
   virtual nlohmann::json config_json() const = 0;
 

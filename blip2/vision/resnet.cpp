@@ -11,7 +11,6 @@
 namespace blip2 {
 namespace {
 
-constexpr std::int64_t kResNetImagesAtOnce = 4;  // a larger batch's activations leave the cache
 constexpr std::int64_t kReduction = 4;  // a bottleneck's outer channels over its inner ones
 constexpr std::int64_t kLargestWidth = 1 << 16;
 
@@ -201,8 +200,9 @@ at::Tensor ResNet::forward(const at::Tensor& pixel_values) const {
   // Made outside of inference mode: training may save it for its backward pass.
   const at::Tensor out = at::empty({pixel_values.size(0), positions(), width()}, at::kFloat);
   const c10::InferenceMode guard;
-  for (std::int64_t i = 0; i < pixel_values.size(0); i += kResNetImagesAtOnce) {
-    const std::int64_t end = std::min(i + kResNetImagesAtOnce, pixel_values.size(0));
+  const std::int64_t step = images_at_once(compute_);
+  for (std::int64_t i = 0; i < pixel_values.size(0); i += step) {
+    const std::int64_t end = std::min(i + step, pixel_values.size(0));
     out.slice(0, i, end).copy_(features(pixel_values.slice(0, i, end)));
   }
   return out;

@@ -82,6 +82,7 @@ class ResNet : public ImageEncoder {
 
   const ResNetConfig& config() const { return config_; }
   nlohmann::json config_json() const override { return config_.to_json(); }
+  at::ScalarType compute_type() const override { return compute_; }
   std::int64_t positions() const override;
   std::int64_t width() const override { return config_.hidden_sizes.back(); }
   std::int64_t image_size() const override { return config_.image_size; }

@@ -1,11 +1,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/base/message_of.h"
+#include "blip2/base/processor.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/vision/efficientnet_lite.h"
@@ -59,6 +61,17 @@ TEST(EfficientNetLiteTest, AnImagesFeaturesDoNotDependOnItsBatch) {
   EXPECT_EQ(network->forward(pixels.slice(0, 0, 0)).size(0), 0);
 }
 
+TEST(EfficientNetLiteTest, NorInBf16) {
+  if (!processor().avx512) GTEST_SKIP() << "no bf16 convolutions";
+  const auto network = random_network();
+  network->prepare(at::kBFloat16);
+  EXPECT_EQ(network->compute_type(), at::kBFloat16);
+  const at::Tensor pixels = torch::randn({5, 3, 64, 64}), all = network->forward(pixels);
+  for (std::int64_t i = 0; i < 5; ++i) {
+    EXPECT_TRUE(at::equal(network->forward(pixels.slice(0, i, i + 1))[0], all[i]));
+  }
+}
+
 TEST(EfficientNetLiteTest, TrainingCanSaveTheFeatures) {
   const auto network = random_network();
   const at::Tensor weight = torch::ones({1280}).requires_grad_();
@@ -71,7 +84,8 @@ TEST(EfficientNetLiteTest, RefusesAnotherSize) {
 }
 
 TEST(EfficientNetLiteTest, SavedWeightsAreTheUnfoldedOnes) {
-  const auto path = std::filesystem::path(testing::TempDir()) / "efficientnet.safetensors";
+  const auto path = std::filesystem::path(testing::TempDir()) /
+                    ("efficientnet_" + std::to_string(::getpid()) + ".safetensors");
   const auto network = random_network();
   write_safetensors(path, views_of(*network, "vision_model."));
   const auto file = open_tensor_file(path);

@@ -78,7 +78,7 @@ def forward(probe, tmp_path, model, width, dtype="f32"):
 
 
 @every_model
-def test_logits_and_gradient_of_a_ragged_batch(probe, tmp_path, family, seed):
+def test_logits_and_gradient_of_a_ragged_batch(probe, tmp_path, family, seed, instructions):
     model = tiny(tmp_path / "model", family, seed)
     embeds, mask, gradient, ours = forward(probe, tmp_path, tmp_path / "model",
                                            model.config.hidden_size)
@@ -113,6 +113,15 @@ def answers_of(probe, tmp_path, model, cases):
 
 @every_model
 def test_greedy_and_beam_tokens(probe, tmp_path, family, seed):
+    check_tokens(probe, tmp_path, family, seed)
+
+
+@pytest.mark.parametrize("family,seed", [("llama", 2), ("opt", 1), ("gpt2", 3)])
+def test_tokens_on_every_instruction_set(probe, tmp_path, family, seed, instructions):
+    check_tokens(probe, tmp_path, family, seed)
+
+
+def check_tokens(probe, tmp_path, family, seed):
     torch.set_num_threads(1)
     model = tiny(tmp_path / "model", family, seed)
     draw = random.Random(seed)
@@ -141,7 +150,7 @@ def test_greedy_and_beam_tokens(probe, tmp_path, family, seed):
 
 @pytest.mark.parametrize("dtype", ["bf16", "f16"])
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "opt", "gpt2"])
-def test_half_precision_is_close(probe, tmp_path, family, dtype):
+def test_half_precision_is_close(probe, tmp_path, family, dtype, instructions):
     type_ = {"bf16": torch.bfloat16, "f16": torch.float16}[dtype]
     model = tiny(tmp_path / "f32", family, 0).to(type_)
     model.save_pretrained(tmp_path / "model")

@@ -96,7 +96,7 @@ def run_forward(probe, tmp_path, model, dtype, lengths, answers):
 
 
 @pytest.mark.parametrize("seed", range(len(SHAPES)))
-def test_states_logits_losses_and_gradient(probe, tmp_path, seed):
+def test_states_logits_losses_and_gradient(probe, tmp_path, seed, instructions):
     model = tiny_model(tmp_path / "model", seed)
     ours, theirs = run_forward(probe, tmp_path, model, "f32", [7, 40, 1], [3, 9, 30])
     for name in theirs:

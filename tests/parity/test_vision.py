@@ -72,6 +72,22 @@ def test_bf16_is_near(probe, packages, tmp_path):
     assert torch.nn.functional.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.995
 
 
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_weights_lie_as_the_batch_needs_them(probe, packages, tmp_path, precision, monkeypatch):
+    """oneDNN lays weights out once, when the encoder is loaded, not again for every picture."""
+    monkeypatch.setenv("ONEDNN_VERBOSE", "1")
+
+    def layouts(count):
+        pixels = torch.zeros(count, 3, 224, 224)
+        save_file({"pixel_values": pixels}, tmp_path / "in.safetensors")
+        lines = probe("vision", "features", weights_of(packages, "lite0"), "lite0", 224, precision,
+                      tmp_path / "in.safetensors", tmp_path / "out.safetensors").splitlines()
+        assert sum(",convolution," in line for line in lines) >= count // 4 * 40
+        return sum(",reorder," in line for line in lines)
+
+    assert layouts(4) == layouts(8) == layouts(12)
+
+
 @pytest.fixture
 def pictures(tmp_path):
     """Three picture files and what Pillow makes of them: [3, 3, 224, 224]."""
