@@ -110,8 +110,8 @@ std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const Session&
                                             const Ranks* ranks) {
   const StageTokenizers tokenizers{*session.language_tokenizer, *session.qformer_tokenizer};
   const MatrixForm form = recipe.language_weights == "int8" ? MatrixForm::int8 : MatrixForm::joined;
-  FrozenLanguage language = load_frozen_language(std::move(weights), config, compute_type(recipe),
-                                                 kLanguagePrefix, form);
+  FrozenLanguage language =
+      load_frozen_language(std::move(weights), config, compute_type(recipe), kLanguagePrefix, form);
   return make_stage2_task(recipe, session.bridge, std::move(language), tokenizers,
                           session.train.records, session.validation.records, ranks);
 }
