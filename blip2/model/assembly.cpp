@@ -131,15 +131,14 @@ void scale_projection(const Bridge& bridge, const at::Tensor& words) {
   bridge.language_projection->weight.mul_(deviation / config.initializer_range);
 }
 
-// Pictures count in the queries from the first step if cross-attention's values and outputs start
-// larger than BERT's spread: a mean over many positions leaves little of what such weights pass on.
-void scale_cross_attention(const Bridge& bridge, double scale) {
+// Contrast learns faster if what cross-attention reads starts larger than BERT's spread makes it: a
+// mean over many positions leaves little. From about 4 on all queries become one, and soft prompts
+// can no longer say different words.
+void amplify_cross_attention(const Bridge& bridge, double gain) {
   const at::NoGradGuard no_grad;
   for (const auto& item : bridge.qformer->named_parameters()) {
     const std::string& name = item.key();
-    const bool scaled = name.find("crossattention.attention.value.weight") != name.npos ||
-                        name.find("crossattention.output.dense.weight") != name.npos;
-    if (scaled) item.value().mul_(scale);
+    if (name.ends_with("crossattention.attention.value.weight")) item.value().mul_(gain);
   }
 }
 
@@ -156,9 +155,9 @@ Assembly read_assembly(const fs::path& path) {
   if (assembly.image_encoder.empty() || assembly.text_encoder.empty()) {
     throw Error("expected the keys image_encoder and text_encoder", path.string());
   }
-  if (!(assembly.cross_attention_scale > 0 && assembly.cross_attention_scale <= 100)) {
+  if (!(assembly.cross_attention_gain > 0 && assembly.cross_attention_gain <= 100)) {
     throw Error("expected a number above 0 and at most 100",
-                path.string() + ": cross_attention_scale");
+                path.string() + ": cross_attention_gain");
   }
   return assembly;
 }
@@ -182,7 +181,7 @@ void assemble(const Assembly& assembly, const fs::path& folder, at::ScalarType w
   }
   const Bridge bridge(config, static_cast<std::uint64_t>(assembly.seed));
   bridge.qformer->init_from_bert(*open_model_weights(bert));
-  scale_cross_attention(bridge, assembly.cross_attention_scale);
+  amplify_cross_attention(bridge, assembly.cross_attention_gain);
   if (config.language) scale_projection(bridge, language.words);
 
   write_safetensors(folder / kVisionFile, views_of(*image.encoder, kVisionPrefix),

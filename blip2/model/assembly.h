@@ -13,7 +13,7 @@ namespace blip2 {
 struct Assembly {
   std::string image_encoder, image_variant = "lite0", language_model, text_encoder;
   std::int64_t num_query_tokens = 32, cross_attention_frequency = 2, image_text_hidden_size = 256;
-  double cross_attention_scale = 1;
+  double cross_attention_gain = 1;
   std::int64_t seed = 0;
 
   template <typename Self, typename Visit>
@@ -28,9 +28,8 @@ struct Assembly {
     visit("cross_attention_frequency", self.cross_attention_frequency,
           "every so many layers the queries read the picture");
     visit("image_text_hidden_size", self.image_text_hidden_size, "width of the contrast");
-    visit("cross_attention_scale", self.cross_attention_scale,
-          "how many times BERT's spread the value and output weights of cross-attention start with; "
-          "1: as in the paper");
+    visit("cross_attention_gain", self.cross_attention_gain,
+          "factor on the value weights that cross-attention starts with; 1: as in the paper");
     visit("seed", self.seed, "of the random weights");
   }
 };

@@ -71,23 +71,22 @@ def test_assembled_trained_and_matched(parts, run, run_json, pictures):
     assert all(one != other for one, other in zip(before, after, strict=True))
 
 
-def test_cross_attention_starts_as_large_as_its_recipe_says(tmp_path, run):
+def test_cross_attention_starts_as_large_as_the_assembly_file_says(tmp_path, run):
     write_text_encoder(tmp_path / "bert")
     hf.SiglipVisionModel(KINDS["siglip_vision_model"][1]).save_pretrained(tmp_path / "encoder")
     recipe = 'image_encoder = "encoder"\ntext_encoder = "bert"\nnum_query_tokens = 4\nseed = 1\n'
     bridges = {}
-    for scale in (1, 4):
-        (tmp_path / "parts.toml").write_text(f"{recipe}cross_attention_scale = {scale}\n")
-        run("convert", tmp_path / "parts.toml", tmp_path / f"model{scale}")
-        bridges[scale] = load_file(tmp_path / f"model{scale}" / "model-bridge.safetensors")
+    for gain in (1, 4):
+        (tmp_path / "parts.toml").write_text(f"{recipe}cross_attention_gain = {gain}\n")
+        run("convert", tmp_path / "parts.toml", tmp_path / f"model{gain}")
+        bridges[gain] = load_file(tmp_path / f"model{gain}" / "model-bridge.safetensors")
     larger = {name for name, value in bridges[1].items() if not torch.equal(value, bridges[4][name])}
-    assert larger == {name for name in bridges[1]
-                      if name.endswith(("crossattention.attention.value.weight", "crossattention.output.dense.weight"))}
+    assert larger == {name for name in bridges[1] if name.endswith("crossattention.attention.value.weight")}
     assert larger
     for name in larger:
         torch.testing.assert_close(4 * bridges[1][name], bridges[4][name], rtol=0, atol=0)
     for wrong in (0, -1, 1000):
-        (tmp_path / "parts.toml").write_text(f"{recipe}cross_attention_scale = {wrong}\n")
+        (tmp_path / "parts.toml").write_text(f"{recipe}cross_attention_gain = {wrong}\n")
         failed = run("convert", tmp_path / "parts.toml", tmp_path / "wrong", code=1)
-        assert "cross_attention_scale" in failed.stderr
+        assert "cross_attention_gain" in failed.stderr
         assert not (tmp_path / "wrong").exists()
