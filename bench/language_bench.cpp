@@ -77,9 +77,9 @@ int main(int argc, char** argv) {
   const auto dtype = argc > 2 && std::string(argv[2]) == "f32" ? at::kFloat : at::kBFloat16;
   const auto [c, weights] = open_language_files(argv[1]);
   const auto model = load_language_model(weights, c, dtype);
-  const auto trained = load_language_model(weights, c, dtype, {}, MatrixForm::joined);
   const double decode = decode_speed(model, 1), decode8 = decode_speed(model, 8);
   const double prefill = prefill_speed(model, 16, 24);
+  const auto trained = load_language_model(weights, c, dtype, {}, MatrixForm::joined);
   const double training = training_seconds(trained, 40, 24), peak = peak_flops(dtype);
   const double layer =
       c.hidden_size * (c.qkv_width() + c.query_width() + 3.0 * c.intermediate_size);
