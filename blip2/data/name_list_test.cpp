@@ -39,7 +39,8 @@ TEST_F(NameListTest, OneALine) {
 TEST_F(NameListTest, NamesTheLineThatIsWrong) {
   EXPECT_THAT(wrong(""), HasSubstr("empty file"));
   EXPECT_THAT(wrong("\xEF\xBB\xBF"), HasSubstr("empty file"));
-  EXPECT_THAT(wrong("a\n \t\nb\n"), HasSubstr("blip2_names.txt:2: expected a name, got a blank"));
+  EXPECT_THAT(wrong("a\n \t\nb\n"),
+              HasSubstr(path_.filename().string() + ":2: expected a name, got a blank"));
   EXPECT_THAT(wrong("a\nb\n\n"), HasSubstr(":3: "));
   EXPECT_THAT(wrong("a\nb\na \n"), HasSubstr(":3: 'a' is there twice, first in line 1"));
   EXPECT_THAT(wrong("\xFF\xFE"
