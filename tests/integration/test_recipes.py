@@ -6,7 +6,8 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-RECIPES = sorted(path for path in (ROOT / "recipes").glob("*.toml") if not path.stem.endswith("_model"))
+RECIPES = sorted(path for path in (ROOT / "recipes").glob("*.toml")
+                 if not path.stem.endswith("_model") and not path.stem.startswith("eval_"))
 
 
 @pytest.fixture
