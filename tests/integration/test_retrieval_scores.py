@@ -41,6 +41,12 @@ def recalls(for_images, for_texts):
     return {"image_to_text": one(for_images), "text_to_image": one(for_texts.T)}
 
 
+def recalls_alone(result):
+    """Without ranks and mAP@R, which tests/parity/test_ranking.py compares."""
+    return {key: {k: v for k, v in value.items() if k in ("r1", "r5", "r10")} if key != "itc_only" else
+            recalls_alone(value) for key, value in result.items()}
+
+
 def reranked(scaled, matching, most):
     """The most best of each row become scaled + matching, ahead of the others."""
     out = numpy.full_like(scaled, -1e4)
@@ -65,7 +71,7 @@ def test_recalls(run_json, stage1, pictures, scores, fusion, weight, most):
     [result] = run_json("eval", "--model", stage1, "--task", "retrieval", "--data", pictures / "val.jsonl",
                         "--fusion", fusion, "--matching-weight", weight, "--rerank", most)
     assert (result.pop("images"), result.pop("texts")) == (12, 12)
-    assert result == expected(scores, fusion, weight, most)
+    assert recalls_alone(result) == expected(scores, fusion, weight, most)
 
 
 def test_what_is_compared_depends_on_the_options(scores):
