@@ -6,12 +6,18 @@
 #define BLIP2_LANES 16
 #define BLIP2_TILE_ROWS 6  // 24 sums, 4 weights and 1 activation in 32 registers
 #define BLIP2_OWN_SUM4
-#define BLIP2_OWN_F16
+#define BLIP2_OWN_HALVES
 #include "blip2/nn/kernels/vec.h"
 
 namespace blip2 {
 namespace {
 
+BLIP2_INLINE VecBits widen_bits(VecHalf bits) {
+  return reinterpret<VecBits>(_mm512_cvtepu16_epi32(reinterpret<__m256i>(bits)));
+}
+BLIP2_INLINE VecHalf narrow_bits(VecBits bits) {
+  return reinterpret<VecHalf>(_mm512_cvtepi32_epi16(reinterpret<__m512i>(bits)));
+}
 BLIP2_INLINE Vec widen_f16(VecHalf bits) {
   return reinterpret<Vec>(_mm512_cvtph_ps(reinterpret<__m256i>(bits)));
 }

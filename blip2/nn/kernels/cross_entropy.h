@@ -2,6 +2,7 @@
 // Softmax losses of one row of logits. See kernels.h for what each does; included by the
 // kernels_*.cpp only.
 #include <cmath>
+#include <vector>
 
 #include "blip2/nn/kernels/vec_math.h"
 
@@ -17,26 +18,39 @@ struct LogitSums {
   float log_total() const { return largest + std::log(mass); }
 };
 
-// logit(i, read): the logits from i on; zeros behind the last one.
+// Room for `count` values and the rest of a vector, of the calling thread.
+inline float* row_memory(Int count) {
+  thread_local std::vector<float> memory;
+  const auto size = static_cast<std::size_t>(padded(count));
+  if (memory.size() < size) memory.resize(size);
+  return memory.data();
+}
+
+// logit(i, read): the logits from i on; zeros behind the last one. `masses` [padded(count)] becomes
+// exp(logit - largest).
 template <typename Logit>
-BLIP2_INLINE LogitSums sum_logits(Int count, const Logit& logit) {
-  const auto counting = [&](Int i, auto read) __attribute__((always_inline)) {
-    const Vec x = logit(i, read);
-    return i + lanes <= count ? x : first_of(x, count - i, kNoLogit);
-  };
-  Vec highest = splat(kNoLogit), totals = {}, masses = {};
+BLIP2_INLINE LogitSums sum_logits(Int count, float* masses, const Logit& logit) {
+  Vec highest = splat(kNoLogit), totals = {}, sums = {};
   for_each_vec(count, [&](Int i, auto read, auto) {
-    totals += logit(i, read);
-    highest = max(highest, counting(i, read));
+    const Vec x = logit(i, read);
+    totals += x;
+    const Vec counting = i + lanes <= count ? x : first_of(x, count - i, kNoLogit);
+    highest = max(highest, counting);
+    store(masses + i, counting);
   });
   const float largest = max(highest);
-  for_each_vec(count, [&](Int i, auto read, auto) { masses += exp(counting(i, read) - largest); });
-  return {largest, sum(totals), sum(masses)};
+  for (Int i = 0; i < count; i += lanes) {
+    const Vec e = exp(load(masses + i) - largest);
+    store(masses + i, e);
+    sums += e;
+  }
+  return {largest, sum(totals), sum(sums)};
 }
 
 template <typename T>
 float log_sum_exp(const T* x, Int count) {
-  return sum_logits(count, [&](Int i, auto read) { return read(x + i); }).log_total();
+  return sum_logits(count, row_memory(count), [&](Int i, auto read) { return read(x + i); })
+      .log_total();
 }
 
 struct TargetShares {
@@ -47,17 +61,16 @@ struct TargetShares {
 template <typename T, typename Logit>
 BLIP2_INLINE RowLoss row_loss(T* logits, Int count, const TargetShares& shares, float scale,
                               const Logit& logit) {
-  const LogitSums sums = sum_logits(count, logit);
+  float* const masses = row_memory(count);
+  const LogitSums sums = sum_logits(count, masses, logit);
   T* const target = logits + shares.target;
   const auto one = [](const auto* p) { return load_part(p, 1); };
   const float wanted = logit(shares.target, one)[0];
   if (scale != 0) {
     const float gain = scale / sums.mass, less = scale * shares.every;
-    for_each_vec(count, [&](Int i, auto read, auto write) {
-      write(logits + i, exp(logit(i, read) - sums.largest) * gain - less);
-    });
-    const Vec probability = exp(splat(wanted - sums.largest)) * gain;
-    store_part(target, probability - less - scale * shares.own, 1);
+    for_each_vec(
+        count, [&](Int i, auto, auto write) { write(logits + i, load(masses + i) * gain - less); });
+    store_part(target, splat(masses[shares.target] * gain - less - scale * shares.own), 1);
   }
   const float rest = shares.every > 0 ? shares.every * sums.total : 0.0f;
   return {sums.log_total() - shares.own * wanted - rest, wanted >= sums.largest};

@@ -43,19 +43,30 @@ BLIP2_INLINE Vec first_of(Vec v, Int count, float other) {
   return lane_numbers() < static_cast<std::int32_t>(count) ? v : splat(other);
 }
 
+#ifdef BLIP2_OWN_HALVES
+BLIP2_INLINE VecBits widen_bits(VecHalf bits);
+BLIP2_INLINE VecHalf narrow_bits(VecBits bits);  // each at most 0xffff
+#else
+BLIP2_INLINE VecBits widen_bits(VecHalf bits) {
+  return __builtin_convertvector(bits, VecBits);
+}
+BLIP2_INLINE VecHalf narrow_bits(VecBits bits) {
+  return __builtin_convertvector(bits, VecHalf);
+}
+#endif
+
 BLIP2_INLINE Vec widen(VecHalf bits) {
-  return reinterpret<Vec>(VecBits(__builtin_convertvector(bits, VecBits) << 16));
+  return reinterpret<Vec>(VecBits(widen_bits(bits) << 16));
 }
 
 // Rounds to nearest even; a NaN stays one.
 BLIP2_INLINE VecHalf round_to_bf16(Vec x) {
   VecBits bits = reinterpret<VecBits>(x);
   bits = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  bits = x == x ? bits : VecBits{} + 0x7fc0u;
-  return __builtin_convertvector(bits, VecHalf);
+  return narrow_bits(x == x ? bits : VecBits{} + 0x7fc0u);
 }
 
-#ifdef BLIP2_OWN_F16
+#ifdef BLIP2_OWN_HALVES
 BLIP2_INLINE Vec widen_f16(VecHalf bits);
 BLIP2_INLINE VecHalf round_to_f16(Vec x);
 #else
