@@ -10,6 +10,13 @@ namespace blip2 {
 namespace {
 
 #if defined(__x86_64__)
+// Clang 14's __builtin_cpu_supports does not know this one.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned f16c_bit = 1u << 29;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & f16c_bit) != 0;
+}
+
 // AMX's tiles are large, so Linux hands them out only to processes that ask for them.
 bool ask_for_amx_bf16() {
   unsigned a = 0, b = 0, c = 0, d = 0;
@@ -24,7 +31,7 @@ Processor ask() {
   __builtin_cpu_init();
   Processor has;
   has.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-             __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
+             __builtin_cpu_supports("bmi2") && has_f16c();
   has.avx512 = has.avx2 && __builtin_cpu_supports("avx512f") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512vl");
