@@ -70,7 +70,8 @@ class Demo:
 
     def key(self):
         """Of all that decides what training gives; a run goes on only where it is the same."""
-        files = [self.program, *sorted((ROOT / "recipes").glob("demo_*.toml")),
+        programs = [self.program, self.program.with_name("blip2-torch")]
+        files = [*programs, *sorted((ROOT / "recipes").glob("demo_*.toml")),
                  *sorted(self.data.glob("*.jsonl"))]
         return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
