@@ -129,6 +129,7 @@ def test_an_interrupted_stage_goes_on(tmp_path):
     calls = tmp_path / "calls"
     program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\nmkdir -p {tmp_path}/stage2\nexit $(cat {tmp_path}/code)\n')
     program.chmod(0o755)
+    (tmp_path / "blip2-torch").write_text("what the program becomes")
     (tmp_path / "code").write_text("130")
     with pytest.raises(KeyboardInterrupt):
         runs.train(2, "stage1")
