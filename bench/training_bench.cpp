@@ -19,9 +19,9 @@
 #include "blip2/base/error.h"
 #include "blip2/model/bridge.h"
 #include "blip2/model/soft_prompts.h"
-#include "blip2/training/adamw.h"
-#include "blip2/training/stage1_objectives.h"
-#include "blip2/training/task.h"
+#include "blip2/optimiser/adamw.h"
+#include "blip2/tasks/stage1_objectives.h"
+#include "blip2/tasks/task.h"
 #include "blip2/vision/image_encoders.h"
 
 namespace {

@@ -10,7 +10,7 @@ EXCEPTIONS = {
     "blip2/io/test_files.h": "builders of small files, templates shared by this room's tests",
     "blip2/language/decoder_pass.h": "one pass over the layers as a template, for one source",
     "blip2/nn/kernels/vec.h": "one vector type: loads, stores and roundings of every element type",
-    "blip2/training/recipe.h": "one declaration of every recipe key: parsing, help and saving",
+    "blip2/recipe/recipe.h": "one declaration of every recipe key: parsing, help and saving",
 }
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 

@@ -11,8 +11,8 @@
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/base/rank_place.h"
+#include "blip2/capfilt/filter_run.h"
 #include "blip2/io/utf8.h"
-#include "blip2/retrieval/filter_run.h"
 
 namespace blip2 {
 namespace {

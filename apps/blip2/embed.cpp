@@ -12,9 +12,9 @@
 #include "blip2/base/error.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/model/retrieval_model.h"
-#include "blip2/nn/rank_work.h"
-#include "blip2/nn/ranks.h"
 #include "blip2/nn/tensor_bridge.h"
+#include "blip2/processes/rank_work.h"
+#include "blip2/processes/ranks.h"
 
 namespace blip2 {
 namespace {

@@ -29,8 +29,8 @@
 #include "blip2/evaluation/vqa_accuracy.h"
 #include "blip2/model/prompts.h"
 #include "blip2/model/retrieval_model.h"
-#include "blip2/nn/rank_work.h"
-#include "blip2/nn/ranks.h"
+#include "blip2/processes/rank_work.h"
+#include "blip2/processes/ranks.h"
 #include "blip2/retrieval/caption_choice.h"
 
 namespace blip2 {

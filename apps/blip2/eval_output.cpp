@@ -7,10 +7,10 @@
 
 #include "blip2/base/file.h"
 #include "blip2/evaluation/exact_match.h"
-#include "blip2/evaluation/extreme_answers.h"
-#include "blip2/evaluation/html_report.h"
 #include "blip2/evaluation/vqa_accuracy.h"
 #include "blip2/io/tar_place.h"
+#include "blip2/report/extreme_answers.h"
+#include "blip2/report/html_report.h"
 
 namespace blip2 {
 namespace {

@@ -14,8 +14,8 @@
 #include "blip2/base/interrupt.h"
 #include "blip2/base/progress.h"
 #include "blip2/model/retrieval_model.h"
-#include "blip2/nn/rank_work.h"
-#include "blip2/nn/ranks.h"
+#include "blip2/processes/rank_work.h"
+#include "blip2/processes/ranks.h"
 #include "blip2/retrieval/ranking.h"
 
 namespace blip2 {

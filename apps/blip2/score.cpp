@@ -15,12 +15,12 @@
 #include "blip2/base/log.h"
 #include "blip2/data/data_source.h"
 #include "blip2/data/records.h"
-#include "blip2/evaluation/extreme_answers.h"
-#include "blip2/evaluation/html_report.h"
 #include "blip2/evaluation/kind_scores.h"
 #include "blip2/evaluation/score_set.h"
 #include "blip2/evaluation/text_items.h"
 #include "blip2/io/tar_place.h"
+#include "blip2/report/extreme_answers.h"
+#include "blip2/report/html_report.h"
 
 namespace blip2 {
 namespace {

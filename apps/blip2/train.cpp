@@ -9,8 +9,8 @@
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/base/rank_place.h"
+#include "blip2/planning/run_plan.h"
 #include "blip2/training/dry_run.h"
-#include "blip2/training/run_plan.h"
 #include "blip2/training/trainer.h"
 
 namespace blip2 {

@@ -15,7 +15,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/message_of.h"
-#include "blip2/data/put_file.h"
+#include "blip2/data/test_file.h"
 
 namespace blip2 {
 namespace {

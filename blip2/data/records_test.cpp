@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "blip2/base/message_of.h"
-#include "blip2/data/put_file.h"
+#include "blip2/data/test_file.h"
 
 namespace blip2 {
 namespace {

@@ -38,7 +38,8 @@ DecoderConfig qwen3() {
 }
 
 // OPT's and GPT-2's: LayerNorm, learned positions, biases, an embedding that is the head too.
-DecoderConfig classic(DecoderFamily family, std::int64_t vocabulary, std::int64_t positions) {
+DecoderConfig layer_norm_decoder(DecoderFamily family, std::int64_t vocabulary,
+                                 std::int64_t positions) {
   DecoderConfig c;
   c.family = family;
   c.hidden_size = 768;
@@ -52,7 +53,7 @@ DecoderConfig classic(DecoderFamily family, std::int64_t vocabulary, std::int64_
 }
 
 DecoderConfig opt() {
-  DecoderConfig c = classic(DecoderFamily::opt, 50272, 2048);
+  DecoderConfig c = layer_norm_decoder(DecoderFamily::opt, 50272, 2048);
   c.intermediate_size = 3072;
   c.bos_token_id = 2, c.pad_token_id = 1;
   c.position_offset = 2;
@@ -61,7 +62,7 @@ DecoderConfig opt() {
 }
 
 DecoderConfig gpt2() {
-  DecoderConfig c = classic(DecoderFamily::gpt2, 50257, 1024);
+  DecoderConfig c = layer_norm_decoder(DecoderFamily::gpt2, 50257, 1024);
   c.bos_token_id = 50256, c.eos_token_id = {50256};
   c.activation = Activation::gelu_tanh;
   return c;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "blip2/nn/ranks.h"
+#include "blip2/processes/ranks.h"
 #include "blip2/qformer/text_rows.h"
 
 namespace blip2 {

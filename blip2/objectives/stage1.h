@@ -8,10 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include "blip2/nn/ranks.h"
 #include "blip2/objectives/itc.h"
 #include "blip2/objectives/itg.h"
 #include "blip2/objectives/itm.h"
+#include "blip2/processes/ranks.h"
 #include "blip2/qformer/stage1_heads.h"
 
 namespace blip2 {

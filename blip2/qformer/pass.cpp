@@ -7,7 +7,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
 #include "blip2/nn/tensor_bridge.h"
-#include "blip2/qformer/functions.h"
+#include "blip2/qformer/layer_functions.h"
 #include "blip2/qformer/pass_weights.h"
 
 namespace blip2 {
@@ -118,7 +118,7 @@ std::vector<std::int64_t> rows_of_blocks(const std::vector<std::int64_t>& blocks
 struct LayerRun {
   const QFormerConfig& config;
   const LayerWeights& weights;
-  const LayerPlan& plan;
+  const PackedLayer& packed;
   bool training;
   std::uint64_t seed;
 
@@ -132,12 +132,12 @@ struct LayerRun {
   // x [M,D], its qkv [M,3D] -> the layer's result, queries first.
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& qkv, const at::Tensor& external,
                         const at::Tensor& image_keys) const {
-    at::Tensor y = self_attention(qkv, external, plan.self, plan.after_self.outputs(),
+    at::Tensor y = self_attention(qkv, external, packed.self, packed.after_self.outputs(),
                                   config.num_attention_heads, attention(0));
-    y = output(y, weights.output, x, plan.after_self, hidden(1));
-    if (plan.text_rows == 0) return queries_part(y, image_keys);
-    if (plan.query_rows == 0) return feed_forward(y, *weights.text, hidden(5));
-    const auto parts = y.split_with_sizes({plan.self_query_rows, plan.text_rows});
+    y = output(y, weights.output, x, packed.after_self, hidden(1));
+    if (packed.text_rows == 0) return queries_part(y, image_keys);
+    if (packed.query_rows == 0) return feed_forward(y, *weights.text, hidden(5));
+    const auto parts = y.split_with_sizes({packed.self_query_rows, packed.text_rows});
     return at::cat(
         {queries_part(parts[0], image_keys), feed_forward(parts[1], *weights.text, hidden(5))});
   }
@@ -148,9 +148,9 @@ struct LayerRun {
 
   at::Tensor cross(const at::Tensor& x, const at::Tensor& image_keys) const {
     const at::Tensor y =
-        cross_attention(weights.cross->query(x), image_keys, plan.cross, plan.after_cross.outputs(),
-                        config.num_attention_heads, attention(2));
-    return output(y, weights.cross->output, x, plan.after_cross, hidden(3));
+        cross_attention(weights.cross->query(x), image_keys, packed.cross,
+                        packed.after_cross.outputs(), config.num_attention_heads, attention(2));
+    return output(y, weights.cross->output, x, packed.after_cross, hidden(3));
   }
 };
 
@@ -237,27 +237,27 @@ QFormerPass::Result QFormerPass::run(const std::vector<PassRow>& rows,
   if (text) check_text(*text, config_);
   const std::int64_t queries =
       images ? query_tokens.size(1) : (prefix ? prefix->hidden.size(1) : 0);
-  const PassPlan plan =
-      plan_pass(rows, {.layers = config_.num_hidden_layers,
+  const PackedRows packed =
+      pack_rows(rows, {.layers = config_.num_hidden_layers,
                        .cross_attention_frequency = config_.cross_attention_frequency,
                        .queries = queries,
                        .positions = images ? images->positions : 0,
                        .text_lengths = text ? text->lengths : std::vector<std::int64_t>{}});
   Result result;
-  at::Tensor x = embed(query_tokens, plan.has_queries, text, purpose);
+  at::Tensor x = embed(query_tokens, packed.has_queries, text, purpose);
   for (std::int64_t l = 0; l < config_.num_hidden_layers; ++l) {
-    const LayerRun layer{config_, weights_->layers[l], plan.layers[l], options_.training,
+    const LayerRun layer{config_, weights_->layers[l], packed.layers[l], options_.training,
                          derive_seed(options_.seed, purpose, kSelf, l)};
     const at::Tensor qkv = layer.weights.qkv(x);  // [M, 3D]
     result.keys.push_back(qkv);
     x = layer(x, qkv, prefix ? prefix->keys[l] : at::Tensor(),
               images ? images->layers[l] : at::Tensor());
   }
-  if (plan.has_queries) {
-    result.queries = select_rows(x, rows_of_blocks(plan.query_blocks, queries))
+  if (packed.has_queries) {
+    result.queries = select_rows(x, rows_of_blocks(packed.query_blocks, queries))
                          .view({-1, queries, config_.hidden_size});
   }
-  if (!plan.text_rows.empty()) result.text = select_rows(x, plan.text_rows);
+  if (!packed.text_rows.empty()) result.text = select_rows(x, packed.text_rows);
   return result;
 }
 

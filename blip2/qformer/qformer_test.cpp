@@ -8,8 +8,8 @@
 
 #include "blip2/base/error.h"
 #include "blip2/nn/kernels/kernels.h"
-#include "blip2/qformer/functions.h"
-#include "blip2/qformer/plan.h"
+#include "blip2/qformer/layer_functions.h"
+#include "blip2/qformer/packed_rows.h"
 #include "blip2/qformer/threads.h"
 
 namespace blip2 {
@@ -133,17 +133,17 @@ TEST(Plan, EqualRowsAreComputedOnce) {
   // Text 0 with pictures 0 and 1: one self-attention in layer 0, two after the pictures were read;
   // the last layer's text is wanted by nobody.
   const std::vector<PassRow> rows{{.image = 0, .text = 0}, {.image = 1, .text = 0}};
-  const PassPlan plan = plan_pass(rows, {.layers = 2,
-                                         .cross_attention_frequency = 2,
-                                         .queries = 3,
-                                         .positions = 5,
-                                         .text_lengths = {4}});
-  EXPECT_EQ(plan.layers[0].self_query_rows, 3);
-  EXPECT_EQ(plan.layers[0].query_rows, 6);
-  EXPECT_EQ(plan.layers[0].text_rows, 4);
-  EXPECT_EQ(plan.layers[1].self_query_rows, 6);
-  EXPECT_EQ(plan.layers[1].text_rows, 0);
-  EXPECT_THAT(plan.query_blocks, ElementsAre(0, 3));
+  const PackedRows packed = pack_rows(rows, {.layers = 2,
+                                             .cross_attention_frequency = 2,
+                                             .queries = 3,
+                                             .positions = 5,
+                                             .text_lengths = {4}});
+  EXPECT_EQ(packed.layers[0].self_query_rows, 3);
+  EXPECT_EQ(packed.layers[0].query_rows, 6);
+  EXPECT_EQ(packed.layers[0].text_rows, 4);
+  EXPECT_EQ(packed.layers[1].self_query_rows, 6);
+  EXPECT_EQ(packed.layers[1].text_rows, 0);
+  EXPECT_THAT(packed.query_blocks, ElementsAre(0, 3));
 }
 
 TEST(QFormer, ARowDoesNotDependOnItsNeighbours) {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "blip2/training/adamw.h"
+#include "blip2/optimiser/adamw.h"
 
 namespace blip2 {
 

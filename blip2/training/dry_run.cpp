@@ -14,12 +14,12 @@
 #include "blip2/base/log.h"
 #include "blip2/base/rank_place.h"
 #include "blip2/image/image.h"
-#include "blip2/training/adamw.h"
-#include "blip2/training/plan_step.h"
+#include "blip2/optimiser/adamw.h"
+#include "blip2/optimiser/schedule.h"
+#include "blip2/planning/run_plan.h"
+#include "blip2/planning/step_plan.h"
 #include "blip2/training/run_folder.h"
-#include "blip2/training/run_plan.h"
-#include "blip2/training/schedule.h"
-#include "blip2/training/session.h"
+#include "blip2/training/training_setup.h"
 
 namespace blip2 {
 namespace {
@@ -139,13 +139,13 @@ std::int64_t fullest_step(const Recipe& recipe) {
       ->step;
 }
 
-void take_step(const Recipe& recipe, Session& session, DryRun& result) {
+void take_step(const Recipe& recipe, TrainingSetup& setup, DryRun& result) {
   const auto start = Clock::now();
-  const Dataset& data = session.train;
+  const Dataset& data = setup.train;
   const auto batch =
       small_batch(data, readable_items(data, result), std::min(kBatch, recipe.batch_size));
-  AdamW optimizer = make_optimizer(session, recipe);
-  const TaskLoss loss = training_loss(session, batch, fullest_step(recipe), /*part=*/0);
+  AdamW optimizer = make_optimizer(setup, recipe);
+  const TaskLoss loss = training_loss(setup, batch, fullest_step(recipe), /*part=*/0);
   loss.loss.backward();
   result.batch = std::ssize(batch);
   result.loss = loss.loss.item<double>();
@@ -172,8 +172,8 @@ DryRun dry_run(const Recipe& recipe, const TrainOptions& options) {
   result.memory_bytes = plan.peak_memory();
   result.disk_bytes = plan.disk_bytes();
   result.free_bytes = free_bytes(options.output);
-  Session session = open_session(settled, nullptr, kPictures);
-  take_step(settled, session, result);
+  TrainingSetup setup = open_training(settled, nullptr, kPictures);
+  take_step(settled, setup, result);
   return result;
 }
 

@@ -5,7 +5,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
-#include "blip2/training/recipe.h"
+#include "blip2/recipe/recipe.h"
 #include "blip2/training/trainer.h"
 
 namespace blip2 {

@@ -1,4 +1,5 @@
 #include "blip2/training/run_report.h"
+#include "blip2/recipe/compute_type.h"
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
@@ -17,13 +18,13 @@
 #include "blip2/base/log.h"
 #include "blip2/base/progress.h"
 #include "blip2/data/records.h"
-#include "blip2/evaluation/html_report.h"
 #include "blip2/io/fields.h"
 #include "blip2/io/tar_place.h"
 #include "blip2/model/generation_config.h"
 #include "blip2/model/generation_model.h"
 #include "blip2/model/prompts.h"
-#include "blip2/training/task.h"
+#include "blip2/report/html_report.h"
+#include "blip2/tasks/task.h"
 
 namespace blip2 {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include "blip2/training/recipe.h"
+#include "blip2/recipe/recipe.h"
 
 namespace blip2 {
 

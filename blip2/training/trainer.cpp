@@ -17,15 +17,15 @@
 #include "blip2/base/progress.h"
 #include "blip2/data/sampler.h"
 #include "blip2/io/fields.h"
-#include "blip2/nn/ranks.h"
+#include "blip2/optimiser/gradient_sum.h"
+#include "blip2/optimiser/schedule.h"
+#include "blip2/processes/ranks.h"
+#include "blip2/tasks/meters.h"
 #include "blip2/training/checkpoint.h"
 #include "blip2/training/event_file.h"
-#include "blip2/training/gradient_sum.h"
-#include "blip2/training/meters.h"
 #include "blip2/training/run_folder.h"
 #include "blip2/training/run_report.h"
-#include "blip2/training/schedule.h"
-#include "blip2/training/session.h"
+#include "blip2/training/training_setup.h"
 
 namespace blip2 {
 namespace {
@@ -61,9 +61,9 @@ class Trainer {
         options_(options),
         ranks_(join_ranks(options.timeout)),
         folder_(open_folder()),
-        session_(open_session(with_cache(recipe, options.output), ranks_.get())),
-        optimizer_(make_optimizer(session_, recipe)),
-        sampler_(session_.train.sources, sampler_options(recipe, session_.train.pictures)) {
+        setup_(open_training(with_cache(recipe, options.output), ranks_.get())),
+        optimizer_(make_optimizer(setup_, recipe)),
+        sampler_(setup_.train.sources, sampler_options(recipe, setup_.train.pictures)) {
     if (!ranks_) return;
     samples_at_once(recipe, ranks_->size());
     require_agreement();
@@ -113,8 +113,8 @@ class Trainer {
   void require_agreement() const {
     json own = write_value(recipe_);
     own["data"].erase("cache");
-    own["frozen"] = session_.frozen_hash;
-    own["records"] = session_.train.records.size();
+    own["frozen"] = setup_.frozen_hash;
+    own["records"] = setup_.train.records.size();
     ranks_->wait();  // some may have had more features to compute than others
     const auto all = ranks_->gather_text(own.dump());
     for (int rank = 1; rank < ranks_->size(); ++rank) {
@@ -134,7 +134,7 @@ class Trainer {
   }
 
   json state() const {
-    json state{{"recipe", write_value(recipe_)}, {"frozen", session_.frozen_hash}};
+    json state{{"recipe", write_value(recipe_)}, {"frozen", setup_.frozen_hash}};
     if (best_step_) state.update({{"best_step", *best_step_}, {"best_loss", best_loss_}});
     return state;
   }
@@ -177,7 +177,7 @@ class Trainer {
     json before = state.value("recipe", json::object()), now = write_value(recipe_);
     for (json* recipe : {&before, &now}) recipe->erase("log");  // changes nothing that is learnt
     std::string changed = difference(before, now);
-    if (state.value("frozen", "") != session_.frozen_hash) {
+    if (state.value("frozen", "") != setup_.frozen_hash) {
       changed += std::string(changed.empty() ? "" : ", ") + "the frozen parts' weights";
     }
     if (changed.empty()) return;
@@ -197,11 +197,11 @@ class Trainer {
   std::vector<std::int64_t> next_items(std::int64_t step) {
     for (auto s = step + std::ssize(upcoming_); s <= step + kStepsAhead; ++s) {
       upcoming_.push_back(own_share(sampler_.batch(s)));
-      session_.train.read_ahead(upcoming_.back(), session_.task->data_seed(), s);
+      setup_.train.read_ahead(upcoming_.back(), setup_.task->data_seed(), s);
     }
     const std::vector<std::int64_t> items = std::move(upcoming_.front());
     upcoming_.pop_front();
-    return session_.train.readable(items, step);
+    return setup_.train.readable(items, step);
   }
 
   void take_step(std::int64_t step) {
@@ -224,7 +224,7 @@ class Trainer {
     for (std::int64_t i = 0; i < recipe_.accumulate; ++i) {
       if (gradient_sum_ && i + 1 == recipe_.accumulate) gradient_sum_->arm();
       const TaskLoss result =
-          training_loss(session_, items.subspan(static_cast<std::size_t>(i) * part, part), step, i);
+          training_loss(setup_, items.subspan(static_cast<std::size_t>(i) * part, part), step, i);
       (recipe_.accumulate == 1 ? result.loss : result.loss / recipe_.accumulate).backward();
       // Of a share as if it were the whole, so that the mean over the processes is the loss.
       meters.add(result.loss.item<double>() * (ranks_ ? ranks_->size() : 1), result.meters);
@@ -245,7 +245,7 @@ class Trainer {
   }
 
   void skip(std::int64_t step, const std::vector<std::int64_t>& items) {
-    const Record& first = session_.train.records[static_cast<std::size_t>(items.front())];
+    const Record& first = setup_.train.records[static_cast<std::size_t>(items.front())];
     log_warning("step {}: the loss or its gradient is not finite; step skipped (batch of {})",
                 step + 1, first.image);
     if (++skipped_ < kMaxSkippedInARow) return;
@@ -260,7 +260,7 @@ class Trainer {
     for (const auto& [name, value] : result.means()) line[name] = value;
     line["grad_norm"] = norm;
     line["samples_per_second"] = static_cast<double>(since_log_) / seconds;
-    line["data_share"] = (session_.train.waited() - waited_before_) / seconds;
+    line["data_share"] = (setup_.train.waited() - waited_before_) / seconds;
     emit(line);
     restart_rates();
   }
@@ -268,7 +268,7 @@ class Trainer {
   void restart_rates() {
     log_time_ = Clock::now();
     since_log_ = 0;
-    waited_before_ = session_.train.waited();
+    waited_before_ = setup_.train.waited();
   }
 
   void emit(const ordered_json& line) {
@@ -282,7 +282,7 @@ class Trainer {
   }
 
   void validate(std::int64_t step) {
-    MeanMeters result = validation_loss(*session_.task, session_.validation, recipe_, ranks_.get());
+    MeanMeters result = validation_loss(*setup_.task, setup_.validation, recipe_, ranks_.get());
     if (ranks_) result.exchange(*ranks_, false);
     if (result.empty()) return;
     const double loss = result.loss();
@@ -318,7 +318,7 @@ class Trainer {
       log_info("taking the weights of step {}, the best on validation", *best_step_);
       load_weights(folder_->checkpoints() / checkpoint_name(*best_step_));
     }
-    export_model(session_, recipe_, folder_->path());
+    export_model(setup_, recipe_, folder_->path());
     log_info("model written to {}", folder_->path().string());
   }
 
@@ -326,7 +326,7 @@ class Trainer {
   TrainOptions options_;
   std::unique_ptr<Ranks> ranks_;     // none: this process is alone
   std::optional<RunFolder> folder_;  // of the process that writes
-  Session session_;
+  TrainingSetup setup_;
   AdamW optimizer_;
   Sampler sampler_;
   std::optional<GradientSum> gradient_sum_;

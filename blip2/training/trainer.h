@@ -3,7 +3,7 @@
 #include <chrono>
 #include <filesystem>
 
-#include "blip2/training/recipe.h"
+#include "blip2/recipe/recipe.h"
 
 namespace blip2 {
 

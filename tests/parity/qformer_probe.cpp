@@ -26,7 +26,7 @@
 #include "blip2/io/safetensors.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/objectives/mlm.h"
-#include "blip2/training/stage1_objectives.h"
+#include "blip2/tasks/stage1_objectives.h"
 
 namespace {
 

@@ -14,7 +14,7 @@
 #include "blip2/base/error.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/nn/tensor_bridge.h"
-#include "blip2/training/session.h"
+#include "blip2/training/training_setup.h"
 
 namespace {
 
@@ -38,21 +38,21 @@ at::Tensor plain_features(const Dataset& data) {
 
 void run(const std::string& recipe_path, const std::string& out) {
   const Recipe recipe = load_recipe(recipe_path, {});
-  const Session session = open_session(recipe);
+  const TrainingSetup setup = open_training(recipe);
   std::vector<std::int64_t> items(static_cast<std::size_t>(recipe.batch_size));
   std::iota(items.begin(), items.end(), 0);
-  const TaskLoss result = training_loss(session, items, /*step=*/0, /*part=*/0);
+  const TaskLoss result = training_loss(setup, items, /*step=*/0, /*part=*/0);
   result.loss.backward();
   std::vector<NamedTensor> tensors{{"loss", result.loss.detach().reshape({1})}};
-  tensors.push_back({"features", plain_features(session.train)});
-  if (session.encoder) {
-    const auto& parameters = session.encoder->parameters();
+  tensors.push_back({"features", plain_features(setup.train)});
+  if (setup.encoder) {
+    const auto& parameters = setup.encoder->parameters();
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       tensors.push_back({"lr_scale." + parameters[i].name,
-                         at::full({1}, session.encoder->lr_scales()[i], at::kDouble)});
+                         at::full({1}, setup.encoder->lr_scales()[i], at::kDouble)});
     }
   }
-  const AdamW optimizer = make_optimizer(session, recipe);
+  const AdamW optimizer = make_optimizer(setup, recipe);
   for (const auto& [name, value] : optimizer.parameters()) {
     if (value.grad().defined()) tensors.push_back({"grad." + name, value.grad().contiguous()});
   }

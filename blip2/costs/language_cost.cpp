@@ -1,0 +1,209 @@
+#include "blip2/costs/language_cost.h"
+
+#include <algorithm>
+#include <variant>
+
+#include "blip2/language/decoder.h"
+#include "blip2/language/decoder_weights.h"
+#include "blip2/language/t5_weights.h"
+#include "blip2/nn/padded_rows.h"
+
+namespace blip2 {
+namespace {
+
+using Int = std::int64_t;
+using Lengths = std::vector<Int>;
+
+// Scores of attention between the rows of `a` and those of `b`, sequence by sequence.
+double pairs(const Lengths& a, const Lengths& b) {
+  double total = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) total += static_cast<double>(a[i] * b[i]);
+  return total;
+}
+
+template <typename Tensor>
+Int elements(const Tensor& tensor) {
+  Int count = 1;
+  for (const Int extent : tensor.shape) count *= extent;
+  return count;
+}
+
+// Of a product with a frozen matrix.
+Flops frozen_product(double rows, double elements, bool trains = true) {
+  return product_flops(rows, elements, 1, trains, /*weight_gradient=*/false);
+}
+
+class DecoderOnly {
+ public:
+  explicit DecoderOnly(const DecoderConfig& config) : c_(config) {
+    DecoderWeights weights;
+    weights.config = config;
+    for (const DecoderTensor& tensor : decoder_tensors(weights)) {
+      parameters_ += elements(tensor);
+      if (tensor.matrix) matrices_ += elements(tensor);
+    }
+  }
+
+  Int parameters() const { return parameters_; }
+
+  double weight_bytes(double type) const {
+    if (type == kF32Bytes) return type * static_cast<double>(parameters_);
+    const double fused = static_cast<double>(c_.num_hidden_layers * c_.hidden_size) *
+                         static_cast<double>(c_.qkv_width() + (c_.gated() ? c_.up_width() : 0));
+    return type * (static_cast<double>(parameters_) + fused);
+  }
+
+  // Elements of the layers' matrices, which may be int8.
+  Int matrices() const { return matrices_; }
+
+  // The last token of a text predicts nothing and is not read.
+  LanguageCost cost(const LanguageTexts& texts, double type) const {
+    Lengths lengths;
+    for (std::size_t i = 0; i < texts.prompts.size(); ++i) {
+      lengths.push_back(texts.prompts[i] + texts.targets[i] - 1);
+    }
+    const double rows = total_of(lengths), targets = total_of(texts.targets);
+    const auto width = static_cast<double>(c_.hidden_size),
+               words = static_cast<double>(c_.vocab_size);
+    LanguageCost cost;
+    cost.tokens = rows;
+    cost.flops = frozen_product(rows, static_cast<double>(matrices_));
+    const double attention = 4 * pairs(lengths, lengths) * static_cast<double>(c_.query_width()) *
+                             static_cast<double>(c_.num_hidden_layers);
+    cost.flops += {attention, 2 * attention};
+    cost.flops += frozen_product(targets, words * width);
+    cost.lent = stack_bytes(static_cast<Int>(rows), type);
+    cost.kept = kF32Bytes * width * (5 * rows + 3 * targets);
+    cost.working = std::min(targets, static_cast<double>(kLossRows)) * words * type;
+    return cost;
+  }
+
+ private:
+  // DecoderStack's memory, which has an eighth more rows than the batch that it was made for.
+  double stack_bytes(Int rows, double type) const {
+    rows = padded_rows(rows);
+    const auto room = static_cast<double>(padded_rows(rows + rows / 8));
+    const auto layers = static_cast<double>(c_.num_hidden_layers),
+               width = static_cast<double>(c_.hidden_size),
+               qkv = static_cast<double>(c_.qkv_width()), up = static_cast<double>(c_.up_width()),
+               widest = static_cast<double>(std::max(c_.hidden_size, c_.query_width()));
+    const double plain =  // queries and keys before the norms of their heads
+        c_.query_key_norm ? static_cast<double>(c_.query_width() + c_.key_width()) : 0;
+    const double kept = kF32Bytes * width * (2 * layers + 1) + type * layers * (qkv + plain + up);
+    const double working =
+        type * (2 * widest + static_cast<double>(c_.intermediate_size) + qkv + up);
+    return room * (kept + working);
+  }
+
+  const DecoderConfig& c_;
+  Int parameters_ = 0, matrices_ = 0;
+};
+
+// T5's operations are ATen's, which keep what t5_layers.cpp gives them.
+class EncoderDecoder {
+ public:
+  explicit EncoderDecoder(const T5Config& config) : c_(config) {
+    T5Weights weights;
+    weights.config = c_;
+    for (const T5Tensor& tensor : t5_tensors(weights)) {
+      parameters_ += elements(tensor);
+      if (tensor.linear) matrices_ += elements(tensor);
+    }
+  }
+
+  Int parameters() const { return parameters_; }
+  Int matrices() const { return matrices_; }
+
+  double weight_bytes(double type) const { return type * static_cast<double>(parameters_); }
+
+  // The encoder reads an end token after the prompt, the decoder a start token before the answer.
+  LanguageCost cost(const LanguageTexts& texts, double type) const {
+    Lengths read = texts.prompts;
+    for (Int& length : read) ++length;
+    const Lengths& said = texts.targets;
+    const double n = total_of(read), m = total_of(said), words = static_cast<double>(c_.vocab_size);
+    LanguageCost cost;
+    cost.tokens = n + m;
+    for (Int i = 0; i < c_.num_layers; ++i) {
+      attend(cost, {n, n, pairs(read, read)});
+      feed_forward(cost, n, type);
+    }
+    for (Int i = 0; i < c_.num_decoder_layers; ++i) {
+      // What the decoder has read has no gradient before it meets the encoder's states.
+      const bool trains = i > 0;
+      attend(cost, {m, m, pairs(said, said), trains, trains});
+      attend(cost, {m, n, pairs(said, read), trains, true});
+      feed_forward(cost, m, type);
+    }
+    cost.flops += frozen_product(m, words * d_);
+    // The inputs of both last norms, and the logarithms of the words' probabilities, which while
+    // they are computed or differentiated stand beside two more such matrices.
+    cost.kept += kF32Bytes * (d_ * (n + m) + m * words);
+    cost.working = kF32Bytes * (d_ * n + 2 * m * words);
+    return cost;
+  }
+
+ private:
+  // Attention of `rows` to `keys`, between which there are so many scores. Whether what asks and
+  // what is seen have gradients.
+  struct Attention {
+    double rows, keys, scores;
+    bool asks = true, seen = true;
+  };
+
+  void attend(LanguageCost& cost, const Attention& a) const {
+    cost.flops += frozen_product(a.rows, d_ * inner_, a.asks);            // queries
+    cost.flops += frozen_product(a.keys, 2 * d_ * inner_, a.seen);        // keys, values
+    cost.flops += frozen_product(a.rows, d_ * inner_, a.asks || a.seen);  // what was seen
+    const double product = 2 * a.scores * inner_;
+    cost.flops += {2 * product, (a.asks + 3 * a.seen) * product};
+    if (a.asks) cost.kept += kF32Bytes * (a.rows * (d_ + 1) + a.keys * inner_);  // the norm's, keys
+    if (a.seen) {  // queries, values, probabilities
+      cost.kept += kF32Bytes * ((a.rows + a.keys) * inner_ + a.scores * heads_);
+    }
+  }
+
+  // In f32 both sides of the gate and what the activation made of it; without a gate its result.
+  void feed_forward(LanguageCost& cost, double rows, double type) const {
+    cost.flops += frozen_product(rows, (c_.gated_gelu ? 3 : 2) * d_ * f_);
+    cost.kept += rows * (kF32Bytes * (d_ + 1) + (c_.gated_gelu ? 3 * kF32Bytes : type) * f_);
+  }
+
+  const T5Config& c_;
+  Int parameters_ = 0, matrices_ = 0;
+  const double d_ = static_cast<double>(c_.d_model), f_ = static_cast<double>(c_.d_ff),
+               inner_ = static_cast<double>(c_.inner_width()),
+               heads_ = static_cast<double>(c_.num_heads);
+};
+
+DecoderOnly part_of(const DecoderConfig& config) {
+  return DecoderOnly(config);
+}
+EncoderDecoder part_of(const T5Config& config) {
+  return EncoderDecoder(config);
+}
+
+}  // namespace
+
+std::int64_t language_parameters(const LanguageConfig& config) {
+  return std::visit([](const auto& c) { return part_of(c).parameters(); }, config);
+}
+
+double language_weight_bytes(const LanguageConfig& config, double type_bytes, bool int8) {
+  return std::visit(
+      [&](const auto& c) {
+        const auto part = part_of(c);
+        if (!int8) return part.weight_bytes(type_bytes);
+        // Embeddings, norms and head stay in the type.
+        return static_cast<double>(part.matrices()) +
+               type_bytes * static_cast<double>(part.parameters() - part.matrices());
+      },
+      config);
+}
+
+LanguageCost language_cost(const LanguageConfig& config, const LanguageTexts& texts,
+                           double type_bytes) {
+  return std::visit([&](const auto& c) { return part_of(c).cost(texts, type_bytes); }, config);
+}
+
+}  // namespace blip2

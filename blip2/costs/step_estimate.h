@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "blip2/costs/language_cost.h"
+#include "blip2/costs/qformer_cost.h"
+#include "blip2/costs/step_cost.h"
+#include "blip2/objectives/stage1.h"
+#include "blip2/qformer/packed_rows.h"
+
+namespace blip2 {
+
+// Adds up what a step costs (StepCost), part by part: each objective names what it computes.
+class StepEstimate {
+ public:
+  // `texts` and what `model` refers to must outlive the estimate. Begins with what every step has:
+  // the pictures' features, keys and values.
+  StepEstimate(const StepModel& model, const StepTexts& texts);
+
+  const Recipe& recipe() const { return recipe_; }
+  const StepTexts& texts() const { return texts_; }
+  double samples() const { return static_cast<double>(texts_.samples); }
+  // Tokens that the Q-Former reads, and those of them that generation predicts.
+  double text_tokens() const { return total_of(texts_.qformer); }
+  double generated_words() const;
+
+  // The passes that objectives of stage 1 share, as Stage1Step computes them.
+  void add_shared(const SharedPasses& passes);
+  // A pass over each picture with its own text.
+  void add_own_pairs(PassRow::Text wanted);
+  // A pass over the queries alone.
+  void add_queries();
+  // A linear head of the Q-Former on so many rows.
+  void add_head(double rows, double width);
+  // The head over the vocabulary, whose gradients are made with the loss.
+  void add_words(double targets);
+  // The projection of the queries to soft prompts, and the comparison of these with words.
+  void add_projection();
+  void add_word_targets();
+  // Contrast on the captions beside the language model.
+  void add_caption_contrast();
+  // What the language model reads and predicts of the texts.
+  void add_language(const LanguageTexts& texts);
+  LanguageTexts language_texts() const;
+
+  StepCost result() const;
+
+ private:
+  double vocabulary() const { return static_cast<double>(c_.qformer.vocab_size); }
+  void add_pictures();
+  void add_encoder_training(double rows);
+  void add_apart(const SharedPasses& passes);
+  void add_comparison(double pairs, double processes, bool trains);
+  void add_joint(const SharedPasses& passes);
+  void add_matched_rows(std::vector<PassRow>& rows, std::vector<std::int64_t>& lengths) const;
+
+  const Blip2Config& c_;
+  const Recipe& recipe_;
+  const EncoderSize encoder_;
+  double word_targets_;
+  std::int64_t processes_;
+  const StepTexts& texts_;
+  const double type_, d_;
+  QFormerCost passes_;
+  double language_working_ = 0;
+  StepCost cost_;
+};
+
+}  // namespace blip2

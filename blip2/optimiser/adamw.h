@@ -1,0 +1,56 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "blip2/io/tensor_file.h"
+#include "blip2/recipe/recipe.h"
+
+namespace blip2 {
+
+struct NamedTensor {
+  std::string name;
+  at::Tensor value;
+};
+
+// AdamW (Loshchilov & Hutter 2019) on f32 parameters: weights of two or more dimensions decay,
+// biases and other 1-D parameters do not (LAVIS's rule).
+class AdamW {
+ public:
+  // `lr_scales`: what the learning rate of each parameter is multiplied by; none: 1 everywhere.
+  AdamW(std::vector<NamedTensor> parameters, const OptimizerRecipe& recipe,
+        const std::vector<double>& lr_scales = {});
+
+  // One update from the parameters' gradients, clipped to the recipe's norm; a parameter without a
+  // gradient stays as it is. Clears the gradients. Returns the norm before clipping; if it is not
+  // finite, nothing has been changed. `total` makes of the sum of squares of these gradients that
+  // of all, where other processes have the others.
+  double step(double lr, const std::function<double(double)>& total = {});
+
+  // The moments and counts, named "exp_avg.NAME" and so on: kStates a parameter, in their order.
+  static constexpr std::size_t kStates = 3;
+  std::vector<NamedTensor> state() const;
+  // Error if the file's state is not that of these parameters.
+  void load_state(const TensorFile& file);
+
+  const std::vector<NamedTensor>& parameters() const { return parameters_; }
+
+ private:
+  struct Group {
+    double weight_decay, lr_scale;
+    std::vector<std::size_t> members;
+  };
+  Group& group(double weight_decay, double lr_scale);
+  void update(const Group& group, double lr, const at::Tensor& gradient_scale);
+
+  std::vector<NamedTensor> parameters_;
+  OptimizerRecipe recipe_;
+  std::vector<Group> groups_;
+  std::vector<at::Tensor> exp_avg_, exp_avg_sq_, steps_;
+};
+
+}  // namespace blip2

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <cstdint>
+
+#include "blip2/recipe/recipe.h"
+
+namespace blip2 {
+
+// Learning rate of step `step` (from 0) of `steps`: linear warm-up from lr / warmup_steps, then a
+// cosine down to min_lr at the last step.
+double learning_rate(const Recipe& recipe, std::int64_t step);
+
+}  // namespace blip2

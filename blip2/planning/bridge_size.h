@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+
+#include "blip2/model/config.h"
+#include "blip2/recipe/recipe.h"
+
+namespace blip2 {
+
+// Parameters of the bridge's parts by whether this recipe's gradient reaches them.
+struct TrainedPart {
+  std::int64_t trained = 0, frozen = 0;
+};
+struct BridgeSize {
+  TrainedPart queries, qformer, norm, heads, projection;
+  std::int64_t reached() const {
+    return queries.trained + qformer.trained + norm.trained + heads.trained + projection.trained;
+  }
+  std::int64_t all() const {
+    return reached() + queries.frozen + qformer.frozen + norm.frozen + heads.frozen +
+           projection.frozen;
+  }
+  std::int64_t in_optimizer = 0;  // have moments, whether a gradient reaches them or not
+};
+BridgeSize bridge_size(const Blip2Config& config, const Recipe& recipe);
+
+}  // namespace blip2

@@ -1,0 +1,365 @@
+#include "blip2/planning/run_plan.h"
+#include "blip2/planning/bridge_size.h"
+#include "blip2/recipe/compute_type.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "blip2/base/error.h"
+#include "blip2/costs/language_cost.h"
+#include "blip2/costs/qformer_cost.h"
+#include "blip2/model/config.h"
+#include "blip2/planning/data_plan.h"
+#include "blip2/planning/step_plan.h"
+#include "blip2/tasks/starting_model.h"
+#include "blip2/tasks/task.h"
+#include "blip2/tasks/trained_config.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::ordered_json;
+
+// Measured on Debian 12 (glibc 2.36, LibTorch 2.13 on the CPU): the program, its libraries and the
+// kernels that oneDNN compiles.
+constexpr double kProgramBytes = 205e6;
+// What glibc's allocator holds beside activations and losses, as a share of them: blocks of
+// changing sizes leave gaps. The Q-Former in f32 leaves few, as no copies in other types come
+// between. The language model's memory is one block, lent out again.
+constexpr double kSlack = 0.4, kSlackF32 = 0.1;
+
+double sum(const std::vector<RunPlan::Bytes>& items) {
+  double total = 0;
+  for (const auto& item : items) total += item.bytes;
+  return total;
+}
+
+// What all of the run's steps looked at cost a process on average, and the largest of what it
+// computes at a time.
+struct Steps {
+  StepCost mean;  // tokens: of all processes
+  StepCost largest;
+};
+
+void add_scaled(Flops& sum, const Flops& part, double share) {
+  sum += {part.forward * share, part.backward * share};
+}
+
+Steps measure_steps(const StepModel& model, const PlannedData& data, std::int64_t at_once) {
+  Steps steps;
+  const std::vector<StepKind> kinds = step_kinds(model.recipe);
+  const auto add = [&](const StepCost& cost, double share) {
+    const double own_share = share / static_cast<double>(model.processes);
+    for (const auto part :
+         {&StepCost::image_keys, &StepCost::qformer, &StepCost::heads, &StepCost::projection,
+          &StepCost::language, &StepCost::words, &StepCost::encoder}) {
+      add_scaled(steps.mean.*part, cost.*part, own_share);
+    }
+    steps.mean.qformer_tokens += share * cost.qformer_tokens;
+    steps.mean.language_tokens += share * cost.language_tokens;
+    if (cost.activation_bytes() > steps.largest.activation_bytes()) steps.largest = cost;
+  };
+  for (const StepTexts& texts : data.steps) {
+    for (std::int64_t first = 0; first < texts.samples; first += at_once) {
+      const StepTexts part = texts.part(first, at_once);
+      for (const StepKind& kind : kinds) {
+        add(step_cost(model, part, kind.step), kind.share / static_cast<double>(data.steps.size()));
+      }
+    }
+  }
+  return steps;
+}
+
+class Planner {
+ public:
+  Planner(const Recipe& recipe, std::int64_t processes, std::optional<std::int64_t> records)
+      : recipe_(recipe),
+        processes_(processes),
+        initial_(starting_model(recipe).config),
+        at_once_(samples_at_once(recipe, processes)) {
+    require_trainable(initial_, recipe);
+    config_ = trained_config(initial_, recipe);
+    data_ = records ? assume_data(recipe, *records) : scan_data(recipe, config_);
+    encoder_ = encoder_size(config_.vision);
+    bridge_ = bridge_size(config_, recipe);
+    if (records && recipe.objectives.words > 0) {
+      data_.word_targets = std::min<std::int64_t>(*records, vocabulary_of(*config_.language));
+    }
+    steps_ =
+        measure_steps({config_, recipe_, encoder_, data_.word_targets, processes}, data_, at_once_);
+  }
+
+  RunPlan plan() const {
+    RunPlan plan;
+    add_parts(plan);
+    add_memory(plan);
+    add_work(plan);
+    add_disk(plan);
+    plan.processes = processes_;
+    plan.samples_per_step = recipe_.batch_size;
+    plan.samples_at_once = at_once_;
+    plan.samples = recipe_.batch_size * recipe_.steps;
+    plan.qformer_tokens_per_step = steps_.mean.qformer_tokens;
+    plan.language_tokens_per_step = steps_.mean.language_tokens;
+    plan.steps = recipe_.steps;
+    plan.records = data_.records;
+    plan.validation_records = data_.validation_records;
+    plan.pictures = data_.pictures;
+    plan.feature_rows = data_.rows;
+    plan.epochs = data_.epochs;
+    plan.feature_flops = static_cast<double>(data_.rows) * encoder_.flops;
+    return plan;
+  }
+
+ private:
+  bool narrow() const { return compute_type(recipe_) != at::kFloat; }
+  double type_bytes() const { return static_cast<double>(c10::elementSize(compute_type(recipe_))); }
+
+  void add_parts(RunPlan& plan) const {
+    plan.parts = {
+        {"image encoder", encoder_trained(), encoder_.parameters - encoder_trained()},
+        {"norm of image features", bridge_.norm.trained, 0},
+        {"queries", bridge_.queries.trained, 0},
+        {"Q-Former", bridge_.qformer.trained, bridge_.qformer.frozen},
+        {"heads", bridge_.heads.trained, bridge_.heads.frozen},
+        {"language projection", bridge_.projection.trained, bridge_.projection.frozen},
+        {"language model", 0, config_.language ? language_parameters(*config_.language) : 0}};
+    std::erase_if(plan.parts, [](const auto& part) { return part.trained + part.frozen == 0; });
+  }
+
+  std::int64_t encoder_trained() const {
+    return recipe_.image_encoder.train ? encoder_.parameters : 0;
+  }
+  std::int64_t in_optimizer() const { return bridge_.in_optimizer + encoder_trained(); }
+
+  // Stage 1 reads no more of the language model than the words that it points at.
+  double language_bytes() const {
+    if (recipe_.stage == 1) return 0;
+    return language_weight_bytes(*config_.language, type_bytes(),
+                                 recipe_.language_weights == "int8");
+  }
+
+  double bridge_bytes() const { return kF32Bytes * static_cast<double>(bridge_.all()); }
+
+  // What a process touches of the memory that GradientSum shares on one machine: its own part, and
+  // of each other's the gradients of the parameters that it owns and the parameters that that owns.
+  double shared_bytes(double trained) const {
+    if (processes_ == 1) return 0;
+    const auto all = static_cast<double>(processes_);
+    return trained * (1 + 2 * (all - 1) / all);
+  }
+
+  void add_memory(RunPlan& plan) const {
+    const StepCost& most = steps_.largest;
+    const double trained = kF32Bytes * static_cast<double>(in_optimizer());
+    plan.memory = {{"program and libraries", kProgramBytes},
+                   {"records and their tokens", data_.record_bytes},
+                   {"weights of the bridge", bridge_bytes()},
+                   {"weights of the image encoder", encoder_bytes()},
+                   {"weights of the language model", language_bytes()},
+                   {"optimiser state", 2 * trained},
+                   {"memory shared by processes", shared_bytes(trained)}};
+    const double lasting = sum(plan.memory) + most.lent_bytes;
+    const auto type = static_cast<std::int64_t>(type_bytes());
+    const std::vector<RunPlan::Bytes> step{
+        {"weights in compute type", pass_weight_bytes(config_.qformer, type)},
+        {"gradients", gradient_bytes()},
+        {"pictures read ahead", picture_bytes()},
+        {"image features, keys and values", most.feature_bytes},
+        {"activations of the image encoder", most.encoder_bytes},
+        {"activations of the Q-Former", most.qformer_bytes},
+        {"activations of the language model", most.language_bytes},
+        {"losses", most.loss_bytes},
+        {"kept by the allocator", slack_bytes()}};
+    plan.memory.insert(plan.memory.end(), step.begin(), step.end());
+    // Its files are mapped to be verified when the step's memory has been given back.
+    plan.memory.push_back(
+        {"checkpoint being verified", std::max(0.0, lasting + 2 * trained - sum(plan.memory))});
+    std::erase_if(plan.memory, [](const auto& item) { return item.bytes == 0; });
+  }
+
+  // Gradients come as activations go. Those of earlier parts of a batch are there all the time; in
+  // bf16 the gaps between them are as large as they are.
+  double gradient_bytes() const {
+    const double all = kF32Bytes * static_cast<double>(bridge_.reached() + encoder_trained());
+    if (recipe_.accumulate > 1) return narrow() ? 2 * all : all;
+    const StepCost& most = steps_.largest;
+    const double gone = most.activation_bytes() - most.lent_bytes + slack_bytes();
+    return std::max(0.0, all - gone);
+  }
+
+  double slack_bytes() const {
+    if (recipe_.image_encoder.checkpointing) return 0;  // blocks go back at once
+    const StepCost& most = steps_.largest;
+    return kSlack * most.encoder_bytes +
+           (narrow() ? kSlack : kSlackF32) * (most.qformer_bytes + most.loss_bytes);
+  }
+
+  double encoder_bytes() const {
+    if (recipe_.data.features != "live") return 0;
+    const double each = encoder_trained() > 0 ? kF32Bytes : type_bytes();
+    return each * static_cast<double>(encoder_.parameters);
+  }
+
+  // Of this step and of those whose pictures are being read, and a part of them in order.
+  double picture_bytes() const {
+    if (recipe_.data.features != "live") return 0;
+    const auto batches = static_cast<double>(1 + kStepsAhead);
+    const double share = static_cast<double>(recipe_.batch_size / processes_);
+    return kF32Bytes * static_cast<double>(encoder_.pixels) *
+           (batches * share + static_cast<double>(at_once_));
+  }
+
+  void add_work(RunPlan& plan) const {
+    const StepCost& cost = steps_.mean;
+    plan.work = {{"image encoder", cost.encoder},
+                 {"keys and values of pictures", cost.image_keys},
+                 {"Q-Former", cost.qformer},
+                 {"heads", cost.heads},
+                 {"language projection", cost.projection},
+                 {"words", cost.words},
+                 {"language model", cost.language}};
+    std::erase_if(plan.work, [](const auto& item) { return item.flops.total() == 0; });
+  }
+
+  void add_disk(RunPlan& plan) const {
+    constexpr double kIndexEntry = 40;
+    const double feature = recipe_.data.feature_type == "f32" ? 4 : 2;
+    const double row = static_cast<double>(encoder_.positions * encoder_.width) * feature;
+    const double one = 3 * kF32Bytes * static_cast<double>(in_optimizer());
+    const std::int64_t written =
+        (recipe_.steps + recipe_.checkpoint.every - 1) / recipe_.checkpoint.every;
+    // The best one on validation is kept besides, and one is being written.
+    const std::int64_t best = recipe_.data.validation.empty() ? 0 : 1;
+    const std::int64_t kept = std::min(written, recipe_.checkpoint.keep + best + 1);
+    plan.disk = {{kFeatureCacheItem, static_cast<double>(data_.rows) * (row + kIndexEntry)},
+                 {"checkpoints", static_cast<double>(kept) * one},
+                 {"model", kF32Bytes * static_cast<double>(bridge_.all() + encoder_trained())}};
+  }
+
+  const Recipe& recipe_;
+  std::int64_t processes_;
+  Blip2Config initial_, config_;
+  std::int64_t at_once_;
+  PlannedData data_;
+  EncoderSize encoder_;
+  BridgeSize bridge_;
+  Steps steps_;
+};
+
+std::string count_text(double count) {
+  const std::pair<double, const char*> units[] = {
+      {1e15, " P"}, {1e12, " T"}, {1e9, " G"}, {1e6, " M"}, {1e3, " k"}};
+  for (const auto& [size, unit] : units) {
+    if (count >= size) return fmt::format("{:.4g}{}", count / size, unit);
+  }
+  return fmt::format("{:.4g} ", count);
+}
+
+std::string bytes_text(double bytes) {
+  return count_text(bytes) + "B";
+}
+
+}  // namespace
+
+double RunPlan::peak_memory() const {
+  return sum(memory);
+}
+double RunPlan::disk_bytes() const {
+  return sum(disk);
+}
+Flops RunPlan::step_flops() const {
+  Flops all;
+  for (const Work& item : work) all += item.flops;
+  return all;
+}
+double RunPlan::run_flops() const {
+  return static_cast<double>(steps * processes) * step_flops().total() + feature_flops;
+}
+
+RunPlan plan_run(const Recipe& recipe, std::int64_t processes,
+                 std::optional<std::int64_t> records) {
+  return Planner(recipe, processes, records).plan();
+}
+
+ordered_json plan_json(const RunPlan& plan) {
+  ordered_json parts, memory, work, disk;
+  std::int64_t trained = 0, frozen = 0;
+  for (const auto& part : plan.parts) {
+    parts[part.name] = {{"trained", part.trained}, {"frozen", part.frozen}};
+    trained += part.trained;
+    frozen += part.frozen;
+  }
+  for (const auto& item : plan.memory) memory[item.name] = static_cast<std::int64_t>(item.bytes);
+  for (const auto& item : plan.disk) disk[item.name] = static_cast<std::int64_t>(item.bytes);
+  for (const auto& item : plan.work) {
+    work[item.name] = {{"forward", item.flops.forward}, {"backward", item.flops.backward}};
+  }
+  const Flops step = plan.step_flops();
+  return {{"parameters", {{"trained", trained}, {"frozen", frozen}, {"parts", parts}}},
+          {"memory", {{"peak", static_cast<std::int64_t>(plan.peak_memory())}, {"parts", memory}}},
+          {"step",
+           {{"samples", plan.samples_per_step},
+            {"processes", plan.processes},
+            {"samples_at_once", plan.samples_at_once},
+            {"qformer_tokens", plan.qformer_tokens_per_step},
+            {"language_tokens", plan.language_tokens_per_step},
+            {"flops", step.total()},
+            {"forward", step.forward},
+            {"backward", step.backward},
+            {"parts", work}}},
+          {"run",
+           {{"steps", plan.steps},
+            {"samples", plan.samples},
+            {"records", plan.records},
+            {"pictures", plan.pictures},
+            {"epochs", plan.epochs},
+            {"qformer_tokens", plan.qformer_tokens_per_step * static_cast<double>(plan.steps)},
+            {"language_tokens", plan.language_tokens_per_step * static_cast<double>(plan.steps)},
+            {"feature_rows", plan.feature_rows},
+            {"feature_flops", plan.feature_flops},
+            {"flops", plan.run_flops()}}},
+          {"disk", {{"total", static_cast<std::int64_t>(plan.disk_bytes())}, {"parts", disk}}}};
+}
+
+std::string plan_text(const RunPlan& plan) {
+  std::string text = fmt::format("{:36} {:>12} {:>12}\n", "parameters", "trained", "frozen");
+  for (const auto& part : plan.parts) {
+    text += fmt::format("  {:34} {:>12} {:>12}\n", part.name,
+                        count_text(static_cast<double>(part.trained)),
+                        count_text(static_cast<double>(part.frozen)));
+  }
+  text += fmt::format("{:36} {:>12}\n", "memory at its peak", bytes_text(plan.peak_memory()));
+  for (const auto& item : plan.memory) {
+    text += fmt::format("  {:34} {:>12}\n", item.name, bytes_text(item.bytes));
+  }
+  const Flops step = plan.step_flops();
+  text += fmt::format("{:36} {:>12} {:>12}\n", "operations of a step", "forward", "backward");
+  for (const auto& item : plan.work) {
+    text += fmt::format("  {:34} {:>12} {:>12}\n", item.name, count_text(item.flops.forward),
+                        count_text(item.flops.backward));
+  }
+  text += fmt::format("  {:34} {:>12} {:>12}\n", "all", count_text(step.forward),
+                      count_text(step.backward));
+  text += fmt::format(
+      "a step: {} samples, {} at a time in each of {} processes; {:.0f} tokens of the Q-Former, "
+      "{:.0f} of the language model\n",
+      plan.samples_per_step, plan.samples_at_once, plan.processes, plan.qformer_tokens_per_step,
+      plan.language_tokens_per_step);
+  text += fmt::format("the run: {} steps, {} samples of {} records, {:.2f} epochs, {}operations\n",
+                      plan.steps, plan.samples, plan.records, plan.epochs,
+                      count_text(plan.run_flops()));
+  text += fmt::format("  of these for {} rows of features, once: {}operations\n", plan.feature_rows,
+                      count_text(plan.feature_flops));
+  text += fmt::format("{:36} {:>12}\n", "disk", bytes_text(plan.disk_bytes()));
+  for (const auto& item : plan.disk) {
+    text += fmt::format("  {:34} {:>12}\n", item.name, bytes_text(item.bytes));
+  }
+  return text;
+}
+
+}  // namespace blip2

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "blip2/nn/kernels/arguments.h"
+
+namespace blip2 {
+
+// One row of a pass: queries on a picture, a text, or both together.
+struct PassRow {
+  std::int64_t image = -1;   // the queries read this picture; -1: no queries
+  std::int64_t text = -1;    // index into the pass's texts; -1: no text
+  std::int64_t prefix = -1;  // text alone sees this picture's queries of an earlier pass; -1: none
+  bool causal = false;       // text sees earlier text only
+  enum class Text { none, first, all } wanted_text = Text::none;  // what of the result is used
+};
+
+// Output rows that come from other rows: output row o continues input row source[o].
+struct Continuation {
+  std::vector<std::int32_t> source;
+  bool identity = false;  // source[o] == o for all of as many input rows
+  std::int64_t inputs = 0;
+  std::int64_t outputs() const { return static_cast<std::int64_t>(source.size()); }
+};
+
+// One layer: rows of queries come first, then rows of text.
+struct PackedLayer {
+  std::vector<AttentionSegment> self, cross;
+  Continuation after_self;                                          // of all rows
+  Continuation after_cross;                                         // of the queries' rows
+  std::int64_t self_query_rows = 0, query_rows = 0, text_rows = 0;  // results of the layer's parts
+};
+
+// What each layer computes so that equal rows are computed once and rows that nobody uses never:
+// before it meets its picture's queries, a text is the same in all its rows.
+struct PackedRows {
+  std::vector<PackedLayer> layers;
+  bool has_queries = false;
+  // Rows of the last layer's result, in the order of the pass's rows that have them.
+  std::vector<std::int64_t> query_blocks;  // first row of each row's queries
+  std::vector<std::int64_t> text_rows;     // every wanted text row
+};
+
+struct PackShape {
+  std::int64_t layers, cross_attention_frequency, queries, positions;
+  std::vector<std::int64_t> text_lengths;
+};
+PackedRows pack_rows(const std::vector<PassRow>& rows, const PackShape& shape);
+
+}  // namespace blip2

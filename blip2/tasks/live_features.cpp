@@ -1,0 +1,93 @@
+#include "blip2/tasks/live_features.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "blip2/base/error.h"
+#include "blip2/base/log.h"
+#include "blip2/base/random.h"
+#include "blip2/base/scoped_timer.h"
+
+namespace blip2 {
+namespace {
+
+// The stream of a step's randomness.
+constexpr std::uint64_t kPictureSeed = 51;
+
+}  // namespace
+
+LiveFeatures::LiveFeatures(const std::vector<std::string>& pictures, StepEncoder encoder,
+                           LiveFeatureOptions options)
+    : pictures_(std::ssize(pictures)),
+      encoder_(std::move(encoder)),
+      options_(options),
+      loader_(pictures, std::move(options.loader)) {}
+
+void LiveFeatures::prepare(std::span<const std::int64_t> pictures, std::int64_t step) {
+  loader_.prepare(step, pictures);
+}
+
+void LiveFeatures::note_bad(std::int64_t picture, const std::string& what) {
+  if (!bad_.insert(picture).second) return;
+  log_warning("a picture cannot be read, another record takes its place: {}", what);
+  if (static_cast<double>(bad_.size()) <= options_.bad_share * static_cast<double>(pictures_)) {
+    return;
+  }
+  throw Error(fmt::format("more than {:g} % of the pictures cannot be read ({} of {} so far)",
+                          100 * options_.bad_share, bad_.size(), pictures_),
+              what, "mend them, or raise data.bad_share");
+}
+
+void LiveFeatures::load(std::span<const std::int64_t> pictures, std::int64_t step) {
+  const ScopedTimer timed(waited_);
+  present_ = Present{step, {pictures.begin(), pictures.end()}, loader_.take(step, pictures)};
+}
+
+std::vector<std::size_t> LiveFeatures::readable(std::span<const std::int64_t> pictures,
+                                                std::int64_t step) {
+  load(pictures, step);
+  std::vector<std::size_t> good, chosen;
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    if (present_->loaded.is_bad(i)) {
+      note_bad(pictures[i], present_->loaded.failures[i]);
+    } else {
+      good.push_back(i);
+    }
+  }
+  if (good.empty()) {
+    throw Error("no picture of the batch can be read", present_->loaded.failures.at(0));
+  }
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    chosen.push_back(present_->loaded.is_bad(i) ? good[next++ % good.size()] : i);
+  }
+  return chosen;
+}
+
+at::Tensor LiveFeatures::gather(std::span<const std::int64_t> pictures, std::int64_t step) {
+  const auto row_of = [&](std::int64_t picture) {
+    const auto& all = present_->pictures;
+    return std::find(all.begin(), all.end(), picture) - all.begin();
+  };
+  const bool all_there = present_ && present_->step == step &&
+                         std::ranges::all_of(pictures, [&](std::int64_t picture) {
+                           return row_of(picture) < std::ssize(present_->pictures);
+                         });
+  if (!all_there) load(pictures, step);
+  std::vector<std::int64_t> rows;
+  for (const std::int64_t picture : pictures) {
+    rows.push_back(row_of(picture));
+    const auto row = static_cast<std::size_t>(rows.back());
+    if (present_->loaded.is_bad(row)) throw Error(present_->loaded.failures[row]);
+  }
+  std::vector<std::uint64_t> seeds;
+  for (const std::int64_t picture : pictures) {
+    if (step >= 0) seeds.push_back(derive_seed(options_.loader.seed, kPictureSeed, step, picture));
+  }
+  const at::Tensor pixels = present_->loaded.pixels.index_select(0, torch::tensor(rows, at::kLong));
+  return encoder_(pixels, seeds).to(options_.storage);
+}
+
+}  // namespace blip2

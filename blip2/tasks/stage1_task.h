@@ -1,0 +1,24 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "blip2/tasks/task.h"
+#include "blip2/tasks/words.h"
+#include "blip2/text/tokenizer.h"
+
+namespace blip2 {
+
+// Stage 1: the Q-Former learns to represent what texts say of pictures (ITC, ITM, ITG).
+// `train`: the records whose items it trains on, at least one; `validation` may be empty. The
+// tokenizer is the Q-Former's, with [DEC]. `words`, of the same records, adds the words objective.
+// `ranks`: the processes that share each batch; nullptr: none but this.
+std::unique_ptr<TrainingTask> make_stage1_task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
+                                               const Tokenizer& tokenizer,
+                                               std::span<const Record> train,
+                                               std::span<const Record> validation,
+                                               std::optional<CaptionWords> words,
+                                               const Ranks* ranks);
+
+}  // namespace blip2

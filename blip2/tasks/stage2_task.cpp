@@ -1,0 +1,184 @@
+#include "blip2/tasks/stage2_task.h"
+#include "blip2/recipe/compute_type.h"
+
+#include <utility>
+
+#include "blip2/base/random.h"
+#include "blip2/data/batch.h"
+#include "blip2/model/prompts.h"
+#include "blip2/model/soft_prompts.h"
+#include "blip2/tasks/caption_contrast.h"
+#include "blip2/tasks/meters.h"
+#include "blip2/tasks/stage2_objectives.h"
+#include "blip2/tasks/words.h"
+
+namespace blip2 {
+namespace {
+
+// The dropout of the contrast's passes, beside that of the soft prompts.
+constexpr std::uint64_t kContrastPurpose = 32;
+
+// What has always been different where prompts go to an encoder, so that runs go on as they began:
+// the streams of a step's randomness (of texts and views, dropout, and each objective's draws), and
+// whether the log shows language modelling as the losses of captions and of answers.
+struct Habits {
+  std::uint64_t data, dropout, draws[3];
+  bool by_text;
+};
+constexpr Habits kWithoutEncoder{21, 22, {0, 0, 23}, true},
+    kWithEncoder{31, 32, {0, 33, 34}, false};
+
+// The mean losses of plain captions' and answers' tokens, of those that there are. Beside those of
+// other processes (`together`) each counts by its tokens.
+Meters meters_by_text(const at::Tensor& losses, const PromptBatch& texts, bool together) {
+  const auto* loss = losses.const_data_ptr<float>();
+  double sums[2] = {0, 0}, counts[2] = {0, 0};
+  for (std::size_t i = 0; i < texts.targets.size(); ++i) {
+    const bool answer = texts.questions[i];
+    for (std::size_t t = 0; t < texts.targets[i].size(); ++t) {
+      sums[answer] += static_cast<double>(*loss++);
+      counts[answer] += 1;
+    }
+  }
+  Meters meters;
+  constexpr const char* kNames[2] = {"loss_captions", "loss_answers"};
+  for (const int kind : {0, 1}) {
+    if (counts[kind] == 0) continue;
+    meters.push_back({kNames[kind], sums[kind] / counts[kind], together ? counts[kind] : 1});
+  }
+  return meters;
+}
+
+// The rows of a batch as plain language modelling teaches them.
+std::vector<ForcedRow> plain_rows(const PromptBatch& texts) {
+  std::vector<ForcedRow> rows;
+  for (std::size_t i = 0; i < texts.targets.size(); ++i) {
+    rows.push_back({texts.prompts[i], texts.targets[i], texts.targets[i]});
+  }
+  return rows;
+}
+
+PromptFormat cut_format(PromptFormat format, std::int64_t max_tokens) {
+  format.max_prompt_tokens = format.max_target_tokens = max_tokens;
+  return format;
+}
+
+class Stage2Task : public TrainingTask {
+ public:
+  Stage2Task(const Recipe& recipe, std::shared_ptr<const Bridge> bridge, FrozenLanguage language,
+             const StageTokenizers& tokenizers, std::span<const Record> train,
+             std::span<const Record> validation, const Ranks* ranks)
+      : recipe_(recipe),
+        bridge_(std::move(bridge)),
+        language_(std::move(language)),
+        habits_(language_.has_encoder() ? kWithEncoder : kWithoutEncoder),
+        texts_(texts_of(train, tokenizers)),
+        held_out_(texts_of(validation, tokenizers)),
+        ranks_(ranks) {
+    const ObjectivesRecipe& objectives = recipe.objectives;
+    if (objectives.contrast > 0) contrast_.emplace(recipe, bridge_, train, tokenizers.qformer);
+    if (objectives.words > 0) words_.emplace(texts_, language_, objectives);
+    if (objectives.cmlm > 0) mask_token_ = answer_mask(tokenizers.language);
+  }
+
+  std::uint64_t data_seed() const override {
+    return derive_seed(static_cast<std::uint64_t>(recipe_.seed), habits_.data);
+  }
+
+  TaskLoss train(const TaskBatch& batch, std::int64_t step, std::int64_t part) override {
+    const PromptBatch texts = texts_.batch(batch.items, data_seed(), step);
+    const ComputeOptions compute = compute_of(step, part);
+    const at::Tensor soft = soft_prompts(*bridge_, batch.features, texts.instructions, compute);
+    const auto weights = stage2_weights(recipe_.objectives, step);
+    TaskLoss total;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      if (weights[i] == 0) continue;
+      const at::Tensor losses = language_.losses(soft, drawn_rows(i, texts, step, part));
+      total.add(weighted_loss(i, weights[i], losses, texts));
+    }
+    if (words_) total.add(words_->loss(soft, texts, ranks_));
+    if (contrast_) total.add(contrast_loss(batch, compute, step));
+    return total;
+  }
+
+  TaskLoss validate(const TaskBatch& batch) override {
+    const PromptBatch texts = held_out_.batch(batch.items, 0, std::nullopt);
+    const at::Tensor soft = soft_prompts(*bridge_, batch.features, texts.instructions,
+                                         {compute_type(recipe_), /*training=*/false, 0});
+    const at::Tensor losses = language_.losses(soft, plain_rows(texts));
+    TaskLoss loss{losses.mean(), {}};
+    if (habits_.by_text) loss.meters = meters_by_text(losses, texts, /*together=*/false);
+    if (words_) {
+      const TaskLoss words = words_->loss(soft, texts);
+      loss.meters.insert(loss.meters.end(), words.meters.begin(), words.meters.end());
+    }
+    return loss;
+  }
+
+ private:
+  PromptData texts_of(std::span<const Record> records, const StageTokenizers& tokenizers) const {
+    const PromptFormat format = cut_format(prompt_format(bridge_->config(), tokenizers.language),
+                                           recipe_.data.max_text_tokens);
+    return {records, tokenizers.language, format,
+            bridge_->config().reads_prompt ? &tokenizers.qformer : nullptr};
+  }
+
+  ComputeOptions compute_of(std::int64_t step, std::int64_t part) const {
+    const auto seed = static_cast<std::uint64_t>(recipe_.seed);
+    std::uint64_t dropout_seed = part_seed(seed, habits_.dropout, step, part);
+    if (ranks_) dropout_seed = derive_seed(dropout_seed, ranks_->rank());
+    return {compute_type(recipe_), /*training=*/true, dropout_seed};
+  }
+
+  // The rows of a batch as an objective teaches them in a step.
+  std::vector<ForcedRow> drawn_rows(std::size_t objective, const PromptBatch& texts,
+                                    std::int64_t step, std::int64_t part) const {
+    const std::uint64_t seed =
+        part_seed(static_cast<std::uint64_t>(recipe_.seed), habits_.draws[objective], step, part);
+    auto rows = plain_rows(texts);
+    const std::int64_t first = ranks_ ? ranks_->rank() * std::ssize(rows) : 0;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto place = first + static_cast<std::int64_t>(i);
+      rows[i] = stage2_objectives()[objective].row(
+          std::move(rows[i]), {texts.questions[i], mask_token_, derive_seed(seed, place)});
+    }
+    return rows;
+  }
+
+  TaskLoss weighted_loss(std::size_t objective, double weight, const at::Tensor& losses,
+                         const PromptBatch& texts) const {
+    const std::string name = stage2_objectives()[objective].name;
+    const at::Tensor loss = losses.mean();
+    const double share = share_of(ranks_, losses.numel());
+    Meters meters{{name, loss.item<double>(), share}};
+    if (name == "lm" && habits_.by_text) meters = meters_by_text(losses, texts, ranks_ != nullptr);
+    return {weight * share * loss, std::move(meters)};
+  }
+
+  TaskLoss contrast_loss(const TaskBatch& batch, ComputeOptions compute, std::int64_t step) const {
+    compute.seed = derive_seed(compute.seed, kContrastPurpose);
+    return contrast_->loss(batch.items, batch.features, compute, step, ranks_);
+  }
+
+  Recipe recipe_;
+  std::shared_ptr<const Bridge> bridge_;
+  FrozenLanguage language_;
+  const Habits& habits_;
+  PromptData texts_, held_out_;
+  std::optional<CaptionContrast> contrast_;
+  std::optional<WordsObjective> words_;
+  std::int64_t mask_token_ = -1;
+  const Ranks* ranks_;
+};
+
+}  // namespace
+
+std::unique_ptr<TrainingTask> make_stage2_task(
+    const Recipe& recipe, std::shared_ptr<const Bridge> bridge, FrozenLanguage language,
+    const StageTokenizers& tokenizers, std::span<const Record> train,
+    std::span<const Record> validation, const Ranks* ranks) {
+  return std::make_unique<Stage2Task>(recipe, std::move(bridge), std::move(language), tokenizers,
+                                      train, validation, ranks);
+}
+
+}  // namespace blip2

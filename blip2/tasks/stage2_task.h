@@ -1,0 +1,25 @@
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "blip2/language/frozen_language.h"
+#include "blip2/tasks/task.h"
+#include "blip2/text/tokenizer.h"
+
+namespace blip2 {
+
+// The two tokenizers of a model that speaks: the language model's, and the Q-Former's for prompts
+// that it reads.
+struct StageTokenizers {
+  const Tokenizer &language, &qformer;
+};
+
+// Stage 2: the queries learn to speak to the frozen language model, with the loss on captions and
+// answers only. Records and `ranks` as for stage 1.
+std::unique_ptr<TrainingTask> make_stage2_task(
+    const Recipe& recipe, std::shared_ptr<const Bridge> bridge, FrozenLanguage language,
+    const StageTokenizers& tokenizers, std::span<const Record> train,
+    std::span<const Record> validation, const Ranks* ranks);
+
+}  // namespace blip2

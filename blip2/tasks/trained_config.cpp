@@ -1,0 +1,67 @@
+#include "blip2/tasks/trained_config.h"
+
+#include "blip2/base/error.h"
+#include "blip2/tasks/trained_encoder.h"
+
+namespace blip2 {
+namespace {
+
+// The objectives that only one kind of language model can be trained by.
+void require_objectives(const std::optional<LanguageConfig>& language, const Recipe& recipe) {
+  const ObjectivesRecipe& objectives = recipe.objectives;
+  if (!language) {
+    if (objectives.words <= 0) return;
+    throw Error("the model has no language model", "objectives.words",
+                "its words are what soft prompts shall point to; set it to 0");
+  }
+  const bool encoder_decoder = has_encoder(*language);
+  if (encoder_decoder && objectives.words > 0) {
+    throw Error("the words objective needs a decoder-only language model, got an encoder-decoder",
+                "objectives.words", "set it to 0, and objectives.lm_from with it");
+  }
+  if (recipe.stage == 2 && !encoder_decoder && objectives.prefix_lm > 0) {
+    throw Error("prefix language modelling needs an encoder-decoder, got a decoder-only model",
+                "objectives.prefix_lm", "set it to 0; objectives.lm reads and says captions");
+  }
+}
+
+}  // namespace
+
+Blip2Config trained_config(Blip2Config config, const Recipe& recipe) {
+  config.qformer.hidden_dropout_prob = recipe.dropout;
+  config.qformer.attention_probs_dropout_prob = recipe.dropout;
+  if (recipe.stage == 2) {
+    config.stage1_heads = recipe.objectives.contrast > 0;
+    config.reads_prompt = recipe.prompt.to_qformer;
+  }
+  if (recipe.image_encoder.train) config.vision = trained_vision(config.vision, recipe);
+  if (recipe.stage == 2 || recipe.objectives.words > 0) {
+    config.caption_prompt = recipe.prompt.caption;
+    config.question_prompt = recipe.prompt.question;
+  }
+  return config;
+}
+
+void require_trainable(const Blip2Config& config, const Recipe& recipe) {
+  if (recipe.stage == 1 && !config.stage1_heads) {
+    throw Error("the model has no stage-1 heads", recipe.init,
+                "start stage 1 from a directory that `blip2 convert` or stage 1 wrote, or that has "
+                "stage1/");
+  }
+  if (recipe.stage == 2 && recipe.objectives.contrast > 0 && !config.stage1_heads) {
+    throw Error("contrast needs stage-1 heads, which the model does not have", recipe.init,
+                "start from stage 1's directory, or set objectives.contrast to 0");
+  }
+  if (recipe.stage == 2 && !config.language) {
+    throw Error("the model has no language model", recipe.init,
+                "give one when assembling it with `blip2 convert`");
+  }
+  if (config.layout != ModelLayout::own) {
+    throw Error("training starts from a directory in this program's own layout, got " +
+                    architecture_of(config.layout),
+                recipe.init, "`blip2 convert` assembles one of its parts");
+  }
+  require_objectives(config.language, recipe);
+}
+
+}  // namespace blip2

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "blip2/data/batch.h"
+#include "blip2/language/frozen_language.h"
+#include "blip2/objectives/words.h"
+#include "blip2/processes/ranks.h"
+#include "blip2/tasks/task.h"
+
+namespace blip2 {
+
+// The words objective over the targets of some training data.
+class WordsObjective {
+ public:
+  WordsObjective(const PromptData& data, const FrozenLanguage& language,
+                 const ObjectivesRecipe& recipe);
+
+  // The weighted loss of a batch with its soft prompts [B, Q, width], with meters.
+  TaskLoss loss(const at::Tensor& soft, const PromptBatch& batch,
+                const Ranks* ranks = nullptr) const;
+
+ private:
+  double weight_, label_smoothing_;
+  std::int64_t lead_;
+  WordTargets targets_;
+};
+
+// The words objective in stage 1: the soft prompts of what the queries alone see of a picture shall
+// point to the words of its caption, so that stage 2 starts with prompts that name things.
+class CaptionWords {
+ public:
+  // The captions of `records` as the language model's tokens.
+  CaptionWords(std::span<const Record> records, const Tokenizer& tokenizer,
+               const PromptFormat& format, const FrozenLanguage& language,
+               const ObjectivesRecipe& recipe);
+
+  // The weighted loss of a batch with its soft prompts [B, Q, width], with meters; the captions are
+  // those that CaptionData::batch chooses for the same items, seed and step.
+  TaskLoss loss(const at::Tensor& soft, std::span<const std::int64_t> items, std::uint64_t seed,
+                std::int64_t step, const Ranks* ranks = nullptr) const;
+
+ private:
+  PromptData captions_;
+  WordsObjective objective_;
+};
+
+}  // namespace blip2

@@ -1,0 +1,186 @@
+#include "blip2/training/training_setup.h"
+#include "blip2/recipe/compute_type.h"
+
+#include "blip2/base/error.h"
+#include "blip2/base/file.h"
+#include "blip2/base/hash.h"
+#include "blip2/model/directory.h"
+#include "blip2/model/generation_config.h"
+#include "blip2/model/image_side.h"
+#include "blip2/model/prompts.h"
+#include "blip2/nn/tensor_bridge.h"
+#include "blip2/tasks/stage1_task.h"
+#include "blip2/tasks/stage2_task.h"
+#include "blip2/tasks/starting_model.h"
+#include "blip2/tasks/trained_config.h"
+
+namespace blip2 {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string hash_frozen_files(const StartingModel& start, bool with_vision) {
+  std::uint64_t hash = 0;
+  const auto add = [&](const fs::path& file) {
+    if (fs::exists(file)) hash = hash_bytes(MappedFile::open(file)->bytes(), hash);
+  };
+  if (with_vision) add(start.bridge / kVisionFile);
+  add(start.language / kLanguageFile);
+  return hash_text(hash);
+}
+
+struct Datasets {
+  Dataset train, validation;
+};
+
+// Data whose pictures an encoder sees in each step.
+Datasets live_datasets(const Recipe& recipe, const StepEncoder& encode,
+                       const Preprocessing& preprocessing, std::optional<std::int64_t> sample) {
+  const auto load = [&](const std::vector<FeatureSource>& sources, bool plain) {
+    // A sample's pictures are looked at elsewhere.
+    return load_live_dataset(sources, recipe, encode, preprocessing, {sample, plain && !sample});
+  };
+  Datasets sets{load(train_sources(recipe.data), /*plain=*/false), {}};
+  if (!recipe.data.validation.empty()) {
+    sets.validation = load(plain_sources(recipe.data.validation), /*plain=*/true);
+  }
+  return sets;
+}
+
+Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> weights,
+                       const StartingModel& start, const Ranks* ranks,
+                       std::optional<std::int64_t> sample) {
+  const auto images =
+      std::make_shared<const ImageSide>(start.bridge, std::move(weights), start.config);
+  const ImageEncoder& encoder = images->encoder();
+  const Preprocessing& preprocessing = images->preprocessing();
+  const auto encode = [images](const at::Tensor& pixels, std::span<const std::uint64_t>) {
+    const at::NoGradGuard no_grad;
+    return images->encoder().forward(pixels);
+  };
+  if (sample) return live_datasets(recipe, encode, preprocessing, sample);
+  const auto cache = open_feature_cache(recipe, encoder, preprocessing);
+  const DataRecipe& data = recipe.data;
+  Datasets sets;
+  if (data.features == "live") {
+    sets.train = load_live_dataset(train_sources(data), recipe, encode, preprocessing);
+  } else {
+    sets.train = load_dataset(train_sources(data), recipe, encoder, cache, ranks);
+  }
+  if (!data.validation.empty()) {
+    sets.validation = load_dataset(plain_sources(data.validation), recipe, encoder, cache, ranks);
+  }
+  return sets;
+}
+
+// The words objective of stage 1, if the recipe asks for it.
+std::optional<CaptionWords> caption_words(const Recipe& recipe, const Blip2Config& config,
+                                          std::shared_ptr<const TensorFile> weights,
+                                          const std::vector<Record>& records) {
+  if (recipe.objectives.words <= 0) return std::nullopt;
+  const auto tokenizer = load_tokenizer(recipe.init);
+  const FrozenLanguage language = load_frozen_language(std::move(weights), *config.language,
+                                                       compute_type(recipe), kLanguagePrefix);
+  PromptFormat format = prompt_format(config, *tokenizer);
+  format.max_target_tokens = recipe.data.max_text_tokens;
+  return CaptionWords(records, *tokenizer, format, language, recipe.objectives);
+}
+
+// Stage 2 with the language model of the directory.
+std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const TrainingSetup& setup,
+                                            const LanguageConfig& config,
+                                            std::shared_ptr<const TensorFile> weights,
+                                            const Ranks* ranks) {
+  const StageTokenizers tokenizers{*setup.language_tokenizer, *setup.qformer_tokenizer};
+  const MatrixForm form = recipe.language_weights == "int8" ? MatrixForm::int8 : MatrixForm::joined;
+  FrozenLanguage language =
+      load_frozen_language(std::move(weights), config, compute_type(recipe), kLanguagePrefix, form);
+  return make_stage2_task(recipe, setup.bridge, std::move(language), tokenizers,
+                          setup.train.records, setup.validation.records, ranks);
+}
+
+}  // namespace
+
+TrainingSetup open_training(const Recipe& recipe, const Ranks* ranks,
+                            std::optional<std::int64_t> sample) {
+  const StartingModel start = starting_model(recipe);
+  const Blip2Config& initial = start.config;
+  require_trainable(initial, recipe);
+  const std::shared_ptr<const TensorFile> weights = open_model_weights(start.bridge);
+  const auto language =
+      start.language == start.bridge ? weights : open_model_weights(start.language);
+  TrainingSetup setup;
+  setup.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);
+  setup.qformer_tokenizer = load_tokenizer(start.bridge / kQFormerTokenizer);
+  if (!sample) setup.frozen_hash = hash_frozen_files(start, !recipe.image_encoder.train);
+  Datasets sets;
+  if (recipe.image_encoder.train) {
+    setup.encoder = std::make_shared<const TrainedEncoder>(recipe, weights, initial.vision);
+    const auto encode = [encoder = setup.encoder](const auto& pixels, auto seeds) {
+      return encoder->encode(pixels, seeds);
+    };
+    sets = live_datasets(recipe, encode, setup.encoder->preprocessing(), sample);
+  } else {
+    sets = load_datasets(recipe, weights, start, ranks, sample);
+  }
+  setup.train = std::move(sets.train);
+  setup.validation = std::move(sets.validation);
+  const auto &train = setup.train.records, &validation = setup.validation.records;
+  if (recipe.stage == 1) {
+    auto words = caption_words(recipe, setup.bridge->config(), language, train);
+    setup.task = make_stage1_task(recipe, setup.bridge, *setup.qformer_tokenizer, train, validation,
+                                  std::move(words), ranks);
+    return setup;
+  }
+  setup.language_tokenizer = load_tokenizer(start.language);
+  setup.task = speaking_task(recipe, setup, *initial.language, language, ranks);
+  return setup;
+}
+
+TaskLoss training_loss(const TrainingSetup& setup, std::span<const std::int64_t> items,
+                       std::int64_t step, std::int64_t part) {
+  TrainingTask& task = *setup.task;
+  return task.train({items, setup.train.gather(items, task.data_seed(), step)}, step, part);
+}
+
+AdamW make_optimizer(const TrainingSetup& setup, const Recipe& recipe) {
+  std::vector<NamedTensor> parameters = trained_tensors(*setup.bridge, recipe);
+  if (!setup.encoder) return {std::move(parameters), recipe.optimizer};
+  std::vector<double> lr_scales(parameters.size(), 1.0);
+  const auto& more = setup.encoder->parameters();
+  const auto& scales = setup.encoder->lr_scales();
+  parameters.insert(parameters.end(), more.begin(), more.end());
+  lr_scales.insert(lr_scales.end(), scales.begin(), scales.end());
+  return {std::move(parameters), recipe.optimizer, lr_scales};
+}
+
+void export_model(const TrainingSetup& setup, const Recipe& recipe, const fs::path& folder) {
+  const StartingModel start = starting_model(recipe);
+  const Blip2Config& config = setup.bridge->config();
+  link_frozen_parts(start.bridge, folder, /*with_language=*/true);
+  if (start.language != start.bridge) link_language(start.language, folder);
+  if (setup.encoder) setup.encoder->save(folder);
+  save_bridge(*setup.bridge, folder);
+  if (config.language) {
+    write_own_generation_config(start.language, config, *load_tokenizer(start.language),
+                                /*guard=*/true, folder);
+  }
+  write_weight_index(folder);
+  if (recipe.stage == 2) keep_stage1(start.bridge, folder / kStage1Folder);
+}
+
+void copy_named_tensors(const TensorFile& file, const std::vector<NamedTensor>& tensors) {
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor value = to_tensor(file.get(name));
+    if (value.sizes() != tensor.sizes()) {
+      throw Error(
+          "expected shape " + shape_text(tensor.sizes()) + ", got " + shape_text(value.sizes()),
+          file.path().string() + ": " + name, "the checkpoint is of another model");
+    }
+    at::Tensor target = tensor;
+    target.copy_(value);
+  }
+}
+
+}  // namespace blip2
