@@ -19,5 +19,6 @@ void add_preprocess(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_score(CLI::App& app);
+void add_bench(CLI::App& app);
 
 }  // namespace blip2

@@ -42,6 +42,16 @@ std::unique_ptr<LanguageSession> Decoder::make_session(std::int64_t capacity) co
   return std::make_unique<DecoderSession>(weights_, capacity);
 }
 
+std::int64_t Decoder::step_bytes() const {
+  auto bytes = static_cast<std::int64_t>(weights_->head.nbytes());
+  for (const DecoderLayer& layer : weights_->layers) {
+    for (const Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+      bytes += linear->bytes();
+    }
+  }
+  return bytes;
+}
+
 std::vector<std::pair<std::string, at::Tensor>> Decoder::tensors() const {
   TORCH_CHECK(weights_->form != MatrixForm::int8, "int8 weights are not those that were loaded");
   return tensors_to_save(*weights_);

@@ -36,6 +36,7 @@ class Decoder : public LanguageModel {
   at::Tensor logits(const at::Tensor& hidden) const override;
   at::Tensor token_loss(const at::Tensor& hidden, const at::Tensor& targets) const override;
   std::unique_ptr<LanguageSession> make_session(std::int64_t capacity = 64) const override;
+  std::int64_t step_bytes() const override;
   std::vector<std::pair<std::string, at::Tensor>> tensors() const override;
 
  private:

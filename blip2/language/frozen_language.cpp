@@ -79,6 +79,10 @@ at::Tensor FrozenLanguage::losses(const at::Tensor& soft, std::span<const Forced
   return std::visit([&](const auto& model) { return forced_losses(*model, soft, rows); }, model_);
 }
 
+std::int64_t FrozenLanguage::step_bytes() const {
+  return std::visit([](const auto& model) { return model->step_bytes(); }, model_);
+}
+
 std::unique_ptr<LanguageSession> FrozenLanguage::make_session(std::int64_t capacity) const {
   using Session = std::unique_ptr<LanguageSession>;
   return std::visit(Either{[&](const std::shared_ptr<LanguageModel>& model) -> Session {

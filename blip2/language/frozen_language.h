@@ -55,6 +55,8 @@ class FrozenLanguage {
   // The losses [M] in nats of all rows' targets that count, row after row: soft prompts [B, Q, D],
   // B rows, each with a token to predict. Gradients reach the soft prompts.
   at::Tensor losses(const at::Tensor& soft, std::span<const ForcedRow> rows) const;
+  // Bytes of the weights that one step of writing reads.
+  std::int64_t step_bytes() const;
   // `capacity`: tokens a row to make room for, as the model's own sessions take it.
   std::unique_ptr<LanguageSession> make_session(std::int64_t capacity = 64) const;
 

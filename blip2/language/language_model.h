@@ -76,6 +76,9 @@ class LanguageModel {
   // `capacity`: tokens a row to make room for (prompt and continuation); more is allowed.
   virtual std::unique_ptr<LanguageSession> make_session(std::int64_t capacity = 64) const = 0;
 
+  // Bytes of the weights that one step of writing reads: the layers' matrices and the head.
+  virtual std::int64_t step_bytes() const = 0;
+
   // The weights under Hugging Face's names, in its shapes, bit for bit as they were loaded.
   virtual std::vector<std::pair<std::string, at::Tensor>> tensors() const = 0;
 };

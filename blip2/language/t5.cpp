@@ -99,6 +99,18 @@ at::Tensor T5::decode(const at::Tensor& states, Offsets offsets, const at::Tenso
   return logits(t5_norm(x, stack.norm, at::kFloat));
 }
 
+std::int64_t T5::step_bytes() const {
+  auto bytes = static_cast<std::int64_t>(weights_->head.nbytes());
+  for (const T5Layer& layer : weights_->decoder.layers) {
+    for (const Linear* linear : {&layer.self.q, &layer.self.k, &layer.self.v, &layer.self.o,
+                                 &layer.cross.q, &layer.cross.o, &layer.feed_forward.gate,
+                                 &layer.feed_forward.up, &layer.feed_forward.down}) {
+      bytes += linear->bytes();
+    }
+  }
+  return bytes;
+}
+
 at::Tensor T5::logits(const at::Tensor& hidden) const {
   const T5Config& c = config();
   const double scale =

@@ -45,6 +45,10 @@ class T5 {
                         const at::Tensor& targets,
                         std::span<const std::int64_t> target_offsets) const;
 
+  // Bytes of the weights that one step of writing reads: the matrices of the decoder's layers, but
+  // for those of the encoder's keys and values, and the head.
+  std::int64_t step_bytes() const;
+
   // Logits of the decoder's states after its final norm: [N, D] f32 -> [N, V] f32.
   at::Tensor logits(const at::Tensor& hidden) const;
 

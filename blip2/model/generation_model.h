@@ -40,6 +40,7 @@ class GenerationModel {
 
   const Blip2Config& config() const { return config_; }
   const ImageSide& images() const { return *images_; }
+  const FrozenLanguage& language() const { return *language_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
 
   // The Q-Former's keys and values of pictures read from files, for any number of prompts about

@@ -197,6 +197,18 @@ Int Linear::outs() const {
   return outs;
 }
 
+std::int64_t Linear::bytes() const {
+  Int bytes = 0;
+  for (const Block& block : blocks_) {
+    bytes += static_cast<Int>(block.values().nbytes());
+    if (block.bias.defined()) bytes += static_cast<Int>(block.bias.nbytes());
+    if (const auto* int8 = std::get_if<Int8Matrix>(&block.numbers)) {
+      bytes += static_cast<Int>(int8->scale.nbytes());
+    }
+  }
+  return bytes;
+}
+
 // Several blocks are laid together for this one product, which so rounds as that of a joined
 // matrix.
 Linear::Whole Linear::whole(at::ScalarType type) const {

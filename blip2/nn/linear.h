@@ -49,6 +49,8 @@ class Linear {
   const at::Tensor& bias() const { return parts.at(0).bias; }
   std::int64_t ins() const;
   std::int64_t outs() const;
+  // Bytes of the matrices and biases as they are held.
+  std::int64_t bytes() const;
 
   // x [..., in] -> [..., out] by ATen, of x's type. Differentiable by x and by parameters.
   at::Tensor operator()(const at::Tensor& x) const { return product(x, true); }

@@ -1,0 +1,58 @@
+#include "blip2/costs/model_speed.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "blip2/costs/fastest.h"
+#include "blip2/costs/language_cost.h"
+
+namespace blip2 {
+namespace {
+
+using Int = std::int64_t;
+
+double picture_seconds(const GenerationModel& model, const SpeedTest& test) {
+  const Preprocessing& size = model.images().preprocessing();
+  const at::Tensor pixels = at::zeros({test.pictures, 3, size.height, size.width});
+  return fastest(test.repeats, [&] { model.project_images(model.images().encode(pixels)); });
+}
+
+// Of one step with a token a row, on average over the new tokens.
+double step_seconds(LanguageSession& session, const SpeedTest& test) {
+  const std::vector<std::int32_t> tokens(static_cast<std::size_t>(test.rows), 0);
+  const double all = fastest(1, [&] {
+    for (Int i = 0; i < test.new_tokens; ++i) session.advance(tokens);
+  });
+  return all / static_cast<double>(test.new_tokens);
+}
+
+}  // namespace
+
+ModelSpeed measure_model(const GenerationModel& model, const SpeedTest& test) {
+  const at::InferenceMode inference;
+  const FrozenLanguage& language = model.language();
+  const Int tokens = test.rows * test.prompt_tokens;
+  const at::Tensor embeds = language.embed(at::zeros({tokens}, at::kLong));
+  std::vector<Int> offsets{0};
+  for (Int i = 0; i < test.rows; ++i) offsets.push_back(offsets.back() + test.prompt_tokens);
+  double prefill = std::numeric_limits<double>::infinity(), step = prefill;
+  for (int i = 0; i < test.repeats; ++i) {
+    const auto session = language.make_session(test.prompt_tokens + test.new_tokens);
+    prefill = std::min(prefill, fastest(1, [&] { session->prompt(embeds, offsets); }));
+    step = std::min(step, step_seconds(*session, test));
+  }
+  const std::vector<Int> prompts(static_cast<std::size_t>(test.rows), test.prompt_tokens);
+  const std::vector<Int> first(prompts.size(), 1);
+  const Flops flops = language_cost(*model.config().language, {prompts, first}, kF32Bytes).flops;
+  ModelSpeed speed;
+  speed.pictures_per_second = static_cast<double>(test.pictures) / picture_seconds(model, test);
+  speed.prefill_tokens_per_second = static_cast<double>(tokens) / prefill;
+  speed.prefill_flops = flops.forward / prefill;
+  speed.decode_tokens_per_second = static_cast<double>(test.rows) / step;
+  speed.step_bytes = static_cast<double>(language.step_bytes());
+  speed.decode_bytes_per_second = speed.step_bytes / step;
+  return speed;
+}
+
+}  // namespace blip2

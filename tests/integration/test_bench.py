@@ -1,0 +1,42 @@
+"""`bench`: what it says of a model is positive, fits together, and changes with the work asked for."""
+
+import pytest
+
+FAST = ["--pictures", 1, "--prompt-tokens", 12, "--new-tokens", 4, "--repeats", 1]
+
+
+@pytest.fixture(scope="module")
+def figures(run_json, stage2):
+    return run_json("bench", "--model", stage2, *FAST)[0]
+
+
+def test_every_figure_is_positive(figures):
+    assert all(value > 0 for key, value in figures.items() if key != "kernels"), figures
+
+
+def test_shares_are_those_of_the_machine(figures):
+    assert figures["prefill_share_of_peak"] == pytest.approx(figures["prefill_flops"] / figures["peak_flops"])
+    share = figures["decode_bytes_per_second"] / figures["memory_bytes_per_second"]
+    assert figures["decode_share_of_bandwidth"] == pytest.approx(share)
+
+
+def test_a_step_reads_each_weight_once_whatever_the_rows(run_json, stage2, figures):
+    many = run_json("bench", "--model", stage2, *FAST, "--batch-size", 3)[0]
+    assert many["step_bytes"] == figures["step_bytes"]
+    steps = many["decode_tokens_per_second"] / 3
+    assert many["decode_bytes_per_second"] == pytest.approx(steps * many["step_bytes"])
+
+
+def test_half_precision_halves_what_a_step_reads(run_json, stage2):
+    full, half = (run_json("bench", "--model", stage2, *FAST, "--precision", precision)[0]["step_bytes"]
+                  for precision in ("f32", "bf16"))
+    assert full == 2 * half
+
+
+def test_plain_output_names_the_parts(run, stage2):
+    lines = run("bench", "--model", stage2, *FAST).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["kernels", "load", "memory", "pictures", "prefill", "decode"]
+
+
+def test_a_model_without_language_model_is_refused(run, stage1):
+    assert "no language model" in run("bench", "--model", stage1, code=1).stderr
