@@ -1,10 +1,13 @@
 #include "blip2/decoding/beam_search.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <tuple>
 #include <utility>
 
-#include "blip2/base/random.h"
 #include "blip2/decoding/processors.h"
 
 namespace blip2 {
@@ -30,6 +33,43 @@ BeamSearch::BeamSearch(const GenerationOptions& options, std::vector<std::int32_
   finished_.assign(beams, {{}, never});
 }
 
+bool BeamSearch::Candidate::before(const Candidate& other) const {
+  return std::tuple(-rank, beam, token) < std::tuple(-other.rank, other.beam, other.token);
+}
+
+// The first `wanted` candidates of those that were added.
+class BeamSearch::Best {
+ public:
+  explicit Best(std::size_t wanted) : wanted_(wanted) {}
+
+  // A rank that is not greater cannot be among them any more, if its beam and token come later.
+  float threshold() const {
+    return heap_.size() < wanted_ ? -std::numeric_limits<float>::infinity() : heap_.front().rank;
+  }
+  bool full() const { return heap_.size() == wanted_; }
+
+  void add(const Candidate& candidate) {
+    if (full()) {
+      if (!candidate.before(heap_.front())) return;
+      std::pop_heap(heap_.begin(), heap_.end(), before);
+      heap_.pop_back();
+    }
+    heap_.push_back(candidate);
+    std::push_heap(heap_.begin(), heap_.end(), before);
+  }
+
+  std::vector<Candidate> sorted() && {
+    std::sort_heap(heap_.begin(), heap_.end(), before);
+    return std::move(heap_);
+  }
+
+ private:
+  static bool before(const Candidate& a, const Candidate& b) { return a.before(b); }
+
+  std::size_t wanted_;
+  std::vector<Candidate> heap_;  // the last of them at its front
+};
+
 // The scores of every token after a beam, were it alone.
 std::vector<float> BeamSearch::scores_after(std::size_t beam, std::span<const float> logits) const {
   std::vector<float> scores(logits.begin(), logits.end());
@@ -42,35 +82,64 @@ std::vector<float> BeamSearch::scores_after(std::size_t beam, std::span<const fl
   return scores;
 }
 
+// Adds a beam's continuations. Most tokens are far from the best: a block of them costs one
+// comparison of vectors.
+void BeamSearch::add_scores(std::size_t beam, std::span<const float> logits, Best& best) const {
+  constexpr std::size_t kBlock = 32;
+  const std::vector<float> scores = scores_after(beam, logits);
+  const float before = running_[beam].score;
+  for (std::size_t begin = 0; begin < scores.size(); begin += kBlock) {
+    const std::size_t end = std::min(begin + kBlock, scores.size());
+    const float threshold = best.threshold();
+    int above = best.full() ? 0 : 1;
+    for (std::size_t i = begin; i < end; ++i) above |= scores[i] + before > threshold ? 1 : 0;
+    if (above == 0) continue;
+    for (std::size_t i = begin; i < end; ++i) {
+      const float score = scores[i] + before;
+      best.add({score, score, static_cast<std::int32_t>(beam), static_cast<std::int32_t>(i)});
+    }
+  }
+}
+
+// The same where continuations are drawn.
+void BeamSearch::add_draws(std::size_t beam, std::span<const float> logits, Random& random,
+                           Best& best) const {
+  const std::vector<float> scores = scores_after(beam, logits);
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const float score = scores[i] + running_[beam].score;
+    const float rank = std::isfinite(score) ? score + gumbel(random) : score;
+    best.add({score, rank, static_cast<std::int32_t>(beam), static_cast<std::int32_t>(i)});
+  }
+}
+
 // The best (or drawn) continuations over all beams; enough of them that `beams` are left when all
-// ends among them are taken away.
+// ends among them are taken away. Beams are looked at side by side unless they draw by one random
+// sequence.
 std::vector<BeamSearch::Candidate> BeamSearch::best_candidates(std::span<const float> logits,
-                                                               std::int64_t vocabulary) {
+                                                               std::int64_t vocabulary) const {
   const auto ends = static_cast<std::int64_t>(options_.eos_token_ids.size());
   const auto wanted =
       static_cast<std::size_t>(std::max<std::int64_t>(2, 1 + ends) * options_.beams);
-  const auto better = [](const Candidate& a, const Candidate& b) { return a.rank > b.rank; };
   const auto width = static_cast<std::size_t>(vocabulary);
-  Random random(derive_seed(options_.seed, length_));
-  std::vector<Candidate> heap;  // the worst of the best at its front
-  for (std::size_t b = 0; b < running_.size(); ++b) {
-    const std::size_t row = length_ == 0 ? 0 : b;
-    const std::vector<float> scores = scores_after(b, logits.subspan(row * width, width));
-    for (std::size_t i = 0; i < width; ++i) {
-      const float score = scores[i] + running_[b].score;
-      const bool drawn = options_.sample && std::isfinite(score);
-      const float rank = drawn ? score + gumbel(random) : score;
-      if (heap.size() == wanted && !(rank > heap.front().rank)) continue;
-      if (heap.size() == wanted) {
-        std::pop_heap(heap.begin(), heap.end(), better);
-        heap.pop_back();
-      }
-      heap.push_back({score, rank, static_cast<std::int32_t>(b), static_cast<std::int32_t>(i)});
-      std::push_heap(heap.begin(), heap.end(), better);
-    }
+  const auto row = [&](std::size_t b) {
+    return logits.subspan(length_ == 0 ? 0 : b * width, width);
+  };
+  std::vector<Best> each(running_.size(), Best(wanted));
+  if (options_.sample) {
+    Random random(derive_seed(options_.seed, length_));
+    for (std::size_t b = 0; b < each.size(); ++b) add_draws(b, row(b), random, each[0]);
+    return std::move(each[0]).sorted();
   }
-  std::sort_heap(heap.begin(), heap.end(), better);
-  return heap;
+  at::parallel_for(0, std::ssize(each), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto b = static_cast<std::size_t>(begin); b < static_cast<std::size_t>(end); ++b) {
+      add_scores(b, row(b), each[b]);
+    }
+  });
+  Best best(wanted);
+  for (Best& one : each) {
+    for (const Candidate& candidate : std::move(one).sorted()) best.add(candidate);
+  }
+  return std::move(best).sorted();
 }
 
 bool BeamSearch::ends(const Candidate& candidate) const {

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "blip2/base/random.h"
 #include "blip2/decoding/generate.h"
 #include "blip2/decoding/options.h"
 
@@ -37,8 +38,15 @@ class BeamSearch {
   struct Candidate {
     float score, rank;  // the greatest ranks are taken: the score, or a draw by it
     std::int32_t beam, token;
+
+    // Whether it goes before another one; equal ranks keep the order of beams and tokens.
+    bool before(const Candidate& other) const;
   };
-  std::vector<Candidate> best_candidates(std::span<const float> logits, std::int64_t vocabulary);
+  class Best;
+  std::vector<Candidate> best_candidates(std::span<const float> logits,
+                                         std::int64_t vocabulary) const;
+  void add_scores(std::size_t beam, std::span<const float> logits, Best& best) const;
+  void add_draws(std::size_t beam, std::span<const float> logits, Random& random, Best& best) const;
   std::vector<float> scores_after(std::size_t beam, std::span<const float> logits) const;
   bool ends(const Candidate& candidate) const;
   std::vector<Hypothesis> with_token(std::span<const Candidate> candidates) const;

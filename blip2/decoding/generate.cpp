@@ -1,5 +1,6 @@
 #include "blip2/decoding/generate.h"
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -136,13 +137,19 @@ Answers search_beams(const StepFunction& step, std::span<const float> logits,
   for (;;) {
     std::vector<Running> next;
     std::vector<std::int32_t> sources, tokens;
-    for (const Running& item : running) {
-      BeamSearch& search = searches[item.prompt];
-      const auto moves =
-          search.advance(logits.subspan(item.row * width, item.rows * width), step.vocabulary);
-      if (search.done()) continue;
-      next.push_back({item.prompt, sources.size(), moves.size()});
-      for (const BeamSearch::Move& move : moves) {
+    std::vector<std::vector<BeamSearch::Move>> moves(running.size());
+    at::parallel_for(0, std::ssize(running), 1, [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+        const auto& [prompt, row, rows] = running[i];
+        moves[i] =
+            searches[prompt].advance(logits.subspan(row * width, rows * width), step.vocabulary);
+      }
+    });
+    for (std::size_t i = 0; i < running.size(); ++i) {
+      const Running& item = running[i];
+      if (searches[item.prompt].done()) continue;
+      next.push_back({item.prompt, sources.size(), moves[i].size()});
+      for (const BeamSearch::Move& move : moves[i]) {
         const std::size_t beam = item.rows == 1 ? 0 : static_cast<std::size_t>(move.beam);
         sources.push_back(static_cast<std::int32_t>(item.row + beam));
         tokens.push_back(move.token);

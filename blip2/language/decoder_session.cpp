@@ -80,16 +80,17 @@ class CachedLayers : DecoderLayers<T> {
     const Int heads = c_.num_key_value_heads, rows = std::ssize(offsets_) - 1;
     at::parallel_for(0, rows * heads, 1, [&](Int begin, Int end) {
       std::vector<float> scratch;
-      for (Int i = begin; i < end; ++i) attend_head(layer, i / heads, i % heads, qkv, out, scratch);
+      for (Int i = begin; i < end; ++i) attend_head(layer, i % rows, i / rows, qkv, out, scratch);
     });
   }
 
-  // Moves a head's keys and values of one row into the cache and attends.
+  // Moves a head's keys and values of one row into the cache and attends. Whether the row has one
+  // new token or more decides how, whatever the other rows have.
   void attend_head(Int layer, Int row, Int head, const T* qkv, T* out,
                    std::vector<float>& scratch) {
     const Int first = offsets_[static_cast<std::size_t>(row)];
     const Int count = offsets_[static_cast<std::size_t>(row) + 1] - first;
-    const Int start = cache_.length(row), dim = c_.head_dim;
+    const Int start = cache_.length(row) - cache_.shared(row), dim = c_.head_dim;
     const Int group = c_.num_attention_heads / c_.num_key_value_heads;
     T* const keys = cache_.keys<T>(row, layer, head);
     T* const values = cache_.values<T>(row, layer, head);
@@ -98,6 +99,24 @@ class CachedLayers : DecoderLayers<T> {
       std::copy_n(key, dim, keys + (start + t) * dim);
       std::copy_n(key + c_.key_width(), dim, values + (start + t) * dim);
     }
+    const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+    const T* const query = qkv + first * width_ + head * group * dim;
+    T* const seen = out + first * q_ + head * group * dim;
+    if (count == 1) {
+      const CachedKeys<T> shared{cache_.template shared_keys<T>(row, layer, head),
+                                 cache_.template shared_values<T>(row, layer, head),
+                                 cache_.shared(row)};
+      scratch.resize(
+          static_cast<std::size_t>(token_attention_scratch(cache_.length(row) + 1, dim)));
+      return k_.attend_token({.q = query,
+                              .out = seen,
+                              .group = group,
+                              .head_dim = dim,
+                              .shared = shared,
+                              .own = {keys, values, start + 1},
+                              .scale = scale},
+                             scratch.data());
+    }
     const AttentionShape shape{.start = start,
                                .queries = count,
                                .group = group,
@@ -105,10 +124,9 @@ class CachedLayers : DecoderLayers<T> {
                                .query_stride = width_,
                                .key_stride = dim,
                                .out_stride = q_,
-                               .scale = 1.0f / std::sqrt(static_cast<float>(dim))};
+                               .scale = scale};
     scratch.resize(static_cast<std::size_t>(attention_scratch(shape)));
-    k_.attention(qkv + first * width_ + head * group * dim, keys, values,
-                 out + first * q_ + head * group * dim, shape, scratch.data());
+    k_.attention(query, keys, values, seen, shape, scratch.data());
   }
 
   KvCache& cache_;
@@ -190,6 +208,7 @@ std::span<const float> DecoderSession::run(std::span<const std::int64_t> offsets
     const auto i = static_cast<std::size_t>(row);
     const std::int64_t count = offsets[i + 1] - offsets[i];
     require_length(weights_->config, cache_.length(row) + count);
+    if (count > 1) cache_.own_all(row);
     cache_.reserve(row, count);
     rope_.reserve(cache_.length(row) + count);
   }

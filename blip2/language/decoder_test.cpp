@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "blip2/base/error.h"
@@ -163,6 +164,55 @@ TEST_F(DecoderFile, SelectedRowsContinueTheirSources) {
   EXPECT_EQ(session->length(1), 3);
   for (std::size_t v = 0; v < 11; ++v) EXPECT_EQ(logits[v], logits[22 + v]);
   EXPECT_NE(logits[0], logits[11]);
+}
+
+// Beams hold the tokens of their prompt once; each must give what a session of its own gives, bit
+// for bit, after forks of forks, a reordering, and a prompt that goes on.
+TEST_F(DecoderFile, RowsThatShareAPromptEqualSessionsOfTheirOwn) {
+  DecoderConfig config = tiny_config();
+  config.max_position_embeddings = 64;
+  write(config, [](auto&) {});
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const auto model = load_language_model(open_tensor_file(path_), config, type, "lm.");
+    const at::Tensor prompt = model->embed(at::arange(20) % 11);
+    const std::int64_t whole[] = {0, 20};
+    const auto session = model->make_session(24);
+    session->prompt(prompt, whole);
+    std::vector<std::vector<std::int32_t>> texts(1);
+    std::span<const float> logits;
+    for (const std::vector<std::int32_t>& sources :
+         {std::vector{0, 0, 0}, {2, 0, 0, 1}, {3, 1}, {1, 0}, {0, 0, 1}}) {
+      session->select(sources);
+      std::vector<std::vector<std::int32_t>> next;
+      std::vector<std::int32_t> tokens;
+      for (const std::int32_t source : sources) {
+        tokens.push_back(static_cast<std::int32_t>(3 * next.size() + texts.size()) % 11);
+        next.push_back(texts[static_cast<std::size_t>(source)]);
+        next.back().push_back(tokens.back());
+      }
+      texts = std::move(next);
+      logits = session->advance(tokens);
+    }
+    const auto alone = [&](const std::vector<std::int32_t>& tokens) {
+      auto own = model->make_session(8);
+      own->prompt(prompt, whole);
+      for (const std::int32_t token : tokens) own->advance({&token, 1});
+      return own;
+    };
+    const at::Tensor more = model->embed(at::tensor({7, 2, 9}));
+    const std::int64_t three[] = {0, 3}, nine[] = {0, 3, 6, 9};
+    const std::vector<float> before(logits.begin(), logits.end());
+    const std::span<const float> after = session->prompt(at::cat({more, more, more}), nine);
+    for (std::size_t row = 0; row < texts.size(); ++row) {
+      std::vector<std::int32_t> tokens = texts[row];
+      const std::int32_t last = tokens.back();
+      tokens.pop_back();
+      const auto own = alone(tokens);
+      EXPECT_TRUE(
+          std::ranges::equal(own->advance({&last, 1}), std::span(before).subspan(11 * row, 11)));
+      EXPECT_TRUE(std::ranges::equal(own->prompt(more, three), after.subspan(11 * row, 11)));
+    }
+  }
 }
 
 TEST_F(DecoderFile, PackedRowsDoNotSeeEachOther) {

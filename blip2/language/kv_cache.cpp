@@ -5,65 +5,94 @@
 #include <utility>
 
 namespace blip2 {
+namespace {
 
-KvCache::KvCache(const KvShape& shape, std::int64_t capacity)
+constexpr std::int64_t kWorthSharing = 16;  // tokens; fewer are copied
+constexpr std::int64_t kLeastCapacity = 8;  // tokens of a row behind those that it shares
+
+}  // namespace
+
+KvCache::KvCache(const KvShape& shape, std::int64_t capacity, bool sharing)
     : matrices_(2 * shape.layers),
       heads_(shape.heads),
       first_capacity_(std::max<std::int64_t>(capacity, 1)),
+      sharing_(sharing),
       token_bytes_(static_cast<std::size_t>(shape.head_dim) * shape.element_bytes) {}
 
-std::byte* KvCache::block(std::int64_t row, std::int64_t matrix, std::int64_t head) {
-  Row& r = at(row);
-  const auto index = static_cast<std::size_t>((matrix * heads_ + head) * r.capacity);
-  return r.data.get() + index * token_bytes_;
+std::byte* KvCache::block(const Tokens& tokens, std::int64_t matrix, std::int64_t head) const {
+  const auto index = static_cast<std::size_t>((matrix * heads_ + head) * tokens.capacity);
+  return tokens.data.get() + index * token_bytes_;
 }
 
-KvCache::Row KvCache::make_row(std::int64_t capacity) {
+KvCache::Tokens KvCache::make_tokens(std::int64_t capacity) {
   for (std::size_t i = spare_.size(); i-- > 0;) {
     if (spare_[i].capacity != capacity) continue;
-    Row row = std::move(spare_[i]);
+    Tokens tokens = std::move(spare_[i]);
     spare_.erase(spare_.begin() + static_cast<std::ptrdiff_t>(i));
-    row.length = 0;
-    return row;
+    tokens.length = 0;
+    return tokens;
   }
   const auto bytes = static_cast<std::size_t>(matrices_ * heads_ * capacity) * token_bytes_;
   return {std::make_unique_for_overwrite<std::byte[]>(bytes), capacity, 0};
 }
 
-KvCache::Row KvCache::copy_of(const Row& row, std::int64_t capacity) {
-  Row copy = make_row(capacity);
-  copy.length = row.length;
-  const auto used = static_cast<std::size_t>(row.length) * token_bytes_;
-  const auto from_step = static_cast<std::size_t>(row.capacity) * token_bytes_;
-  const auto to_step = static_cast<std::size_t>(capacity) * token_bytes_;
-  for (std::int64_t i = 0; i < matrices_ * heads_; ++i) {
-    const auto at = static_cast<std::size_t>(i);
-    std::memcpy(copy.data.get() + at * to_step, row.data.get() + at * from_step, used);
+void KvCache::append(Tokens& to, const Tokens& from) const {
+  const std::size_t used = static_cast<std::size_t>(from.length) * token_bytes_,
+                    behind = static_cast<std::size_t>(to.length) * token_bytes_;
+  for (std::int64_t matrix = 0; matrix < matrices_; ++matrix) {
+    for (std::int64_t head = 0; head < heads_; ++head) {
+      std::memcpy(block(to, matrix, head) + behind, block(from, matrix, head), used);
+    }
   }
+  to.length += from.length;
+}
+
+KvCache::Tokens KvCache::copy_of(const Tokens& tokens, std::int64_t capacity) {
+  Tokens copy = make_tokens(capacity);
+  append(copy, tokens);
   return copy;
 }
 
 void KvCache::add_rows(std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) rows_.push_back(make_row(first_capacity_));
+  for (std::int64_t i = 0; i < count; ++i) rows_.push_back({{}, make_tokens(first_capacity_)});
 }
 
 void KvCache::reserve(std::int64_t row, std::int64_t count) {
+  Tokens& own = at(row).own;
+  if (own.length + count <= own.capacity) return;
+  own = copy_of(own, std::max(own.length + count, 2 * own.capacity));
+}
+
+void KvCache::own_all(std::int64_t row) {
   Row& r = at(row);
-  if (r.length + count <= r.capacity) return;
-  r = copy_of(r, std::max(r.length + count, 2 * r.capacity));
+  if (!r.shared) return;
+  Tokens all = make_tokens(std::max(first_capacity_, length(row)));
+  append(all, *r.shared);
+  append(all, r.own);
+  r = {{}, std::move(all)};
+}
+
+// The row's tokens become what it shares with those that continue it.
+void KvCache::share(Row& row) {
+  if (!sharing_ || row.shared || row.own.length < kWorthSharing) return;
+  const std::int64_t left = std::max(kLeastCapacity, first_capacity_ - row.own.length);
+  row.shared = std::make_shared<const Tokens>(std::move(row.own));
+  row.own = make_tokens(left);
 }
 
 void KvCache::select(std::span<const std::int32_t> sources) {
   std::vector<int> uses(rows_.size());
   for (const std::int32_t source : sources) ++uses.at(static_cast<std::size_t>(source));
   for (std::size_t i = 0; i < rows_.size(); ++i) {
-    if (uses[i] == 0) spare_.push_back(std::move(rows_[i]));
+    if (uses[i] == 0) spare_.push_back(std::move(rows_[i].own));
+    if (uses[i] > 1) share(rows_[i]);
   }
   std::vector<Row> next;
   for (const std::int32_t source : sources) {
     const auto i = static_cast<std::size_t>(source);
+    Row& row = rows_[i];
     const bool last_use = --uses[i] == 0;
-    next.push_back(last_use ? std::move(rows_[i]) : copy_of(rows_[i], rows_[i].capacity));
+    next.push_back(last_use ? std::move(row) : Row{row.shared, copy_of(row.own, row.own.capacity)});
   }
   rows_ = std::move(next);
 }

@@ -14,49 +14,81 @@ struct KvShape {
   std::size_t element_bytes;
 };
 
-// The keys and values of a decoder's sequences ("rows"), one block of memory a row, so that rows
-// can be reordered, repeated and dropped without touching those that stay.
+// The keys and values of a decoder's sequences ("rows"). A row has memory of its own, so that rows
+// can be reordered, repeated and dropped without touching those that stay; before its own tokens it
+// may have tokens that it shares with other rows: the beams and samples of one prompt hold that
+// prompt once. Not for several threads at once, but for reading and for writing different tokens.
 class KvCache {
  public:
-  // `capacity`: tokens a row to make room for at first; rows grow beyond it by need.
-  KvCache(const KvShape& shape, std::int64_t capacity);
+  // `capacity`: tokens a row to make room for at first; rows grow beyond it by need. Without
+  // `sharing` every row has all its tokens itself.
+  KvCache(const KvShape& shape, std::int64_t capacity, bool sharing = true);
 
   std::int64_t rows() const { return static_cast<std::int64_t>(rows_.size()); }
-  std::int64_t length(std::int64_t row) const { return at(row).length; }
+  // Tokens of a row, and how many of them, the first ones, it shares.
+  std::int64_t length(std::int64_t row) const { return shared(row) + at(row).own.length; }
+  std::int64_t shared(std::int64_t row) const {
+    return at(row).shared ? at(row).shared->length : 0;
+  }
 
   void add_rows(std::int64_t count);
   // Makes room for `count` more tokens in the row.
   void reserve(std::int64_t row, std::int64_t count);
   // Counts `count` more tokens as written.
-  void extend(std::int64_t row, std::int64_t count) { at(row).length += count; }
+  void extend(std::int64_t row, std::int64_t count) { at(row).own.length += count; }
   // Row i becomes a continuation of the present row sources[i]; a row may be named several times
-  // or not at all.
+  // or not at all. Rows that share nothing yet share all their tokens when they are repeated.
   void select(std::span<const std::int32_t> sources);
+  // Gives the row tokens of its own for those that it shares.
+  void own_all(std::int64_t row);
 
-  // [capacity, head_dim] of one row, layer and key/value head.
+  // [capacity, head_dim] of one row, layer and key/value head: the row's own tokens.
   template <typename T>
   T* keys(std::int64_t row, std::int64_t layer, std::int64_t head) {
-    return reinterpret_cast<T*>(block(row, 2 * layer, head));
+    return reinterpret_cast<T*>(block(at(row).own, 2 * layer, head));
   }
   template <typename T>
   T* values(std::int64_t row, std::int64_t layer, std::int64_t head) {
-    return reinterpret_cast<T*>(block(row, 2 * layer + 1, head));
+    return reinterpret_cast<T*>(block(at(row).own, 2 * layer + 1, head));
+  }
+  // [shared(row), head_dim] of the tokens that the row shares; null if there are none.
+  template <typename T>
+  const T* shared_keys(std::int64_t row, std::int64_t layer, std::int64_t head) const {
+    return shared_block<T>(row, 2 * layer, head);
+  }
+  template <typename T>
+  const T* shared_values(std::int64_t row, std::int64_t layer, std::int64_t head) const {
+    return shared_block<T>(row, 2 * layer + 1, head);
   }
 
  private:
-  struct Row {
+  struct Tokens {
     std::unique_ptr<std::byte[]> data;  // [layers, 2, heads, capacity, head_dim]
     std::int64_t capacity = 0, length = 0;
   };
+  struct Row {
+    std::shared_ptr<const Tokens> shared;
+    Tokens own;
+  };
   Row& at(std::int64_t row) { return rows_[static_cast<std::size_t>(row)]; }
   const Row& at(std::int64_t row) const { return rows_[static_cast<std::size_t>(row)]; }
-  std::byte* block(std::int64_t row, std::int64_t matrix, std::int64_t head);
-  Row make_row(std::int64_t capacity);
-  Row copy_of(const Row& row, std::int64_t capacity);
+  std::byte* block(const Tokens& tokens, std::int64_t matrix, std::int64_t head) const;
+  template <typename T>
+  const T* shared_block(std::int64_t row, std::int64_t matrix, std::int64_t head) const {
+    const Tokens* shared = at(row).shared.get();
+    return shared ? reinterpret_cast<const T*>(block(*shared, matrix, head)) : nullptr;
+  }
+  Tokens make_tokens(std::int64_t capacity);
+  // Copies all tokens of `from` behind those of `to`.
+  void append(Tokens& to, const Tokens& from) const;
+  Tokens copy_of(const Tokens& tokens, std::int64_t capacity);
+  void share(Row& row);
 
   std::int64_t matrices_, heads_, first_capacity_;
+  bool sharing_;
   std::size_t token_bytes_;  // of one head
-  std::vector<Row> rows_, spare_;
+  std::vector<Row> rows_;
+  std::vector<Tokens> spare_;
 };
 
 }  // namespace blip2

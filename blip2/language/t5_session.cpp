@@ -59,7 +59,8 @@ struct T5Session::Keys {
 };
 
 T5Session::T5Session(std::shared_ptr<const T5> model, std::int64_t capacity)
-    : model_(std::move(model)), cache_(cache_shape(model_->config()), capacity) {}
+    : model_(std::move(model)),
+      cache_(cache_shape(model_->config()), capacity, /*sharing=*/false) {}
 
 std::span<const float> T5Session::prompt(const at::Tensor& embeds,
                                          std::span<const std::int64_t> offsets) {

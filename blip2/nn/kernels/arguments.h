@@ -27,6 +27,24 @@ struct AttentionShape {
   float scale;
 };
 
+// Keys and values [count, head_dim] of one head, as a cache has them.
+template <typename T>
+struct CachedKeys {
+  const T *keys, *values;
+  std::int64_t count;
+};
+
+// One token's queries for the heads that share one key/value head: q and out [group, head_dim]. It
+// sees all keys of both lists, the shared ones first; one of the lists may be empty.
+template <typename T>
+struct TokenAttention {
+  const T* q;
+  T* out;
+  std::int64_t group, head_dim;
+  CachedKeys<T> shared, own;
+  float scale;
+};
+
 // A block of query rows and the keys that it sees: `a` rows (of the external keys if `external`),
 // then `b` rows; at least one key. With `causal`, query i sees b rows 0..i. Results go to rows from
 // o_begin. Neighbours with the same keys share the work of loading them.

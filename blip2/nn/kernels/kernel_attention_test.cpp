@@ -44,6 +44,44 @@ TEST(KernelTables, CausalAttention) {
   });
 }
 
+// One token's queries over `shared` keys and the rest in a list of their own.
+template <typename T>
+Tensor token_attention(const Kernels<T>& kernels, const Tensor& q, const Tensor& k, const Tensor& v,
+                       Int shared) {
+  const Int group = q.size(0), dim = q.size(1), keys = k.size(0);
+  const Tensor out = at::full_like(q, NAN),
+               scratch = at::full({token_attention_scratch(keys, dim)}, NAN);
+  const T *key = data<T>(k), *value = data<T>(v);
+  kernels.attend_token({.q = data<T>(q),
+                        .out = data<T>(out),
+                        .group = group,
+                        .head_dim = dim,
+                        .shared = {key, value, shared},
+                        .own = {key + shared * dim, value + shared * dim, keys - shared},
+                        .scale = 0.3f},
+                       data<float>(scratch));
+  return out;
+}
+
+TEST(KernelTables, AttentionOfOneTokenOverACache) {
+  on_every_table([]<typename T>(const Kernels<T>& kernels) {
+    for (const Int dim : {20, 64, 80, 131}) {
+      for (const Int keys : {1, 6, 41}) {
+        const Int group = 3;
+        const Tensor q = random<T>({group, dim}, 1), k = random<T>({keys, dim}, 2),
+                     v = random<T>({keys, dim}, 3);
+        const Tensor expected =
+            causal(exact(q).unsqueeze(0), exact(k), exact(v), keys - 1, 0.3).squeeze(0);
+        const Tensor whole = token_attention(kernels, q, k, v, 0);
+        expect_close<T>(whole, expected, "out", 2);
+        for (const Int shared : {keys / 3, keys}) {
+          EXPECT_TRUE(at::equal(token_attention(kernels, q, k, v, shared), whole)) << shared;
+        }
+      }
+    }
+  });
+}
+
 TEST(KernelTables, CausalAttentionsGradient) {
   on_every_table([]<typename T>(const Kernels<T>& kernels) {
     const Int tokens = 19, group = 2, dim = 12;

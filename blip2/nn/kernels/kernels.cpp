@@ -69,8 +69,20 @@ const char* kernels_name() {
   return chosen().name;
 }
 
+namespace {
+
+// Whole vectors of the widest registers.
+std::int64_t padded(std::int64_t count) {
+  return (count + 15) / 16 * 16;
+}
+
+}  // namespace
+
+std::int64_t token_attention_scratch(std::int64_t keys, std::int64_t head_dim) {
+  return padded(keys) + padded(head_dim);
+}
+
 std::int64_t attention_scratch(const AttentionShape& shape) {
-  const auto padded = [](std::int64_t count) { return (count + 15) / 16 * 16; };
   const std::int64_t keys = padded(shape.start + shape.queries), dim = padded(shape.head_dim);
   return 6 * keys * dim + 3 * dim + 2 * keys;
 }

@@ -73,6 +73,9 @@ struct Kernels {
   // Its gradient for shape.start == 0; dq, dk and dv lie as q, k and v do and are overwritten.
   void (*attention_backward)(const T* q, const T* k, const T* v, const T* dout, T* dq, T* dk, T* dv,
                              const AttentionShape& shape, float* scratch);
+  // Softmax attention of one token over the keys of a cache: how they are shared out between the
+  // two lists does not change a bit. scratch: token_attention_scratch(keys, head_dim) floats.
+  void (*attend_token)(const TokenAttention<T>&, float* scratch);
   // Softmax attention of one head over segments, and its gradient.
   void (*attend)(const SegmentAttention<T>&, Int head);
   void (*attend_backward)(const SegmentAttentionGradient<T>&, Int head);
@@ -92,5 +95,6 @@ const Kernels<T>& kernels();
 const char* kernels_name();
 
 std::int64_t attention_scratch(const AttentionShape& shape);  // in floats, backward included
+std::int64_t token_attention_scratch(std::int64_t keys, std::int64_t head_dim);  // in floats
 
 }  // namespace blip2

@@ -2,7 +2,7 @@
 // Products of activations with weight rows as dot products over registers; included by the
 // kernels_*.cpp only. Every (row, out) pair is one vector of partial sums over the width in
 // ascending order, reduced in one fixed order: its value does not depend on the tile it falls into.
-#include "blip2/nn/kernels/vec.h"
+#include "blip2/nn/kernels/vec_math.h"
 
 namespace blip2 {
 namespace {
@@ -18,23 +18,23 @@ struct Dot {
   static BLIP2_INLINE Vec multiply_add(Vec sum, Operand x, Operand w) { return sum + x * w; }
 };
 
-#ifndef BLIP2_OWN_SUM4
-// The sums of four vectors.
-BLIP2_INLINE void sum4(const Vec* v, float* sums) {
-  for (Int i = 0; i < 4; ++i) sums[i] = sum(v[i]);
+// The sums as T, rounded together.
+template <typename T>
+BLIP2_INLINE void put_values(T* y, const float* sums, Int count) {
+  float four[lanes] = {};
+  std::memcpy(four, sums, 4 * sizeof(float));
+  T values[lanes];
+  store(values, load(four));
+  std::memcpy(y, values, static_cast<std::size_t>(count) * sizeof(T));
 }
-#endif
 
+// Puts `count` <= 4 sums, at the places from `index` on.
 template <typename T>
 BLIP2_INLINE void put(const float* sums, Int count, Store store_as, void* y, Int index) {
+  if (store_as == Store::value) return put_values(static_cast<T*>(y) + index, sums, count);
+  float* const out = static_cast<float*>(y) + index;
   for (Int i = 0; i < count; ++i) {
-    if (store_as == Store::add_f32) {
-      static_cast<float*>(y)[index + i] += sums[i];
-    } else if (store_as == Store::value_f32) {
-      static_cast<float*>(y)[index + i] = sums[i];
-    } else {
-      store_part(static_cast<T*>(y) + index + i, splat(sums[i]), 1);
-    }
+    out[i] = store_as == Store::add_f32 ? out[i] + sums[i] : sums[i];
   }
 }
 

@@ -8,6 +8,7 @@
 #include "blip2/nn/kernels/norms.h"
 #include "blip2/nn/kernels/rows.h"
 #include "blip2/nn/kernels/segment_attention_backward.h"
+#include "blip2/nn/kernels/token_attention.h"
 
 namespace blip2 {
 namespace {
@@ -39,6 +40,7 @@ constexpr Kernels<T> table = {
     .log_sum_exp = log_sum_exp<T>,
     .attention = attention<T>,
     .attention_backward = attention_backward<T>,
+    .attend_token = attend_token<T>,
     .attend = attend<T>,
     .attend_backward = attend_backward<T>,
     .linear = linear<T>,

@@ -21,6 +21,13 @@ BLIP2_INLINE float sum(Vec v) {
   return x[0];
 }
 
+#ifndef BLIP2_OWN_SUM4
+// The sums of four vectors.
+BLIP2_INLINE void sum4(const Vec* v, float* sums) {
+  for (Int i = 0; i < 4; ++i) sums[i] = sum(v[i]);
+}
+#endif
+
 BLIP2_INLINE Vec max(Vec a, Vec b) {
   return a > b ? a : b;
 }
