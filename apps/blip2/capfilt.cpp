@@ -83,7 +83,8 @@ void capfilt(CapfiltOptions& options) {
 
 // As settle_generation, but whether captions are drawn, by how many beams and how many of them is
 // for the verb to say.
-void settle(const CLI::App& verb, const std::string& model, GenerationOptions& options) {
+void apply_model_defaults(const CLI::App& verb, const std::string& model,
+                          GenerationOptions& options) {
   if (options.beams > 1 && verb.count("--sample") == 0) options.sample = false;
   const GenerationOptions drawn = options;
   settle_generation(verb, model, options);
@@ -156,7 +157,7 @@ void add_capfilt(CLI::App& app) {
       "it draws within the search). Each picture has a seed of its own, made of --seed and its\n"
       "content. docs/capfilt.md says what is written.");
   verb->callback([options, verb] {
-    settle(*verb, options->run.model, options->filter.filter.generation);
+    apply_model_defaults(*verb, options->run.model, options->filter.filter.generation);
     const GenerationOptions& chosen = options->filter.filter.generation;
     if (chosen.return_sequences > 0) {
       const bool draws = chosen.sample && chosen.beams == 1;

@@ -43,7 +43,7 @@ void keep_choices(const ConvertOptions& options) {
   for (const auto& place : {folder, folder / kStage1Folder}) {
     if (!std::filesystem::exists(place)) continue;
     const Preprocessing own = load_preprocessing(preprocessing_file(place));
-    save_preprocessing(chosen(own, options.pictures), place / "preprocessor_config.json");
+    save_preprocessing(with_choices(own, options.pictures), place / "preprocessor_config.json");
   }
 }
 

@@ -69,7 +69,7 @@ void embed_lines(const RetrievalModel& model, const std::vector<std::string>& li
   out.tensors.emplace_back("text_embeds", collect_rows(ranks, vectors));
   if (!hidden) return;
   const at::Tensor all = collect_rows(ranks, states), sizes = collect_rows(ranks, lengths);
-  if (!speaks(ranks)) return;
+  if (!is_main_process(ranks)) return;
   const auto* first = sizes.const_data_ptr<std::int64_t>();
   out.tensors.emplace_back("text_hidden",
                            pad_rows(all, {first, first + sizes.numel()}).contiguous());
@@ -170,7 +170,7 @@ void embed(const EmbedOptions& options) {
   }
   if (!pairs && !lines.empty()) embed_lines(model, lines, options.mode == "text", ranks, out);
   failures = collect_texts(ranks, std::move(failures));
-  if (!speaks(ranks)) return;
+  if (!is_main_process(ranks)) return;
   BadItems bad(/*json=*/false, options.inputs.bad_share);
   const std::size_t pictures = paths.size();
   drop_bad(failures, paths, pairs ? &lines : nullptr, bad);

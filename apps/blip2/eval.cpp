@@ -135,7 +135,7 @@ std::vector<EvalAnswer> answers_of(const EvalOptions& options, const std::vector
   const IndexRange part = own_part(ranks, records.size(), batch);
   const auto own = std::span(records).subspan(part.begin, part.size());
   std::optional<Progress> progress;
-  if (speaks(ranks)) progress.emplace(options.task, std::ssize(own));
+  if (is_main_process(ranks)) progress.emplace(options.task, std::ssize(own));
   std::vector<EvalAnswer> answers;
   const auto take = [&](EvalAnswer answer) {
     if (ranks) ranks->check();
@@ -254,7 +254,7 @@ void evaluate(const EvalOptions& options) {
   const auto ranks = join_ranks(options.timeout);
   const BadRecordPolicy policy{.share = options.bad_share.value_or(1)};
   auto file = read_records(options.data, RecordUse::train, policy);
-  const bool first = speaks(ranks.get());
+  const bool first = is_main_process(ranks.get());
   require_same(ranks.get(), options.data + ": records", std::to_string(file.records.size()));
   ordered_json result;
   std::vector<EvalAnswer> answers;

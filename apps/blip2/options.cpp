@@ -65,12 +65,13 @@ void add_image_inputs(CLI::App& verb, ImageInputs& inputs) {
 
 std::vector<std::string> read_lines(const std::string& path) {
   const std::string content = read_file(path);
-  without_mark(content, path);  // refuses UTF-16
+  without_byte_order_mark(content, path);  // refuses UTF-16
   std::istringstream text(content);
   std::vector<std::string> lines;
   for (std::string line; std::getline(text, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
-    lines.emplace_back(without_mark(line, path));  // files put together have marks within
+    lines.emplace_back(
+        without_byte_order_mark(line, path));  // files put together have marks within
   }
   return lines;
 }

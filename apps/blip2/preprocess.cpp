@@ -24,7 +24,7 @@ struct PreprocessOptions {
 
 void run(const PreprocessOptions& options) {
   const auto settings =
-      chosen(load_preprocessing(preprocessing_file(options.model)), options.pictures);
+      with_choices(load_preprocessing(preprocessing_file(options.model)), options.pictures);
   const std::vector<float> pixels =
       preprocess(load_image(options.image, settings.sixteen_bit), settings);
   const std::vector<std::int64_t> shape{1, 3, settings.height, settings.width};

@@ -25,8 +25,8 @@ struct TrainFlags {
   int threads = 0;
 };
 
-// Of several processes that a launcher has started, one speaks.
-bool speaks() {
+// Whether this is the main process of those that a launcher has started, which prints.
+bool is_main_process() {
   return rank_place_from_environment().rank == 0;
 }
 
@@ -35,7 +35,7 @@ void show_plan(const TrainFlags& flags) {
       flags.processes ? *flags.processes : rank_place_from_environment().size;
   const RunPlan plan =
       plan_run(load_recipe(flags.recipe, flags.settings), processes, flags.records);
-  if (!speaks()) return;
+  if (!is_main_process()) return;
   if (flags.train.json) {
     print_json(plan_json(plan));
   } else {
@@ -53,7 +53,7 @@ std::string describe_keys() {
 
 void show_dry_run(const TrainFlags& flags) {
   const DryRun result = dry_run(load_recipe(flags.recipe, flags.settings), flags.train);
-  if (!speaks()) return;
+  if (!is_main_process()) return;
   if (flags.train.json) {
     print_json(dry_run_json(result));
   } else {

@@ -72,7 +72,7 @@ class DecoderOnly {
                              static_cast<double>(c_.num_hidden_layers);
     cost.flops += {attention, 2 * attention};
     cost.flops += frozen_product(targets, words * width);
-    cost.lent = stack_bytes(static_cast<Int>(rows), type);
+    cost.pooled = stack_bytes(static_cast<Int>(rows), type);
     cost.kept = kF32Bytes * width * (5 * rows + 3 * targets);
     cost.working = std::min(targets, static_cast<double>(kLossRows)) * words * type;
     return cost;

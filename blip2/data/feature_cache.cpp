@@ -143,12 +143,13 @@ FeatureCache::Pending FeatureCache::find_missing(std::span<const std::string> pi
                                                  std::span<const ContentHash> hashes,
                                                  const EnsureOptions& options,
                                                  const FeatureTable& table) const {
-  const auto at_once = static_cast<std::size_t>((options.at_once - 1) / options.views + 1);
+  const auto pictures_per_batch =
+      static_cast<std::size_t>((options.batch_size - 1) / options.views + 1);
   Pending pending;
   std::set<ContentHash> seen;
   for (std::size_t i = 0; i < pictures.size(); ++i) {
     if (table.unreadable.contains(pictures[i]) || !seen.insert(hashes[i]).second) continue;
-    if ((seen.size() - 1) % at_once == 0) pending.parts.emplace_back();
+    if ((seen.size() - 1) % pictures_per_batch == 0) pending.parts.emplace_back();
     Work item{pictures[i], hashes[i], {}};
     for (std::int64_t v = 0; v < options.views; ++v) {
       if (!store_.find({hashes[i], static_cast<std::uint64_t>(v)})) item.views.push_back(v);
@@ -274,7 +275,7 @@ void FeatureCache::compute(Pending& pending, const Encoder& encoder, const Ensur
 
 FeatureTable FeatureCache::ensure(std::span<const std::string> pictures, const Encoder& encoder,
                                   const EnsureOptions& options) {
-  TORCH_CHECK(options.views > 0 && options.at_once > 0, "features: expected at least one view");
+  TORCH_CHECK(options.views > 0 && options.batch_size > 0, "features: expected at least one view");
   std::vector<ContentHash> hashes(pictures.size());
   std::vector<std::string> failures(pictures.size());
   parallel_for(pictures.size(), options.threads, [&](std::size_t i) {

@@ -8,17 +8,19 @@
 
 namespace blip2 {
 
-// What a cache keeps of each token: keys and values [heads, head_dim] in every layer.
+// The shape of what a cache keeps for each token: keys and values [heads, head_dim] in every layer.
 struct KvShape {
   std::int64_t layers, heads, head_dim;
   std::size_t element_bytes;
 };
 
-// The keys and values of a decoder's sequences ("rows"), one block of memory a row, so that rows
-// can be reordered, repeated and dropped without touching those that stay.
+// The keys and values of a decoder's sequences ("rows"). Each row has one block of memory, so that
+// rows can be reordered, repeated and dropped without moving the rows that stay. Writing to
+// different rows may run on several threads at once; everything else is for one thread at a time.
 class KvCache {
  public:
-  // `capacity`: tokens a row to make room for at first; rows grow beyond it by need.
+  // `capacity`: number of tokens a row for which room is made at first; rows grow beyond it when
+  // needed.
   KvCache(const KvShape& shape, std::int64_t capacity);
 
   std::int64_t rows() const { return static_cast<std::int64_t>(rows_.size()); }
@@ -33,7 +35,7 @@ class KvCache {
   // or not at all.
   void select(std::span<const std::int32_t> sources);
 
-  // [capacity, head_dim] of one row, layer and key/value head.
+  // The keys (or values) [capacity, head_dim] of one row, layer and key/value head.
   template <typename T>
   T* keys(std::int64_t row, std::int64_t layer, std::int64_t head) {
     return reinterpret_cast<T*>(block(row, 2 * layer, head));
@@ -55,7 +57,7 @@ class KvCache {
   Row copy_of(const Row& row, std::int64_t capacity);
 
   std::int64_t matrices_, heads_, first_capacity_;
-  std::size_t token_bytes_;  // of one head
+  std::size_t token_bytes_;  // bytes of a token in one head
   std::vector<Row> rows_, spare_;
 };
 

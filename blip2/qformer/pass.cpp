@@ -326,9 +326,9 @@ at::Tensor QFormerPass::encode_first_tokens(const TextRows& text) const {
   return run(text_rows(text, PassRow::Text::first), {}, nullptr, &text, nullptr, kApart).text;
 }
 
-QFormerPass::ApartStates QFormerPass::encode_apart(const at::Tensor& query_tokens,
-                                                   const ImageKeysValues& images,
-                                                   const TextRows& text) const {
+QFormerPass::UnimodalStates QFormerPass::encode_unimodal(const at::Tensor& query_tokens,
+                                                         const ImageKeysValues& images,
+                                                         const TextRows& text) const {
   std::vector<PassRow> rows(images.images);
   for (std::int64_t i = 0; i < images.images; ++i) rows[i].image = i;
   const auto texts = text_rows(text, PassRow::Text::first);

@@ -161,10 +161,10 @@ void take_step(const Recipe& recipe, TrainingSetup& setup, DryRun& result) {
 
 DryRun dry_run(const Recipe& recipe, const TrainOptions& options) {
   check_run_folder(options.output, options.resume);
-  Recipe settled = recipe;
-  settled.data.cache = feature_cache_folder(recipe, options.output);
-  const RunPlan plan = plan_run(settled, rank_place_from_environment().size);
-  require_space(plan, settled, options.output);
+  Recipe with_cache = recipe;
+  with_cache.data.cache = feature_cache_folder(recipe, options.output);
+  const RunPlan plan = plan_run(with_cache, rank_place_from_environment().size);
+  require_space(plan, with_cache, options.output);
   DryRun result;
   result.records = plan.records;
   result.pictures = plan.pictures;
@@ -172,8 +172,8 @@ DryRun dry_run(const Recipe& recipe, const TrainOptions& options) {
   result.memory_bytes = plan.peak_memory();
   result.disk_bytes = plan.disk_bytes();
   result.free_bytes = free_bytes(options.output);
-  TrainingSetup setup = open_training(settled, nullptr, kPictures);
-  take_step(settled, setup, result);
+  TrainingSetup setup = open_training(with_cache, nullptr, kPictures);
+  take_step(with_cache, setup, result);
   return result;
 }
 
