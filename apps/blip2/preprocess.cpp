@@ -40,7 +40,8 @@ void run(const PreprocessOptions& options) {
 }  // namespace
 
 void add_preprocess(CLI::App& app) {
-  auto* verb = app.add_subcommand("preprocess", "Write the pixel values that the encoder sees");
+  auto* verb =
+      app.add_subcommand("preprocess", "Write the pixel values that the image encoder reads");
   auto options = std::make_shared<PreprocessOptions>();
   verb->add_option("--model", options->model, "Model directory")->required();
   verb->add_option("IMAGE", options->image, "A picture: JPEG, PNG or WebP")->required();

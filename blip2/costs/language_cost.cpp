@@ -28,7 +28,7 @@ Int elements(const Tensor& tensor) {
   return count;
 }
 
-// Of a product with a frozen matrix.
+// The operations of a product with a frozen matrix.
 Flops frozen_product(double rows, double elements, bool trains = true) {
   return product_flops(rows, elements, 1, trains, /*weight_gradient=*/false);
 }

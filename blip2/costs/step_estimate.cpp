@@ -16,7 +16,7 @@ std::vector<PassRow> picture_rows(Int count) {
   return rows;
 }
 
-// Each picture with its own text.
+// The rows of each picture with its own text.
 void add_pairs(std::vector<PassRow>& rows, Int count, PassRow::Text wanted) {
   for (Int i = 0; i < count; ++i) rows.push_back({.image = i, .text = i, .wanted_text = wanted});
 }

@@ -28,9 +28,10 @@ namespace {
 
 constexpr std::uint64_t kViewChoice = 17;  // sub-stream of the seed
 constexpr std::uint64_t kMaxFileBytes = ImageLimits{}.max_bytes;
-// Between two looks whether others have finished; so many before it is told that they are awaited.
-constexpr std::chrono::milliseconds kIdle{50};
-constexpr int kIdleTold = 100;
+// The time between two checks whether other processes have finished, and the number of checks
+// before a message says that this process waits for them.
+constexpr std::chrono::milliseconds kCheckInterval{50};
+constexpr int kChecksBeforeMessage = 100;
 
 std::size_t row_bytes_of(const FeatureKey& key) {
   const bool known =
@@ -261,8 +262,9 @@ void FeatureCache::compute(Pending& pending, const Encoder& encoder, const Ensur
       add(pixels, encoder, claims, table);
       in_hand -= pixels.asked;
     } else {
-      if (++idle == kIdleTold) log_info("others compute features in {}", folder().string());
-      std::this_thread::sleep_for(kIdle);
+      if (++idle == kChecksBeforeMessage)
+        log_info("others compute features in {}", folder().string());
+      std::this_thread::sleep_for(kCheckInterval);
       ahead = take_ahead();
     }
     if (progress) progress->update(total - pending.rows - in_hand);

@@ -182,7 +182,7 @@ PictureFinder::PictureFinder(std::vector<std::filesystem::path> folders, std::st
 
 namespace {
 
-// The names that COCO's other release has for a picture. Its ids are those of both.
+// The names of a picture in COCO's other release. Ids are the same in both releases.
 std::vector<std::string> other_coco_names(const std::string& name) {
   static const std::regex kOf2014("COCO_(train|val|test)201[45]_([0-9]{12}\\.jpg)");
   static const std::regex kOf2017("[0-9]{12}\\.jpg");

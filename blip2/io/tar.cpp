@@ -15,7 +15,7 @@ constexpr std::uint64_t kMaxExtension = 1u << 20;  // bytes of pax records or of
 constexpr std::size_t kMaxName = 4096;             // Linux's longest path
 constexpr int kMaxExtensionHeaders = 16;           // before one member
 constexpr std::size_t kScanWindow = 256u << 10;
-constexpr std::ptrdiff_t kBlemishes = 8;  // a header has more bytes than so many
+constexpr std::ptrdiff_t kLeastHeaderBytes = 8;  // a block with fewer nonzero bytes is blank
 
 std::uint64_t padded(std::uint64_t size) {
   return (size + kTarBlock - 1) / kTarBlock * kTarBlock;
@@ -27,7 +27,7 @@ std::ptrdiff_t nonzero_bytes(std::span<const std::byte> block) {
 
 // The end mark is zero blocks; one with a few flipped bits is still seen as one.
 bool is_blank(std::span<const std::byte> block) {
-  return nonzero_bytes(block) < (block.size() < kTarBlock ? 1 : kBlemishes);
+  return nonzero_bytes(block) < (block.size() < kTarBlock ? 1 : kLeastHeaderBytes);
 }
 
 // Why a member of this type is not read; nothing for those that are, or that are passed over.

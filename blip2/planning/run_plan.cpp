@@ -29,7 +29,7 @@ using nlohmann::ordered_json;
 constexpr double kProgramBytes = 205e6;
 // What glibc's allocator holds beside activations and losses, as a share of them: blocks of
 // changing sizes leave gaps. The Q-Former in f32 leaves few, as no copies in other types come
-// between. The language model's memory is one block, lent out again.
+// between. The language model's memory is one block, which is used again.
 constexpr double kSlack = 0.4, kSlackF32 = 0.1;
 
 double sum(const std::vector<RunPlan::Bytes>& items) {

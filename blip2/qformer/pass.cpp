@@ -95,7 +95,7 @@ at::Tensor feed_forward(const at::Tensor& x, const FeedForwardWeights& weights,
   return output(inner, weights.down, x, Continuation{.source = {}, .identity = true}, dropout);
 }
 
-// Rows of `x` in the given order; `x` itself if that is its own order.
+// Rows of `x` in the given order; `x` itself if the order does not change.
 at::Tensor select_rows(const at::Tensor& x, const std::vector<std::int64_t>& rows) {
   bool consecutive = !rows.empty();
   for (std::size_t i = 1; consecutive && i < rows.size(); ++i) {

@@ -86,7 +86,7 @@ void require_space(const RunPlan& plan, const Recipe& recipe, const fs::path& ou
   }
 }
 
-// Which of the records' pictures can be read; a warning names the others. Error if none of a
+// The pictures of the records that can be read; a warning names unreadable ones. Error if none of a
 // source can.
 std::vector<std::int64_t> readable_items(const Dataset& data, DryRun& result) {
   std::vector<std::int64_t> items;
@@ -131,7 +131,8 @@ std::vector<std::int64_t> small_batch(const Dataset& data, const std::vector<std
   return batch;
 }
 
-// The last step of those that have most objectives: some start late, pause or alternate.
+// The last of the steps that have most objectives, as objectives may start late, pause or
+// alternate.
 std::int64_t fullest_step(const Recipe& recipe) {
   const auto kinds = step_kinds(recipe);
   return std::ranges::max_element(
