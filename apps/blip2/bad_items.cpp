@@ -11,9 +11,10 @@
 namespace blip2 {
 
 void add_bad_share(CLI::App& verb, std::optional<double>& share) {
-  verb.add_option("--bad-share", share,
-                  "Share of bad pictures or records that is borne. Without it the good ones are "
-                  "answered, and one bad one makes the exit code 1")
+  verb.add_option(
+          "--bad-share", share,
+          "Largest share of bad pictures or records that is allowed. Without it the good ones "
+          "are answered, and a bad one makes the exit code 1")
       ->check(CLI::Range(0.0, 1.0));
 }
 

@@ -7,7 +7,7 @@
 
 namespace blip2 {
 
-// --bad-share: how many bad pictures or records are borne. Without it the good ones are answered
+// --bad-share: how many bad pictures or records are allowed. Without it the good ones are answered
 // and one bad one makes the program fail in the end.
 void add_bad_share(CLI::App& verb, std::optional<double>& share);
 
@@ -21,7 +21,7 @@ class BadItems {
   void add(const std::string& image, const std::string& what);
   std::size_t count() const { return count_; }
 
-  // Error if all of `total` are bad, or more than --bad-share bears.
+  // Error if all of `total` are bad, or more than --bad-share allows.
   void check(std::size_t total) const;
   // The same at the end of all work: Error for one bad one, too, if there is no --bad-share.
   void finish(std::size_t total) const;

@@ -31,7 +31,7 @@ std::optional<std::size_t> whole_number(std::string_view text) {
   return number;
 }
 
-// Reads "I/N" into the options; what is wrong with it, or nothing.
+// Reads "I/N" into the options. Returns what is wrong with the text, "" if nothing is.
 std::string read_process(const std::string& text, FilterRunOptions& options) {
   const std::size_t slash = std::min(text.find('/'), text.size());
   const auto process = whole_number(std::string_view(text).substr(0, slash));
@@ -81,9 +81,10 @@ void capfilt(CapfiltOptions& options) {
   print_result(run_caption_filter(run), options.run.json);
 }
 
-// As settle_generation, but whether captions are drawn, by how many beams and how many of them is
-// for the verb to say.
-void settle(const CLI::App& verb, const std::string& model, GenerationOptions& options) {
+// Applies the model's defaults as settle_generation does, but the verb decides whether captions are
+// drawn, and the numbers of beams and captions.
+void apply_model_defaults(const CLI::App& verb, const std::string& model,
+                          GenerationOptions& options) {
   if (options.beams > 1 && verb.count("--sample") == 0) options.sample = false;
   const GenerationOptions drawn = options;
   settle_generation(verb, model, options);
@@ -95,20 +96,20 @@ void settle(const CLI::App& verb, const std::string& model, GenerationOptions& o
 void add_filter_flags(CLI::App& verb, CapfiltOptions& options) {
   CaptionFilterOptions& filter = options.filter.filter;
   verb.add_option("--captions", filter.generation.return_sequences,
-                  "Captions to write for each picture; 0: rank its own alone")
+                  "Captions to generate for each picture; 0: rank only its own")
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
-  verb.add_option("--prompt", filter.prompt, "Text before a caption; default: the model's");
+  verb.add_option("--prompt", filter.prompt, "Text before a caption; default: the model's prompt");
   verb.add_option("--matcher", options.matcher,
                   "Model directory that ranks; default: the stage-1 model of --model");
   verb.add_option("--rank", options.rank,
-                  "By what: itc (cosine), itm (probability of a match), or their sum")
+                  "Score for ranking: itc (cosine), itm (probability of a match), or their sum")
       ->check(CLI::IsMember({"itc", "itm", "sum"}))
       ->capture_default_str();
-  verb.add_option("--keep", filter.keep, "Best captions to keep of each picture; 0: all")
+  verb.add_option("--keep", filter.keep, "Number of best captions to keep for each picture; 0: all")
       ->check(CLI::Range(0, 1'000'000))
       ->capture_default_str();
-  verb.add_option("--min-score", options.min_score, "Keep no caption below it");
+  verb.add_option("--min-score", options.min_score, "Keep no caption with a lower score");
 }
 
 void add_shard_flags(CLI::App& verb, CapfiltOptions& options) {
@@ -116,18 +117,19 @@ void add_shard_flags(CLI::App& verb, CapfiltOptions& options) {
   verb.add_option("--data", run.data, "Pictures and their captions: any data source")->required();
   verb.add_option("--output", run.output, "Folder of the shards")->required();
   verb.add_option("--format", options.format,
-                  "jsonl: records that name the pictures; tar: WebDataset shards with them")
+                  "jsonl: records that name the pictures; tar: WebDataset shards with the pictures")
       ->check(CLI::IsMember({"jsonl", "tar"}))
       ->capture_default_str();
-  verb.add_option("--shard-size", run.shard_size, "Pictures of the source in a shard")
+  verb.add_option("--shard-size", run.shard_size, "Number of the source's pictures in a shard")
       ->check(CLI::Range(1, 10'000'000))
       ->capture_default_str();
   verb.add_option("--process", options.process,
-                  "I/N: do every Nth shard, from the Ith (0 is the first); default: as "
+                  "I/N: compute every Nth shard from the Ith on (0 is the first); default: as "
                   "torchrun, mpirun or srun say")
       ->check([&run](const std::string& text) { return read_process(text, run); });
   verb.add_flag("--resume", run.resume, "Keep the shards that are finished");
-  verb.add_option("--bad-share", run.bad_share, "Share of bad pictures that is borne")
+  verb.add_option("--bad-share", run.bad_share,
+                  "Largest share of bad pictures; with more the run stops")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   verb.add_option("--batch-size", run.batch_size, "Pictures at a time")
@@ -152,11 +154,13 @@ void add_capfilt(CLI::App& app) {
   add_filter_flags(*verb, *options);
   add_shard_flags(*verb, *options);
   verb->footer(
-      "Captions are drawn by nucleus sampling; --beams B searches for them instead (--sample with\n"
-      "it draws within the search). Each picture has a seed of its own, made of --seed and its\n"
-      "content. docs/capfilt.md says what is written.");
+      "Captions are drawn by nucleus sampling; with --beams B beam search finds them instead "
+      "(with\n"
+      "--sample as well, the search draws). Each picture has a seed of its own, made from --seed "
+      "and\n"
+      "its content. docs/capfilt.md describes the files written.");
   verb->callback([options, verb] {
-    settle(*verb, options->run.model, options->filter.filter.generation);
+    apply_model_defaults(*verb, options->run.model, options->filter.filter.generation);
     const GenerationOptions& chosen = options->filter.filter.generation;
     if (chosen.return_sequences > 0) {
       const bool draws = chosen.sample && chosen.beams == 1;

@@ -11,11 +11,11 @@ void add_choice_flags(CLI::App& verb, ChoiceFlags& flags) {
   auto* choose =
       verb.add_option("--choose", flags.choose,
                       "match: rank the texts of --candidates and --names by contrast and matching "
-                      "of the model's stage-1 part, and take the best")
+                      "with the model's stage-1 part, and take the best")
           ->check(CLI::IsMember({"match"}));
   verb.add_option("--candidates", flags.candidates,
-                  "Texts to write for each picture and choose from; --beams is raised to it, or "
-                  "with --sample so many are drawn")
+                  "Number of texts to generate for each picture, among which to choose; --beams is "
+                  "raised to it, or with --sample that many texts are drawn")
       ->needs(choose)
       ->check(CLI::Range(1, 1024))
       ->excludes(verb.get_option("--return-sequences"));
@@ -24,7 +24,8 @@ void add_choice_flags(CLI::App& verb, ChoiceFlags& flags) {
 }
 
 void add_ranking_flags(CLI::App& verb, LabelOptions& ranking) {
-  verb.add_option("--rerank", ranking.rerank, "Best names by contrast that matching re-ranks")
+  verb.add_option("--rerank", ranking.rerank,
+                  "Number of best names by contrast that matching re-ranks")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
   verb.add_option("--matching-weight", ranking.matching_weight,

@@ -43,7 +43,7 @@ void keep_choices(const ConvertOptions& options) {
   for (const auto& place : {folder, folder / kStage1Folder}) {
     if (!std::filesystem::exists(place)) continue;
     const Preprocessing own = load_preprocessing(preprocessing_file(place));
-    save_preprocessing(chosen(own, options.pictures), place / "preprocessor_config.json");
+    save_preprocessing(with_choices(own, options.pictures), place / "preprocessor_config.json");
   }
 }
 
@@ -72,27 +72,29 @@ void add_convert(CLI::App& app) {
       ->required();
   verb->add_option("DIR", options->folder, "Model directory to write")->required();
   verb->add_option("--weights", options->weights,
-                   "Number type of the image encoder's, the language model's and the projection's "
-                   "weights; auto: as they are, bf16 when assembling")
+                   "Number type for the weights of the image encoder, the language model and the "
+                   "projection; auto: as stored, bf16 when assembling")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
       ->capture_default_str();
   verb->add_flag(
       "--own-layout", options->own_layout,
       "Keep this program's own layout even where transformers has a class for the model");
+  verb->add_option("--image-encoder", options->lavis.image_encoder,
+                   "For a LAVIS checkpoint without an image encoder: LAVIS's eva_vit_g.pth or "
+                   "clip_vit_L.pth, or a "
+                   "Hugging Face directory");
   verb->add_option(
-      "--image-encoder", options->lavis.image_encoder,
-      "Of a LAVIS checkpoint without it: LAVIS's eva_vit_g.pth or clip_vit_L.pth, or a "
-      "Hugging Face directory");
-  verb->add_option("--language-model", options->lavis.language_model,
-                   "Of a LAVIS checkpoint of stage 2: Hugging Face directory");
+      "--language-model", options->lavis.language_model,
+      "For a LAVIS checkpoint of stage 2: Hugging Face directory of the language model");
   verb->add_option("--text-encoder", options->lavis.text_encoder,
-                   "Of a LAVIS checkpoint whose Q-Former reads text: directory with "
-                   "bert-base-uncased's words");
+                   "For a LAVIS checkpoint whose Q-Former reads text: directory with the "
+                   "vocabulary of bert-base-uncased");
   add_picture_choices(*verb, options->pictures);
   verb->footer(
       "A directory of transformers' Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval or\n"
-      "InstructBlipForConditionalGeneration stays one. A model trained here becomes one if its\n"
-      "image encoder is EVA-CLIP's (blip_2_vision_model); every other keeps this program's "
+      "InstructBlipForConditionalGeneration keeps that layout. A model trained here gets it if "
+      "its\n"
+      "image encoder is EVA-CLIP's (blip_2_vision_model); other models keep this program's "
       "layout.");
   verb->callback([options] { convert(*options); });
 }

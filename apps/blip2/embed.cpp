@@ -69,7 +69,7 @@ void embed_lines(const RetrievalModel& model, const std::vector<std::string>& li
   out.tensors.emplace_back("text_embeds", collect_rows(ranks, vectors));
   if (!hidden) return;
   const at::Tensor all = collect_rows(ranks, states), sizes = collect_rows(ranks, lengths);
-  if (!speaks(ranks)) return;
+  if (!is_main_process(ranks)) return;
   const auto* first = sizes.const_data_ptr<std::int64_t>();
   out.tensors.emplace_back("text_hidden",
                            pad_rows(all, {first, first + sizes.numel()}).contiguous());
@@ -170,7 +170,7 @@ void embed(const EmbedOptions& options) {
   }
   if (!pairs && !lines.empty()) embed_lines(model, lines, options.mode == "text", ranks, out);
   failures = collect_texts(ranks, std::move(failures));
-  if (!speaks(ranks)) return;
+  if (!is_main_process(ranks)) return;
   BadItems bad(/*json=*/false, options.inputs.bad_share);
   const std::size_t pictures = paths.size();
   drop_bad(failures, paths, pairs ? &lines : nullptr, bad);
@@ -188,25 +188,26 @@ void add_embed(CLI::App& app) {
   auto options = std::make_shared<EmbedOptions>();
   add_run_options(*verb, options->run);
   add_image_inputs(*verb, options->inputs);
-  verb->add_option("--texts", options->texts, "File with a text a line");
+  verb->add_option("--texts", options->texts, "File with one text in each line");
   verb->add_option("--output", options->output,
                    "File.safetensors to write: image_embeds [N, Q, E], text_embeds [M, E]")
       ->required();
-  verb->add_option("--mode", options->mode,
-                   "vectors: unit vectors of all that is given; image, text, multimodal: with the "
-                   "hidden states")
+  verb->add_option(
+          "--mode", options->mode,
+          "vectors: unit vectors of the pictures and texts given; image, text, multimodal: "
+          "hidden states too")
       ->check(CLI::IsMember({"vectors", "image", "text", "multimodal"}))
       ->capture_default_str();
   add_timeout(*verb, options->timeout);
   verb->footer(
-      "Vectors are what contrast compares: image_embeds [N, Q, E] of every query, text_embeds\n"
-      "[M, E] of the first token; a picture's similarity to a text is that of its best query.\n"
-      "The other modes are those of LAVIS's extract_features, its names in brackets:\n"
+      "Contrast compares unit vectors: image_embeds [N, Q, E] of every query, text_embeds [M, E]\n"
+      "of the first token; a picture's similarity to a text is the similarity of its best query.\n"
+      "The other modes are those of LAVIS's extract_features; its names stand in brackets:\n"
       "  image       image_hidden [N, Q, D] (image_embeds) and image_embeds (image_embeds_proj)\n"
       "  text        text_hidden [M, T, D] (text_embeds), zeros after text_lengths [M] tokens, "
       "and\n"
       "              text_embeds (text_embeds_proj[:, 0])\n"
-      "  multimodal  multimodal_embeds [N, Q, D]: the queries after picture i and text i");
+      "  multimodal  multimodal_embeds [N, Q, D]: the queries given picture i and text i");
   verb->callback([options] { embed(*options); });
 }
 

@@ -135,7 +135,7 @@ std::vector<EvalAnswer> answers_of(const EvalOptions& options, const std::vector
   const IndexRange part = own_part(ranks, records.size(), batch);
   const auto own = std::span(records).subspan(part.begin, part.size());
   std::optional<Progress> progress;
-  if (speaks(ranks)) progress.emplace(options.task, std::ssize(own));
+  if (is_main_process(ranks)) progress.emplace(options.task, std::ssize(own));
   std::vector<EvalAnswer> answers;
   const auto take = [&](EvalAnswer answer) {
     if (ranks) ranks->check();
@@ -254,7 +254,7 @@ void evaluate(const EvalOptions& options) {
   const auto ranks = join_ranks(options.timeout);
   const BadRecordPolicy policy{.share = options.bad_share.value_or(1)};
   auto file = read_records(options.data, RecordUse::train, policy);
-  const bool first = speaks(ranks.get());
+  const bool first = is_main_process(ranks.get());
   require_same(ranks.get(), options.data + ": records", std::to_string(file.records.size()));
   ordered_json result;
   std::vector<EvalAnswer> answers;
@@ -307,7 +307,7 @@ void settle_choice(const CLI::App& verb, EvalOptions& options) {
 // How retrieval and names are ranked.
 void add_scoring_flags(CLI::App& verb, EvalOptions& options) {
   verb.add_option("--rerank", options.rerank,
-                  "Candidates that matching re-ranks (retrieval; of --names: 32)")
+                  "Number of candidates that matching re-ranks (retrieval; for --names: 32)")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   verb.add_option("--fusion", options.fusion,
@@ -317,8 +317,8 @@ void add_scoring_flags(CLI::App& verb, EvalOptions& options) {
       ->capture_default_str();
   verb.add_option(
           "--folds", options.folds,
-          "Parts of the pictures, in their order, that are measured apart as well, the mean "
-          "under in_folds (retrieval): 5 of COCO's 5000 are its 5 x 1k")
+          "Number of parts of the pictures, in their order, that are measured separately too, with "
+          "their mean under in_folds (retrieval): 5 parts of COCO's 5000 pictures are its 5 x 1k")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   verb.add_option("--matching-weight", options.matching_weight,
@@ -339,8 +339,8 @@ void add_eval(CLI::App& app) {
       ->required()
       ->check(CLI::IsMember({"caption", "vqa", "retrieval"}));
   verb->add_option("--recipe", options->recipe,
-                   "TOML file of these options, as recipes/eval_*.toml have those of the paper: "
-                   "beams = 5. Options and variables beat it")
+                   "TOML file with these options, as \"beams = 5\"; recipes/eval_*.toml have the "
+                   "paper's. Options and variables override it")
       ->check(CLI::ExistingFile);
   verb->add_option("--prompt", options->prompt, "Text before a caption; default: the model's");
   verb->add_option("--template", options->question_template,
@@ -365,9 +365,9 @@ void add_eval(CLI::App& app) {
           [options](const std::string& name) {
             options->shared = name == "any" ? SharedCaptions::any : SharedCaptions::own;
           },
-          "A caption that several pictures have (retrieval). own: it is as many queries, each with "
-          "its own picture alone as right, as LAVIS measures; any: it is one query, and each of "
-          "the pictures is right")
+          "How a caption of several pictures counts (retrieval). own: as one query for each of the "
+          "pictures, for which only this picture is right, as in LAVIS; any: as one query, for "
+          "which each of the pictures is right")
       ->check(CLI::IsMember({"own", "any"}))
       ->default_str("own");
   add_bad_share(*verb, options->bad_share);

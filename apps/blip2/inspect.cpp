@@ -92,7 +92,7 @@ void add_inspect(CLI::App& app) {
                    "A model directory, a safetensors, GGUF, .pth, .bin or JSON file, or data: a "
                    "data file, a list, a folder of pictures or tar shards")
       ->required();
-  verb->add_flag("--records", options->records, "Of data: print every record as a JSON line");
+  verb->add_flag("--records", options->records, "For data: print every record as a JSON line");
   add_json_flag(*verb, options->json);
   verb->callback([options] {
     if (options->records || is_data(options->path)) {

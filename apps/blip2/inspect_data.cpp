@@ -87,7 +87,7 @@ bool is_data(const std::string& source) {
 }
 
 void inspect_data(const std::string& source, const InspectDataOptions& options) {
-  // Everything is shown, however much of it is bad; a source without one good record is an error.
+  // Everything is shown, whatever share of it is bad; a source without a good record is an error.
   const RecordFile file = read_records(source, RecordUse::pictures, {.share = 1});
   if (!options.records) {
     const ordered_json summary = summary_of(source, file);

@@ -93,22 +93,24 @@ void add_label(CLI::App& app) {
   auto options = std::make_shared<LabelVerbOptions>();
   add_run_options(*verb, options->run);
   add_image_inputs(*verb, options->inputs);
-  verb->add_option("--names", options->names, "File with a name a line")->required();
-  verb->add_option("--template", options->ranking.templates,
-                   "Text with {} for the name (may be repeated: the mean of their vectors counts)")
+  verb->add_option("--names", options->names, "File with one name in each line")->required();
+  verb->add_option(
+          "--template", options->ranking.templates,
+          "Text in which {} stands for the name (with several, the mean of their vectors counts)")
       ->take_all()
       ->allow_extra_args(false)  // what follows is a picture
       ->capture_default_str();
-  verb->add_option("--top", options->top, "Names to print for each picture")
+  verb->add_option("--top", options->top, "Number of names to print for each picture")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   add_ranking_flags(*verb, options->ranking);
-  verb->add_option("--batch-size", options->batch_size, "Pictures at a time")
+  verb->add_option("--batch-size", options->batch_size, "Number of pictures computed at a time")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   verb->footer(
-      "probability: of the name among all of the list; they sum to 1. Contrast (itc) gives it to\n"
-      "all, and matching (itm) shares what the --rerank best have; see docs/label.md.");
+      "probability: of the name among all names of the list, which sum to 1. Contrast (itc) gives\n"
+      "each name its probability, and matching (itm) shares the sum of the --rerank best names\n"
+      "among these; see docs/label.md.");
   verb->callback([options] { label(*options); });
 }
 

@@ -74,11 +74,13 @@ void add_match(CLI::App& app) {
       ->allow_extra_args(false);  // what follows is a picture
   add_special_tokens_flag(*verb, options->special_tokens);
   verb->footer(
-      "itc: image-text contrast, the cosine in [-1, 1] between the text's vector and the "
-      "picture's\n"
-      "query that fits it best. Cheap and comparable between pictures: use it to rank many.\n"
+      "itc: image-text contrast, the cosine in [-1, 1] of the text's vector and the picture's "
+      "best\n"
+      "query. It is cheap and comparable between pictures: use it to rank many.\n"
       "itm: image-text matching, the probability in [0, 1] that text and picture belong together,\n"
-      "from a pass in which the queries see both. Sharper: use it to decide or to re-rank a few.");
+      "from a pass in which the queries see both. It is more exact: use it to decide or to "
+      "re-rank\n"
+      "a few.");
   verb->callback([options] { match(*options); });
 }
 

@@ -13,8 +13,9 @@
 namespace blip2 {
 
 void add_special_tokens_flag(CLI::App& verb, bool& special_tokens) {
-  verb.add_flag("--special-tokens", special_tokens,
-                "Special tokens written out in texts count; otherwise they are plain text");
+  verb.add_flag(
+      "--special-tokens", special_tokens,
+      "Special tokens written out in texts count as tokens; otherwise they are plain text");
 }
 
 Prompt typed_text(const std::string& text, bool special_tokens) {
@@ -24,25 +25,27 @@ Prompt typed_text(const std::string& text, bool special_tokens) {
 void add_timeout(CLI::App& verb, std::chrono::seconds& timeout) {
   verb.add_option_function<std::int64_t>(
           "--timeout", [&timeout](std::int64_t given) { timeout = std::chrono::seconds(given); },
-          "Seconds to wait for another of several processes before giving up")
+          "Seconds to wait for another process before giving up, if several work together")
       ->check(CLI::Range(1, 86400))
       ->default_str(std::to_string(timeout.count()));
 }
 
 void add_run_options(CLI::App& verb, RunOptions& options) {
   verb.add_option("--model", options.model, "Model directory")->required();
-  verb.add_option("--device", options.device, "Where to compute; this build knows cpu")
+  verb.add_option("--device", options.device, "Device on which to compute; this build has cpu")
       ->check(CLI::IsMember({"cpu"}))
       ->capture_default_str();
-  verb.add_option("--precision", options.precision,
-                  "Of the frozen parts: f32, bf16, f16, or auto: as the files store them")
+  verb.add_option(
+          "--precision", options.precision,
+          "Number type of the frozen parts: f32, bf16, f16, or auto: as the files store them")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
       ->capture_default_str();
   verb.add_option("--bridge-precision", options.bridge_precision,
-                  "In which the Q-Former computes: f32, or bf16 with f32 weights")
+                  "Number type in which the Q-Former computes: f32, or bf16 with f32 weights")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
-  verb.add_option("--threads", options.threads, "Threads of tensor operations; 0: one a core")
+  verb.add_option("--threads", options.threads,
+                  "Number of threads for tensor operations; 0: one for each core")
       ->check(CLI::Range(0, 1024));
   add_picture_choices(verb, options.pictures);
   add_json_flag(verb, options.json);
@@ -59,18 +62,19 @@ void apply_threads(int threads) {
 void add_image_inputs(CLI::App& verb, ImageInputs& inputs) {
   verb.add_option("IMAGE", inputs.images, "Pictures: JPEG, PNG or WebP files");
   verb.add_option("--images-from", inputs.list,
-                  "File that names a picture a line, or a data file (JSONL, COCO)");
+                  "File with the name of a picture in each line, or a data file (JSONL, COCO)");
   add_bad_share(verb, inputs.bad_share);
 }
 
 std::vector<std::string> read_lines(const std::string& path) {
   const std::string content = read_file(path);
-  without_mark(content, path);  // refuses UTF-16
+  without_byte_order_mark(content, path);  // refuses UTF-16
   std::istringstream text(content);
   std::vector<std::string> lines;
   for (std::string line; std::getline(text, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
-    lines.emplace_back(without_mark(line, path));  // files put together have marks within
+    lines.emplace_back(
+        without_byte_order_mark(line, path));  // files put together have marks within
   }
   return lines;
 }

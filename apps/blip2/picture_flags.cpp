@@ -10,8 +10,8 @@ void add_picture_choices(CLI::App& verb, PictureChoices& choices) {
           [&choices](const std::string& name) {
             choices.processor = name == "pillow" ? Resampler::pillow : Resampler::torchvision;
           },
-          "Whose pixel values: of transformers' processor with pillow, or with torchvision, which "
-          "is "
+          "Pixel values as those of transformers' image processor with pillow, or with "
+          "torchvision, "
           "its default; if not given, as the model directory says, else pillow")
       ->check(CLI::IsMember({"pillow", "torchvision"}));
   verb.add_option_function<std::string>(
@@ -19,8 +19,8 @@ void add_picture_choices(CLI::App& verb, PictureChoices& choices) {
           [&choices](const std::string& name) {
             choices.sixteen_bit = name == "cut" ? SixteenBit::cut : SixteenBit::scale;
           },
-          "16-bit grey: cut at 255, as Pillow does, or scale to 8 bits; if not given, as the model "
-          "directory says, else cut")
+          "How 16-bit grey becomes 8 bits: cut at 255, as Pillow does, or scale; if not given, as "
+          "the model directory says, else cut")
       ->check(CLI::IsMember({"cut", "scale"}));
 }
 

@@ -24,7 +24,7 @@ struct PreprocessOptions {
 
 void run(const PreprocessOptions& options) {
   const auto settings =
-      chosen(load_preprocessing(preprocessing_file(options.model)), options.pictures);
+      with_choices(load_preprocessing(preprocessing_file(options.model)), options.pictures);
   const std::vector<float> pixels =
       preprocess(load_image(options.image, settings.sixteen_bit), settings);
   const std::vector<std::int64_t> shape{1, 3, settings.height, settings.width};
@@ -40,7 +40,8 @@ void run(const PreprocessOptions& options) {
 }  // namespace
 
 void add_preprocess(CLI::App& app) {
-  auto* verb = app.add_subcommand("preprocess", "Write the pixel values that the encoder sees");
+  auto* verb =
+      app.add_subcommand("preprocess", "Write the pixel values that the image encoder reads");
   auto options = std::make_shared<PreprocessOptions>();
   verb->add_option("--model", options->model, "Model directory")->required();
   verb->add_option("IMAGE", options->image, "A picture: JPEG, PNG or WebP")->required();

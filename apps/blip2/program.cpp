@@ -104,7 +104,7 @@ class ConfigFile : public CLI::ConfigTOML {
     std::ostringstream text;
     text << input.rdbuf();
     const std::string content = text.str();
-    std::istringstream plain{std::string(without_mark(content, "--config"))};
+    std::istringstream plain{std::string(without_byte_order_mark(content, "--config"))};
     return CLI::ConfigTOML::from_config(plain);
   }
 };

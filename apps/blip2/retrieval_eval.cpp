@@ -154,7 +154,7 @@ at::Tensor contrast_of(const RetrievalModel& model, const Collection& all, const
                     rows.push_back(model.embed_texts(model.tokenize(some)));
                   });
   const at::Tensor images = collect_rows(ranks, own.embeds), texts = collect_rows(ranks, rows);
-  const at::Tensor contrast = speaks(ranks)
+  const at::Tensor contrast = is_main_process(ranks)
                                   ? contrast_scores(images, texts)
                                   : at::empty({std::ssize(all.images), std::ssize(all.texts)});
   if (ranks) {
@@ -191,7 +191,8 @@ std::vector<at::Tensor> match_own(const RetrievalModel& model, const OwnPictures
   };
   std::optional<Progress> progress;
   const std::int64_t own_begin = begin_of(own.first);
-  if (speaks(ranks)) progress.emplace("matching", begin_of(own.first + own.count) - own_begin);
+  if (is_main_process(ranks))
+    progress.emplace("matching", begin_of(own.first + own.count) - own_begin);
   std::vector<at::Tensor> logits;
   std::int64_t first = own.first;
   for (const at::Tensor& features : own.features) {
@@ -285,7 +286,7 @@ std::pair<RetrievalScores, RetrievalScores> measure(const Measuring& with, const
   const at::Tensor pairs = at::stack({best.pairs.select(1, 0) + fold.first, texts}, 1).contiguous();
   const at::Tensor logits = collect_rows(
       with.ranks, match_own(with.model, with.own, with.all.texts, pairs, with.ranks));  // [R, 2]
-  if (!speaks(with.ranks)) return {};
+  if (!is_main_process(with.ranks)) return {};
   const at::Tensor matching = (nats ? at::log_softmax(logits, 1) : logits).select(1, 1);
   const Reranked ranked = rerank(scaled, best, with.fusion.weight * matching);
   return {recalls(ranked.texts_for_images, ranked.images_for_texts, fold.relevance),
@@ -339,7 +340,7 @@ RetrievalResult evaluate_retrieval(const RetrievalModel& model, const RecordFile
   RetrievalResult result{to_json(ranked), {}};
   result.scores["itc_only"] = to_json(by_contrast);
   if (options.folds > 1) result.scores["in_folds"] = measure_folds(with, options.folds);
-  if (!speaks(ranks)) return {};
+  if (!is_main_process(ranks)) return {};
   result.scores["images"] = images;
   result.scores["texts"] = texts;
   for (std::size_t i = 0; i < failures.size(); ++i) {

@@ -288,7 +288,7 @@ void score(const ScoreOptions& options) {
 void add_score(CLI::App& app) {
   auto* verb = app.add_subcommand("score", "Score a file of captions or answers without a model");
   auto options = std::make_shared<ScoreOptions>();
-  verb->add_option("--task", options->task, "What the results are")
+  verb->add_option("--task", options->task, "Kind of the results")
       ->required()
       ->check(CLI::IsMember({"caption", "vqa"}));
   verb->add_option("--results", options->results,
@@ -309,9 +309,10 @@ void add_score(CLI::App& app) {
   verb->add_option("--meteor-data", options->meteor_data,
                    "meteor-1.5.jar of pycocoevalcap, or its folder: METEOR is computed too")
       ->check(CLI::ExistingPath);
-  verb->add_flag("--partial", options->partial, "Score what has a result and leave out the rest");
+  verb->add_flag("--partial", options->partial,
+                 "Score the references that have a result and leave out the others");
   verb->add_option("--samples", options->samples,
-                   "Draws for the intervals and the comparison; 0: no intervals")
+                   "Number of draws for the intervals and the comparison; 0: no intervals")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
   verb->add_option("--seed", options->seed, "Seed of the draws")->capture_default_str();

@@ -60,10 +60,11 @@ void add_tokenize(CLI::App& app) {
       ->check(CLI::IsMember({"llm", "qformer"}))
       ->capture_default_str();
   verb->add_option("--text", options->texts, "A text (may be repeated)");
-  verb->add_option("--file", options->file, "File with a text a line");
-  verb->add_flag("--no-special", options->no_special, "Without the tokens put around a text");
+  verb->add_option("--file", options->file, "File with one text in each line");
+  verb->add_flag("--no-special", options->no_special,
+                 "Leave out the tokens that the tokenizer puts around a text");
   verb->add_flag("--plain", options->plain,
-                 "Special tokens written out are plain text, as where the other verbs take texts");
+                 "Special tokens written out are plain text, as in the other verbs");
   add_json_flag(*verb, options->json);
   verb->callback([options] { tokenize(*options); });
 }

@@ -25,8 +25,8 @@ struct TrainFlags {
   int threads = 0;
 };
 
-// Of several processes that a launcher has started, one speaks.
-bool speaks() {
+// Whether this is the main process of those that a launcher has started, which prints.
+bool is_main_process() {
   return rank_place_from_environment().rank == 0;
 }
 
@@ -35,7 +35,7 @@ void show_plan(const TrainFlags& flags) {
       flags.processes ? *flags.processes : rank_place_from_environment().size;
   const RunPlan plan =
       plan_run(load_recipe(flags.recipe, flags.settings), processes, flags.records);
-  if (!speaks()) return;
+  if (!is_main_process()) return;
   if (flags.train.json) {
     print_json(plan_json(plan));
   } else {
@@ -53,7 +53,7 @@ std::string describe_keys() {
 
 void show_dry_run(const TrainFlags& flags) {
   const DryRun result = dry_run(load_recipe(flags.recipe, flags.settings), flags.train);
-  if (!speaks()) return;
+  if (!is_main_process()) return;
   if (flags.train.json) {
     print_json(dry_run_json(result));
   } else {
@@ -74,19 +74,19 @@ void add_train(CLI::App& app) {
       verb->add_option("--output", flags->train.output, "Folder of the run and of its model");
   auto* plan =
       verb->add_flag("--plan", flags->plan,
-                     "Say what the run would cost instead: parameters, memory, operations, "
+                     "Do not run, but print the cost of the run: parameters, memory, operations, "
                      "tokens, disk space");
   verb->add_flag("--dry-run", flags->dry_run,
                  "Check everything that the run needs and take one step, without writing")
       ->excludes(plan);
-  verb->add_option("--records", flags->records,
-                   "With --plan: assume so many pictures with a text each in place of data; `init` "
-                   "then needs only its config.json")
+  verb->add_option(
+          "--records", flags->records,
+          "With --plan: assume this number of pictures with one text each instead of data; "
+          "`init` then needs only its config.json")
       ->needs(plan)
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
   verb->add_option("--processes", flags->processes,
-                   "With --plan: assume so many processes; without it, as many as a launcher has "
-                   "started")
+                   "With --plan: number of processes; default: as many as a launcher has started")
       ->needs(plan)
       ->check(CLI::Range(1, 1 << 20));
   verb->add_flag("--resume", flags->train.resume, "Go on after the newest checkpoint in --output");
@@ -94,7 +94,8 @@ void add_train(CLI::App& app) {
                  "Resume although the recipe or the frozen parts have changed");
   verb->add_flag("--tensorboard", flags->train.tensorboard,
                  "Write the log's numbers to an event file of TensorBoard too");
-  verb->add_option("--threads", flags->threads, "Threads of tensor operations; 0: one a core")
+  verb->add_option("--threads", flags->threads,
+                   "Number of threads for tensor operations; 0: one for each core")
       ->check(CLI::Range(0, 1024));
   add_timeout(*verb, flags->train.timeout);
   add_json_flag(*verb, flags->train.json);

@@ -6,8 +6,8 @@
 namespace blip2 {
 
 // The one exception of the library: what went wrong (expected, got), where (file, offset, tensor,
-// record) and what to do about it. It becomes an exit code or an HTTP reply once, at the edge.
-// what() reads "where: message; hint".
+// record) and what to do about it. The program turns it into an exit code once, at the edge. what()
+// reads "where: message; hint". Const functions may run on several threads at once.
 class Error : public std::runtime_error {
  public:
   explicit Error(std::string message, std::string where = {}, std::string hint = {});
@@ -16,7 +16,7 @@ class Error : public std::runtime_error {
   const std::string& where() const { return where_; }
   const std::string& hint() const { return hint_; }
 
-  // The same error with an outer place put before its own ("model/config.json: text_config").
+  // A copy of the error whose place begins with `outer` ("model/config.json: text_config").
   Error within(const std::string& outer) const;
 
  private:

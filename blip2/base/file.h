@@ -10,7 +10,8 @@
 
 namespace blip2 {
 
-// A whole file mapped read-only into memory for as long as the object lives.
+// A whole file mapped read-only into memory for as long as the object lives. Const functions may
+// run on several threads at once.
 class MappedFile {
  public:
   // Throws Error if the file is missing, not a regular file, or cannot be mapped.
@@ -21,7 +22,7 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   // Takes the pages of `bytes` out of this process's memory; they stay in the system's cache and
-  // come back when read. Nothing happens for bytes that are not of this file.
+  // come back when read. Bytes outside this file are left alone.
   void release(std::span<const std::byte> bytes) const;
   const std::filesystem::path& path() const { return path_; }
 
@@ -32,7 +33,7 @@ class MappedFile {
   std::size_t size_;
 };
 
-// The file's content; Error if it is missing or holds more than `max_bytes`.
+// The file's content. Error if the file is missing or holds more than `max_bytes`.
 std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes = 64u << 20);
 
 // A file that appears under its name complete or not at all: written under a temporary name beside

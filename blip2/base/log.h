@@ -7,7 +7,8 @@
 
 namespace blip2 {
 
-// One line to standard error; results alone go to standard output. Clears a progress bar first.
+// Writes one line to standard error and clears a progress bar first; standard output is for results
+// alone. Several threads may call these functions at once: each line stays whole.
 void log_line(const std::string& line);
 
 template <typename... Args>

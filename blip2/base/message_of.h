@@ -7,7 +7,7 @@
 
 namespace blip2 {
 
-// For tests: what the Error says that the action throws; "no error" without one.
+// For tests: the what() of the Error that the action throws, "no error" if it throws none.
 inline std::string message_of(const std::function<void()>& action) {
   try {
     action();

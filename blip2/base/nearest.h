@@ -6,8 +6,8 @@
 
 namespace blip2 {
 
-// The candidate with the smallest edit distance to `word` if it is near enough to be a likely typo,
-// otherwise empty: for "did you mean".
+// The candidate with the smallest edit distance to `word` if that distance is small enough for a
+// typo, otherwise "". For the hint "did you mean".
 std::string nearest_match(std::string_view word, std::span<const std::string> candidates);
 
 }  // namespace blip2

@@ -2,8 +2,8 @@
 
 namespace blip2 {
 
-// Groups of instructions that this process may use: the processor has them and the operating
-// system allows them. All are false on machines other than x86-64. Each group includes those before
+// Groups of instructions that this process may use: the processor has them and the operating system
+// allows them. All are false on machines other than x86-64. Each group includes the groups before
 // it.
 struct Processor {
   bool avx2 = false;         // AVX2 with FMA, F16C and BMI2
@@ -12,7 +12,8 @@ struct Processor {
   bool amx_bf16 = false;     // products of bf16 in AMX's tiles
 };
 
-// What this machine's processor has. Asked once; every thread may call it.
+// The instructions that this machine's processor has, found out at the first call. Several threads
+// may call it at once.
 const Processor& processor();
 
 }  // namespace blip2

@@ -16,7 +16,7 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   void update(std::int64_t done, const std::string& note = {});
-  // The last state as a plain line; update() is not called after it.
+  // Shows the last state as a plain line. update() must not be called after it.
   void finish(const std::string& note = {});
 
  private:

@@ -4,7 +4,7 @@
 
 namespace blip2 {
 
-// Adds the time that it lives to `seconds`.
+// Adds the time from its construction to its destruction to `seconds`.
 class ScopedTimer {
  public:
   explicit ScopedTimer(double& seconds) : seconds_(seconds) {}

@@ -37,8 +37,8 @@ at::Tensor pixels_of(const std::string& file, const std::string& name, const Ima
 
 }  // namespace
 
-// A batch's pictures and, of those that can be read, what the models see in them.
-struct CaptionFilter::Looked {
+// The pictures of a batch, with the features of the readable ones.
+struct CaptionFilter::EncodedPictures {
   std::vector<FilteredPicture> pictures;
   std::vector<std::size_t> readable;                // places in `pictures`
   at::Tensor captioner_features, matcher_features;  // [readable, P, D]
@@ -52,13 +52,14 @@ CaptionFilter::CaptionFilter(const CaptionFilterOptions& options)
   shared_ = same_images(captioner_->images(), matcher_.images());
 }
 
-CaptionFilter::Looked CaptionFilter::read(std::span<const CaptionedPicture> pictures) const {
-  Looked looked;
-  looked.pictures.resize(pictures.size());
+CaptionFilter::EncodedPictures CaptionFilter::read(
+    std::span<const CaptionedPicture> pictures) const {
+  EncodedPictures encoded;
+  encoded.pictures.resize(pictures.size());
   std::vector<at::Tensor> captioner(pictures.size()), matcher(pictures.size());
   parallel_for(pictures.size(), static_cast<std::size_t>(at::get_num_threads()),
                [&](std::size_t i) {
-                 FilteredPicture& out = looked.pictures[i];
+                 FilteredPicture& out = encoded.pictures[i];
                  try {
                    const std::string& name = pictures[i].image;
                    out.file = read_source(name, ImageLimits{}.max_bytes);
@@ -75,20 +76,20 @@ CaptionFilter::Looked CaptionFilter::read(std::span<const CaptionedPicture> pict
                  }
                });
   for (std::size_t i = 0; i < pictures.size(); ++i) {
-    if (looked.pictures[i].fault.empty()) looked.readable.push_back(i);
+    if (encoded.pictures[i].fault.empty()) encoded.readable.push_back(i);
   }
-  if (looked.readable.empty()) return looked;
+  if (encoded.readable.empty()) return encoded;
   const auto encode = [&](const ImageSide& side, const std::vector<at::Tensor>& pixels) {
     std::vector<at::Tensor> rows;
-    for (const std::size_t i : looked.readable) rows.push_back(pixels[i]);
+    for (const std::size_t i : encoded.readable) rows.push_back(pixels[i]);
     return side.encode(at::cat(rows));
   };
-  looked.matcher_features = encode(matcher_.images(), matcher);
+  encoded.matcher_features = encode(matcher_.images(), matcher);
   if (captioner_) {
-    looked.captioner_features =
-        shared_ ? looked.matcher_features : encode(captioner_->images(), captioner);
+    encoded.captioner_features =
+        shared_ ? encoded.matcher_features : encode(captioner_->images(), captioner);
   }
-  return looked;
+  return encoded;
 }
 
 std::vector<std::vector<std::string>> CaptionFilter::write(const at::Tensor& features,
@@ -132,19 +133,19 @@ void CaptionFilter::score(const at::Tensor& features, std::vector<RankedCaption>
 
 std::vector<FilteredPicture> CaptionFilter::filter(
     std::span<const CaptionedPicture> pictures) const {
-  Looked looked = read(pictures);
-  const std::size_t count = looked.readable.size();
+  EncodedPictures encoded = read(pictures);
+  const std::size_t count = encoded.readable.size();
   std::vector<std::vector<std::string>> written(count);
   if (captioner_ && count > 0) {
     std::vector<std::uint64_t> seeds;
-    for (const std::size_t i : looked.readable) seeds.push_back(looked.pictures[i].seed);
-    written = write(looked.captioner_features, std::move(seeds));
+    for (const std::size_t i : encoded.readable) seeds.push_back(encoded.pictures[i].seed);
+    written = write(encoded.captioner_features, std::move(seeds));
   }
   batch_invariant_for(count, [&](std::size_t i) {
-    const std::size_t place = looked.readable[i];
-    FilteredPicture& out = looked.pictures[place];
+    const std::size_t place = encoded.readable[i];
+    FilteredPicture& out = encoded.pictures[place];
     auto captions = distinct_captions(pictures[place].captions, written[i]);
-    score(looked.matcher_features.narrow(0, static_cast<std::int64_t>(i), 1), captions);
+    score(encoded.matcher_features.narrow(0, static_cast<std::int64_t>(i), 1), captions);
     out.generated = written[i].size();
     out.distinct = captions.size();
     try {
@@ -153,7 +154,7 @@ std::vector<FilteredPicture> CaptionFilter::filter(
       throw error.within(pictures[place].image);
     }
   });
-  return std::move(looked.pictures);
+  return std::move(encoded.pictures);
 }
 
 }  // namespace blip2

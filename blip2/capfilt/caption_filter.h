@@ -18,18 +18,19 @@
 namespace blip2 {
 
 struct CaptionFilterOptions {
-  // Which captions are written; `matcher` ranks them and may be the captioner's directory.
+  // Model directories: `captioner` writes captions, `matcher` ranks them. They may be the same.
   std::filesystem::path captioner, matcher;
-  std::string precision = "auto";      // of the frozen parts of both
-  at::ScalarType bridge = at::kFloat;  // in which both Q-Formers compute
-  PictureChoices pictures;             // of both
-  // generation.return_sequences captions a picture; each picture's samples have a seed of their
-  // own. Not `generate`: the originals alone are ranked, and the captioner is not opened.
+  std::string precision = "auto";      // of the frozen parts of both models
+  at::ScalarType bridge = at::kFloat;  // type in which both Q-Formers compute
+  PictureChoices pictures;             // for both models
+  // The captioner writes generation.return_sequences captions for each picture; samples of each
+  // picture have a seed of their own. Without `generate` only the pictures' original captions are
+  // ranked, and the captioner is not opened.
   bool generate = true;
   GenerationOptions generation;
-  std::optional<std::string> prompt;  // plain text; nothing: the captioner's own
+  std::optional<std::string> prompt;  // plain text; nullopt: the captioner's own prompt
   CaptionRank rank = CaptionRank::itc;
-  std::size_t keep = 2;  // 0: all
+  std::size_t keep = 2;  // best captions to keep of each picture; 0: all
   double min_score = -std::numeric_limits<double>::infinity();
 };
 
@@ -40,18 +41,19 @@ struct CaptionedPicture {
 
 struct FilteredPicture {
   std::string fault;       // why the picture cannot be read; then nothing else is set
-  std::string file;        // its bytes
-  std::uint64_t seed = 0;  // of its samples: what `caption --seed` takes
-  std::size_t generated = 0, distinct = 0;  // captions written; those that were ranked
-  std::vector<RankedCaption> captions;      // kept, best first
+  std::string file;        // the bytes of the picture's file
+  std::uint64_t seed = 0;  // of the picture's samples, as `caption --seed` takes it
+  std::size_t generated = 0, distinct = 0;  // captions written, captions ranked
+  std::vector<RankedCaption> captions;      // the captions kept, best first
 };
 
 // Captioning and filtering (arXiv 2301.12597, section 4.1): writes captions for pictures and keeps
-// those, of them and of the pictures' own, that fit best. A picture's result depends on its file,
+// the best of these and of the pictures' original captions. A picture's result depends on its file,
 // its captions and the options alone: not on the pictures beside it, nor on the number of threads.
 class CaptionFilter {
  public:
-  // Error if a model cannot be opened or lacks its part: a language model or stage-1 heads.
+  // Error if a model cannot be opened, the captioner has no language model, or the matcher has no
+  // stage-1 heads.
   explicit CaptionFilter(const CaptionFilterOptions& options);
 
   // The pictures are encoded once if both models have the same image encoder.
@@ -59,8 +61,8 @@ class CaptionFilter {
   bool encodes_once() const { return shared_; }
 
  private:
-  struct Looked;
-  Looked read(std::span<const CaptionedPicture> pictures) const;
+  struct EncodedPictures;
+  EncodedPictures read(std::span<const CaptionedPicture> pictures) const;
   std::vector<std::vector<std::string>> write(const at::Tensor& features,
                                               std::vector<std::uint64_t> seeds) const;
   void score(const at::Tensor& features, std::vector<RankedCaption>& captions) const;

@@ -85,7 +85,7 @@ class FilterRun {
     return fmt::format("{} captions kept, {} pictures bad", kept, bad);
   }
 
-  // This process's shards that are not finished; the others' sums go into the result.
+  // This process's unfinished shards; the sums of its finished shards go into the result.
   std::vector<std::size_t> take_finished() {
     std::vector<std::size_t> unfinished;
     for (std::size_t shard = options_.process; shard_begin(shard) < source_.pictures.size();

@@ -9,13 +9,13 @@
 
 namespace blip2 {
 
-// All that the content of a run's shards follows from: the settings, the models' files, and the
-// source's pictures and captions, as hashes.
+// Everything that decides the content of a run's shards: the settings, and hashes of the models'
+// files and of the source's pictures and captions.
 nlohmann::ordered_json settings_of(const FilterRunOptions& options,
                                    std::span<const SourcePicture> pictures);
 
-// Makes the folder of a run and leaves the settings there, in capfilt.json; the first of several
-// processes does it. Error if it holds anything but a run with these settings.
+// Makes the folder of a run and writes the settings into its capfilt.json; of several processes the
+// first one does it. Error if the folder holds anything but a run with these settings.
 void claim_folder(const std::filesystem::path& folder, const nlohmann::ordered_json& settings);
 
 }  // namespace blip2

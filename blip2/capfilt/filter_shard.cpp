@@ -22,7 +22,7 @@ std::string to_text(const ordered_json& object) {
   return object.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
-// Of a file that has been decoded, so that it is one of three kinds.
+// The extension for a file that has been decoded, so it is of one of three formats.
 const char* extension_of(const std::string& file) {
   if (file.starts_with("\xFF\xD8")) return "jpg";
   return file.starts_with("\x89PNG") ? "png" : "webp";

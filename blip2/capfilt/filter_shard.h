@@ -14,26 +14,26 @@
 
 namespace blip2 {
 
-// A picture of the source with what is to be said of it in a shard.
+// A picture of the source with what a shard's record says about it.
 struct SourcePicture : CaptionedPicture {
-  std::string image_id;  // as the data say it, otherwise the picture itself
+  std::string image_id;  // as the data has it, otherwise the picture's path
 };
 
-// Sums over a shard's pictures; its _stats.json. That file is written last: it says that the shard
-// is finished.
+// Sums over a shard's pictures, as its _stats.json has them. That file is written last: its
+// presence says that the shard is finished.
 struct ShardStats {
   std::size_t pictures = 0, captioned = 0, generated = 0, kept = 0, originals = 0,
               originals_kept = 0;
-  std::vector<std::string> bad;  // pictures that cannot be read, and why
+  std::vector<std::string> bad;  // pictures that cannot be read, each with the reason
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
-    visit("pictures", self.pictures, "of the source");
+    visit("pictures", self.pictures, "pictures of the source");
     visit("captioned", self.captioned, "pictures with a caption left");
     visit("generated", self.generated, "captions written");
     visit("kept", self.kept, "captions left");
     visit("originals", self.originals, "captions that the data had");
-    visit("originals_kept", self.originals_kept, "those of them that are left");
+    visit("originals_kept", self.originals_kept, "captions that the data had and that are left");
     visit("bad", self.bad, "pictures that cannot be read");
   }
 };
@@ -52,18 +52,19 @@ class ShardFiles {
   std::filesystem::path data_, stats_;
 };
 
-// Removes what processes that were killed have left of some shards under temporary names.
+// Removes the temporary files that killed processes left behind, for the shards whose number is
+// `wanted`.
 void remove_leftovers(const std::filesystem::path& folder,
                       const std::function<bool(std::size_t number)>& wanted);
 
-// Writes a shard's records: a picture with its captions, best first, and their scores. Nothing is
-// left of it without commit(), and nothing appears if there was no record.
+// Writes a shard's records, each a picture with its captions, best first, and their scores. Without
+// commit() no file is left, and without a record none appears.
 class ShardWriter {
  public:
-  // `sampled`: the captions were drawn, so that their seed is worth keeping.
+  // `sampled`: the captions were drawn, so records keep the seed.
   ShardWriter(std::filesystem::path path, bool tar, bool sampled);
 
-  // `number`: of the picture in the source, which names it in an archive.
+  // `number`: the picture's place in the source, which names it in an archive.
   void add(std::size_t number, const SourcePicture& source, const FilteredPicture& filtered);
   void commit();
 

@@ -28,7 +28,7 @@ Int elements(const Tensor& tensor) {
   return count;
 }
 
-// Of a product with a frozen matrix.
+// The operations of a product with a frozen matrix.
 Flops frozen_product(double rows, double elements, bool trains = true) {
   return product_flops(rows, elements, 1, trains, /*weight_gradient=*/false);
 }
@@ -72,7 +72,7 @@ class DecoderOnly {
                              static_cast<double>(c_.num_hidden_layers);
     cost.flops += {attention, 2 * attention};
     cost.flops += frozen_product(targets, words * width);
-    cost.lent = stack_bytes(static_cast<Int>(rows), type);
+    cost.pooled = stack_bytes(static_cast<Int>(rows), type);
     cost.kept = kF32Bytes * width * (5 * rows + 3 * targets);
     cost.working = std::min(targets, static_cast<double>(kLossRows)) * words * type;
     return cost;

@@ -10,27 +10,28 @@ namespace blip2 {
 
 // What a frozen language model costs, from its configuration alone.
 
-// All of its file's.
+// The number of all parameters of the model.
 std::int64_t language_parameters(const LanguageConfig& config);
 
-// Bytes of its weights in memory. In half precision those of a decoder-only model's file stay
-// mapped beside the matrices that are laid together; in f32 they are taken to be converted. `int8`:
-// of a decoder-only model's layers.
+// Bytes of the model's weights in memory. In half precision the file of a decoder-only model stays
+// mapped beside the joined matrices; for f32 the weights are assumed to be converted. `int8`: the
+// matrices of a decoder-only model's layers are int8.
 double language_weight_bytes(const LanguageConfig& config, double type_bytes, bool int8);
 
-// What an objective has it read, in tokens of each row.
+// The tokens that an objective gives the language model, as lengths of each row.
 struct LanguageTexts {
-  std::vector<std::int64_t> prompts;  // soft prompts and prompt
+  std::vector<std::int64_t> prompts;  // soft prompts and prompt together
   std::vector<std::int64_t> targets;  // the caption or answer, end token included
 };
 
-// One pass forward and back; the gradients go to its input alone.
+// The cost of one forward and backward pass. Gradients go to the model's input alone.
 struct LanguageCost {
   Flops flops;
-  double tokens = 0;   // read, soft prompts included
-  double lent = 0;     // bytes of activations that a decoder-only model keeps for its next pass
-  double kept = 0;     // bytes that are held until the backward pass
-  double working = 0;  // bytes besides, while losses or their gradients are computed
+  double tokens = 0;  // tokens read, soft prompts included
+  double pooled =
+      0;  // bytes of activations whose memory a decoder-only model keeps for its next pass
+  double kept = 0;     // other bytes that are held until the backward pass
+  double working = 0;  // bytes needed beside, while losses or their gradients are computed
 };
 LanguageCost language_cost(const LanguageConfig& config, const LanguageTexts& texts,
                            double type_bytes);

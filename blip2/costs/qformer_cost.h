@@ -9,19 +9,21 @@
 
 namespace blip2 {
 
-// Work of the Q-Former's passes of one step, from the packed rows that they compute.
+// Adds up the operations and bytes of the Q-Former's passes in one step, from the packed rows that
+// the passes compute.
 class QFormerCost {
  public:
-  // `positions`: of a picture's features. `type_bytes`: of the type that passes compute in.
+  // `positions`: number of features of a picture. `type_bytes`: bytes of a number in the compute
+  // type.
   QFormerCost(const Blip2Config& config, std::int64_t positions, double type_bytes);
 
-  // One pass over rows of pictures and of texts of these lengths. `trains`: its states are kept for
-  // gradients.
+  // Adds one pass over `rows`; `texts` are the texts' lengths. `trains`: the states are kept for
+  // the backward pass.
   void run(const std::vector<PassRow>& rows, const std::vector<std::int64_t>& texts, bool trains);
 
   Flops flops;
-  double bytes = 0;   // kept for the backward pass
-  double tables = 0;  // gradients of the word embeddings that are made one by one
+  double bytes = 0;   // bytes kept for the backward pass
+  double tables = 0;  // bytes of gradients of the word embeddings that are made one by one
 
  private:
   double padded(std::int64_t rows) const;
@@ -37,8 +39,8 @@ class QFormerCost {
   double type_, d_, f_;
 };
 
-// Bytes of the Q-Former's weights as a pass holds them beside the f32 parameters: copies in compute
-// type, and the matrices that it lays together.
+// Bytes of weights that a Q-Former pass holds beside the f32 parameters: copies in the compute
+// type, and joined matrices.
 double pass_weight_bytes(const QFormerConfig& config, std::int64_t type_bytes);
 
 }  // namespace blip2

@@ -9,20 +9,20 @@
 
 namespace blip2 {
 
-// What one step reads, in tokens.
+// The lengths of all texts that one step reads, in tokens.
 struct StepTexts {
   std::int64_t samples = 0;           // B
-  std::vector<std::int64_t> qformer;  // tokens of each text that the Q-Former reads; may be none
+  std::vector<std::int64_t> qformer;  // tokens of each text that the Q-Former reads; may be empty
   std::vector<std::int64_t> prompts;  // stage 2: tokens of each prompt
-  std::vector<std::int64_t> targets;  // ... and of each caption or answer, end token included
-  std::vector<bool> whole;            // ... whose answers prefix language modelling does not split
+  std::vector<std::int64_t> targets;  // stage 2: tokens of each target, end token included
+  std::vector<bool> whole;  // stage 2: prefix language modelling does not split the target
 
-  // Of samples [first, first + count).
+  // The texts of samples [first, first + count).
   StepTexts part(std::int64_t first, std::int64_t count) const;
 };
 
-// The work of what a process computes at a time, a step or a part of one, and the memory that it
-// needs beside the weights, from the same packed rows that the passes compute
+// The operations that a process computes at a time (a step, or a part of one with `accumulate`) and
+// the memory that it needs beside the weights, from the same packed rows that the passes compute
 // (qformer/packed_rows.h).
 struct StepCost {
   Flops image_keys, qformer, heads, projection, language, words, encoder;
@@ -32,7 +32,7 @@ struct StepCost {
   // image encoder keeps.
   double qformer_bytes = 0, language_bytes = 0, feature_bytes = 0, loss_bytes = 0,
          encoder_bytes = 0;
-  double lent_bytes = 0;  // of the language model's: it keeps them for its next pass
+  double pooled_bytes = 0;  // part of language_bytes: memory kept for the next pass
 
   double activation_bytes() const {
     return qformer_bytes + language_bytes + feature_bytes + loss_bytes + encoder_bytes;
@@ -44,8 +44,8 @@ struct StepModel {
   const Blip2Config& config;
   const Recipe& recipe;
   EncoderSize encoder;
-  std::int64_t word_targets = 0;  // different tokens of the words objective
-  std::int64_t processes = 1;     // that share each batch
+  std::int64_t word_targets = 0;  // different target tokens of the words objective
+  std::int64_t processes = 1;     // processes that share each batch
 };
 
 }  // namespace blip2

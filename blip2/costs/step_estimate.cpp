@@ -16,7 +16,7 @@ std::vector<PassRow> picture_rows(Int count) {
   return rows;
 }
 
-// Each picture with its own text.
+// The rows of each picture with its own text.
 void add_pairs(std::vector<PassRow>& rows, Int count, PassRow::Text wanted) {
   for (Int i = 0; i < count; ++i) rows.push_back({.image = i, .text = i, .wanted_text = wanted});
 }
@@ -97,12 +97,12 @@ void StepEstimate::add_encoder_training(double rows) {
 }
 
 void StepEstimate::add_shared(const SharedPasses& passes) {
-  if (passes.contrast || passes.pairs || passes.generation) add_apart(passes);
+  if (passes.contrast || passes.pairs || passes.generation) add_unimodal(passes);
   if (passes.pairs || passes.generation) add_joint(passes);
 }
 
 // Queries alone and text alone.
-void StepEstimate::add_apart(const SharedPasses& passes) {
+void StepEstimate::add_unimodal(const SharedPasses& passes) {
   auto rows = picture_rows(texts_.samples);
   const bool compares = passes.contrast || passes.pairs;
   if (compares) add_first_tokens(rows, texts_.samples);
@@ -214,8 +214,8 @@ void StepEstimate::add_language(const LanguageTexts& texts) {
   const LanguageCost cost = language_cost(*c_.language, texts, type_);
   cost_.language += cost.flops;
   cost_.language_tokens += cost.tokens;
-  cost_.language_bytes += cost.lent + cost.kept;
-  cost_.lent_bytes += cost.lent;
+  cost_.language_bytes += cost.pooled + cost.kept;
+  cost_.pooled_bytes += cost.pooled;
   language_working_ = std::max(language_working_, cost.working);
 }
 

@@ -11,36 +11,38 @@
 
 namespace blip2 {
 
-// Adds up what a step costs (StepCost), part by part: each objective names what it computes.
+// Adds up the cost of a step (StepCost): each objective adds what it computes.
 class StepEstimate {
  public:
-  // `texts` and what `model` refers to must outlive the estimate. Begins with what every step has:
-  // the pictures' features, keys and values.
+  // `texts` and everything that `model` refers to must outlive the estimate. It begins with the
+  // cost that every step has: the pictures' features, keys and values.
   StepEstimate(const StepModel& model, const StepTexts& texts);
 
   const Recipe& recipe() const { return recipe_; }
   const StepTexts& texts() const { return texts_; }
   double samples() const { return static_cast<double>(texts_.samples); }
-  // Tokens that the Q-Former reads, and those of them that generation predicts.
+  // Tokens that the Q-Former reads, and tokens that text generation predicts.
   double text_tokens() const { return total_of(texts_.qformer); }
   double generated_words() const;
 
-  // The passes that objectives of stage 1 share, as Stage1Step computes them.
+  // Adds the passes that objectives of stage 1 share, as Stage1Step computes them.
   void add_shared(const SharedPasses& passes);
-  // A pass over each picture with its own text.
+  // Adds a pass over each picture with its own text.
   void add_own_pairs(PassRow::Text wanted);
-  // A pass over the queries alone.
+  // Adds a pass over the queries alone.
   void add_queries();
-  // A linear head of the Q-Former on so many rows.
+  // Adds a linear head of the Q-Former on `rows` rows.
   void add_head(double rows, double width);
-  // The head over the vocabulary, whose gradients are made with the loss.
+  // Adds the head over the vocabulary, whose gradients are computed together with the loss.
   void add_words(double targets);
-  // The projection of the queries to soft prompts, and the comparison of these with words.
+  // add_projection: the queries' projection to soft prompts. add_word_targets: the comparison of
+  // soft prompts with the words objective's targets.
   void add_projection();
   void add_word_targets();
-  // Contrast on the captions beside the language model.
+  // Adds image-text contrast on captions in stage 2.
   void add_caption_contrast();
-  // What the language model reads and predicts of the texts.
+  // Adds a pass of the language model over `texts`; language_texts() are those of plain language
+  // modelling.
   void add_language(const LanguageTexts& texts);
   LanguageTexts language_texts() const;
 
@@ -50,7 +52,7 @@ class StepEstimate {
   double vocabulary() const { return static_cast<double>(c_.qformer.vocab_size); }
   void add_pictures();
   void add_encoder_training(double rows);
-  void add_apart(const SharedPasses& passes);
+  void add_unimodal(const SharedPasses& passes);
   void add_comparison(double pairs, double processes, bool trains);
   void add_joint(const SharedPasses& passes);
   void add_matched_rows(std::vector<PassRow>& rows, std::vector<std::int64_t>& lengths) const;

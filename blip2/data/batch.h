@@ -15,15 +15,15 @@
 
 namespace blip2 {
 
-// At most `most` ids; what the tokenizer puts at the end ([SEP]) stays there, as transformers'
-// truncation has it.
+// The text's ids, cut to `most`. The tokens that the tokenizer puts at the end ([SEP]) stay there,
+// as with transformers' truncation.
 std::vector<std::int32_t> encode_at_most(const Tokenizer& tokenizer, const Prompt& text,
                                          std::int64_t most);
 
-// The different pictures of some records, numbered in the order of their first use.
+// The distinct pictures of some records, numbered in the order of their first use.
 struct RecordPictures {
   std::vector<std::string> names;     // by number
-  std::vector<std::int64_t> of_item;  // the number of each record's
+  std::vector<std::int64_t> of_item;  // the number of each record's picture
 };
 RecordPictures number_pictures(std::span<const Record> records);
 
@@ -34,15 +34,15 @@ struct CaptionBatch {
 };
 
 // Records with captions, every text tokenised once. Captions that differ only in what the tokenizer
-// drops (case, accents) are one.
+// drops (case, accents) have one caption_id. Const functions may run on several threads at once.
 class CaptionData {
  public:
   // Error if a record has no caption.
   CaptionData(std::span<const Record> records, const Tokenizer& tokenizer,
               std::int64_t max_tokens = 32);
 
-  // The caption of an item that has several is a function of seed, step and item; without a step it
-  // is the first.
+  // Of several captions of an item, seed, step and item decide which is taken; without a step it is
+  // the first.
   CaptionBatch batch(std::span<const std::int64_t> items, std::uint64_t seed,
                      std::optional<std::int64_t> step) const;
 
@@ -55,28 +55,29 @@ class CaptionData {
   std::vector<Item> items_;
 };
 
-// How a record becomes a prompt and the text that the language model learns to give. Special tokens
-// count in the templates, not in what records say.
+// How a record becomes a prompt and a target, the text that the language model learns to write.
+// Special tokens count in the templates, not in the records' texts.
 struct PromptFormat {
   std::string caption = "a photo of", question = "Question: {} Short answer:";
   std::string separator = " ";      // before the target, unless the prompt is empty
   std::vector<std::int32_t> start;  // ids before the prompt
-  std::vector<std::int32_t> end;    // ids after the target, part of it
+  std::vector<std::int32_t> end;    // ids that end every target
   std::int64_t max_prompt_tokens = 64, max_target_tokens = 32;
 };
 
-// The ids of a record's prompt. Empty if the prompt and `start` are.
+// The ids of a record's prompt. Empty if both the prompt and `start` are empty.
 std::vector<std::int32_t> prompt_ids(const PromptFormat& format, const Tokenizer& tokenizer,
                                      const std::string& question);
 
 // A stage-2 batch of B rows.
 struct PromptBatch {
   std::vector<std::vector<std::int64_t>> prompts, targets;  // ids; a target follows its prompt
-  std::optional<TextRows> instructions;                     // what the Q-Former reads, if it does
-  std::vector<bool> questions;                              // whether the target is an answer
+  std::optional<TextRows> instructions;  // prompts for the Q-Former, if it reads them
+  std::vector<bool> questions;           // whether the target is an answer
 };
 
-// Records with captions or questions for the language model, every text tokenised once.
+// Records with captions or questions for the language model, every text tokenised once. Const
+// functions may run on several threads at once.
 class PromptData {
  public:
   // `instructions`: the Q-Former's tokenizer if it reads the prompt too (InstructBLIP). Error if a
@@ -84,10 +85,11 @@ class PromptData {
   PromptData(std::span<const Record> records, const Tokenizer& tokenizer,
              const PromptFormat& format, const Tokenizer* instructions = nullptr);
 
-  // The different tokens of all targets and of their prompts' last `lead` tokens, in rising order.
+  // The distinct tokens of all targets and of the last `lead` tokens of their prompts, in rising
+  // order.
   std::vector<std::int64_t> target_tokens(std::int64_t lead = 0) const;
 
-  // As CaptionData::batch, choosing among captions or answers.
+  // The batch of these items; captions or answers are chosen as by CaptionData::batch.
   PromptBatch batch(std::span<const std::int64_t> items, std::uint64_t seed,
                     std::optional<std::int64_t> step) const;
 

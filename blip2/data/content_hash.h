@@ -10,7 +10,7 @@
 
 namespace blip2 {
 
-// 128 bits that tell contents apart (not against somebody who makes collisions on purpose).
+// A 128-bit hash that tells contents apart. It is no defence against collisions made on purpose.
 struct ContentHash {
   std::uint64_t low = 0, high = 0;
 

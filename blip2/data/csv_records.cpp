@@ -47,7 +47,7 @@ std::size_t read_csv_rows(const RecordReading& reading, const std::filesystem::p
                           PictureFinder& pictures, std::size_t before, const std::string& label) {
   RecordFile& file = reading.file;
   const auto mapped = MappedFile::open(path);
-  CsvRows rows(without_mark(text_in(*mapped), path.string()));
+  CsvRows rows(without_byte_order_mark(text_in(*mapped), path.string()));
   const std::vector<std::string> columns = header_of(rows, path);
   while (true) {
     try {

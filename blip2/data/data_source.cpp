@@ -150,7 +150,7 @@ std::optional<DataKind> recognise_text(const fs::path& path) {
   std::string_view text(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
   const std::size_t first = text.find_first_not_of(" \t\r\n\xEF\xBB\xBF");
   if (first == text.npos) return {};
-  without_mark(text, path.string());  // refuses UTF-16
+  without_byte_order_mark(text, path.string());  // refuses UTF-16
   try {
     if (text[first] == '[') return recognise_list(text.substr(first));
     if (text[first] == '{') return recognise_object(text.substr(first));

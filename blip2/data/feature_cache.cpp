@@ -28,9 +28,10 @@ namespace {
 
 constexpr std::uint64_t kViewChoice = 17;  // sub-stream of the seed
 constexpr std::uint64_t kMaxFileBytes = ImageLimits{}.max_bytes;
-// Between two looks whether others have finished; so many before it is told that they are awaited.
-constexpr std::chrono::milliseconds kIdle{50};
-constexpr int kIdleTold = 100;
+// The time between two checks whether other processes have finished, and the number of checks
+// before a message says that this process waits for them.
+constexpr std::chrono::milliseconds kCheckInterval{50};
+constexpr int kChecksBeforeMessage = 100;
 
 std::size_t row_bytes_of(const FeatureKey& key) {
   const bool known =
@@ -143,12 +144,13 @@ FeatureCache::Pending FeatureCache::find_missing(std::span<const std::string> pi
                                                  std::span<const ContentHash> hashes,
                                                  const EnsureOptions& options,
                                                  const FeatureTable& table) const {
-  const auto at_once = static_cast<std::size_t>((options.at_once - 1) / options.views + 1);
+  const auto pictures_per_batch =
+      static_cast<std::size_t>((options.batch_size - 1) / options.views + 1);
   Pending pending;
   std::set<ContentHash> seen;
   for (std::size_t i = 0; i < pictures.size(); ++i) {
     if (table.unreadable.contains(pictures[i]) || !seen.insert(hashes[i]).second) continue;
-    if ((seen.size() - 1) % at_once == 0) pending.parts.emplace_back();
+    if ((seen.size() - 1) % pictures_per_batch == 0) pending.parts.emplace_back();
     Work item{pictures[i], hashes[i], {}};
     for (std::int64_t v = 0; v < options.views; ++v) {
       if (!store_.find({hashes[i], static_cast<std::uint64_t>(v)})) item.views.push_back(v);
@@ -260,8 +262,9 @@ void FeatureCache::compute(Pending& pending, const Encoder& encoder, const Ensur
       add(pixels, encoder, claims, table);
       in_hand -= pixels.asked;
     } else {
-      if (++idle == kIdleTold) log_info("others compute features in {}", folder().string());
-      std::this_thread::sleep_for(kIdle);
+      if (++idle == kChecksBeforeMessage)
+        log_info("others compute features in {}", folder().string());
+      std::this_thread::sleep_for(kCheckInterval);
       ahead = take_ahead();
     }
     if (progress) progress->update(total - pending.rows - in_hand);
@@ -274,7 +277,7 @@ void FeatureCache::compute(Pending& pending, const Encoder& encoder, const Ensur
 
 FeatureTable FeatureCache::ensure(std::span<const std::string> pictures, const Encoder& encoder,
                                   const EnsureOptions& options) {
-  TORCH_CHECK(options.views > 0 && options.at_once > 0, "features: expected at least one view");
+  TORCH_CHECK(options.views > 0 && options.batch_size > 0, "features: expected at least one view");
   std::vector<ContentHash> hashes(pictures.size());
   std::vector<std::string> failures(pictures.size());
   parallel_for(pictures.size(), options.threads, [&](std::size_t i) {

@@ -16,11 +16,11 @@
 
 namespace blip2 {
 
-// What features depend on besides the picture and the number of the view.
+// Everything that features depend on beside the picture and the number of the view.
 struct FeatureKey {
-  std::string encoder;  // tells encoders apart: hash_module(…), its configuration, its arithmetic
+  std::string encoder;  // tells encoders apart: hash_module(…), configuration, compute type
   Preprocessing preprocessing;
-  Augmentation augmentation;               // of the views after the first
+  Augmentation augmentation;               // for the views after the first
   std::uint64_t seed = 0;                  // of the augmentation
   std::int64_t positions = 0, width = 0;   // P, D
   at::ScalarType storage = at::kBFloat16;  // or kHalf, kFloat
@@ -28,54 +28,58 @@ struct FeatureKey {
   std::string to_text() const;
 };
 
-// Names, shapes and values of a module's parameters and buffers, as 32 hexadecimal digits.
+// A hash of the names, shapes and values of a module's parameters and buffers, as 32 hexadecimal
+// digits.
 std::string hash_module(const torch::nn::Module& module);
 
 // The rows that hold the features of some pictures.
 struct FeatureTable {
   std::int64_t views = 0;
   std::vector<std::int64_t> rows;  // of picture i, view v: rows[i * views + v]; -1 if unreadable
-  std::map<std::string, std::string> unreadable;  // path -> what is wrong, see drop_pictures()
+  std::map<std::string, std::string> unreadable;  // path -> the reason, see drop_pictures()
   std::int64_t computed = 0;                      // rows that this process has added
 
   std::int64_t row(std::int64_t picture, std::int64_t view = 0) const {
     return rows[static_cast<std::size_t>(picture * views + view)];
   }
-  // The same for other pictures, all among the table's (`all` as it was given to ensure()).
+  // The table of `some` of the pictures; `all` are the table's pictures as they were given to
+  // ensure().
   FeatureTable select(std::span<const std::string> all, std::span<const std::string> some) const;
 };
 
-// [B, 3, H, W] f32 -> [B, P, D], any floating type.
+// Maps pictures [B, 3, H, W] f32 to features [B, P, D] of any floating-point type.
 using Encoder = std::function<at::Tensor(const at::Tensor&)>;
 
 struct EnsureOptions {
-  std::int64_t views = 1;     // view 0 is the plain preprocessing, the others are augmented
-  std::int64_t at_once = 32;  // rows encoded and written together
-  std::size_t threads = 2;    // that read and decode pictures ahead of the encoder
+  std::int64_t views = 1;        // view 0 is the plain preprocessing, the others are augmented
+  std::int64_t batch_size = 32;  // rows encoded and written together
+  std::size_t threads = 2;       // threads that read and decode pictures ahead of the encoder
   std::string label = "features";
   bool quiet = false;  // no progress
-  // Called between parts and while others compute what is missing; may throw.
+  // Called between batches and while other processes compute missing features; may throw.
   std::function<void()> meanwhile = [] {};
 };
 
-// A frozen encoder's features of pictures, computed once and kept on disk. A picture is known by
-// its content: copies share their rows, and a changed file gets new ones. Several processes may use
-// one folder at the same time and share what is missing; what one that was stopped has computed is
-// kept, what it had begun is free for the others. The parts that are encoded together follow from
-// the pictures alone, not from who computes them.
+// A frozen encoder's features of pictures, computed once and kept on disk. A picture is identified
+// by its content: copies share their rows, and a changed file gets new rows. Several processes may
+// use one folder at the same time and share the work on missing features. When a process is
+// stopped, its finished rows are kept, and the other processes may take over the rows that it had
+// begun. Which pictures are encoded in one batch follows from the pictures alone, not from the
+// process that computes them. ensure() is for one thread at a time and not beside the other
+// functions; const functions may run on several threads at once.
 class FeatureCache {
  public:
-  // Keeps its files in a folder of `root` that is named by the key.
+  // Keeps its files in the subfolder of `root` that is named by the key.
   FeatureCache(const std::filesystem::path& root, const FeatureKey& key);
 
-  // Computes what is missing of the pictures' views. Pictures that cannot be read are listed in the
+  // Computes the missing views of the pictures. Pictures that cannot be read are listed in the
   // result. Throws Error (no space) and Interrupted; finished rows are kept in both cases.
   FeatureTable ensure(std::span<const std::string> pictures, const Encoder& encoder,
                       const EnsureOptions& options = {});
 
-  // [B, P, D] in the storage type. Error if a row is damaged on disk.
+  // The features [B, P, D] of the rows in the storage type. Error if a row is damaged on disk.
   at::Tensor gather(std::span<const std::int64_t> rows) const;
-  // Has rows that will be gathered soon read from the disk meanwhile.
+  // Lets the system read rows from the disk that will be gathered soon, without waiting for it.
   void read_ahead(std::span<const std::int64_t> rows) const;
 
   std::int64_t rows() const { return store_.rows(); }
@@ -98,7 +102,7 @@ class FeatureCache {
   FeatureStore store_;
 };
 
-// The view that a picture, known by its number, takes at a step: uniform, a function of the
+// The view of a picture (given by its number) at a step: uniformly distributed, a function of the
 // arguments.
 std::int64_t choose_view(std::int64_t picture, std::int64_t views, std::uint64_t seed,
                          std::int64_t step);

@@ -40,7 +40,7 @@ class FeatureCacheTest : public ::testing::Test {
   std::string picture(const std::string& name, std::uint8_t value) {
     Image image{6, 6, std::vector<std::uint8_t>(6 * 6 * 3)};
     for (std::size_t i = 0; i < 108; ++i) image.rgb[i] = static_cast<std::uint8_t>(value + 2 * i);
-    put_file(folder_ / name, encode_png(image));
+    write_without_sync(folder_ / name, encode_png(image));
     return (folder_ / name).string();
   }
   Encoder encoder() {
@@ -54,7 +54,7 @@ class FeatureCacheTest : public ::testing::Test {
                       std::int64_t views = 1) {
     EnsureOptions options;
     options.views = views;
-    options.at_once = 2;
+    options.batch_size = 2;
     return cache.ensure(pictures, encoder(), options);
   }
   at::Tensor expected(const std::string& path) {
@@ -125,7 +125,7 @@ TEST_F(FeatureCacheTest, TheKeyTellsCachesApart) {
   other = key_;
   other.encoder = "another";
   const auto folder = FeatureCache(folder_, other).folder();
-  put_file(folder / "key.json", "{}");
+  write_without_sync(folder / "key.json", "{}");
   EXPECT_THAT(message_of([&] { FeatureCache(folder_, other); }), HasSubstr("delete the folder"));
 }
 
@@ -194,7 +194,7 @@ TEST_F(FeatureCacheTest, ADamagedRowIsNotUsed) {
 }
 
 TEST_F(FeatureCacheTest, UnreadablePicturesAreListed) {
-  put_file(folder_ / "bad.png", "not a picture");
+  write_without_sync(folder_ / "bad.png", "not a picture");
   const std::vector<std::string> pictures{picture("a.png", 1), (folder_ / "bad.png").string(),
                                           (folder_ / "missing.png").string(), picture("b.png", 2)};
   FeatureCache cache(folder_ / "cache", key_);
@@ -246,7 +246,7 @@ TEST_F(FeatureCacheTest, SeveralRunsComputeAtTheSameTime) {
       return pixels.transpose(1, 2).flatten(2);
     };
     EnsureOptions options;
-    options.at_once = 5;
+    options.batch_size = 5;
     const auto table = cache.ensure(pictures, encode, options);
     const at::Tensor rows = cache.gather(table.rows);
     for (std::int64_t i = 0; i < 12; ++i) {

@@ -15,7 +15,7 @@
 
 namespace blip2 {
 
-// Which row of a feature store: a picture's content and the number of its view.
+// The key of a row in a feature store: the hash of a picture's content and the number of its view.
 struct RowKey {
   ContentHash picture;
   std::uint64_t view = 0;
@@ -23,20 +23,20 @@ struct RowKey {
   auto operator<=>(const RowKey&) const = default;
 };
 
-// Rows of equal size in a folder, found by key; rows are only ever added. Three files: key.json
-// says what the rows are, rows.bin holds them one after the other, and index.bin names them in the
-// same order with their checksums. Rows are written before the index names them and are synced now
-// and then, so whatever stops a writer costs only its last rows.
+// Rows of equal size in a folder, found by key; rows are only ever added. The folder has three
+// files: key.json says what the rows are, rows.bin holds them one after the other, and index.bin
+// names them in the same order with their checksums. Rows are written before the index names them
+// and are synced now and then, so an interrupted writer loses only its last rows.
 //
-// Several processes may read and add at any time: one at a time, under a lock() that is held for as
-// long as adding takes. Claims keep them from computing the same rows.
+// Several processes may read at any time; one at a time may add rows, while it holds the lock().
+// Claims keep processes from computing the same rows.
 class FeatureStore {
  public:
   // Opens the folder or makes it. Error if it holds rows of another key.
   FeatureStore(std::filesystem::path folder, const std::string& key, std::size_t row_bytes);
   ~FeatureStore();
 
-  // The right to add rows, given back when it is destroyed.
+  // The right to add rows; the destructor gives it back.
   class Lock {
    public:
     explicit Lock(const std::filesystem::path& file);
@@ -47,12 +47,12 @@ class FeatureStore {
    private:
     int descriptor_;
   };
-  // Waits for another process that is adding rows, then sees what others have added. Throws
-  // Interrupted if interrupted() turns true meanwhile.
+  // Waits for another process that is adding rows, then loads the rows that other processes have
+  // added. Throws Interrupted if interrupted() turns true meanwhile.
   std::unique_ptr<Lock> lock();
 
-  // The pictures whose rows a process computes, in a file of locks beside the store. Those of a
-  // process that has ended are free again.
+  // The pictures whose rows a process computes, in a file of locks beside the store. When a process
+  // ends, its pictures are free again.
   class Claims {
    public:
     explicit Claims(const FeatureStore& store);
@@ -60,7 +60,7 @@ class FeatureStore {
     Claims(const Claims&) = delete;
     Claims& operator=(const Claims&) = delete;
 
-    // False if another process has it. To be called under lock().
+    // Claims a picture; false if another process has claimed it. Call it while holding lock().
     bool take(const ContentHash& picture) const;
     void give_back(const ContentHash& picture) const;
 
@@ -75,17 +75,17 @@ class FeatureStore {
   std::size_t row_bytes() const { return row_bytes_; }
   const std::filesystem::path& folder() const { return folder_; }
 
-  // Error if the disk has no room for so many more rows.
+  // Error if the disk has no room for `more_rows` more rows.
   void require_space(std::int64_t more_rows) const;
   // Adds keys.size() rows. On failure (disk full) the store is as it was before.
   void append(const Lock& lock, std::span<const RowKey> keys, std::span<const std::byte> bytes);
 
-  // Makes what was added outlast a power cut.
+  // Syncs the files, so that the rows added survive a power cut.
   void sync(const Lock& lock);
 
-  // Copies a row; Error if its bytes are not those that were added. May be called from several
-  // threads, but not beside append() and lock(). The row's pages do not stay in this process's
-  // memory, whatever the size of the store.
+  // Copies a row to `out`; Error if its checksum is wrong. Several threads may call it at once, but
+  // not beside append() and lock(). The row's pages do not stay in this process's memory, so a
+  // large store takes no more memory than a small one.
   void read(std::int64_t row, std::byte* out) const;
   // Lets the system bring a row from the disk, without waiting for it.
   void read_ahead(std::int64_t row) const;

@@ -44,7 +44,7 @@ void add_file(Listing& listing, const fs::path& path) {
   } else if (is_unread_picture(extension)) {
     listing.unread.push_back(path);
   } else if (extension == "txt" || extension == "json") {
-    // Of a.txt and a.TXT the first is meant.
+    // If both a.txt and a.TXT exist, the first counts.
     auto& place = listing.texts[fs::path(path).replace_extension().string()][extension];
     if (place.empty() || path.extension() == "." + extension) place = path;
   }

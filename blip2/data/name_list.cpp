@@ -15,7 +15,7 @@ namespace blip2 {
 
 std::vector<std::string> read_names(const std::filesystem::path& path) {
   const std::string content = read_file(path);
-  std::string_view text = without_mark(content, path.string());
+  std::string_view text = without_byte_order_mark(content, path.string());
   if (!is_utf8(text)) throw Error("is not UTF-8", path.string(), "save it as UTF-8");
   std::vector<std::string> names;
   std::map<std::string, std::size_t, std::less<>> lines;

@@ -6,9 +6,9 @@
 
 namespace blip2 {
 
-// The names of a text file in UTF-8, one a line, without white space at their ends; a byte order
-// mark in front is none of the first. Error naming the line if one is blank or there twice, or the
-// file holds no name or is not UTF-8.
+// The names in a UTF-8 text file, one a line, without white space at their ends and without a byte
+// order mark. Error naming the line if a name is blank or comes twice; Error if the file has no
+// name or is not UTF-8.
 std::vector<std::string> read_names(const std::filesystem::path& path);
 
 }  // namespace blip2

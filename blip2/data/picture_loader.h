@@ -20,7 +20,7 @@ namespace blip2 {
 
 struct PictureLoaderOptions {
   Preprocessing preprocessing;
-  std::optional<Augmentation> augmentation;  // nothing: the plain picture, every time
+  std::optional<Augmentation> augmentation;  // nullopt: the plain picture at every step
   std::uint64_t seed = 0;                    // of the augmentation
   std::size_t threads = 2;
 };
@@ -28,14 +28,14 @@ struct PictureLoaderOptions {
 // One step's pictures, ready for the encoder.
 struct LoadedPictures {
   at::Tensor pixels;                  // [B, 3, H, W] f32; zeros where a picture cannot be read
-  std::vector<std::string> failures;  // B: what is wrong; empty where nothing is
+  std::vector<std::string> failures;  // B: why a picture cannot be read; "" for a good one
 
   bool is_bad(std::size_t i) const { return !failures[i].empty(); }
 };
 
 // Reads, decodes and augments pictures on threads of its own, ahead of the step that needs them.
-// What a step gets is a function of the seed, the step and the pictures alone: not of the number of
-// threads, nor of how far ahead was read.
+// The pictures of a step depend on the seed, the step and the files alone: not on the number of
+// threads, nor on how far ahead the loader reads. Its functions are for one thread at a time.
 class PictureLoader {
  public:
   // `pictures`: paths or places in tar shards.
@@ -44,12 +44,12 @@ class PictureLoader {
   PictureLoader(const PictureLoader&) = delete;
   PictureLoader& operator=(const PictureLoader&) = delete;
 
-  // Starts to read a step's pictures, given by their places in the list. A step that is being read
-  // already is left alone. Memory is held until take(): so many steps ahead, so many batches.
+  // Starts to read a step's pictures, given by their places in the list; does nothing if that step
+  // is being read already. Each step prepared holds the memory of a batch until take().
   void prepare(std::int64_t step, std::span<const std::int64_t> places);
 
-  // The step's pictures, waiting for those that are not ready. Other `places` than were prepared
-  // are read now. Not for several threads at once.
+  // The step's pictures; waits for pictures that are not ready. If `places` differ from the
+  // prepared ones, the pictures are read now.
   LoadedPictures take(std::int64_t step, std::span<const std::int64_t> places);
 
   // How often take() had to wait, and for how long, in seconds.

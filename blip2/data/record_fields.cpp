@@ -182,7 +182,7 @@ PictureFinder::PictureFinder(std::vector<std::filesystem::path> folders, std::st
 
 namespace {
 
-// The names that COCO's other release has for a picture. Its ids are those of both.
+// The names of a picture in COCO's other release. Ids are the same in both releases.
 std::vector<std::string> other_coco_names(const std::string& name) {
   static const std::regex kOf2014("COCO_(train|val|test)201[45]_([0-9]{12}\\.jpg)");
   static const std::regex kOf2017("[0-9]{12}\\.jpg");
@@ -211,7 +211,7 @@ std::string PictureFinder::find(const std::string& name,
     std::vector<std::string> names{name};
     names.insert(names.end(), others.begin(), others.end());
     for (std::string& other : other_coco_names(name)) names.push_back(std::move(other));
-    place->second = look(names);
+    place->second = search(names);
   }
   if (!place->second.problem.empty()) refuse(place->second.problem, hint_);
   return place->second.path;
@@ -238,7 +238,7 @@ std::string problem_of(const TarPlace& place) {
 
 }  // namespace
 
-PictureFinder::Found PictureFinder::look(const std::vector<std::string>& names) {
+PictureFinder::Found PictureFinder::search(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     if (name.find('\0') != std::string::npos) return {"", "the picture's name holds a zero byte"};
   }

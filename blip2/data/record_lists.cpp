@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 std::string_view text_in(const MappedFile& file) {
   const std::string_view text{reinterpret_cast<const char*>(file.bytes().data()),
                               file.bytes().size()};
-  without_mark(text, file.path().string());  // its error, if any
+  without_byte_order_mark(text, file.path().string());  // its error, if any
   return text;
 }
 

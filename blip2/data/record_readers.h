@@ -14,8 +14,8 @@
 #include "blip2/data/records.h"
 #include "blip2/io/json_elements.h"
 
-// The readers behind read_records(), one for each kind of data. Each adds to `file`; Error if the
-// source as a whole cannot be read.
+// The readers behind read_records(), one for each kind of data. Each adds records to `file`; Error
+// if the source as a whole cannot be read.
 namespace blip2 {
 
 struct RecordReading {
@@ -33,41 +33,41 @@ void read_vqav2_records(const RecordReading& reading);
 void read_folder_records(const RecordReading& reading);
 void read_tar_records(const RecordReading& reading);
 
-constexpr const char* kTextColumn = "text-column";  // the option that names captions' key
+constexpr const char* kTextColumn = "text-column";  // the option with the key of captions
 constexpr const char* kImagesHint = "say where they are: ?images=FOLDER";
 
 // The file's text, with its byte order mark; Error if it is UTF-16.
 std::string_view text_in(const MappedFile& file);
 
-// A line of a data file, or an element of a list of such objects. The picture is under "image" or,
-// as Hugging Face's metadata have it, "file_name".
+// The record of a line of a data file, or of an element of a list. The picture is under "image" or,
+// as in Hugging Face's metadata, under "file_name".
 Record read_object_record(const nlohmann::json& object, PictureFinder& pictures,
                           const RecordReading& reading);
 
-// A file of JSON lines whose numbers begin after `before`; gives that of the last. `label`: the
-// file's name in the places of its bad records.
+// Reads a file of JSON lines. Lines are numbered from `before` + 1; returns the last number.
+// `label`: the file's name in the places of its bad records.
 std::size_t read_json_lines(const RecordReading& reading, const std::filesystem::path& path,
                             PictureFinder& pictures, std::size_t before, const std::string& label);
-// The same of a table with a header line: a row is a record whose keys are the columns' names,
-// without those of empty cells.
+// Reads a table with a header line, likewise: a row is an object whose keys are the names of the
+// columns; empty cells are left out.
 std::size_t read_csv_rows(const RecordReading& reading, const std::filesystem::path& path,
                           PictureFinder& pictures, std::size_t before, const std::string& label);
 
-// Calls `take` with each element of a JSON list; an element that cannot be parsed, or for which
-// `take` throws Error, becomes a bad record, and so does the place where the list is cut off.
+// Calls `take` with each element of a JSON list. An element that cannot be parsed, or for which
+// `take` throws Error, becomes a bad record; a list that is cut off gives one more bad record.
 void for_each_element(const RecordReading& reading, const JsonElement& list,
                       const std::function<void(const nlohmann::json&, const JsonElement&)>& take);
 
-// The members of a file that is one JSON object, not parsed. A member in which the file is cut off
-// is there as far as it goes.
+// The members of a file that is one JSON object, by key; their values are not parsed. If the file
+// is cut off, the last member has the text up to that place.
 std::map<std::string, JsonElement> members_of(std::string_view text, const std::string& where);
 
 // The folders where a list's pictures may lie: the option "images" if it is given, otherwise the
-// list's own folder, the one above, and "images" in both. `subfolders` are tried in each.
+// list's folder, the folder above, and "images" in both. `subfolders` are tried in each of them.
 std::vector<std::filesystem::path> picture_folders(const DataSource& source,
                                                    const std::vector<std::string>& subfolders = {});
 
-// The folders in which the pictures of Flickr30k and Flickr8k come.
+// The names of the folders that hold the pictures in the releases of Flickr30k and Flickr8k.
 const std::vector<std::string>& flickr_subfolders();
 
 }  // namespace blip2

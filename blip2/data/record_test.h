@@ -12,7 +12,8 @@
 
 namespace blip2 {
 
-// For tests: data in a folder of their own, read however much of it is bad.
+// For tests: writes data into a temporary folder and reads them, whatever share of the records is
+// bad.
 class RecordTest : public ::testing::Test {
  protected:
   std::string put(const std::string& name, const std::string& text) {

@@ -20,15 +20,15 @@ class RecordsTest : public ::testing::Test {
   RecordsTest() {
     char pattern[] = "/tmp/blip2_records_XXXXXX";
     folder_ = ::mkdtemp(pattern);
-    put_file(folder_ / "a.png", "x");
-    put_file(folder_ / "b.png", "y");
-    put_file(folder_ / "empty.png", "");
+    write_without_sync(folder_ / "a.png", "x");
+    write_without_sync(folder_ / "b.png", "y");
+    write_without_sync(folder_ / "empty.png", "");
   }
   ~RecordsTest() override { std::filesystem::remove_all(folder_); }
 
   RecordFile read(const std::string& text, RecordUse use = RecordUse::train,
                   BadRecordPolicy policy = {.share = 1}) {
-    put_file(folder_ / "data.jsonl", text);
+    write_without_sync(folder_ / "data.jsonl", text);
     return read_records(folder_ / "data.jsonl", use, policy);
   }
   // What is wrong with one line beside a good one.

@@ -8,7 +8,7 @@ namespace blip2 {
 // One data set of a mixture: items [first, first + count) of the whole.
 struct SampleSource {
   std::int64_t count = 0;
-  double weight = 0;  // share of the samples, relative to the others; 0: as its count
+  double weight = 0;  // share of the samples relative to other sources; 0: `count` decides
 };
 
 struct SamplerOptions {
@@ -16,27 +16,27 @@ struct SamplerOptions {
   std::int64_t batch_size = 1;
   // Length of each item: batches hold items of similar length, so that there is little padding.
   std::vector<std::int32_t> lengths;
-  // Picture of each item: the same one comes only once in a batch, where the window allows.
+  // The picture of each item: no picture comes twice in a batch, where the window allows it.
   std::vector<std::int64_t> distinct;
-  // So many batches are composed together when lengths or distinct are given.
+  // The number of batches that are composed together when `lengths` or `distinct` are given.
   std::int64_t window = 16;
 };
 
-// Endless batches of training items. batch(step) is a function of the options and the step alone,
-// so a resumed run needs nothing but its step. Every source is gone through in random order again
-// and again, each item once an epoch; a batch may span two epochs, so none is smaller than
-// batch_size. Sources with weights are interleaved in exact proportion.
+// Endless mini-batches of training items. batch(step) is a function of the options and the step
+// alone, so a resumed run needs nothing but its step. Each epoch of a source takes each of its
+// items once, in random order. A batch may span two epochs, so every batch has batch_size items.
+// Sources with weights are interleaved in exact proportion. batch() is for one thread at a time.
 class Sampler {
  public:
-  // Error if there is no item, a weight is negative or given for some sources only, or a list's
-  // length is not the number of items.
+  // Error if there is no item, a weight is negative or given for some sources only, or the length
+  // of a list in the options is not the number of items.
   Sampler(std::vector<SampleSource> sources, SamplerOptions options);
 
-  // `batch_size` items. Keeps the orders of the present epoch: not for several threads at once.
+  // The `batch_size` items of a step.
   std::vector<std::int64_t> batch(std::int64_t step);
 
   std::int64_t items() const { return items_; }
-  // How often the items have been gone through before `step`, on average over the sources' items.
+  // The number of epochs before `step`, as the mean over all items of the sources.
   double epoch(std::int64_t step) const;
 
  private:

@@ -15,7 +15,7 @@ void read_sidecar(Record& record, std::string_view extension, std::string_view c
     refuse(fmt::format("expected a text of at most {} bytes, got {}", kRecordLimits.bytes,
                        content.size()));
   }
-  content = without_mark(content, "");
+  content = without_byte_order_mark(content, "");
   if (extension == ".json") {
     const nlohmann::json object = parse_json(content, {}, kRecordLimits);
     if (!object.is_object()) refuse("expected an object with a caption, got " + shown(object));

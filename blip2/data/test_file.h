@@ -6,8 +6,8 @@
 
 namespace blip2 {
 
-// For tests: a file's content, without the sync of write_file().
-inline void put_file(const std::filesystem::path& path, const std::string& text) {
+// For tests: writes a file without the sync of write_file().
+inline void write_without_sync(const std::filesystem::path& path, const std::string& text) {
   std::ofstream(path, std::ios::binary) << text;
 }
 

@@ -11,11 +11,11 @@
 namespace blip2 {
 
 // Beam search over the continuations of one prompt, step by step as transformers 5 does it
-// (generation/utils.py, _beam_search), in f32 as it does. With options.sample, a step's candidates
-// are drawn by their probabilities without replacement.
+// (generation/utils.py, _beam_search), in f32 like transformers. With options.sample, a step's
+// candidates are drawn by their probabilities without replacement.
 class BeamSearch {
  public:
-  // How a beam of the next step comes from this step's: its row there and the token added.
+  // A beam of the next step: the beam of this step that it continues, and the token added.
   struct Move {
     std::int32_t beam, token;
   };
@@ -26,7 +26,7 @@ class BeamSearch {
   // the prompt and one row is enough. Returns the next beams, best first.
   std::vector<Move> advance(std::span<const float> logits, std::int64_t vocabulary);
   bool done() const { return done_; }
-  // Best first, return_sequences of them.
+  // The options.return_sequences best sequences, best first.
   std::vector<Generated> results() const;
 
  private:
@@ -36,7 +36,7 @@ class BeamSearch {
     bool finished = false;
   };
   struct Candidate {
-    float score, rank;  // the greatest ranks are taken: the score, or a draw by it
+    float score, rank;  // the greatest ranks are taken; rank is the score, or a draw by it
     std::int32_t beam, token;
 
     // Whether it goes before another one; equal ranks keep the order of beams and tokens.

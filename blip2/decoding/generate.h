@@ -12,7 +12,8 @@ namespace blip2 {
 // Where next-token logits come from: several sequences ("rows") that are continued side by side.
 struct StepFunction {
   std::int64_t vocabulary;
-  // Continues row i by tokens[i]; logits after it, [rows, vocabulary], valid until the next call.
+  // Continues row i by tokens[i]; returns the logits after it, [rows, vocabulary], valid until the
+  // next call.
   std::function<std::span<const float>(std::span<const std::int32_t> tokens)> advance;
   // Row i becomes a continuation of the present row sources[i]; rows may be repeated or dropped.
   std::function<void(std::span<const std::int32_t> sources)> select;
@@ -21,15 +22,16 @@ struct StepFunction {
 struct Generated {
   std::vector<std::int32_t> tokens;  // new ones only, the end token included if there is one
   // Beam search: transformers' sequences_scores. Otherwise the sum of the tokens'
-  // log-probabilities, divided by length ^ length_penalty likewise.
+  // log-probabilities, divided by length ^ length_penalty as well.
   double score = 0.0;
 };
 
-// Continues each prompt: element i holds options.return_sequences answers to prompt i, best first.
-// `logits` [prompts, vocabulary] are those after the prompts, whose rows `step` holds at the start.
-// Equal to transformers' generate(inputs_embeds=...), where the prompts' tokens are unknown;
-// `prompt_ids` (one list a prompt, or none) makes the repetition penalty count them. A prompt's
-// answers do not depend on the other prompts; samples depend on its seed alone.
+// Continues each prompt: element i of the result holds options.return_sequences answers to prompt
+// i, best first. `logits` [prompts, vocabulary] are the logits after the prompts; at the start row
+// i of `step` is prompt i. Equal to transformers' generate(inputs_embeds=...), where the prompts'
+// tokens are unknown; `prompt_ids` (one list a prompt, or none) gives the tokens that the
+// repetition penalty counts from the start. A prompt's answers do not depend on the other prompts;
+// samples depend on its seed alone.
 std::vector<std::vector<Generated>> generate(
     const StepFunction& step, std::span<const float> logits, const GenerationOptions& options,
     std::span<const std::vector<std::int32_t>> prompt_ids = {});

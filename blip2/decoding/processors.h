@@ -9,13 +9,13 @@
 namespace blip2 {
 
 // Changes one row's scores as transformers' logits processors do, in their order: repetition
-// penalty over `seen`, no n-gram of `seen` again, no end token before min_new_tokens (`generated`
-// so far).
+// penalty over `seen`, no n-gram of `seen` a second time, no end token before min_new_tokens.
+// `generated`: tokens generated so far.
 void process_scores(std::span<float> scores, std::span<const std::int32_t> seen,
                     std::int64_t generated, const GenerationOptions& options);
 
-// What sampling adds, in this order: temperature, top-k, top-p. Excluded scores become -infinity;
-// with several beams one token more than there are end tokens stays.
+// The processors that sampling adds, in this order: temperature, top-k, top-p. Excluded scores
+// become -infinity; with several beams at least one token more than there are end tokens stays.
 void warp_scores(std::span<float> scores, const GenerationOptions& options);
 
 // log(sum(exp(scores)))

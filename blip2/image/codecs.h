@@ -7,7 +7,8 @@
 
 #include "blip2/image/image.h"
 
-// The decoders behind decode_image; each takes a file that starts with its format's magic bytes.
+// The decoders behind decode_image. Each takes a file that starts with the magic bytes of its
+// format.
 namespace blip2 {
 
 struct Decoded {
@@ -22,12 +23,12 @@ Decoded decode_png(std::span<const std::byte> bytes, const std::string& where,
 Decoded decode_webp(std::span<const std::byte> bytes, const std::string& where,
                     const ImageLimits& limits);
 
-// Throws Error if a picture of this size is empty or beyond the limits, where decoding takes up to
-// `bytes_per_pixel` in one buffer.
+// Throws Error if a picture of this size is empty or beyond the limits; `bytes_per_pixel`: of the
+// largest buffer that decoding takes.
 void check_size(std::int64_t width, std::int64_t height, int bytes_per_pixel,
                 const std::string& where, const ImageLimits& limits);
 
-// A picture of that size, its pixels zero.
+// A picture of that size whose pixels are all zero.
 Image blank_image(int width, int height);
 
 // `value` with opacity `alpha` over white: Pillow's Image.alpha_composite, bit for bit.

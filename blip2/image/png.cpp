@@ -285,7 +285,7 @@ std::optional<std::span<const std::byte>> last_exif(std::span<const std::byte> b
 }
 
 // Pillow's choice: the eXIf chunk or else the profile among the texts; XMP if that says nothing of
-// the orientation. Of several with one key the last.
+// the orientation. Of several texts with one key the last counts.
 int orientation_of(const PngReader& reader, std::span<const std::byte> bytes) {
   std::optional<std::string_view> profile, xmp;
   png_textp texts = nullptr;

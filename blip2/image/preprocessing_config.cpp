@@ -182,10 +182,10 @@ Preprocessing load_preprocessing(const std::filesystem::path& path) {
     if (!type->is_string()) config.fail("image_processor_type", "expected a string");
     p.image_processor_type = type->get<std::string>();
   }
-  return chosen(p, {});
+  return with_choices(p, {});
 }
 
-Preprocessing chosen(Preprocessing p, const PictureChoices& choices) {
+Preprocessing with_choices(Preprocessing p, const PictureChoices& choices) {
   p.processor = choices.processor.value_or(p.processor);
   p.sixteen_bit = choices.sixteen_bit.value_or(p.sixteen_bit);
   if (p.processor == Resampler::torchvision && p.filter == Filter::box) {

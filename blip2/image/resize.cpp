@@ -47,7 +47,7 @@ View view_of(const Image& image) {
   return {image.rgb.data(), image.width, image.height, std::size_t{3} * image.width};
 }
 
-// An axis with the outputs that are wanted of it: `count` from `first`.
+// An axis, and the outputs to compute on it: `count` outputs from `first` on.
 struct Pass {
   Axis axis;
   std::int64_t first;

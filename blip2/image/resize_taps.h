@@ -7,14 +7,15 @@
 
 namespace blip2 {
 
-// One axis of a picture that is resized: `length` pixels from `begin`, of `in`, become `out`.
+// One axis of a picture that is resized: of `in` pixels, `length` pixels from `begin` on become
+// `out` pixels.
 struct Axis {
   std::int64_t in = 0, out = 0;
   double begin = 0, length = 0;
 };
 
-// Weights in fixed point: an output is the rounded sum of `count` inputs from `first`, each times
-// its weight, over 2^bits.
+// Weights in fixed point: an output is the sum of `count` inputs from `first` on, each times its
+// weight, divided by 2^bits and rounded.
 struct Taps {
   int bits = 0;
   int width = 0;  // weights kept for each output
@@ -22,21 +23,21 @@ struct Taps {
   std::vector<int> count;
   std::vector<std::int32_t> weights;  // [outputs, width]
 
-  // The inputs that are read: from first_input() up to, without it, end_input().
+  // The inputs that are read: [first_input(), end_input()).
   std::int64_t first_input() const { return first.front(); }
   std::int64_t end_input() const { return first.back() + count.back(); }
 };
 
 // The weights of an axis, each computed as Pillow does it (precompute_coeffs,
 // normalize_coeffs_8bpc), in 22 bits, or as ATen does it for uint8 with antialias, in as many bits
-// as let the largest of the axis fit 16.
+// as let the largest weight of the axis fit 16 bits.
 class TapMaker {
  public:
   TapMaker(const Axis& axis, Filter filter, Resampler resampler);
 
-  // Of `count` outputs from `first`.
+  // The weights of `count` outputs from `first` on.
   Taps taps(std::int64_t first, std::int64_t count);
-  // The weights that one output takes.
+  // The number of weights kept for each output.
   std::size_t width() const { return weights_.size(); }
 
  private:

@@ -12,14 +12,16 @@
 
 namespace blip2 {
 
-// How a picture becomes the encoder's input, as a Hugging Face preprocessor_config.json says it.
+// How a picture becomes the encoder's input, as a Hugging Face preprocessor_config.json says it. A
+// plain value; several threads may call the functions of this header at once, augment and
+// random_view with a Random each.
 struct Preprocessing {
   int width = 224, height = 224;            // of the result, after the centre crop if there is one
   int resize_width = 0, resize_height = 0;  // before the crop; 0: the result's size, no crop
-  int shortest_edge = 0;  // > 0: instead resize the shorter side to this, keeping the aspect
+  int shortest_edge = 0;  // > 0: resize the shorter side to this instead and keep the aspect
   Filter filter = Filter::bicubic;
   double rescale_factor = 1.0 / 255;
-  bool normalised = true;                                              // else mean is 0 and std 1
+  bool normalised = true;  // false: mean is 0 and std is 1
   std::array<float, 3> mean = {0.48145466f, 0.4578275f, 0.40821073f};  // CLIP's
   std::array<float, 3> std = {0.26862954f, 0.26130258f, 0.27577711f};
   std::string image_processor_type = "BlipImageProcessor";
@@ -29,24 +31,27 @@ struct Preprocessing {
   bool operator==(const Preprocessing&) const = default;
 };
 
-// What a user asks for beside a model directory's preprocessing; nothing: as the directory has it.
+// Choices of a user that override a model directory's preprocessing; nullopt: as the directory
+// says.
 struct PictureChoices {
   std::optional<Resampler> processor;
   std::optional<SixteenBit> sixteen_bit;
 };
 
-// The preprocessing with these choices. Throws Error if torchvision has no such filter.
-Preprocessing chosen(Preprocessing preprocessing, const PictureChoices& choices);
+// The preprocessing with these choices. Throws Error if they ask for torchvision, which lacks the
+// preprocessing's filter.
+Preprocessing with_choices(Preprocessing preprocessing, const PictureChoices& choices);
 
-// A model directory's preprocessor_config.json, or its processor_config.json if it has no other.
+// The path of a model directory's preprocessor_config.json or, if it has none, of its
+// processor_config.json.
 std::filesystem::path preprocessing_file(const std::filesystem::path& folder);
 
 // Reads a preprocessor_config.json, or the "image_processor" of a processor_config.json. Throws
-// Error naming the file and key if a value has the wrong type or asks for something that has no
-// fixed-size result (padding, no resizing).
+// Error naming the file and key if a value has the wrong type, or if the result would have no fixed
+// size (padding, no resizing).
 Preprocessing load_preprocessing(const std::filesystem::path& path);
 
-// Writes one that transformers reads to the same preprocessing.
+// Writes a preprocessor_config.json that transformers reads to the same preprocessing.
 void save_preprocessing(const Preprocessing& preprocessing, const std::filesystem::path& path);
 
 // The encoder's input [3, height, width], row-major: resize, centre crop (zero-padded where the
@@ -55,13 +60,13 @@ void save_preprocessing(const Preprocessing& preprocessing, const std::filesyste
 // (BlipImageProcessorPil) or, if `processor` says so, the torchvision-backed one.
 std::vector<float> preprocess(const Image& image, const Preprocessing& preprocessing);
 
-// The picture that preprocess normalises: 8-bit, width x height.
+// The resized and cropped picture that preprocess() normalises: 8-bit, width x height.
 Image fit(const Image& image, const Preprocessing& preprocessing);
 
 // The normalising step alone, of a picture of any size: [3, image.height, image.width].
 std::vector<float> normalise(const Image& image, const Preprocessing& preprocessing);
 
-// A random resized crop and a horizontal flip, torchvision's RandomResizedCrop sampling: area
+// A random resized crop and a horizontal flip, drawn as by torchvision's RandomResizedCrop: area
 // uniform in [min_scale, max_scale], ratio log-uniform in [min_ratio, max_ratio].
 struct Augmentation {
   double min_scale = 0.5, max_scale = 1;
@@ -71,12 +76,12 @@ struct Augmentation {
   bool operator==(const Augmentation&) const = default;
 };
 
-// The encoder's input [3, height, width] of a random view of the picture; the preprocessing's
-// resizing and cropping options give way to the augmentation's crop.
+// The encoder's input [3, height, width] of a random view of the picture; the augmentation's crop
+// replaces the resizing and cropping of the preprocessing.
 std::vector<float> augment(const Image& image, const Preprocessing& preprocessing,
                            const Augmentation& augmentation, Random& random);
 
-// The view that augment normalises: 8-bit, width x height.
+// The view that augment() normalises: 8-bit, width x height.
 Image random_view(const Image& image, const Preprocessing& preprocessing,
                   const Augmentation& augmentation, Random& random);
 

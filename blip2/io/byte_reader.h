@@ -14,11 +14,11 @@
 
 namespace blip2 {
 
-// A cursor over little-endian bytes that never leaves them: each read names what it wants and
-// throws Error with file, offset, expected and got.
+// A cursor over little-endian bytes that never reads beyond them. Each read names what it reads
+// (`what`), for the Error with file, offset, expected and got.
 class ByteReader {
  public:
-  // `base` is added to offsets in messages: where the bytes begin in the file.
+  // `base`: where the bytes begin in the file; it is added to offsets in messages.
   ByteReader(std::span<const std::byte> bytes, std::string where, std::uint64_t base = 0)
       : bytes_(bytes), where_(std::move(where)), base_(base) {}
 

@@ -12,14 +12,15 @@ namespace blip2 {
 // doubled, and quoted cells may hold commas and line breaks. Rows without any text are passed over.
 class CsvRows {
  public:
-  // Text after its byte order mark.
+  // `text`: the table without a byte order mark.
   explicit CsvRows(std::string_view text) : text_(text) {}
 
-  // The cells of the next row; nothing after the last. Error (without a place) if a quoted cell
-  // does not end, is followed by something else than a comma or line end, or the row passes 1 MiB;
-  // after it there is no next row.
+  // The cells of the next row; nullopt after the last row. Error (without a place) if a quoted cell
+  // does not end, something else than a comma or line end follows it, or the row has more than 1
+  // MiB. After an Error there is no next row.
   std::optional<std::vector<std::string>> next();
-  // The line in which the row given last, or the one at fault, begins; from 1.
+  // The number, from 1, of the line in which the last row (or the row that caused the Error)
+  // begins.
   std::size_t line() const { return line_; }
 
  private:

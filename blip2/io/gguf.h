@@ -28,7 +28,7 @@ struct GgufValue {
       value;
 };
 
-// "151", "\"llama\"", "[49152 strings]": for listings.
+// A value as a listing shows it: "151", "\"llama\"", "[49152 strings]".
 std::string describe(const GgufValue& value);
 
 // A memory-mapped GGUF version 3 file (little-endian). Tensor shapes are outermost first.

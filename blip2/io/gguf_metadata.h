@@ -8,11 +8,12 @@
 
 namespace blip2 {
 
-// A string as GGUF stores it: its length in 64 bits, then its bytes. `what` is for the error.
+// A string as GGUF stores it: its length in 64 bits, then its bytes. `what` names the string in an
+// Error.
 std::string read_gguf_string(ByteReader& reader, const char* what);
 
-// A metadata value of this type number (gguf_metadata_value_type); Error if there is no such type,
-// a length passes what is left, or arrays nest deeper than 8 levels.
+// A metadata value of this type number (gguf_metadata_value_type). Error if there is no such type,
+// a length exceeds the bytes that are left, or arrays nest deeper than 8 levels.
 GgufValue read_gguf_value(ByteReader& reader, std::uint32_t type);
 
 }  // namespace blip2

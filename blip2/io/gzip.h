@@ -6,8 +6,8 @@
 
 namespace blip2 {
 
-// Calls line() for each line of a gzip file, without its end, in order; the file is read a part at
-// a time. Error if it is missing, damaged, cut off, or has a line of more than a MiB.
+// Calls line() with each line of a gzip file in order, without its line end. The file is read a
+// part at a time. Error if the file is missing, damaged, cut off, or has a line of more than a MiB.
 void each_gzip_line(const std::filesystem::path& path,
                     const std::function<void(std::string_view)>& line);
 

@@ -154,7 +154,7 @@ json parse_json(std::string_view text, const std::string& where, const JsonLimit
 
 json read_json(const std::filesystem::path& path, const JsonLimits& limits) {
   const std::string text = read_file(path, limits.bytes);
-  return parse_json(without_mark(text, path.string()), path.string(), limits);
+  return parse_json(without_byte_order_mark(text, path.string()), path.string(), limits);
 }
 
 }  // namespace blip2

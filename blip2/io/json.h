@@ -8,18 +8,19 @@
 
 namespace blip2 {
 
-// What untrusted JSON may cost: nesting, text size, and values (one takes up to ~80 bytes).
+// Limits on untrusted JSON: depth of nesting, bytes of text, and number of values (a value takes up
+// to ~80 bytes of memory).
 struct JsonLimits {
   std::size_t depth = 64;
   std::uint64_t bytes = 64u << 20;
   std::size_t values = 8u << 20;
-  // Whether NaN, Infinity, -Infinity and numbers beyond a double, as Python writes and reads them,
-  // are taken, as null.
+  // Whether NaN, Infinity, -Infinity and numbers beyond a double, which Python writes and reads,
+  // are read as null; otherwise they are an Error.
   bool python_numbers = false;
 };
 
-// Parses `text`; Error naming `where` and the byte offset if it is not JSON, a key is there twice
-// in one object, or a limit is passed.
+// Parses `text`. Error naming `where` and the byte offset if it is not JSON, an object has a key
+// twice, or a limit is exceeded.
 nlohmann::json parse_json(std::string_view text, const std::string& where,
                           const JsonLimits& limits = {});
 

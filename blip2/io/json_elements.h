@@ -10,14 +10,14 @@ namespace blip2 {
 
 // One element of a JSON array, or one member of a JSON object, as text that is not parsed yet.
 struct JsonElement {
-  std::string key;           // of an object's member
+  std::string key;           // the key of an object's member
   std::string_view text;     // without spaces around it
   std::uint64_t offset = 0;  // of `text`, from the beginning of the file
-  std::size_t number = 0;    // from 1
+  std::size_t number = 0;    // the element's number, from 1
 };
 
-// Goes through a long JSON array or object element by element, so that lists of gigabytes need no
-// more memory than one element, and a broken element costs only itself.
+// Reads a long JSON array or object element by element: lists of gigabytes need no more memory than
+// one element, and a broken element leaves the others readable.
 class JsonElements {
  public:
   // `base` is added to offsets. Throws Error naming `where` if the text is neither array nor
@@ -25,8 +25,8 @@ class JsonElements {
   JsonElements(std::string_view text, std::string where, std::uint64_t base = 0);
 
   bool is_object() const { return is_object_; }
-  // The next element; nothing after the last. Throws Error where the list's own form is broken or
-  // the text ends within it; what was given before stays good.
+  // The next element; nullopt after the last. Throws Error where the list's own form is broken or
+  // the text ends within the list; elements given before stay valid.
   std::optional<JsonElement> next();
   // After an error: the element in which it lies, with all the text that is left.
   const std::optional<JsonElement>& broken() const { return broken_; }

@@ -40,14 +40,17 @@ TEST(PythonNumbers, AreNullWhereTheyAreTaken) {
 
 TEST(ByteOrderMarks, AreTakenOffOrNamed) {
   using namespace std::string_literals;
-  EXPECT_EQ(without_mark("\xEF\xBB\xBFtext", "x"), "text");
-  EXPECT_EQ(without_mark("text", "x"), "text");
-  EXPECT_EQ(without_mark("", "x"), "");
-  EXPECT_THAT(message_of([] { without_mark(utf16("text"), "x.txt"); }),
+  EXPECT_EQ(without_byte_order_mark("\xEF\xBB\xBFtext", "x"), "text");
+  EXPECT_EQ(without_byte_order_mark("text", "x"), "text");
+  EXPECT_EQ(without_byte_order_mark("", "x"), "");
+  EXPECT_THAT(message_of([] { without_byte_order_mark(utf16("text"), "x.txt"); }),
               HasSubstr("x.txt: expected UTF-8 text, got UTF-16; save it as UTF-8"));
-  EXPECT_THAT(message_of([] { without_mark("\xFE\xFF\0t"s, "x"); }), HasSubstr("UTF-16"));
-  EXPECT_THAT(message_of([] { without_mark("\xFF\xFE\0\0t\0\0\0"s, "x"); }), HasSubstr("UTF-32"));
-  EXPECT_THAT(message_of([] { without_mark("\0\0\xFE\xFF"s, "x"); }), HasSubstr("UTF-32"));
+  EXPECT_THAT(message_of([] { without_byte_order_mark("\xFE\xFF\0t"s, "x"); }),
+              HasSubstr("UTF-16"));
+  EXPECT_THAT(message_of([] { without_byte_order_mark("\xFF\xFE\0\0t\0\0\0"s, "x"); }),
+              HasSubstr("UTF-32"));
+  EXPECT_THAT(message_of([] { without_byte_order_mark("\0\0\xFE\xFF"s, "x"); }),
+              HasSubstr("UTF-32"));
 }
 
 TEST(ByteOrderMarks, InFilesOfJsonAndToml) {

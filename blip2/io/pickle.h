@@ -11,7 +11,7 @@
 
 namespace blip2 {
 
-// More values than this are refused: some 50,000 tensors; bounds memory.
+// A pickle may have at most so many values (enough for some 50,000 tensors), which bounds memory.
 constexpr std::size_t kMaxPickleValues = 1u << 20;
 
 // A storage that a pickle refers to by key; its bytes lie elsewhere in the file.
@@ -21,7 +21,7 @@ struct PickledStorage {
   std::int64_t numel = 0;
 };
 
-// A view of a storage as torch._utils._rebuild_tensor_v2 describes it; unchecked numbers.
+// A view of a storage as torch._utils._rebuild_tensor_v2 describes it. The numbers are not checked.
 struct PickledTensor {
   PickledStorage storage;
   std::int64_t offset = 0;  // in elements

@@ -5,15 +5,16 @@
 
 namespace blip2 {
 
-// A member of a JSON object whose value is a text or a whole number, as it stands in the file.
+// A member of a JSON object whose value is a text or a whole number, as characters of the file.
 struct PlainMember {
   std::string_view key, value;
   bool is_text;
 };
 
-// Reads the members of a JSON object of texts and whole numbers of up to 15 digits alone, in ASCII
-// without escapes and without a key that comes twice, into `members`, which is emptied first. False
-// for any other, well-formed or not: parse_json reads those. Many times as fast as that.
+// Reads a JSON object whose values are all texts or whole numbers of up to 15 digits, in ASCII
+// without escapes and without repeated keys, into `members`, which is emptied first. Returns false
+// for any other text, well-formed JSON or not; parse_json reads that. It is many times as fast as
+// parse_json.
 bool read_plain_object(std::string_view text, std::vector<PlainMember>& members);
 
 }  // namespace blip2

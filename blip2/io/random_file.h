@@ -9,8 +9,8 @@
 
 namespace blip2 {
 
-// A file of any size read in small parts. Unlike a mapped one it may shrink meanwhile: what is not
-// there any more is an Error, not a signal.
+// A file of any size that is read in small parts. Unlike a mapped file it may shrink meanwhile:
+// reading bytes that are gone is an Error, not a signal. For one thread at a time.
 class RandomFile {
  public:
   // Throws Error if the file is missing or not a regular file.
@@ -22,11 +22,11 @@ class RandomFile {
   std::uint64_t size() const { return size_; }
   const std::filesystem::path& path() const { return path_; }
 
-  // `count` bytes from `offset`, fewer at the end of the file. They stay until the next call. At
-  // least `ahead` bytes are fetched at once, for what is read next.
+  // `count` bytes from `offset`, fewer at the end of the file. They stay valid until the next call.
+  // At least `ahead` bytes are read from the file at once, for the calls that follow.
   std::span<const std::byte> peek(std::uint64_t offset, std::size_t count,
                                   std::size_t ahead = 4096);
-  // Exactly `count` bytes, not kept; Error if they are not there.
+  // Exactly `count` bytes, which are not kept; Error if the file has fewer.
   std::string read(std::uint64_t offset, std::size_t count) const;
 
  private:

@@ -15,7 +15,7 @@ constexpr std::uint64_t kMaxExtension = 1u << 20;  // bytes of pax records or of
 constexpr std::size_t kMaxName = 4096;             // Linux's longest path
 constexpr int kMaxExtensionHeaders = 16;           // before one member
 constexpr std::size_t kScanWindow = 256u << 10;
-constexpr std::ptrdiff_t kBlemishes = 8;  // a header has more bytes than so many
+constexpr std::ptrdiff_t kLeastHeaderBytes = 8;  // a block with fewer nonzero bytes is blank
 
 std::uint64_t padded(std::uint64_t size) {
   return (size + kTarBlock - 1) / kTarBlock * kTarBlock;
@@ -27,7 +27,7 @@ std::ptrdiff_t nonzero_bytes(std::span<const std::byte> block) {
 
 // The end mark is zero blocks; one with a few flipped bits is still seen as one.
 bool is_blank(std::span<const std::byte> block) {
-  return nonzero_bytes(block) < (block.size() < kTarBlock ? 1 : kBlemishes);
+  return nonzero_bytes(block) < (block.size() < kTarBlock ? 1 : kLeastHeaderBytes);
 }
 
 // Why a member of this type is not read; nothing for those that are, or that are passed over.
@@ -122,7 +122,7 @@ void TarReader::pass_blank() {
   if (end >= file_.size()) return finish(true);
   if (step_back()) return;
   at_ = end;
-  settle();
+  accept_pending();
   gap_from_ = from;
   scan_from_ = at_;
   // Zeros before a sound header join two archives; before anything else they are damage too.
@@ -131,7 +131,7 @@ void TarReader::pass_blank() {
 }
 
 void TarReader::accept(const TarHeader& header) {
-  settle();
+  accept_pending();
   any_ = true;
   scan_from_ = at_ + kTarBlock;
   const std::uint64_t body = skip_sparse_map(header, scan_from_);
@@ -254,7 +254,7 @@ bool TarReader::step_back() {
     pending_->kind = TarEntry::Kind::refused;
     pending_->what = "its size is wrong";
   }
-  settle();
+  accept_pending();
   at_ = *inner;
   return true;
 }
@@ -262,7 +262,7 @@ bool TarReader::step_back() {
 // No header where one should be: the last member's size may be wrong, or the header is damaged.
 void TarReader::recover() {
   if (step_back()) return;
-  settle();
+  accept_pending();
   const auto next = find_header(at_);
   const std::uint64_t end = next.value_or(file_.size());
   TarEntry damage{
@@ -298,14 +298,14 @@ void TarReader::collect_remains(std::uint64_t from, std::uint64_t to, TarEntry& 
   }
 }
 
-void TarReader::settle() {
+void TarReader::accept_pending() {
   if (!pending_) return;
   ready_.push_back(std::move(*pending_));
   pending_.reset();
 }
 
 void TarReader::finish(bool has_mark) {
-  settle();
+  accept_pending();
   done_ = true;
   if (!any_) {
     throw Error("expected a tar archive, found no header", file_.path().string());

@@ -13,7 +13,7 @@
 
 namespace blip2 {
 
-// What a tar archive holds at one place.
+// An entry of a tar archive: a file, a refused member or damage.
 struct TarEntry {
   enum class Kind {
     file,     // a regular file, whole
@@ -24,40 +24,44 @@ struct TarEntry {
   std::string name;          // as the archive has it: a label, never a path of this machine
   std::uint64_t header = 0;  // byte of the header, or where the damage begins
   std::uint64_t offset = 0;  // byte of the body
-  std::uint64_t size = 0;    // of the body or of the damage
+  std::uint64_t size = 0;    // bytes of the body or of the damage
   bool checked_name = true;  // false: the name is not covered by a checksum (pax, GNU long name)
-  std::string what;          // what is wrong
-  // Of damage: names of the headers in it, "" where illegible, pax records where they are damaged.
+  std::string what;          // the reason of a refusal or damage
+  // For damage: the names of the headers in it, "" where a name is illegible, pax records where
+  // they are damaged.
   std::vector<std::string> lost;
-  // Of damage: it is the archive's end, so the last of `lost` is exact as far as it goes.
+  // For damage: it reaches the archive's end, so the last name in `lost` may be cut off but is
+  // exact as far as it goes.
   bool cut = false;
 };
 
-// Goes through a tar archive (V7, ustar, pax, GNU) without extracting anything, and tells where its
-// files lie. Memory stays small whatever the archive's size. Damage does not end it: after a header
-// whose checksum is wrong, or whose size leads nowhere, it goes on with the next sound header. So
-// do zero blocks in the middle (concatenated archives, wiped pages). Directories are passed over;
-// links, devices and sparse files are refused.
+// Reads through a tar archive (V7, ustar, pax, GNU) without extracting anything, and gives the
+// places of its files. Memory stays small whatever the archive's size. Damage does not end the
+// reading: after a header whose checksum is wrong, or whose size leads to no header, the reader
+// goes on with the next sound header. It also goes on after zero blocks in the middle (concatenated
+// archives, wiped pages). Directories are skipped; links, devices and sparse files are refused. For
+// one thread at a time.
 class TarReader {
  public:
   // Throws Error if the file is missing, empty or compressed.
   explicit TarReader(std::filesystem::path path);
 
-  // The next entry in the archive's order. Throws Error if there is none in the whole file.
+  // The next entry in the archive's order; nullopt after the last. Throws Error if the whole file
+  // has no entry.
   std::optional<TarEntry> next();
-  // Where and how the archive is cut off; empty if it has its end mark. Known at the end.
+  // Where and how the archive is cut off; empty if it has its end mark. Known after the last entry.
   const std::string& cut_off() const { return cut_off_; }
   std::string read(const TarEntry& entry) const { return file_.read(entry.offset, entry.size); }
   const std::filesystem::path& path() const { return file_.path(); }
 
  private:
-  // What pax records and GNU long names say of the next member.
+  // What pax records and GNU long names say about the next member.
   struct Extension {
     std::optional<std::string> name;
     std::optional<std::uint64_t> size;
     std::string refusal;  // why the member that follows cannot be read
-    bool broken = false;  // damaged: the name of the member that follows is unknown,
-    std::string hint;     // or what can be read of it
+    bool broken = false;  // damaged: the name of the member that follows is unknown
+    std::string hint;     // the part of that name that can be read
     int headers = 0;
   };
 
@@ -71,7 +75,7 @@ class TarReader {
   bool step_back();
   void recover();
   void collect_remains(std::uint64_t from, std::uint64_t to, TarEntry& damage);
-  void settle();
+  void accept_pending();
   void finish(bool has_mark);
   std::uint64_t find_blank_end(std::uint64_t from);
   std::optional<std::uint64_t> find_header(std::uint64_t from);
@@ -80,9 +84,9 @@ class TarReader {
   RandomFile file_;
   std::uint64_t at_ = 0;         // where a header is expected
   std::uint64_t scan_from_ = 0;  // after the last sound header
-  std::uint64_t gap_from_ = 0;   // where zero blocks before `at_` began
+  std::uint64_t gap_from_ = 0;   // where the zero blocks before `at_` begin
   Extension extension_;
-  std::optional<TarEntry> pending_;  // not known to be sound before the next header is seen
+  std::optional<TarEntry> pending_;  // not known to be sound until the next header is read
   std::deque<TarEntry> ready_;
   std::string cut_off_;
   bool done_ = false, any_ = false, has_plain_headers_ = false;

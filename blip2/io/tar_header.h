@@ -24,23 +24,24 @@ struct TarHeader {
   bool is_extension() const { return type == 'x' || type == 'g' || type == 'L' || type == 'K'; }
 };
 
-// The header in a block; nothing if its checksum is wrong.
+// The header in a block; nullopt if its checksum is wrong.
 std::optional<TarHeader> parse_tar_header(std::span<const std::byte> block);
 
-// What a damaged header (or the beginning of one) seems to say, for counting what was lost.
+// What a damaged header (or the beginning of one) seems to say, for counting the members lost.
 struct TarHeaderRemains {
   std::string name;
   bool is_extension = false;  // it described the next member
 };
 TarHeaderRemains read_remains(std::span<const std::byte> block);
 
-// Whether a block has a header's magic, be its checksum right or not.
+// Whether a block has the magic of a header, whether or not its checksum is right.
 bool has_tar_magic(std::span<const std::byte> block);
 
-// pax extended records, "LENGTH KEY=VALUE\n" each; nothing if they are malformed.
+// The values of pax extended records, each "LENGTH KEY=VALUE\n", by key; nullopt if they are
+// malformed.
 std::optional<std::map<std::string, std::string, std::less<>>> parse_pax(std::string_view body);
 
-// A whole decimal number without a sign, or nothing.
+// The value of a decimal number without a sign; nullopt for any other text.
 std::optional<std::uint64_t> parse_decimal(std::string_view digits);
 
 }  // namespace blip2

@@ -264,7 +264,7 @@ void TarSampleReader::close() {
   if (beside && broken) last_parts_ |= group_->parts;  // counted already
   if (beside && broken) return group_.reset();
   if (broken && kinship(held_name_, group_->key) != Kinship::none) held_.reset();
-  // This is the rest of it, and whole.
+  // This is the rest of that sample, and it is whole.
   if (beside && last_is_broken_ && held_ && held_->key == last_key_) held_.reset();
   report_gap(group_->key, lacks_a_part(*group_));
   last_key_ = group_->key;

@@ -13,31 +13,32 @@
 
 namespace blip2 {
 
-// The members of a tar shard that belong together: those that follow each other and share a key,
-// see split_member_name().
+// The members of a tar shard that belong together: neighbours that share a key, see
+// split_member_name().
 struct TarSample {
   std::string key;
   std::uint64_t at = 0;                         // byte of its first header
   std::optional<TarEntry> picture, text, json;  // .jpg .jpeg .png .webp; .txt; .json
-  std::string fault;                            // why it cannot be used; empty if it is whole
+  std::string fault;  // why the sample cannot be used; empty if it is whole
 };
 
-// A member's key and suffix as WebDataset 1.0 has them: the name at the first dot of its last
-// component, "a/0001.seg.png" -> "a/0001", "seg.png" (in lower case); "a/.x" -> "a/", "x" if the
-// folder's name has no dot. Both are empty for a name that belongs to no sample: ".x" at the top, a
-// name without a dot, and what lies in a folder "__name__".
+// A member's key and suffix as WebDataset 1.0 has them: the name is split at the first dot of its
+// last component, "a/0001.seg.png" -> "a/0001", "seg.png" (in lower case); "a/.x" -> "a/", "x" if
+// the folder's name has no dot. Both are empty for a name that belongs to no sample: ".x" at the
+// top, a name without a dot, and any name in a folder "__name__".
 std::pair<std::string, std::string> split_member_name(std::string_view name);
 
 // jpg, jpeg, png or webp.
 bool is_picture_extension(std::string_view extension);
 
 // The samples of a shard. Every sample that the shard lost, whole or in part, is given once, with a
-// fault; so samples without a fault and those with one together are as many as were written (up to
-// where the shard is cut off). Members of other kinds are passed over; a sample of such alone has a
-// fault. Members that belong to no sample neither count nor part their neighbours.
+// fault; so the number of samples, with or without a fault, is the number that was written (up to
+// where the shard is cut off). Members of other kinds are skipped; a sample that has only such
+// members has a fault. Members that belong to no sample neither count nor separate their
+// neighbours. For one thread at a time.
 class TarSampleReader {
  public:
-  // `needs_text`: whether a picture alone is no sample.
+  // `needs_text`: a picture without a text is not a sample.
   explicit TarSampleReader(std::filesystem::path path, bool needs_text = true);
 
   std::optional<TarSample> next();
@@ -45,22 +46,22 @@ class TarSampleReader {
   const std::string& cut_off() const { return reader_.cut_off(); }
 
  private:
-  // Members with one key, still growing.
+  // Members with one key, to which further members may be added.
   struct Group : TarSample {
-    std::string refusal;  // of a member that belongs to it
-    std::string damage;   // within it
-    unsigned parts = 0;   // one bit for each of its kinds of members, refused ones too
+    std::string refusal;  // why a member of the group is refused
+    std::string damage;   // damage between its members
+    unsigned parts = 0;   // a bit for each kind of member that it has, refused ones included
     bool checked_names = true;
-    bool relevant = false;  // holds a picture or a text, or should
+    bool relevant = false;  // it has a picture or a text, or lost one
     std::string others;     // suffixes of members of other kinds
-    std::string name;       // of its only member
+    std::string name;       // the name of its only member
   };
   // Headers lost between two groups.
   struct Gap {
     std::vector<std::string> names;
     std::uint64_t at = 0;
     std::string what;
-    bool cut = false;  // by the archive's end, within the last of `names`
+    bool cut = false;  // the archive ends within the last name of `names`
   };
 
   void take(TarEntry entry);
@@ -77,10 +78,11 @@ class TarSampleReader {
   TarReader reader_;
   bool needs_text_, done_ = false;
   std::optional<Group> group_;
-  Gap before_, after_;  // the group
-  // The group before it: given when the next one shows that it is no part of that.
+  Gap before_, after_;  // gaps before and after the group
+  // The group before: it is given when the next group shows that both are not parts of one sample.
   std::optional<TarSample> held_;
-  // Its name if nothing of it is read and a flipped bit may have parted it from the next group.
+  // The name of held_ if none of its members is read and a flipped bit may have separated it from
+  // the next group.
   std::string held_name_;
   std::string last_key_;
   bool last_is_broken_ = false, last_lacks_a_part_ = false, last_has_checked_names_ = true;

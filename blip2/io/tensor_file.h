@@ -15,34 +15,35 @@
 
 namespace blip2 {
 
-// One face for every weight file: named tensors, mapped into memory where the format allows.
+// One interface for every weight file: named tensors, mapped into memory where the format allows
+// it. Const functions may run on several threads at once.
 class TensorFile {
  public:
   virtual ~TensorFile();
   TensorFile(const TensorFile&) = delete;
   TensorFile& operator=(const TensorFile&) = delete;
-
-  // In the order of the file.
+  // All tensors, in the order of the file.
   const std::vector<TensorView>& tensors() const { return tensors_; }
-  // The tensor of that name or null.
+  // The tensor of that name, or nullptr if there is none.
   const TensorView* find(std::string_view name) const;
-  // The tensor of that name; Error names the file and the nearest name.
+  // The tensor of that name; Error naming the file and the nearest name if there is none.
   const TensorView& get(std::string_view name) const;
   const std::filesystem::path& path() const { return path_; }
-  // Takes a tensor that has been read out of this process's memory where it lies in a mapped file:
-  // a large model that is converted on loading is not held twice. It may be read again.
+  // Takes the pages of a tensor that has been read out of this process's memory if it lies in a
+  // mapped file, so that a large model that is converted on loading is not held twice. The tensor
+  // may be read again.
   void release(const TensorView& tensor) const;
   // "safetensors", "GGUF", "PyTorch archive".
   virtual std::string_view format() const = 0;
 
  protected:
   explicit TensorFile(std::filesystem::path path) : path_(std::move(path)) {}
-  // Error if the name was there before or is not UTF-8. Data that is not aligned to its element is
-  // copied.
+  // Adds a tensor. Error if the name is taken or is not UTF-8. Data that is not aligned to its
+  // element is copied.
   void add(TensorView tensor);
-  // A copy that lives as long as this file.
+  // Keeps the bytes as long as this file lives.
   std::span<const std::byte> keep(std::vector<std::byte> bytes);
-  // Owners of tensors' data.
+  // Keep the owners of tensors' data.
   void keep(std::shared_ptr<const MappedFile> map) { maps_.push_back(std::move(map)); }
   void keep(std::shared_ptr<const TensorFile> file) { files_.push_back(std::move(file)); }
 
@@ -55,13 +56,13 @@ class TensorFile {
   std::vector<std::shared_ptr<const std::vector<std::byte>>> copies_;
 };
 
-// Opens a safetensors, GGUF or PyTorch file, told apart by content. Error if it is none of them.
+// Opens a safetensors, GGUF or PyTorch file, recognised by its content. Error for any other file.
 std::unique_ptr<TensorFile> open_tensor_file(const std::filesystem::path& path);
 
 // The weights of a model directory: model.safetensors, or the shards that
 // model.safetensors.index.json names, or pytorch_model.bin, or the shards of its index. Error if
-// none is there, a shard is missing, lies outside the directory, or a tensor is not where the index
-// puts it.
+// the directory has none of these, a shard is missing or lies outside the directory, or a tensor is
+// not in the shard that the index names.
 std::unique_ptr<TensorFile> open_model_weights(const std::filesystem::path& folder);
 
 }  // namespace blip2

@@ -58,13 +58,13 @@ enum class DType {
   mxfp4  // of these, listed only
 };
 
-// "F32", "BF16", "BOOL", "Q4_K", …: as safetensors and GGUF write it.
+// The type's name as safetensors and GGUF write it: "F32", "BF16", "BOOL", "Q4_K", …
 std::string_view dtype_name(DType dtype);
-// The type of that name; empty if there is none.
+// The type of that name; nullopt if there is none.
 std::optional<DType> dtype_from_name(std::string_view name);
 
-// A type's storage unit: `bytes` bytes hold `elements` elements (1 unless it is quantised or takes
-// less than a byte).
+// A type's storage unit: `bytes` bytes hold `elements` elements (1 unless the type is quantised or
+// an element takes less than a byte).
 struct DTypeBlock {
   std::int64_t elements;
   std::int64_t bytes;
@@ -76,7 +76,7 @@ inline bool is_quantised(DType dtype) {
 inline bool is_listed_only(DType dtype) {
   return (dtype >= DType::f8_e4m3fnuz && dtype <= DType::c64) || dtype >= DType::q2_k;
 }
-// Where an element's address has to be a multiple of.
+// The alignment in bytes that an element's address must have.
 std::int64_t dtype_alignment(DType dtype);
 
 // A named tensor in a file: row-major, outermost dimension first (GGUF's order is reversed on
@@ -94,13 +94,14 @@ struct TensorView {
 // "F32 [2, 3]", for messages and listings.
 std::string describe(const TensorView& tensor);
 
-// The bytes of a tensor of this type and shape, or empty if a dimension is negative, the last one
-// is no multiple of the quantised block, the whole ends within a byte, or the product leaves 63
-// bits.
+// The bytes of a tensor of this type and shape; nullopt if a dimension is negative, the last
+// dimension is not a multiple of the quantised block, the tensor ends within a byte, or the product
+// does not fit 63 bits.
 std::optional<std::uint64_t> tensor_bytes(DType dtype, std::span<const std::int64_t> shape);
 
-// The elements as f32, any type, quantised ones dequantised exactly as gguf.quants.dequantize does.
-// `out` has numel() elements; Error otherwise, and for the types that are listed only.
+// Writes the elements as f32 to `out`; quantised types are dequantised exactly as
+// gguf.quants.dequantize does it. Error unless `out` has numel() elements, and for types that are
+// listed only.
 void to_float32(const TensorView& tensor, std::span<float> out);
 
 }  // namespace blip2

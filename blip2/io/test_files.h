@@ -16,7 +16,7 @@
 // Builders of small files, right and wrong, for this folder's tests.
 namespace blip2::testing {
 
-// A folder of its own, removed with everything in it.
+// A temporary folder, which the destructor removes with everything in it.
 class TemporaryFolder {
  public:
   TemporaryFolder() {

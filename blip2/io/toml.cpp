@@ -31,7 +31,7 @@ nlohmann::json parse_toml(const std::string& text, const std::string& where) {
 
 nlohmann::json read_toml(const std::filesystem::path& path) {
   const std::string text = read_file(path, kMaxTomlBytes);
-  return parse_toml(std::string(without_mark(text, path.string())), path.string());
+  return parse_toml(std::string(without_byte_order_mark(text, path.string())), path.string());
 }
 
 }  // namespace blip2

@@ -15,10 +15,11 @@ class Pickle;
 struct PickledTensor;
 
 // A file that torch.save wrote (.pth, .pt, .bin), either the zip archive or the older stream of
-// pickles. The pickle is read by a machine of its own that knows tensors and plain containers and
-// nothing else: it imports and calls nothing, and any other global is an Error that names it.
-// Nested dictionaries and lists are flattened, keys joined by '.'. Contiguous tensors are mapped,
-// others are copied into row-major order.
+// pickles. The pickle is read by this library's own machine, which knows tensors and plain
+// containers and nothing else: it imports and calls nothing, and any other global is an Error that
+// names it. Nested dictionaries and lists are flattened, keys joined by '.'. Contiguous tensors are
+// mapped, others are copied into row-major order. Const functions may run on several threads at
+// once.
 class TorchArchive : public TensorFile {
  public:
   explicit TorchArchive(const std::filesystem::path& path);

@@ -64,7 +64,7 @@ std::string one_line(std::string_view text) {
   return line;
 }
 
-std::string_view without_mark(std::string_view text, const std::string& where) {
+std::string_view without_byte_order_mark(std::string_view text, const std::string& where) {
   using namespace std::string_view_literals;
   constexpr auto kUtf8 = "\xEF\xBB\xBF"sv;
   if (text.starts_with(kUtf8)) return text.substr(kUtf8.size());

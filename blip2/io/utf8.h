@@ -13,11 +13,11 @@ bool is_utf8(std::string_view text);
 // "\u0007"); everything else stays.
 std::string one_line(std::string_view text);
 
-// The text without a byte order mark of UTF-8 in front. Error naming `where` if the mark is that of
-// UTF-16 or UTF-32, which nothing here reads.
-std::string_view without_mark(std::string_view text, const std::string& where);
+// The text without the byte order mark of UTF-8 that may stand in front. Error naming `where` if
+// there is a byte order mark of UTF-16 or UTF-32, which this library does not read.
+std::string_view without_byte_order_mark(std::string_view text, const std::string& where);
 
-// `text` fit for a message: at most `most` bytes, anything but printable ASCII replaced by '?'.
+// `text` for a message: at most `most` bytes of it, anything but printable ASCII replaced by '?'.
 std::string printable(std::string_view text, std::size_t most = 80);
 
 }  // namespace blip2

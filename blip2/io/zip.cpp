@@ -85,7 +85,7 @@ Directory read_end(ByteReader reader) {
   return directory;
 }
 
-// Replaces the fields that are all ones by those of the zip64 extra field.
+// Replaces fields whose bits are all ones by the fields of the zip64 extra field.
 void read_zip64_extra(Record& record, std::span<const std::byte> extra, const std::string& where) {
   ByteReader reader(extra, where);
   while (reader.remaining() >= 4) {

@@ -16,10 +16,10 @@ struct ZipEntry {
   std::uint32_t crc = 0;
 };
 
-// The entries of a zip archive of stored (not compressed) files, zip64 included, by name. Each is
-// in bounds, overlaps no other, is named alike in its local header and matches its CRC-32 (if it
-// has one). Error for anything else: compressed or encrypted entries, several disks, a name twice.
-// Source: PKWARE APPNOTE.TXT 6.3.
+// The entries of a zip archive of stored (not compressed) files, zip64 included, by name. Each
+// entry is in bounds, overlaps no other entry, has the same name in its local header and matches
+// its CRC-32 (if it has one). Error for anything else: compressed or encrypted entries, several
+// disks, a name twice. Source: PKWARE APPNOTE.TXT 6.3.
 std::map<std::string, ZipEntry, std::less<>> read_stored_zip(std::span<const std::byte> bytes,
                                                              const std::string& where);
 

@@ -14,7 +14,7 @@ namespace blip2 {
 
 class DecoderStack;
 
-// Rows whose logits Decoder::token_loss holds at a time.
+// Number of rows whose logits Decoder::token_loss holds at a time.
 inline constexpr std::int64_t kLossRows = 128;
 
 // A decoder-only language model of any family that DecoderConfig knows.

@@ -109,7 +109,7 @@ void read_biases(const Keys& keys, const DecoderFamilyRow& row, DecoderConfig& c
   if (row.mlp_bias_key) keys.read("mlp_bias", config.mlp_bias);
 }
 
-// What is not given follows from the number of heads, unless the family has a default of its own.
+// Missing sizes follow from the number of heads, unless the family has a default.
 void read_heads(const json& object, const Keys& keys, DecoderConfig& c) {
   keys.read("num_attention_heads", c.num_attention_heads);
   if (c.num_key_value_heads == 0 || object.contains("num_key_value_heads")) {

@@ -8,24 +8,24 @@
 
 namespace blip2 {
 
-// When attention looks back on `sliding_window` tokens only.
+// When attention reaches back `sliding_window` tokens only.
 enum class WindowKeys {
   none,      // the configuration has no such key
   given,     // if the key is not null
   switched,  // if use_sliding_window says so too
 };
 
-// How the keys of a configuration are called, and which of those that only some families have are
-// there.
+// The naming of a configuration's keys, which also tells which optional keys it has.
 enum class ConfigKeys { gated, opt, gpt2 };
 
-// Everything that sets one family apart: files of a family in this table are read, written,
-// trained with and written texts with.
+// Everything that distinguishes one family. A family in this table can be read, written, trained
+// through and used for generating texts.
 struct DecoderFamilyRow {
   std::string_view name;  // Hugging Face's model_type, and GGUF's architecture if `in_gguf`
   bool in_gguf;
-  // Of a configuration that says nothing, as in transformers, and what the layers have. Without
-  // num_key_value_heads there are as many as heads, without head_dim the heads share the width.
+  // The values of an empty configuration, as in transformers, and what the layers have. Without
+  // num_key_value_heads there are as many key/value heads as heads; without head_dim a head has
+  // width / heads.
   DecoderConfig defaults;
   const DecoderNames* names;
   ConfigKeys keys = ConfigKeys::gated;

@@ -13,10 +13,10 @@
 
 namespace blip2 {
 
-// The layers of a decoder over N rows of tokens, the products in T (float, Bf16 or F16): the one
-// description of a layer. Derived classes say how a product is computed and which keys attention
-// sees: those beside it (DecoderPass, training) or those of a cache (DecoderSession, writing).
-// Width D, feed-forward F, queries Q, keys K.
+// The layers of a decoder over N packed rows of tokens, with products in T (float, Bf16 or F16):
+// the one description of a layer. Derived classes say how a product is computed and which keys
+// attention sees: the keys of the same packed sequence (DecoderPass, training) or the keys of a
+// cache (DecoderSession, generating). Hidden size D, feed-forward F, queries Q, keys K.
 template <typename T>
 class DecoderLayers {
  public:
@@ -26,26 +26,26 @@ class DecoderLayers {
  protected:
   using Int = std::int64_t;
 
-  // Where the values of one layer lie.
+  // Memory for the values of one layer.
   struct Values {
-    T* normed;   // [N, max(D, Q)]: of the norms, and what attention gives
-    T* plain;    // [N, Q + K]: queries and keys before their norms; null: not kept
+    T* normed;   // [N, max(D, Q)]: the norms' results, and attention's
+    T* plain;    // [N, Q + K]: queries and keys before their norms; nullptr: not kept
     T* qkv;      // [N, Q + 2 K]
     T* gate_up;  // [N, 2 F] or [N, F]
     T* act;      // [N, F]
   };
 
-  // `positions`: of each row's token in its sequence, within the table.
+  // `positions`: the position of each row's token in its sequence, within the table.
   DecoderLayers(const DecoderWeights& weights, const RopeTable& rope, std::vector<Int> positions)
       : weights_(weights), rope_(rope), positions_(std::move(positions)) {}
   virtual ~DecoderLayers() = default;
 
-  // x [N, D] -> y [N, D], f32, which may be one.
+  // x [N, D] -> y [N, D], f32; x and y may be the same memory.
   void attention(Int l, const Values& to, const float* x, float* y) {
     const DecoderLayer& layer = layer_at(l);
     norm(layer.input_norm, x, n_, to.normed);  // [N, D]
     multiply(to.normed, layer.qkv, to.qkv);    // [N, Q + 2 K]
-    place(layer, to);                          // [N, Q + 2 K]
+    norm_and_rotate(layer, to);                // [N, Q + 2 K]
     attend(l, to.qkv, to.normed);              // [N, Q]
     add_product(to.normed, layer.o, x, y);     // [N, D]
   }
@@ -79,7 +79,7 @@ class DecoderLayers {
     }
   }
 
-  // body(first, count) over rows; few of them stay on this thread.
+  // Calls body(first, count) for ranges of rows on several threads; few rows stay on this thread.
   template <typename Body>
   static void over_rows(Int rows, const Body& body) {
     at::parallel_for(0, rows, 8, [&](Int begin, Int end) { body(begin, end - begin); });
@@ -96,8 +96,8 @@ class DecoderLayers {
   const Kernels<T>& k_ = kernels<T>();
 
  private:
-  // Norms each head of queries and keys where the model does, then rotates them.
-  void place(const DecoderLayer& layer, const Values& to) const {
+  // Applies the norms over each head of queries and keys if the model has them, then rotates them.
+  void norm_and_rotate(const DecoderLayer& layer, const Values& to) const {
     over_rows(n_, [&](Int begin, Int count) {
       T* const first = to.qkv + begin * width_;
       if (layer.query_norm.defined()) {

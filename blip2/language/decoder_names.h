@@ -2,21 +2,21 @@
 
 namespace blip2 {
 
-// What a family's files call its tensors, in Hugging Face's terms; the names of a layer's parts
-// follow "<layers><number>.". A part that the family does not have is "".
+// The names of the tensors in a family's files, as Hugging Face has them; the names of a layer's
+// parts follow "<layers><number>.". A part that the family does not have is "".
 struct DecoderNames {
   const char *embeddings, *positions = "", *norm, *layers;
   const char* input_norm;
   const char *q = "", *k = "", *v = "", *qkv = "";  // three matrices, or one
   const char *q_norm = "", *k_norm = "", *o, *post_norm, *gate = "", *up, *down;
   bool transposed = false;   // matrices are [in, out], as those of GPT-2's Conv1D
-  bool paired_rows = false;  // GGUF files have a head's rows of q and k as (2 i, 2 i + 1) for rope
-  // Ends of the names of buffers that files may have beside the weights.
+  bool paired_rows = false;  // GGUF files order a head's rows of q and k as pairs for rope
+  // The ends of the names of buffers that files may have beside the weights.
   const char *buffer = nullptr, *other_buffer = nullptr;
 };
 
-extern const DecoderNames kLlamaNames;  // and what transformers modelled on it
-extern const DecoderNames kQwenNames;   // the same in GGUF files without paired rows
+extern const DecoderNames kLlamaNames;  // and of families that follow Llama in transformers
+extern const DecoderNames kQwenNames;   // Llama's names; rows in GGUF files are not paired
 extern const DecoderNames kOptNames, kGpt2Names;
 
 }  // namespace blip2

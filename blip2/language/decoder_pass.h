@@ -11,8 +11,8 @@
 
 namespace blip2 {
 
-// The layers over packed sequences, forward and backward: products go through ATen, a sequence sees
-// itself. Included by decoder_stack.cpp only.
+// The layers over packed sequences, forward and backward: products go through ATen, and attention
+// sees tokens of the same sequence only. Included by decoder_stack.cpp only.
 template <typename T>
 class DecoderPass : DecoderLayers<T> {
   using Layers = DecoderLayers<T>;
@@ -71,11 +71,11 @@ class DecoderPass : DecoderLayers<T> {
     const DecoderLayer& layer = layer_at(l);
     T *const dqkv = data(memory_.dqkv), *const delta = data(memory_.delta);
     narrow(dx);
-    multiply_back(data(memory_.narrow), layer.o, delta);  // [N, Q]
-    attend_backward(values(l).qkv, delta, dqkv);          // [N, Q + 2 K]
-    unplace(layer, values(l).plain, dqkv);                // [N, Q + 2 K]
-    multiply_back(dqkv, layer.qkv, delta);                // [N, D]
-    add_gradient(layer.input_norm, input(l), delta, dx);  // [N, D]
+    multiply_back(data(memory_.narrow), layer.o, delta);     // [N, Q]
+    attend_backward(values(l).qkv, delta, dqkv);             // [N, Q + 2 K]
+    norm_and_rotate_backward(layer, values(l).plain, dqkv);  // [N, Q + 2 K]
+    multiply_back(dqkv, layer.qkv, delta);                   // [N, D]
+    add_gradient(layer.input_norm, input(l), delta, dx);     // [N, D]
   }
 
   void attend(Int /*layer*/, const T* qkv, T* out) override {
@@ -95,8 +95,9 @@ class DecoderPass : DecoderLayers<T> {
     });
   }
 
-  // The gradient of rotated and normed queries and keys becomes that of what the product gave.
-  void unplace(const DecoderLayer& layer, const T* plain, T* dqkv) {
+  // The gradient of rotated and normed queries and keys becomes the gradient of the product's
+  // result.
+  void norm_and_rotate_backward(const DecoderLayer& layer, const T* plain, T* dqkv) {
     const Int kept = q_ + c_.key_width();
     over_rows(n_, [&](Int begin, Int count) {
       this->rotate(dqkv, begin, count, -1.0f);
@@ -134,7 +135,7 @@ class DecoderPass : DecoderLayers<T> {
               [&](Int i, Int m) { k_.narrow(x + i * d_, data(memory_.narrow) + i * d_, m * d_); });
   }
 
-  // Rows from n_ to padded_ hold anything.
+  // Rows from n_ to padded_ hold arbitrary numbers.
   at::Tensor matrix(const T* values, Int width) const {
     return at::from_blob(const_cast<T*>(values), {padded_, width},
                          at::TensorOptions(kScalarType<T>));

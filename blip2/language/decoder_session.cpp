@@ -23,7 +23,7 @@ std::vector<std::int64_t> positions_of(const KvCache& cache, Offsets offsets) {
   return positions;
 }
 
-// The layers over new tokens, whose keys and values join those of the cache: every row is computed
+// The layers over new tokens, whose keys and values are added to the cache: every row is computed
 // by itself in one fixed order.
 template <typename T>
 class CachedLayers : DecoderLayers<T> {
@@ -56,7 +56,7 @@ class CachedLayers : DecoderLayers<T> {
     }
   }
 
-  // Of the last token of each row: [rows, V].
+  // The logits of the last token of each row: [rows, V].
   void logits(float* out) {
     const Int rows = std::ssize(offsets_) - 1;
     for (Int row = 0; row < rows; ++row) {

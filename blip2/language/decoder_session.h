@@ -14,8 +14,9 @@
 
 namespace blip2 {
 
-// A decoder's session, with the rows' keys and values cached. No tensor operation within a token;
-// the products are nn/kernels' own, in which every row is computed by itself in one fixed order.
+// The generation session of a decoder, with the rows' keys and values cached. It calls no tensor
+// operation for a token: products go through nn/kernels, which compute every row by itself in one
+// fixed order. For one thread at a time.
 class DecoderSession : public LanguageSession {
  public:
   explicit DecoderSession(std::shared_ptr<const DecoderWeights> weights,
@@ -34,7 +35,7 @@ class DecoderSession : public LanguageSession {
   std::span<const float> run(std::span<const std::int64_t> offsets);
   std::span<const float> run(std::span<const std::int64_t> offsets);
 
-  // Adds the learned positions of the tokens that come now.
+  // Adds the learned positions of the new tokens.
   template <typename T>
   void add_positions(std::span<const std::int64_t> offsets);
 

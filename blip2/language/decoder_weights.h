@@ -59,8 +59,8 @@ std::vector<std::pair<std::string, at::Tensor>> tensors_to_save(DecoderWeights& 
 // embeddings, the causal masks of old GPT-2 files, and other old buffers.
 bool is_spare_tensor(const DecoderConfig& config, std::string_view name);
 
-// Under which name a Hugging Face file has the word embeddings: the head's if they are tied and not
-// there themselves.
+// The name under which a Hugging Face file has the word embeddings: the head's name if they are
+// tied and the file has only the head.
 EmbeddingsName embeddings_name(const DecoderConfig& config, const TensorFile& file,
                                const std::string& prefix);
 

@@ -7,15 +7,16 @@
 
 namespace blip2 {
 
-// The name that a file should have a model's word embeddings by, and the one that it has them by.
-// They differ in a file that safetensors.torch.save_model wrote: it keeps one name, the first by
-// the alphabet, of tensors that share memory, which may be the tied head's. Without prefix.
+// The usual name of a model's word embeddings, and the name under which a file has them, both
+// without prefix. They differ in a file that safetensors.torch.save_model wrote: of tensors that
+// share memory it keeps only the name that comes first in the alphabet, which may be the tied
+// head's.
 struct EmbeddingsName {
   std::string usual, stored;
 };
 
-// `others` are the names of tensors that equal the embeddings, looked for under the prefix if the
-// usual name is not there.
+// `others`: names of tensors that equal the embeddings; they are searched under the prefix if the
+// usual name is missing.
 EmbeddingsName find_embeddings(const TensorFile& file, const std::string& prefix,
                                const std::string& usual, std::initializer_list<const char*> others);
 

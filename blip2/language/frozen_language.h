@@ -20,9 +20,10 @@ namespace blip2 {
 // The "text_config" of any language model: decoder-only, or an encoder-decoder.
 using LanguageConfig = std::variant<DecoderConfig, T5Config>;
 
-// Reads a "text_config" by its model_type; Error for one that is not known (lists the known ones).
+// Reads a "text_config" by its model_type. Error for an unknown model_type; it lists the known
+// ones.
 LanguageConfig read_language_config(const nlohmann::json& json, const std::string& where);
-// As transformers reads it.
+// The configuration as JSON that transformers reads.
 nlohmann::json write_language_config(const LanguageConfig& config);
 
 std::int64_t language_width(const LanguageConfig& config);
@@ -33,14 +34,15 @@ bool has_encoder(const LanguageConfig& config);
 const std::vector<std::int32_t>& end_tokens(const LanguageConfig& config);
 std::int32_t begin_token(const LanguageConfig& config);  // -1: none
 
-// Whether a file may have the tensor beside the model's weights, without use (name after the
-// prefix).
+// Whether a file may have the tensor beside the model's weights although nothing uses it. `name`:
+// without the prefix.
 bool is_spare_tensor(const LanguageConfig& config, std::string_view name);
-// Under which name the file has the word embeddings.
+// The name under which the file has the word embeddings.
 EmbeddingsName embeddings_name(const LanguageConfig& config, const TensorFile& file,
                                const std::string& prefix);
 
-// A frozen language model of either kind, for training through it and for writing texts.
+// A frozen language model of either kind, for training through it and for generating texts.
+// Sessions are independent of each other; embed() and losses() are for one thread at a time.
 class FrozenLanguage {
  public:
   explicit FrozenLanguage(std::shared_ptr<LanguageModel> decoder) : model_(std::move(decoder)) {}
@@ -52,21 +54,22 @@ class FrozenLanguage {
   at::ScalarType dtype() const;
   // The embeddings of token ids (int64, any shape): [...] -> [..., D] f32.
   at::Tensor embed(const at::Tensor& ids) const;
-  // The losses [M] in nats of all rows' targets that count, row after row: soft prompts [B, Q, D],
-  // B rows, each with a token to predict. Gradients reach the soft prompts.
+  // The losses [M] in nats of all targets except kIgnoredLabel, row after row, with teacher
+  // forcing. `soft` [B, Q, D]: soft prompts; `rows`: B rows, each with at least one token to
+  // predict. Gradients reach the soft prompts.
   at::Tensor losses(const at::Tensor& soft, std::span<const ForcedRow> rows) const;
   // Bytes of the weights that one step of writing reads.
   std::int64_t step_bytes() const;
-  // `capacity`: tokens a row to make room for, as the model's own sessions take it.
+  // `capacity`: number of tokens a row for which room is made at first.
   std::unique_ptr<LanguageSession> make_session(std::int64_t capacity = 64) const;
 
  private:
   std::variant<std::shared_ptr<LanguageModel>, std::shared_ptr<T5>> model_;
 };
 
-// From a model directory's weights: Hugging Face's names under `prefix`. Error as the models' own
-// loaders give it, and for T5 in f16. `form`: how the layers' matrices are held; int8 takes half
-// the memory of bf16, joined is for training through the model.
+// Loads a model from a model directory's weights: Hugging Face's names under `prefix`. Errors are
+// those of load_language_model and load_t5, and T5 in f16 is an Error. `form`: how the layers'
+// matrices are held; int8 takes half the memory of bf16, joined is for training through the model.
 FrozenLanguage load_frozen_language(std::shared_ptr<const TensorFile> file,
                                     const LanguageConfig& config, at::ScalarType dtype,
                                     const std::string& prefix,

@@ -16,8 +16,9 @@
 
 namespace blip2 {
 
-// Sequences being continued by a frozen language model. No autograd; every row is computed by
-// itself in one fixed order: its logits are bit for bit the same whatever other rows run beside it.
+// Sequences ("rows") that a frozen language model continues, without autograd. Every row is
+// computed by itself in one fixed order: its logits are bit for bit the same whatever other rows
+// run beside it. For one thread at a time.
 class LanguageSession {
  public:
   virtual ~LanguageSession() = default;
@@ -26,8 +27,8 @@ class LanguageSession {
   virtual std::int64_t vocabulary() const = 0;
   virtual std::int64_t length(std::int64_t row) const = 0;  // tokens of the row so far
 
-  // Continues every row by its own embeddings: row i by embeds[offsets[i] .. offsets[i + 1]) of
-  // embeds [N, D]; at least one each. The first call makes the rows. Returns the logits after each
+  // Continues every row by embeddings: row i by embeds[offsets[i] .. offsets[i + 1]) of embeds [N,
+  // D], at least one embedding each. The first call makes the rows. Returns the logits after each
   // row's last token, [rows, V] f32, valid until the next call. Error if a row becomes longer than
   // the model's positions reach.
   virtual std::span<const float> prompt(const at::Tensor& embeds,
@@ -41,39 +42,40 @@ class LanguageSession {
 };
 
 // A frozen language model. It has no trainable parameters: gradients reach the input embeddings
-// only. Products are computed in dtype(); the residual stream, norms, softmax and losses are f32.
+// only. Sessions may run on threads of their own; forward_packed() is for one thread at a time.
+// Products are computed in dtype(); the residual stream, norms, softmax and losses are f32.
 // Positions count from 0 in every sequence.
 class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
 
-  virtual std::int64_t width() const = 0;       // D, of the embeddings
+  virtual std::int64_t width() const = 0;       // D, the hidden size
   virtual std::int64_t vocabulary() const = 0;  // V
   virtual at::ScalarType dtype() const = 0;
   virtual std::int32_t bos_token_id() const = 0;
-  virtual std::int32_t pad_token_id() const = 0;  // -1: none
+  virtual std::int32_t pad_token_id() const = 0;  // -1: the model has none
   virtual const std::vector<std::int32_t>& eos_token_ids() const = 0;
 
   // The embeddings of token ids (int64, any shape): [...] -> [..., D] f32.
   virtual at::Tensor embed(const at::Tensor& ids) const = 0;
 
-  // Sequences without padding, one after another: sequence i is rows [offsets[i], offsets[i + 1]).
-  // embeds [N, D] f32 -> hidden states after the final norm, [N, D] f32. This is the fast way.
+  // Packed sequences without padding: sequence i is rows [offsets[i], offsets[i + 1]). embeds [N,
+  // D] f32 -> hidden states after the final norm, [N, D] f32. Faster than forward().
   virtual at::Tensor forward_packed(const at::Tensor& embeds,
                                     std::vector<std::int64_t> offsets) = 0;
 
   // Right-padded rows of the given lengths: [B, T, D] -> [B, T, D], zero at the padding.
   at::Tensor forward(const at::Tensor& embeds, std::span<const std::int64_t> lengths);
 
-  // Next-token logits of hidden states: [..., D] f32 -> [..., V] f32. Differentiable; ask for the
-  // positions needed only, each costs V * D products.
+  // Next-token logits of hidden states: [..., D] f32 -> [..., V] f32. Differentiable. Pass only the
+  // positions that are needed, as each costs V * D products.
   virtual at::Tensor logits(const at::Tensor& hidden) const = 0;
 
   // Cross-entropy at each position: hidden [M, D], targets [M] int64 in [0, V) -> [M] f32, nats.
-  // Equal to cross_entropy(logits(hidden), targets, "none") without ever holding all logits.
+  // Equal to cross_entropy(logits(hidden), targets, "none"), but never holds all logits.
   virtual at::Tensor token_loss(const at::Tensor& hidden, const at::Tensor& targets) const = 0;
 
-  // `capacity`: tokens a row to make room for (prompt and continuation); more is allowed.
+  // `capacity`: number of tokens a row (prompt and continuation) for which room is made at first.
   virtual std::unique_ptr<LanguageSession> make_session(std::int64_t capacity = 64) const = 0;
 
   // Bytes of the weights that one step of writing reads: the layers' matrices and the head.
@@ -83,20 +85,20 @@ class LanguageModel {
   virtual std::vector<std::pair<std::string, at::Tensor>> tensors() const = 0;
 };
 
-// From a model directory's weights: Hugging Face's names under `prefix` ("language_model."), or a
-// GGUF file's. `dtype` f32, bf16 or f16: weights of that type stay in the mapped file, others are
-// converted one by one. Error listing every tensor that does not fit `config`. Each form does
-// everything: a model that only writes texts needs least memory with its matrices as they are
-// stored; passes that many rows go through, as in training, are fastest with joined ones; int8
-// halves bf16's memory. tensors() gives no int8 ones.
+// Loads a model from a model directory's weights (Hugging Face's names under `prefix`, as
+// "language_model.") or from a GGUF file. `dtype` is f32, bf16 or f16: weights of that type stay in
+// the mapped file, others are converted one by one. Error listing every tensor that does not fit
+// `config`. A model does everything with each MatrixForm: generating texts takes least memory with
+// stored matrices; passes over many rows, as in training, are fastest with joined matrices; int8
+// takes half the memory of bf16. tensors() is not available with int8.
 std::shared_ptr<LanguageModel> load_language_model(std::shared_ptr<const TensorFile> file,
                                                    const DecoderConfig& config,
                                                    at::ScalarType dtype,
                                                    const std::string& prefix = {},
                                                    MatrixForm form = MatrixForm::stored);
 
-// The configuration of a Hugging Face directory (end tokens from its generation_config.json where
-// that gives some) or of a GGUF file, and its weights.
+// The configuration and weights of a Hugging Face directory or of a GGUF file. A directory's
+// generation_config.json overrides the end tokens if it names some.
 struct LanguageFiles {
   DecoderConfig config;
   std::shared_ptr<const TensorFile> weights;

@@ -16,8 +16,8 @@ namespace blip2 {
 
 // A frozen T5 (v1.1, FlanT5, or the original). It has no trainable parameters: gradients reach the
 // encoder's input embeddings only. Products are computed in dtype(), f32 or bf16; the residual
-// stream, norms, softmax and losses are f32. Sequences are packed one after another, without
-// padding: sequence i is rows [offsets[i], offsets[i + 1]).
+// stream, norms, softmax and losses are f32. Sequences are packed rows without padding: sequence i
+// is rows [offsets[i], offsets[i + 1]). Const functions may run on several threads at once.
 class T5 {
  public:
   explicit T5(std::shared_ptr<T5Weights> weights) : weights_(std::move(weights)) {}
@@ -32,15 +32,16 @@ class T5 {
   // The encoder's states after its final norm: embeds [N, D] f32 -> [N, D] f32. Differentiable.
   at::Tensor encode(const at::Tensor& embeds, std::span<const std::int64_t> offsets) const;
 
-  // Logits for each decoder input, teacher-forced: states [N, D] f32 of the encoder with `offsets`,
-  // inputs [M] int64 with `input_offsets` (as many sequences) -> [M, V] f32. Differentiable by
-  // states.
+  // Logits for each decoder input, with teacher forcing: the encoder's states [N, D] f32 with
+  // `offsets`, inputs [M] int64 with `input_offsets` (as many sequences) -> [M, V] f32.
+  // Differentiable with respect to the states.
   at::Tensor decode(const at::Tensor& states, std::span<const std::int64_t> offsets,
                     const at::Tensor& inputs, std::span<const std::int64_t> input_offsets) const;
 
-  // Cross-entropy of each target, given those before it: embeds and offsets as for encode, targets
-  // [M] int64 in [0, V) with `target_offsets` -> [M] f32, nats. The decoder starts from the
-  // decoder_start token; the end token is a target only if it is among them.
+  // Cross-entropy of each target given the targets before it (teacher forcing): embeds and offsets
+  // as for encode(), targets [M] int64 in [0, V) with `target_offsets` -> [M] f32, nats. The
+  // decoder starts from the decoder_start token; `targets` has to contain the end token if it is to
+  // be predicted.
   at::Tensor token_loss(const at::Tensor& embeds, std::span<const std::int64_t> offsets,
                         const at::Tensor& targets,
                         std::span<const std::int64_t> target_offsets) const;
@@ -56,8 +57,8 @@ class T5 {
   std::shared_ptr<T5Weights> weights_;
 };
 
-// From a model directory's weights: Hugging Face names under `prefix` ("language_model."). `form`:
-// int8 matrices take half the memory of bf16.
+// Loads a T5 from a model directory's weights: Hugging Face's names under `prefix`
+// ("language_model."). `form`: int8 matrices take half the memory of bf16.
 std::shared_ptr<T5> load_t5(std::shared_ptr<const TensorFile> file, const T5Config& config,
                             at::ScalarType dtype, const std::string& prefix = {},
                             MatrixForm form = MatrixForm::stored);

@@ -15,7 +15,7 @@ struct T5Config {
   std::int64_t relative_attention_num_buckets = 32, relative_attention_max_distance = 128;
   float layer_norm_epsilon = 1e-6f;
   std::int32_t pad_token_id = 0, decoder_start_token_id = 0;
-  std::int32_t bos_token_id = -1;  // -1: none, T5's own; BLIP-2 directories name one
+  std::int32_t bos_token_id = -1;  // -1: none, as T5 has it; BLIP-2 directories name one
   std::vector<std::int32_t> eos_token_id = {1};
   bool gated_gelu = true;              // otherwise ReLU without a gate, the original T5
   bool exact_gelu = false;             // erf, as BLIP-2's FlanT5 was run; otherwise the tanh form
@@ -24,11 +24,11 @@ struct T5Config {
   std::int64_t inner_width() const { return num_heads * d_kv; }
 };
 
-// From Hugging Face's config.json (or its text_config). Keys that change nothing here are passed
-// over; another activation is an Error, and so are missing, negative or mismatched sizes.
+// Reads Hugging Face's config.json (or its text_config). Keys that change nothing here are ignored.
+// Error for another activation and for missing, negative or mismatched sizes.
 T5Config t5_config_from_json(const nlohmann::json& json, const std::string& where);
 
-// As transformers' T5Config reads it.
+// The configuration as JSON that transformers' T5Config reads.
 nlohmann::json t5_config_to_json(const T5Config& config);
 
 }  // namespace blip2

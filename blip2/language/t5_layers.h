@@ -8,10 +8,10 @@
 
 namespace blip2 {
 
-// The steps of a T5 layer. With autograd on and asked for they are ATen operations; otherwise
-// nn/kernels', in which a row's result does not depend on the rows beside it.
+// The steps of a T5 layer. They call ATen operations if a gradient is needed, otherwise nn/kernels,
+// in which a row's result does not depend on the rows beside it.
 
-// x [N, in] -> [N, out] of its type, which a matrix that is not int8 has too.
+// x [N, in] -> [N, out] of x's type. A matrix that is not int8 must have the same type.
 at::Tensor t5_linear(const at::Tensor& x, const Linear& linear);
 
 // [N, D] f32 -> [N, D] of `type`.
@@ -21,12 +21,12 @@ at::Tensor t5_norm(const at::Tensor& x, const Norm& norm, at::ScalarType type);
 // `type`.
 at::Tensor t5_feed_forward(const at::Tensor& x, const T5FeedForward& weights, at::ScalarType type);
 
-// The bucket of each distance from a query to a key, as T5 counts them: [...] int64 -> [...] int64.
-// both_ways: keys behind the query have buckets of their own (the encoder).
+// The relative-position bucket of each distance from a query to a key: [...] int64 -> [...] int64.
+// both_ways: keys behind the query have other buckets than keys before it (the encoder).
 at::Tensor t5_buckets(const at::Tensor& distance, bool both_ways, const T5Config& config);
 
-// What is added to the attention scores of a sequence of `length` tokens: [H, T, T] f32. The
-// decoder's hides later keys.
+// The bias that is added to the attention scores of a sequence of `length` tokens: [H, T, T] f32.
+// The decoder's bias hides later keys.
 at::Tensor t5_position_bias(const T5Stack& stack, bool decoder, std::int64_t length,
                             const T5Config& config);
 

@@ -13,12 +13,12 @@
 
 namespace blip2 {
 
-// Answers being written by a frozen T5's decoder, its own keys and values cached, those of the
-// encoder's states computed once. No autograd; a row's logits are the same whatever other rows run
-// beside it.
+// Answers that a frozen T5's decoder generates, without autograd. The decoder's keys and values are
+// cached; the keys and values of the encoder's states are computed once. A row's logits are the
+// same whatever other rows run beside it. For one thread at a time.
 class T5Session : public LanguageSession {
  public:
-  // `capacity`: tokens a row to make room for; more is allowed.
+  // `capacity`: number of tokens a row for which room is made at first.
   explicit T5Session(std::shared_ptr<const T5> model, std::int64_t capacity = 64);
 
   std::int64_t rows() const override { return cache_.rows(); }
@@ -26,13 +26,13 @@ class T5Session : public LanguageSession {
   // Tokens that the decoder has read, the start token included.
   std::int64_t length(std::int64_t row) const override { return cache_.length(row); }
 
-  // Makes the rows, row i answering embeds[offsets[i] .. offsets[i + 1]) of the encoder's input
-  // embeddings [N, D]; at least one each, and once only. Returns the logits after the decoder_start
-  // token, [rows, V] f32, valid until the next call.
+  // Makes the rows: row i answers embeds[offsets[i] .. offsets[i + 1]) of the encoder's input
+  // embeddings [N, D], at least one embedding each. Call it once. Returns the logits after the
+  // decoder_start token, [rows, V] f32, valid until the next call.
   std::span<const float> prompt(const at::Tensor& embeds,
                                 std::span<const std::int64_t> offsets) override;
 
-  // The same from the encoder's states, T5::encode of those embeddings.
+  // Makes the rows likewise from the encoder's states, T5::encode of the embeddings.
   std::span<const float> start(const at::Tensor& states, std::span<const std::int64_t> offsets);
 
   // Continues every row by one token id. Returns logits as prompt does.

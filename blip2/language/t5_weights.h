@@ -22,35 +22,35 @@ struct T5Attention {
 struct T5FeedForward {
   Norm norm;
   Linear gate, up, down;    // [F, D] (no gate with ReLU), [F, D], [D, F]
-  bool exact_gelu = false;  // of the gate: erf, otherwise the tanh form
+  bool exact_gelu = false;  // the gate's GELU by erf; otherwise in the tanh form
 };
 struct T5Layer {
   T5Attention self;
-  T5Attention cross;  // of the decoder only
+  T5Attention cross;  // in the decoder only
   T5FeedForward feed_forward;
 };
 struct T5Stack {
   std::vector<T5Layer> layers;
-  at::Tensor bias;  // relative attention, [buckets, H]: in the first layer, for all of them
+  at::Tensor bias;  // [buckets, H] of relative attention: in the first layer's file, for all layers
   Norm norm;
 };
 
-// All frozen weights; every tensor f32 or every tensor bf16, but for the layers' matrices if they
-// are int8.
+// All frozen weights. Every tensor is f32 or every tensor is bf16, except the layers' matrices if
+// they are int8.
 struct T5Weights {
   T5Config config;
   at::ScalarType dtype = at::kFloat;
-  at::Tensor embeddings, head;  // [V, D]; head is embeddings if the file has no other
+  at::Tensor embeddings, head;  // [V, D]; head is embeddings if the file has no head
   T5Stack encoder, decoder;
 };
 
-// Hugging Face's name of each weight ("encoder.block.0.layer.0.SelfAttention.q.weight"), its place
-// and its shape, in the order in which they are saved.
+// A weight: Hugging Face's name ("encoder.block.0.layer.0.SelfAttention.q.weight"), the tensor in
+// T5Weights and the shape. t5_tensors lists all weights in the order in which they are saved.
 struct T5Tensor {
   std::string name;
   at::Tensor* tensor;
   std::vector<std::int64_t> shape;
-  Linear* linear = nullptr;  // the layer's that it is the matrix of
+  Linear* linear = nullptr;  // the layer whose matrix the tensor is
 };
 std::vector<T5Tensor> t5_tensors(T5Weights& weights);
 
@@ -58,14 +58,14 @@ std::vector<T5Tensor> t5_tensors(T5Weights& weights);
 // a bias that old files of the original T5 have and no code uses.
 bool is_spare_tensor(const T5Config& config, std::string_view name);
 
-// Under which name a file has the word embeddings: a copy's or, if it is tied, the head's if
-// "shared.weight" is not there.
+// The name under which a file has the word embeddings. If "shared.weight" is missing, it is the
+// name of a copy or of a tied head.
 EmbeddingsName embeddings_name(const T5Config& config, const TensorFile& file,
                                const std::string& prefix);
 
-// Reads the weights that the file has under `prefix`. Those that already are of `dtype` stay in the
-// mapped file. One Error lists everything missing, unexpected (under the prefix) and mis-shaped;
-// spare tensors are passed over. Error for f16. No matrices of a T5 are joined.
+// Reads the weights that the file has under `prefix`. Weights that have the type `dtype` already
+// stay in the mapped file. One Error lists everything missing, unexpected (under the prefix) and
+// mis-shaped; spare tensors are ignored. Error for f16. A T5 has no joined matrices.
 std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> file,
                                            const T5Config& config, at::ScalarType dtype,
                                            const std::string& prefix = {},

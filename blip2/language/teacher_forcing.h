@@ -13,13 +13,13 @@
 
 namespace blip2 {
 
-// What a frozen language model reads and has to predict about one picture, teacher-forced. Plain
-// language modelling reads the answer that it predicts; prefix_lm.h and cmlm.h make the other
-// objectives' rows of plain ones.
+// The tokens that a frozen language model reads and has to predict for one picture, with teacher
+// forcing. Plain language modelling reads the answer that it predicts; prefix_lm.h and cmlm.h turn
+// plain rows into the rows of other objectives.
 struct ForcedRow {
   std::vector<std::int64_t> prompt;  // read after the soft prompts; may be empty
-  // The answer with its end token as the model reads it, one token behind what it predicts, and as
-  // it shall predict it: of one length, kIgnoredLabel where nothing is asked.
+  // The answer with its end token, as the model reads it (shifted by one token) and as it has to
+  // predict it. Both have the same length; targets are kIgnoredLabel where nothing is predicted.
   std::vector<std::int64_t> read, targets;
 };
 
@@ -29,15 +29,15 @@ struct LanguageInput {
   std::vector<std::int64_t> offsets;  // row i is [offsets[i], offsets[i + 1])
 };
 
-// soft [B, Q, width], text: B rows of token ids, which may be empty; `embed`: ids [M] -> [M,
-// width].
+// Joins `soft` [B, Q, width] and the embeddings of `text`, B rows of token ids, which may be empty.
+// `embed`: ids [M] -> [M, width].
 LanguageInput join_input(const std::function<at::Tensor(const at::Tensor&)>& embed,
                          const at::Tensor& soft,
                          const std::vector<std::vector<std::int64_t>>& text);
 
-// The losses [M] in nats of all rows' targets that count, row after row (arXiv 2301.12597, section
-// 3.3). Soft prompts [B, Q, width], B rows, each with a token to predict. A decoder reads soft
-// prompts, prompt and answer in one sequence.
+// The losses [M] in nats of all targets except kIgnoredLabel, row after row (arXiv 2301.12597,
+// section 3.3). `soft` [B, Q, width]: soft prompts; `rows`: B rows, each with at least one token to
+// predict. A decoder reads soft prompts, prompt and answer in one sequence.
 at::Tensor forced_losses(LanguageModel& language, const at::Tensor& soft,
                          std::span<const ForcedRow> rows);
 // T5's encoder reads soft prompts, prompt and the end token (as T5 ends every text that it reads),

@@ -8,12 +8,13 @@
 
 namespace blip2 {
 
-// What does not fit of one tensor (null: not there), under the name that the file should have it
-// by; empty if it has the shape and floating-point numbers.
+// Says what is wrong with one tensor of a file (nullptr: the file lacks it), under its usual name;
+// empty if it has the shape and floating-point numbers.
 std::string tensor_fault(const TensorView* tensor, const std::string& name,
                          const std::vector<std::int64_t>& shape);
 
-// Throws the Error that lists what does not fit of a language model's tensors; nothing if all do.
+// Throws the Error that lists the faults of a language model's tensors; does nothing if there are
+// none.
 void refuse_faults(const std::vector<std::string>& faults, const TensorFile& file);
 
 }  // namespace blip2

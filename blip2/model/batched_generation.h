@@ -10,16 +10,18 @@
 
 namespace blip2 {
 
+// A picture and the prompt that is asked about it.
 struct PromptedImage {
   std::string image;  // the path of its file
   Prompt prompt;
-  std::string failure = {};  // why it cannot be answered, if that is known before
+  std::string failure = {};  // why no answer is possible, if that is known beforehand
 };
 
-// Answers all in order, `batch_size` at a time; a picture that follows itself is encoded once. For
-// each place in order either `show` gets the texts or `fail` what is wrong with the picture, which
-// changes nothing for the others of its batch. Throws Interrupted between batches if the program is
-// to stop. Runs on the caller's thread and those of LibTorch.
+// Answers all questions in order, `batch_size` at a time; neighbours about one picture share its
+// features. For each question in order it calls either `show` with the texts or `fail` with the
+// reason why there is none; a failure changes nothing for other questions of the batch. Throws
+// Interrupted between batches once interrupted() is true. It runs on the caller's thread and
+// LibTorch's threads, and calls `show` and `fail` on the caller's.
 void generate_in_batches(
     const GenerationModel& model, const std::vector<PromptedImage>& questions,
     const GenerationOptions& options, std::int64_t batch_size,

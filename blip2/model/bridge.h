@@ -10,14 +10,14 @@
 
 namespace blip2 {
 
-// What is trained between the frozen parts: the norm of the image features, the queries, the
-// Q-Former, the heads of stage 1 and the projection into the language model. Member names are those
-// of Hugging Face's Blip2ForImageTextRetrieval and Blip2ForConditionalGeneration, with LAVIS's
-// `ln_vision`.
+// The trained part of a model, between the frozen parts: the norm of the image features, the
+// queries, the Q-Former, the heads of stage 1 and the projection into the language model. Member
+// names are those of Hugging Face's Blip2ForImageTextRetrieval and Blip2ForConditionalGeneration,
+// with LAVIS's `ln_vision`.
 class Bridge : public torch::nn::Module {
  public:
-  // Random weights from `seed`: N(0, initializer_range), as BERT's. Without one the parameters are
-  // without memory, for adopt_parameters.
+  // Random weights from `seed`: N(0, initializer_range), as in BERT. Without a seed the parameters
+  // have no memory until adopt_parameters gives it to them.
   explicit Bridge(const Blip2Config& config, std::optional<std::uint64_t> seed = 0);
 
   const Blip2Config& config() const { return config_; }
@@ -30,7 +30,7 @@ class Bridge : public torch::nn::Module {
   torch::nn::LayerNorm ln_vision{nullptr};
   at::Tensor query_tokens;  // [1, Q, D]
   std::shared_ptr<QFormer> qformer;
-  std::shared_ptr<Stage1Heads> heads;              // empty without stage-1 heads
+  std::shared_ptr<Stage1Heads> heads;              // nullptr without stage-1 heads
   torch::nn::Linear language_projection{nullptr};  // empty without a language model
 
  private:

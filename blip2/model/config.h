@@ -12,8 +12,8 @@
 
 namespace blip2 {
 
-// Whose layout a model directory has: this program's own, which any parts fit, or that of one of
-// transformers' classes.
+// The layout of a model directory: this program's own, which fits any parts, or the layout of one
+// of transformers' classes.
 enum class ModelLayout {
   own,
   blip2,         // Blip2ForConditionalGeneration
@@ -21,17 +21,18 @@ enum class ModelLayout {
   instructblip,  // InstructBlipForConditionalGeneration
 };
 
-// The config.json of a model directory. A stage-1 model has the heads of ITC, ITM and (in the own
-// layout) ITG, a stage-2 model a language model; a model between the stages has both.
+// The config.json of a model directory. A stage-1 model has the heads of ITC, ITM and (in this
+// program's layout) ITG; a stage-2 model has a language model; a model between the stages has both.
 struct Blip2Config {
   ModelLayout layout = ModelLayout::own;
   std::int64_t num_query_tokens = 32;
   std::int64_t image_text_hidden_size = 256;  // width in which pictures and texts are compared
   bool stage1_heads = true;
   bool reads_prompt = false;  // the Q-Former reads the prompt beside the picture (InstructBLIP)
-  // Of the norm on image features: LAVIS's 1e-5; transformers takes the image encoder's own.
+  // Epsilon of the norm on image features: LAVIS has 1e-5; transformers has the image encoder's
+  // epsilon.
   double feature_norm_eps = 1e-5;
-  // The id that stands for a picture in transformers' prompts; -1: none is named.
+  // The id that stands for a picture in transformers' prompts; -1: the file names none.
   std::int32_t image_token = -1;
   // The prompts that the model was trained with; {} stands for the question.
   std::string caption_prompt = "a photo of";
@@ -41,13 +42,13 @@ struct Blip2Config {
   std::optional<LanguageConfig> language;
 };
 
-// Reads this program's own and transformers' config.json, told apart by what only ours has. Error
-// naming file and key for unknown keys (ours), architectures and language models, wrong types and
-// sizes that contradict each other.
+// Reads a config.json of this program's layout or of transformers', recognised by keys that only
+// this program's has. Error naming file and key for an unknown key (in this program's layout),
+// architecture or language model, for wrong types, and for sizes that contradict each other.
 Blip2Config read_blip2_config(const std::filesystem::path& config_json);
 nlohmann::json write_blip2_config(const Blip2Config& config);
 
-// The name of transformers' class; empty for the own layout.
+// The name of transformers' class; empty for ModelLayout::own.
 std::string architecture_of(ModelLayout layout);
 
 }  // namespace blip2

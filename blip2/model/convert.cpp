@@ -196,7 +196,7 @@ bool is_spare(const std::string& name, const Blip2Config& config) {
          is_spare_tensor(*config.language, name.substr(std::string_view(kLanguagePrefix).size()));
 }
 
-// A directory in its own layout, with its files as they are.
+// Copies a directory in its own layout, with its files as they are.
 void copy_model(const TensorFile& weights, const Blip2Config& own, const fs::path& source,
                 const fs::path& folder, std::optional<at::ScalarType> type) {
   const EmbeddingsName words =

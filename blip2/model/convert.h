@@ -11,24 +11,27 @@
 
 namespace blip2 {
 
-// The layout of transformers' class that a model of this program's own fits, if there is one: an
-// EVA-CLIP image encoder with either a language model or the heads of stage 1.
+// The layout of the transformers class that fits a model in this program's layout, nullopt if there
+// is none: the model needs an EVA-CLIP image encoder with either a language model or the heads of
+// stage 1.
 std::optional<ModelLayout> transformers_layout(const Blip2Config& config);
 
-// Copies a model directory. `weights` (kFloat, kBFloat16, kHalf) of the image encoder, the language
-// model and the projection between them and the Q-Former; the rest stays f32. Without it every
-// tensor is copied bit for bit. A directory of transformers' stays one. One of our own becomes one
-// where transformers has the class, unless `own_layout`: what the class does not have (the heads of
-// stage 1 that only training needs, a text side that is not read) is left out, and <image> gets a
-// word embedding. A stage-2 model takes its stage-1 model along under kStage1Folder.
+// Copies a model directory. `weights` (kFloat, kBFloat16, kHalf): the new type of the image
+// encoder, the language model and the projection into it; everything else stays f32. Without
+// `weights` every tensor is copied bit for bit. A directory in transformers' layout keeps it. A
+// directory in this program's layout becomes one of transformers' if there is a class for the
+// model, unless `own_layout`: tensors that the class lacks (stage-1 heads that only training needs,
+// a text side that nothing reads) are left out, and <image> gets a word embedding. The stage-1
+// model under kStage1Folder of a stage-2 model is copied too.
 //
-// The source is loaded first, strictly. Error naming file and tensor if something is missing, does
-// not fit, or `folder` holds a model already; for T5 in kHalf.
+// The source is loaded first, strictly. Error naming file and tensor if something is missing or
+// does not fit, if `folder` holds a model already, and for T5 in kHalf.
 void convert_model(const std::filesystem::path& source, const std::filesystem::path& folder,
                    std::optional<at::ScalarType> weights, bool own_layout = false);
 
-// Writes a model of this program's names and configuration as a directory, as convert_model does
-// with a source of our own. `texts` has what stands beside the weights: tokenizers, preprocessing.
+// Writes weights under this program's names as a model directory, as convert_model does with a
+// source in this program's layout. `texts`: the folder with the files beside the weights
+// (tokenizers, preprocessing).
 void write_model(const std::shared_ptr<const TensorFile>& weights, const Blip2Config& config,
                  const std::filesystem::path& texts, const std::filesystem::path& folder,
                  std::optional<at::ScalarType> type, bool own_layout);

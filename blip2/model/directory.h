@@ -17,71 +17,74 @@
 namespace blip2 {
 
 // A model directory holds config.json, preprocessor_config.json, the language model's tokenizer at
-// its top and the Q-Former's under kQFormerTokenizer, and the weights in one file a part with
-// model.safetensors.index.json over them. Frozen parts are hard links where the file system allows,
-// so that a trained model costs no more disk than its bridge. Under kStage1Folder a stage-2 model
-// keeps the stage-1 model that it came from, for matching and retrieval.
+// its top and the Q-Former's tokenizer under kQFormerTokenizer, and the weights, one file for each
+// part, with model.safetensors.index.json as their index. Frozen parts are hard links where the
+// file system allows it, so that a trained model takes no more disk space than its bridge. A
+// stage-2 model keeps the stage-1 model that it came from under kStage1Folder, for matching and
+// retrieval.
 inline constexpr char kQFormerTokenizer[] = "qformer_tokenizer", kStage1Folder[] = "stage1";
 inline constexpr char kVisionPrefix[] = "vision_model.", kLanguagePrefix[] = "language_model.";
 inline constexpr char kVisionFile[] = "model-vision.safetensors",
                       kLanguageFile[] = "model-language.safetensors",
                       kBridgeFile[] = "model-bridge.safetensors";
 
-// Error if a text's ids pass the model's word embeddings.
+// Error if an id of a text has no word embedding in the model.
 void check_ids(std::span<const std::int32_t> ids, std::int64_t embeddings);
 
-// Makes the folder of a new model. Error if it holds one already, or cannot be made.
+// Makes the folder of a new model. Error if the folder holds a model already or cannot be made.
 void make_model_folder(const std::filesystem::path& folder);
 
-// The bridge with a directory's weights. Strict: Error that lists missing, unexpected and
-// mis-shaped tensors. `trainable`: own memory with gradients; otherwise the mapped file's.
+// Loads the bridge from a directory's weights. Strict: one Error lists missing, unexpected and
+// mis-shaped tensors. `trainable`: the weights get memory of their own and gradients; otherwise
+// they stay in the mapped file.
 std::shared_ptr<Bridge> load_bridge(std::shared_ptr<const TensorFile> weights,
                                     const Blip2Config& config, bool trainable);
 
-// Writes the bridge's weights and config.json of `config` into `folder`.
+// Writes the bridge's weights and config.json into `folder`.
 void save_bridge(const Bridge& bridge, const std::filesystem::path& folder);
 
-// Brings the frozen parts, tokenizers and preprocessing of `source` into `folder`: hard links, or
-// copies across file systems.
+// Links the frozen parts, tokenizers and preprocessing of `source` into `folder`: as hard links, or
+// as copies across file systems.
 void link_frozen_parts(const std::filesystem::path& source, const std::filesystem::path& folder,
                        bool with_language);
 
-// Brings the language model of `source`, its tokenizer and chat template into `folder`, likewise.
+// Links the language model of `source`, its tokenizer and chat template into `folder` likewise.
 void link_language(const std::filesystem::path& source, const std::filesystem::path& folder);
 
-// The stage-1 model of a directory: itself, or the one that it keeps under kStage1Folder; nothing
-// if it has neither.
+// The folder of a directory's stage-1 model: the directory itself, or its kStage1Folder; nullopt if
+// there is no stage-1 model.
 std::optional<std::filesystem::path> stage1_folder(const std::filesystem::path& folder);
 
-// Makes `folder` the stage-1 model of `source` (or the one that it keeps), without the language
-// model: what matching and retrieval need.
+// Makes `folder` a copy of the stage-1 model of `source` without the language model, with
+// everything that matching and retrieval need.
 void keep_stage1(const std::filesystem::path& source, const std::filesystem::path& folder);
 
-// Writes the index over the weight files that `folder` has.
+// Writes model.safetensors.index.json for the weight files in `folder`.
 void write_weight_index(const std::filesystem::path& folder);
 
-// Names of the bridge's tensors as the directory has them.
+// The bridge's tensors with their names in the directory.
 std::vector<std::pair<std::string, at::Tensor>> bridge_tensors(const Bridge& bridge);
 
-// The name that a layout has for a member of the bridge. Heads stand at the top everywhere
+// The name of a bridge member in a layout. Stage-1 heads are at the top level in every layout
 // ("heads.itm_head.weight" -> "itm_head.weight"); transformers has ln_vision in the image encoder
 // and word embeddings at other places.
 std::string bridge_tensor_name(ModelLayout layout, const std::string& member);
 
-// Where the Q-Former's tokenizer lies: under kQFormerTokenizer, or in the folder itself where the
-// model has no other.
+// The folder of the Q-Former's tokenizer: kQFormerTokenizer, or the model's folder itself if the
+// model has no other tokenizer.
 std::filesystem::path qformer_tokenizer_folder(const std::filesystem::path& folder);
 
-// The type in which a directory stores the first tensor under a prefix; f32 if there is none, or
-// if it is stored in a type that no part computes in.
+// The type in which a directory stores the first tensor under a prefix; f32 if there is no such
+// tensor, or if no part of a model computes in its type.
 at::ScalarType stored_type(const TensorFile& weights, const std::string& prefix);
 
 // Error if a tokenizer has more ids than the model has word embeddings, or over a thousand fewer:
-// they do not belong together.
+// then the two do not belong together.
 void check_vocabulary(const Tokenizer& tokenizer, std::int64_t embeddings,
                       const std::filesystem::path& where);
 
-// The same for every tokenizer that a model with this configuration reads from its directory.
+// Calls check_vocabulary for every tokenizer that a model with this configuration reads from its
+// directory.
 void check_tokenizers(const Blip2Config& config, const std::filesystem::path& folder);
 
 }  // namespace blip2

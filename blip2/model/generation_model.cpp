@@ -40,7 +40,7 @@ void check_processor(const std::filesystem::path& folder, std::int64_t queries) 
               path.string() + ": num_query_tokens", "the files do not belong together");
 }
 
-// Without white space of ASCII at its ends, as Python's strip().
+// The text without ASCII white space at its ends, as Python's strip() gives it.
 std::string trim(const std::string& text) {
   constexpr char kSpace[] = " \t\r\n\v\f\x1c\x1d\x1e\x1f";
   const auto first = text.find_first_not_of(kSpace);
@@ -131,7 +131,7 @@ GenerationModel::Prompted GenerationModel::prompt(std::span<const ImageKeysValue
   Prompted prompted;
   for (const Prompt& text : prompts) prompted.texts.push_back(tokens_of(text));
   const LanguageInput input = language_input(*language_, at::cat(seen), prompted.texts);
-  std::int64_t longest = 1;  // what a decoder of its own starts with
+  std::int64_t longest = 1;  // the start token of an encoder-decoder's decoder
   for (std::size_t i = 0; !language_->has_encoder() && i + 1 < input.offsets.size(); ++i) {
     longest = std::max(longest, input.offsets[i + 1] - input.offsets[i]);
   }

@@ -20,20 +20,23 @@
 namespace blip2 {
 
 struct GeneratedText {
-  std::string text;                  // without special tokens and the space at its ends
+  std::string text;                  // without special tokens and white space at its ends
   std::vector<std::int32_t> tokens;  // as generated, the end token included
-  double score = 0;                  // see Generated
+  double score = 0;                  // as Generated::score
 };
 
-// A language model that speaks about pictures: trained here in stage 2, or one of transformers'
-// BLIP-2 and InstructBLIP directories. Prompts are the model's templates filled in; a Q-Former that
-// reads prompts gets the same text. Soft prompts stand before the prompt's tokens, those that the
-// tokenizer puts around a text included; an encoder-decoder reads all of them in its encoder.
+// A language model that generates texts about pictures: a stage-2 model trained by this program, or
+// a directory of transformers' BLIP-2 or InstructBLIP. A prompt is one of the model's templates,
+// filled in; a Q-Former that reads prompts gets the same text. Soft prompts stand before the
+// prompt's tokens, which include the tokens that the tokenizer puts around a text; an
+// encoder-decoder reads soft prompts and prompt in its encoder. A model is for one thread at a
+// time: each call uses LibTorch's threads.
 class GenerationModel {
  public:
-  // `precision` of the image encoder and the language model: "f32", "bf16", "f16", or "auto": as
-  // the directory stores it, mapped and not copied. The bridge computes in `bridge`, kFloat or
-  // kBFloat16. Error if the directory has no language model, or its files do not belong together.
+  // `precision`: type of the image encoder and the language model, "f32", "bf16", "f16" or "auto".
+  // With "auto" the weights stay as the directory stores them, mapped and not copied. `bridge`:
+  // type in which the bridge computes, kFloat or kBFloat16. Error if the directory has no language
+  // model, or its files do not belong together.
   explicit GenerationModel(const std::filesystem::path& folder,
                            const std::string& precision = "auto",
                            at::ScalarType bridge = at::kFloat, const PictureChoices& pictures = {});
@@ -46,17 +49,17 @@ class GenerationModel {
   // The Q-Former's keys and values of pictures read from files, for any number of prompts about
   // them.
   std::vector<ImageKeysValues> project_images(std::span<const std::string> images) const;
-  // The same of features [N, P, D].
+  // The keys and values of pictures given by their features [N, P, D].
   std::vector<ImageKeysValues> project_images(const at::Tensor& features) const;
 
-  // Texts that follow the prompts given a picture for each: for each of the rows
-  // options.return_sequences texts, best first. Generation ends at the model's ends (text_ends),
-  // whatever options.eos_token_ids says.
+  // Generates texts from N pictures and N prompts: options.return_sequences texts for each pair,
+  // best first. A text ends at the model's end tokens (text_ends), whatever options.eos_token_ids
+  // says.
   std::vector<std::vector<GeneratedText>> generate(std::span<const ImageKeysValues> pictures,
                                                    std::span<const Prompt> prompts,
                                                    GenerationOptions options) const;
 
-  // The logits of each row's first token, [N, V] f32.
+  // The logits of the first generated token of each pair, [N, V] f32.
   at::Tensor first_logits(std::span<const ImageKeysValues> pictures,
                           std::span<const Prompt> prompts) const;
 
@@ -68,7 +71,7 @@ class GenerationModel {
   std::vector<std::int64_t> tokens_of(const Prompt& prompt) const;
   Prompted prompt(std::span<const ImageKeysValues> pictures, std::span<const Prompt> prompts,
                   std::int64_t new_tokens) const;
-  // What the repetition penalty counts before anything is generated, as transformers counts it.
+  // The tokens that the repetition penalty counts before anything is generated, as in transformers.
   std::vector<std::int32_t> seen_before(const std::vector<std::int64_t>& text) const;
 
   Blip2Config config_;
@@ -77,7 +80,7 @@ class GenerationModel {
   std::unique_ptr<QFormerPass> pass_;
   std::optional<FrozenLanguage> language_;
   std::vector<std::int32_t> ends_;
-  std::unique_ptr<Tokenizer> tokenizer_, qformer_tokenizer_;  // the second if prompts are read
+  std::unique_ptr<Tokenizer> tokenizer_, qformer_tokenizer_;  // the second may be nullptr
 };
 
 }  // namespace blip2

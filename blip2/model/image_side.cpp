@@ -50,7 +50,7 @@ at::ScalarType type_of_precision(const std::string& precision, at::ScalarType st
 ImageSide::ImageSide(const std::filesystem::path& folder, std::shared_ptr<const TensorFile> weights,
                      const Blip2Config& config, const std::string& precision,
                      const PictureChoices& pictures)
-    : preprocessing_(chosen(load_preprocessing(preprocessing_file(folder)), pictures)),
+    : preprocessing_(with_choices(load_preprocessing(preprocessing_file(folder)), pictures)),
       large_(std::holds_alternative<VitConfig>(config.vision)) {
   // The small convolutional encoders compute in f32 whatever the rest does.
   const at::ScalarType type =
@@ -101,15 +101,15 @@ ReadPictures ImageSide::encode_readable(std::span<const std::string> images) con
 at::Tensor ImageSide::encode(const at::Tensor& pixel_values) const {
   const auto count = static_cast<std::size_t>(pixel_values.size(0));
   std::vector<at::Tensor> features(count);
-  const auto look = [&](std::size_t i) {
+  const auto encode_one = [&](std::size_t i) {
     features[i] = encoder_->forward(pixel_values.narrow(0, static_cast<std::int64_t>(i), 1));
   };
   // Either way a picture's products have the same shape and threads in any batch.
   if (large_) {
     const at::NoGradGuard no_grad;
-    for (std::size_t i = 0; i < count; ++i) look(i);
+    for (std::size_t i = 0; i < count; ++i) encode_one(i);
   } else {
-    batch_invariant_for(count, look);
+    batch_invariant_for(count, encode_one);
   }
   return at::cat(features);
 }

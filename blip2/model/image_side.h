@@ -15,33 +15,35 @@
 
 namespace blip2 {
 
-// The type that a --precision asks for: "f32", "bf16" or "f16", else `stored`.
+// The type that a --precision names: "f32", "bf16" or "f16"; `stored` for any other text.
 at::ScalarType type_of_precision(const std::string& precision, at::ScalarType stored);
 
-// What could be read of N picture files.
+// The features of the files among N that could be read as pictures.
 struct ReadPictures {
-  std::vector<std::string> failures;  // N: what is wrong, with the file; empty where nothing is
-  std::vector<std::size_t> good;      // those without a failure, n
-  at::Tensor features;                // [n, P, D] f32 of the good ones
+  std::vector<std::string> failures;  // N: the error with the file's name; "" for a good picture
+  std::vector<std::size_t> good;      // indices of the n good pictures
+  at::Tensor features;                // [n, P, D] f32 of the good pictures
 };
 
-// The frozen image encoder of a model directory with its preprocessing.
+// The frozen image encoder of a model directory with its preprocessing. For one thread at a time:
+// each call uses all threads.
 class ImageSide {
  public:
-  // `precision`: "f32", "bf16", "f16", or "auto": as the directory stores the weights, mapped and
-  // not copied; convolutional encoders compute in f32. Pictures are taken in the size of the
-  // preprocessing: an encoder of another size has its positions resized. `pictures` beats what the
-  // directory says of them.
+  // `precision`: "f32", "bf16", "f16" or "auto". With "auto" the weights stay as the directory
+  // stores them, mapped and not copied, and convolutional encoders compute in f32. Pictures have
+  // the size that the preprocessing says: the position embedding of an encoder of another size is
+  // resized. `pictures` overrides the directory's preprocessing.
   ImageSide(const std::filesystem::path& folder, std::shared_ptr<const TensorFile> weights,
             const Blip2Config& config, const std::string& precision = "auto",
             const PictureChoices& pictures = {});
 
-  // Features of picture files, decoded in parallel: [N, P, D] f32, each picture's whatever stands
-  // beside it. Error naming the file that cannot be read.
+  // Features of picture files, which are decoded in parallel: [N, P, D] f32. A picture's features
+  // do not depend on the pictures beside it. Error naming the file that cannot be read.
   at::Tensor encode(std::span<const std::string> images) const;
-  // The same of those that can be read; the others are named, and change nothing for these.
+  // The features of the files that can be read. Unreadable files are named in the result and change
+  // nothing for the readable ones.
   ReadPictures encode_readable(std::span<const std::string> images) const;
-  // The same of preprocessed pictures [N, 3, S, S] f32.
+  // The features of preprocessed pictures [N, 3, S, S] f32.
   at::Tensor encode(const at::Tensor& pixel_values) const;
   const ImageEncoder& encoder() const { return *encoder_; }
   const Preprocessing& preprocessing() const { return preprocessing_; }
@@ -49,14 +51,14 @@ class ImageSide {
  private:
   Preprocessing preprocessing_;
   std::shared_ptr<ImageEncoder> encoder_;
-  bool large_;  // worth all threads for one picture
+  bool large_;  // all threads compute one picture, as the encoder is large
 };
 
-// What features depend on of their encoder: weights, configuration, and the type in which it
-// computes where the weights do not tell. The same text for the same features.
+// Describes everything in an encoder on which features depend: weights, configuration, and the
+// compute type if it is not the weights' type. Encoders with the same text give the same features.
 std::string describe_encoder(const ImageEncoder& encoder);
 
-// Whether two models see the same in any picture.
+// Whether two models have the same features of every picture.
 bool same_images(const ImageSide& a, const ImageSide& b);
 
 }  // namespace blip2

@@ -12,28 +12,28 @@
 
 namespace blip2 {
 
-// What a checkpoint of LAVIS's BLIP-2 models has (blip2_qformer.py; blip2_opt.py, blip2_t5.py;
-// blip2_vicuna_instruct.py, blip2_t5_instruct.py). LAVIS saves what was trained: the Q-Former with
-// its heads or its projection, and the image encoder if it was fine-tuned too.
+// The content of a checkpoint of LAVIS's BLIP-2 models (blip2_qformer.py; blip2_opt.py,
+// blip2_t5.py; blip2_vicuna_instruct.py, blip2_t5_instruct.py). LAVIS saves the trained parts: the
+// Q-Former with its heads or its projection, and the image encoder if it was fine-tuned.
 struct LavisCheckpoint {
   std::shared_ptr<const TensorFile> file;
-  // The trained part under this program's names, beside the tensors as the file has them.
+  // The tensors of the bridge: the name in this program, and the tensor in the file.
   std::vector<std::pair<std::string, const TensorView*>> bridge;
-  QFormerConfig qformer;  // by the shapes; heads are 64 wide, as BERT's
+  QFormerConfig qformer;  // read off the shapes; heads are 64 wide, as in BERT
   std::int64_t num_query_tokens = 0;
   std::int64_t contrast_width = 0;  // 0: without the heads of stage 1
   std::int64_t language_width = 0;  // 0: without a projection into a language model
-  std::string projection;  // "opt_proj", "t5_proj", …, by which LAVIS tells the kinds apart
-  // Under which the file has the frozen parts; empty: it does not have them.
+  std::string projection;           // LAVIS's name of the projection: "opt_proj", "t5_proj", …
+  // The prefixes of the frozen parts' names in the file; empty if the file lacks the part.
   std::string image_prefix, language_prefix;
 };
 
-// Whether a file has the tensors by which such a checkpoint is known.
+// Whether a file has the tensors by which a LAVIS checkpoint is recognised.
 bool is_lavis_checkpoint(const TensorFile& file);
 
-// Error that lists tensors which are none of these models', and one for shapes that contradict each
-// other or a file with neither heads nor a projection. The head of BERT that is a copy of the word
-// embeddings (it is tied) is left out; Error if it is not a copy.
+// Reads a checkpoint. Error that lists tensors which belong to none of these models; Error for
+// shapes that contradict each other, and for a file with neither heads nor a projection. BERT's
+// tied head is left out, as it is a copy of the word embeddings; Error if it is not a copy.
 LavisCheckpoint read_lavis_checkpoint(std::shared_ptr<const TensorFile> file);
 
 // "Qformer.bert.encoder.layer.0.attention.self.query.weight" ->

@@ -8,8 +8,8 @@
 
 namespace blip2 {
 
-// A LAVIS checkpoint and what stands beside it, since LAVIS saves what was trained; the keys of a
-// TOML file that names them.
+// A LAVIS checkpoint and the frozen parts that it lacks, as LAVIS saves only trained parts; the
+// keys of a TOML file that names them.
 struct LavisParts {
   std::string checkpoint, image_encoder, language_model, text_encoder;
 
@@ -23,22 +23,23 @@ struct LavisParts {
     visit("language_model", self.language_model,
           "Hugging Face directory of the language model; needed in stage 2");
     visit("text_encoder", self.text_encoder,
-          "directory of the BERT whose words the Q-Former reads (vocab.txt or tokenizer.json); "
+          "directory of the BERT whose vocabulary the Q-Former has (vocab.txt or tokenizer.json); "
           "needed in stage 1 and for InstructBLIP");
   }
 };
 
 // The parts that a TOML file names under "checkpoint", "image_encoder", …, relative to the file;
-// empty if it has no "checkpoint".
+// nullopt if the file has no "checkpoint".
 std::optional<LavisParts> read_lavis_parts(const std::filesystem::path& toml);
 
-// Makes a model directory of a checkpoint and its parts: one of transformers' where it has the
-// class, otherwise (CLIP's image encoder) or with `own_layout` this program's own, which keeps the
-// head of text generation and the temperature too. `weights`: as convert_model has it.
+// Makes a model directory from a checkpoint and its parts: in transformers' layout if transformers
+// has a class for the model, otherwise (CLIP's image encoder) or with `own_layout` in this
+// program's layout, which also keeps the head of text generation and the temperature. `weights`: as
+// in convert_model.
 //
-// What LAVIS sets when it loads a language model comes along: OPT ends at a line break, T5 computes
-// the exact GELU, Llama's prompts start with </s>. Error that says which part to give if one is
-// missing, and for parts of other widths.
+// Settings that LAVIS makes when it loads a language model are kept: OPT's texts end at a line
+// break, T5 computes the exact GELU, Llama's prompts start with </s>. Error if a part is missing
+// (it says which part to give), or if the widths of the parts differ.
 void convert_lavis(const LavisParts& parts, const std::filesystem::path& folder,
                    std::optional<at::ScalarType> weights, bool own_layout = false);
 

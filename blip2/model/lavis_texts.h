@@ -9,14 +9,14 @@
 
 namespace blip2 {
 
-// The kind of language model that a projection's name stands for, as "an OPT".
+// The kind of language model that the name of a projection stands for, with its article: "an OPT".
 std::string lavis_language(const std::string& projection);
 
-// The configuration of a language model as LAVIS runs it: OPT's end token is the line break, T5's
-// GELU the exact one, Llama's first token </s>.
+// The configuration of a language model as LAVIS runs it: OPT's end token is the line break, T5 has
+// the exact GELU, and Llama's first token is </s>.
 LanguageConfig lavis_language_config(const std::filesystem::path& folder);
 
-// A folder of its own under the system's temporary one, removed with everything in it.
+// A folder under the system's temporary folder; the destructor removes it with everything in it.
 class TemporaryFolder {
  public:
   TemporaryFolder();
@@ -30,9 +30,9 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-// Writes the files of a model directory beside its weights: tokenizers and preprocessing. Error
-// that says to give the BERT's directory if the Q-Former reads text and there is none, or its words
-// are not as many as the checkpoint's.
+// Writes the files of a model directory beside its weights: tokenizers and preprocessing. Error if
+// the Q-Former reads text and no BERT directory is given (it says so), or if the vocabulary's size
+// differs from the checkpoint's.
 void write_lavis_texts(const LavisCheckpoint& checkpoint, const LavisParts& parts,
                        const Blip2Config& config, const std::filesystem::path& folder);
 

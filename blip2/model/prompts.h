@@ -9,12 +9,12 @@
 
 namespace blip2 {
 
-// The template with its first {} replaced by the question; Error if there is none. Special tokens
-// count in the template.
+// The template with its first {} replaced by the question; Error if the template has no {}. Special
+// tokens count in the template. Several threads may call the functions of this header at once.
 Prompt fill_prompt(const std::string& pattern, const Prompt& question);
 
-// How this model's language model is prompted, in training and in answering: its prompts, a space
-// before the target, and its end token after it.
+// The format of prompts and targets for a model's language model, in training and in generating:
+// its templates, a space before the target, and the end token after the target.
 PromptFormat prompt_format(const Blip2Config& config, const Tokenizer& language);
 
 }  // namespace blip2

@@ -14,13 +14,15 @@
 
 namespace blip2 {
 
-// A stage-1 model: how well texts and pictures fit. Opened from a stage-1 directory, from a stage-2
-// directory that keeps the stage-1 model it came from, or from transformers'
-// Blip2ForImageTextRetrieval.
+// A stage-1 model, which tells how well texts and pictures fit. It is opened from a stage-1
+// directory, from a stage-2 directory that keeps the stage-1 model it came from, or from a
+// directory of transformers' Blip2ForImageTextRetrieval. A model is for one thread at a time: each
+// call uses LibTorch's threads.
 class RetrievalModel {
  public:
-  // `precision` of the image encoder, as ImageSide takes it; the rest computes in `bridge`, kFloat
-  // or kBFloat16. Error if the directory has no stage-1 model, or its files do not belong together.
+  // `precision`: type of the image encoder, as in ImageSide. `bridge`: type in which the Q-Former
+  // computes, kFloat or kBFloat16. Error if the directory has no stage-1 model, or its files do not
+  // belong together.
   explicit RetrievalModel(const std::filesystem::path& folder,
                           const std::string& precision = "auto", at::ScalarType bridge = at::kFloat,
                           const PictureChoices& pictures = {});
@@ -28,25 +30,25 @@ class RetrievalModel {
   const Blip2Config& config() const { return config_; }
   const ImageSide& images() const { return *images_; }
 
-  // By which contrast divides cosines: cosine / temperature is in nats.
+  // The temperature by which contrast divides cosines; cosine / temperature is a logit in nats.
   double temperature() const;
 
-  // Token ids of texts, cut to 32 tokens as in training; of a transformers directory to as many as
-  // the model has positions. Special tokens written out in a text are plain, unless they are asked
-  // for.
+  // Token ids of texts, cut to 32 tokens as in training, or for a transformers directory to the
+  // model's number of positions. Special tokens written out in a text are plain text unless
+  // `special_tokens` is true.
   TextRows tokenize(std::span<const std::string> texts, bool special_tokens = false) const;
-  // Keys and values of features [I, P, D], for the two below.
+  // The Q-Former's keys and values of features [I, P, D], for the functions below.
   ImageKeysValues project_images(const at::Tensor& features) const;
-  // Unit vectors [I, Q, E] of pictures; of texts [N, E]. A picture's similarity to a text is the
+  // Unit vectors of pictures [I, Q, E] and of texts [N, E]. A picture's similarity to a text is the
   // cosine of its best query.
   at::Tensor embed_images(const ImageKeysValues& images) const;
   at::Tensor embed_texts(const TextRows& texts) const;
-  // Matching logits [R, 2] of pairs: [:, 1] speaks for a match.
+  // Matching logits [R, 2] of pairs; [:, 1] is the class "match".
   at::Tensor match(const ImageKeysValues& images, const TextRows& texts, const Pairs& pairs) const;
 
-  // Hidden states before any head, as LAVIS's extract_features has them: the queries' after each
-  // picture [I, Q, D] and after each pair's picture and text [R, Q, D]; the texts' alone, packed
-  // [N, D].
+  // Hidden states before any head, as LAVIS's extract_features gives them: of the queries given a
+  // picture, [I, Q, D]; of the queries given picture and text of a pair, [R, Q, D]; of texts alone,
+  // packed rows [N, D].
   at::Tensor hidden_images(const ImageKeysValues& images) const;
   at::Tensor hidden_pairs(const ImageKeysValues& images, const TextRows& texts,
                           const Pairs& pairs) const;

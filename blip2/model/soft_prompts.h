@@ -12,17 +12,17 @@
 
 namespace blip2 {
 
-// What the queries tell the language model of each of B pictures, as project_image has them:
-// [B, Q, width] f32. `pass` computes with the bridge's Q-Former; with `instructions` (B texts) it
-// reads them beside the picture.
+// The soft prompts of B pictures, given by their keys and values (project_image): [B, Q, width]
+// f32. `pass` is a pass of the bridge's Q-Former; with `instructions` (B texts) it reads them
+// beside the pictures.
 at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass,
                         const ImageKeysValues& images, const std::optional<TextRows>& instructions);
 
-// The same of pictures' features [B, P, De], in a pass of its own.
+// The soft prompts of pictures given by their features [B, P, De]; makes the pass itself.
 at::Tensor soft_prompts(const Bridge& bridge, const at::Tensor& features,
                         const std::optional<TextRows>& instructions, const ComputeOptions& compute);
 
-// join_input with the embeddings of a language model of any kind.
+// Joins soft prompts and token embeddings by join_input, for a language model of any kind.
 template <typename Language>
 LanguageInput language_input(const Language& language, const at::Tensor& soft,
                              const std::vector<std::vector<std::int64_t>>& text) {

@@ -7,13 +7,13 @@
 
 namespace blip2 {
 
-// The config.json of Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval and
+// Reads the config.json of Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval and
 // InstructBlipForConditionalGeneration, as transformers 4 and 5 write it. The prompts that this
-// program adds on converting are read back. Keys that change nothing are passed over. Error for
-// another architecture (lists the known ones) and as read_blip2_config says.
+// program adds when it converts a model are read too. Keys that change nothing are ignored. Error
+// for another architecture (it lists the known ones), otherwise as read_blip2_config.
 Blip2Config read_transformers_config(const nlohmann::json& object, const std::string& where);
 
-// For config.layout other than own.
+// Writes the config.json of a config whose layout is not ModelLayout::own.
 nlohmann::json write_transformers_config(const Blip2Config& config);
 
 }  // namespace blip2

@@ -12,26 +12,27 @@
 
 namespace blip2 {
 
-// A tensor to be written: another file's, under its new name, in its new type and shape.
+// A tensor to be written: a tensor of another file with its new name, type and shape.
 struct WrittenTensor {
   std::string name;
   const TensorView* source;
   DType dtype;
   std::vector<std::int64_t> shape;
-  std::function<at::Tensor(const at::Tensor&)> change;  // of source's values; empty: none
+  std::function<at::Tensor(const at::Tensor&)> change;  // changes the values; may be empty
 };
 
 // The file type of a tensor type (kFloat, kBFloat16, kHalf).
 DType dtype_of(at::ScalarType type);
 bool is_floating(DType dtype);
 
-// Writes a safetensors file one tensor at a time: no more than one is held converted, and what has
-// been read of `file` is let go. Tensors that do not change are copied bit for bit.
+// Writes a safetensors file one tensor at a time: only one converted tensor is in memory, and pages
+// of `file` are released once they have been read. Tensors that do not change are copied bit for
+// bit.
 void write_weight_file(const TensorFile& file, const std::vector<WrittenTensor>& tensors,
                        const std::filesystem::path& path);
 
-// The same as a model directory's weights: model.safetensors, or shards of at most 5 GB with
-// their index, as transformers writes them.
+// Writes tensors as the weights of a model directory: model.safetensors, or shards of at most 5 GB
+// with their index, as transformers writes them.
 void write_weights(const TensorFile& file, const std::vector<WrittenTensor>& tensors,
                    const std::filesystem::path& folder);
 

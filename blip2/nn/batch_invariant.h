@@ -9,8 +9,8 @@
 namespace blip2 {
 
 // Calls work(i) for i in [0, count), several at a time, each on one thread and without autograd.
-// Products over a batch round by its size and by the number of threads; an item computed here gives
-// the same bits whatever stands beside it.
+// The rounding of a product over a batch depends on the batch's size and the number of threads; an
+// item that is computed here has the same bits whatever items stand beside it.
 template <typename Work>
 void batch_invariant_for(std::size_t count, const Work& work) {
   const auto threads = at::get_num_threads();

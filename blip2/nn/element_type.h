@@ -8,7 +8,7 @@
 
 namespace blip2 {
 
-// Calls f.operator()<T>() with the kernels' type T for a tensor's: float, Bf16 or F16.
+// Calls f.operator()<T>() with the kernels' type T for a tensor's type: float, Bf16 or F16.
 template <typename F>
 decltype(auto) with_element(at::ScalarType type, F&& f) {
   if (type == at::kBFloat16) return std::forward<F>(f).template operator()<Bf16>();
@@ -17,7 +17,7 @@ decltype(auto) with_element(at::ScalarType type, F&& f) {
   return std::forward<F>(f).template operator()<float>();
 }
 
-// The type of a tensor that holds T.
+// The type of a tensor whose elements are T.
 template <typename T>
 constexpr at::ScalarType kScalarType = at::kFloat;
 template <>

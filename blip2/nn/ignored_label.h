@@ -4,7 +4,7 @@
 
 namespace blip2 {
 
-// Cross-entropy's ignored label, as in PyTorch.
+// The label that cross-entropy ignores, as in PyTorch.
 inline constexpr std::int64_t kIgnoredLabel = -100;
 
 }  // namespace blip2

@@ -44,7 +44,7 @@ class Linear {
   void hold(MatrixForm form);
 
   bool defined() const { return !blocks_.empty(); }
-  // Of the only part.
+  // For a layer of one part: its weight and bias.
   const at::Tensor& weight() const { return parts.at(0).weight; }
   const at::Tensor& bias() const { return parts.at(0).bias; }
   std::int64_t ins() const;

@@ -9,7 +9,7 @@
 namespace blip2 {
 
 // Progress of weights that are converted while they are loaded, in MiB; silent for models that load
-// at once. Weights that stay in the mapped file take no time and do not count.
+// at once. Weights that stay in the mapped file are not counted, as they take no time.
 class LoadProgress {
  public:
   LoadProgress(const std::string& label, std::uint64_t bytes) {

@@ -31,24 +31,25 @@ struct Norm {
   // an RMSNorm computes in f32.
   at::Tensor operator()(const at::Tensor& x) const;
 
-  // Makes the f32 factors that nn/kernels read, once the weights are loaded; they do not follow
-  // weights that are trained.
+  // Makes the f32 factors that nn/kernels read. Call it once the weights are loaded; the factors do
+  // not follow weights that are trained.
   void widen();
 
   // x [N, width] f32 -> [N, width] of `type` by nn/kernels, without autograd: a row's result does
   // not depend on the rows beside it.
   at::Tensor each_row(const at::Tensor& x, at::ScalarType type) const;
-  // The same on memory, on this thread. T is float, Bf16 or F16.
+  // The norm on plain memory, on the calling thread. T is float, Bf16 or F16.
   template <typename T>
   void each_row(const float* x, T* y, std::int64_t rows) const;
   // dx += the gradient at x for the output's gradient dy.
   template <typename T>
   void gradient(const float* x, const T* dy, float* dx, std::int64_t rows) const;
 
-  // `heads` adjacent heads in each of some rows that are `stride` elements apart, in place.
+  // Applies the norm in place to `heads` adjacent heads in each row; rows are `stride` elements
+  // apart.
   template <typename T>
   void each_head(T* x, std::int64_t rows, std::int64_t heads, std::int64_t stride) const;
-  // dy becomes the gradient at x, of which rows are `x_stride` apart, those of dy `stride`.
+  // Replaces dy by the gradient at x. Rows of x are `x_stride` elements apart, rows of dy `stride`.
   template <typename T>
   void head_gradient(const T* x, std::int64_t x_stride, T* dy, std::int64_t rows,
                      std::int64_t heads, std::int64_t stride) const;

@@ -5,7 +5,7 @@
 
 namespace blip2 {
 
-// The texts of all processes, in the order of the ranks.
+// All-gather of texts: the texts of all processes, in the order of the ranks. Collective.
 TextRows all_gather_texts(const Ranks& ranks, const TextRows& text);
 
 }  // namespace blip2

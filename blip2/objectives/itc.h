@@ -12,15 +12,16 @@ struct ContrastOptions {
 struct ContrastLoss {
   at::Tensor loss;        // []
   at::Tensor similarity;  // [B,B] cosine / temperature, rows are pictures
-  double accuracy;        // share of rows and columns whose best match is a true one
+  double accuracy;        // share of rows and columns whose largest similarity is a matching pair
 };
 
-// Pairs that belong together: of one picture or of one caption. Ids [B] int64 -> [B,B] bool.
+// The pairs that match because picture or caption is the same: ids [B] int64 -> [B,B] bool.
 at::Tensor matching_pairs(const at::Tensor& image_ids, const at::Tensor& caption_ids);
 
-// Image-text contrast (arXiv 2301.12597, section 3.2) with in-batch negatives, the mean of both
-// directions; targets spread equally over a row's matching pairs, then smoothed. Cosines [B,B],
-// rows are pictures; temperature []; matches [B,B] bool. Throws Error if shapes disagree.
+// Image-text contrast (arXiv 2301.12597, section 3.2) with in-batch negatives: the mean of both
+// directions' losses. Targets are spread equally over a row's matching pairs, then smoothed.
+// Cosines [B,B], rows are pictures; temperature []; matches [B,B] bool. Throws Error if shapes
+// disagree.
 ContrastLoss contrast_loss(const at::Tensor& cosine, const at::Tensor& temperature,
                            const at::Tensor& matches, const ContrastOptions& options = {});
 

@@ -9,28 +9,29 @@
 
 namespace blip2 {
 
-// What text generation reads and predicts: [DEC] in the first token's place and without the last
-// token, which predicts nothing. `targets` [N] are the next tokens; a text of one token has none.
+// The inputs and targets of image-grounded text generation with teacher forcing. Inputs have [DEC]
+// in place of the first token and lack the last token, which predicts nothing. `targets` [N] are
+// the next tokens; a text of one token has none.
 struct GenerationText {
-  TextRows inputs;                    // only texts of two tokens and more
+  TextRows inputs;                    // only texts of at least two tokens
   at::Tensor targets;                 // [N] int64
-  std::vector<std::int64_t> sources;  // each input's text
+  std::vector<std::int64_t> sources;  // the index of each input's text
 };
 GenerationText generation_text(const TextRows& text, std::int64_t decoder_token);
 
 struct TokenLoss {
   at::Tensor loss;       // [], the mean over the targets; 0 if there are none
-  std::int64_t targets;  // how many count
-  double accuracy;       // share of targets with the largest logit
+  std::int64_t targets;  // number of targets that are not ignored
+  double accuracy;       // share of targets that have the largest logit
 };
 
-// Rows whose logits over the vocabulary vocabulary_loss holds at a time.
+// The number of rows whose logits vocabulary_loss holds at a time.
 inline constexpr std::int64_t kVocabularyRows = 1024;
 
 // Mean cross-entropy of hidden @ words^T + bias against targets, without keeping logits: hidden
 // [N,D] and compute_words [V,D] of one type, words the f32 parameter that gets the gradient, bias
-// [V] f32 or undefined, targets [N] int64, kIgnoredLabel ones ignored. Throws Error for targets
-// outside the vocabulary.
+// [V] f32 or undefined, targets [N] int64, of which kIgnoredLabel is ignored. Throws Error for
+// targets outside the vocabulary.
 TokenLoss vocabulary_loss(const at::Tensor& hidden, const at::Tensor& words,
                           const at::Tensor& compute_words, const at::Tensor& bias,
                           const at::Tensor& targets, double label_smoothing);

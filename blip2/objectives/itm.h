@@ -9,37 +9,41 @@
 
 namespace blip2 {
 
-// A hard negative for each text and each picture; -1 where every pair matches.
+// A hard negative for each text and each picture; -1 if all its pairs match.
 struct Negatives {
   std::vector<std::int64_t> images;  // for each text
   std::vector<std::int64_t> texts;   // for each picture
 
-  bool any() const;  // whether there is one at all
+  bool any() const;  // whether there is at least one negative
 };
 
-// Draws from softmax(similarity) over the pairs that do not match, both ways. Similarity [B,B] f32,
-// rows are pictures; matches [B,B] bool. The draw is a function of the arguments.
+// Draws negatives from softmax(similarity) over the pairs that do not match, for texts and for
+// pictures. Similarity [B,B] f32, rows are pictures; matches [B,B] bool. The draw is a function of
+// the arguments.
 Negatives draw_negatives(const at::Tensor& similarity, const at::Tensor& matches,
                          std::uint64_t seed);
 
-// (picture, its text), (negative picture, text), (picture, negative text): the first pairs match,
-// the others do not. Rows without a negative have none.
+// The pairs of the matching objective: (picture, its text), which match, then (negative picture,
+// text) and (picture, negative text), which do not match. A row without a negative has only its
+// matching pair.
 struct Triplets {
   Pairs pairs;
-  at::Tensor labels;  // [R] int64, 1: they belong together
+  at::Tensor labels;  // [R] int64; 1: the pair matches
 };
 Triplets make_triplets(const Negatives& negatives);
-// Those whose picture is among the `count` from `first` on: shares of a batch have all of its
-// triplets once. Pictures are counted from `first`, texts in the whole batch.
+// The pairs whose picture is one of the `count` pictures from `first` on, so that each pair of a
+// batch is in the share of one process. Picture indices count from `first`, text indices in the
+// whole batch.
 Triplets make_triplets(const Negatives& negatives, std::int64_t first, std::int64_t count);
 
 struct MatchingLoss {
-  at::Tensor loss;    // []; zero if no row has a negative: there is nothing to tell apart
+  at::Tensor loss;    // []; zero if no row has a negative
   at::Tensor logits;  // [R,2] f32
   double accuracy;
 };
 
-// `others_differ`: rows that do not match are elsewhere, so the own matching ones count.
+// `others_differ`: the batch of all processes has a pair that does not match, so the loss counts
+// even if all labels here are 1.
 MatchingLoss matching_loss(const at::Tensor& logits, const at::Tensor& labels,
                            bool others_differ = false);
 

@@ -39,7 +39,7 @@ ImageKeysValues project(const Stage1Parts& parts, const QFormerPass& pass,
 
 // Ids of all processes' rows.
 at::Tensor gather_ids(const Ranks* ranks, const at::Tensor& ids) {
-  return ranks ? ranks->gather(ids) : ids;
+  return ranks ? ranks->all_gather(ids) : ids;
 }
 
 // Dropout of a process's own; what is drawn for the batch is shared.
@@ -61,7 +61,7 @@ void check_negatives(const Negatives& negatives, std::int64_t rows) {
 
 at::Tensor all_unit_vectors(const Ranks* ranks, const at::Tensor& hidden,
                             const torch::nn::Linear& projection) {
-  return gather_trained(ranks, unit_vectors(hidden, projection));
+  return all_gather_with_gradient(ranks, unit_vectors(hidden, projection));
 }
 
 }  // namespace
@@ -75,25 +75,26 @@ Stage1Step::Stage1Step(const Stage1Parts& parts, Stage1Batch batch, const Stage1
       first_(options.ranks ? options.ranks->rank() * batch_.text.texts() : 0) {
   const SharedPasses& passes = options.passes;
   if (!passes.contrast && !passes.pairs && !passes.generation) return;
-  apart_ = encode_apart();
+  unimodal_ = encode_unimodal();
   const at::Tensor matches = this->matches();
-  if (apart_.first_tokens.defined()) contrast_ = compare(matches);
+  if (unimodal_.first_tokens.defined()) contrast_ = compare(matches);
   if (passes.generation) generation_ = generation_text(batch_.text, options.decoder_token);
   if (passes.pairs) {
     pair_up(matches);
   } else if (!generation_.sources.empty()) {
-    joint_.generated = pass_.generate_text(generation_.inputs, generation_.sources, apart_.queries);
+    joint_.generated =
+        pass_.generate_text(generation_.inputs, generation_.sources, unimodal_.queries);
   }
 }
 
 // Queries alone, and text alone where it is compared with them.
-QFormerPass::ApartStates Stage1Step::encode_apart() const {
+QFormerPass::UnimodalStates Stage1Step::encode_unimodal() const {
   const SharedPasses& passes = options_.passes;
   // Pairs alone only have their negatives drawn by what is compared here.
   const at::AutoGradMode gradients(at::GradMode::is_enabled() &&
                                    (passes.contrast || passes.generation));
   const bool compares = passes.contrast || (passes.pairs && !batch_.negatives);
-  if (compares) return pass_.encode_apart(parts_.query_tokens, images_, batch_.text);
+  if (compares) return pass_.encode_unimodal(parts_.query_tokens, images_, batch_.text);
   if (passes.generation) return {pass_.encode_queries(parts_.query_tokens, images_), {}};
   return {};
 }
@@ -107,8 +108,8 @@ at::Tensor Stage1Step::matches() const {
 ContrastLoss Stage1Step::compare(const at::Tensor& matches) const {
   const Ranks* ranks = options_.ranks;
   const at::Tensor cosine = best_cosine(
-      all_unit_vectors(ranks, apart_.queries.hidden, parts_.heads.vision_projection),
-      all_unit_vectors(ranks, apart_.first_tokens, parts_.heads.text_projection));  // [B,B]
+      all_unit_vectors(ranks, unimodal_.queries.hidden, parts_.heads.vision_projection),
+      all_unit_vectors(ranks, unimodal_.first_tokens, parts_.heads.text_projection));  // [B,B]
   return contrast_loss(cosine, parts_.heads.temperature, matches,
                        {.label_smoothing = options_.label_smoothing,
                         .clamp_temperature = options_.clamp_temperature});
@@ -131,7 +132,7 @@ void Stage1Step::pair_up(const at::Tensor& matches) {
 JointStates Stage1Step::encode_pairs(const TextRows& texts) const {
   if (options_.passes.generation) {
     return pass_.encode_joint(parts_.query_tokens, images_, texts, triplets_.pairs,
-                              generation_.inputs, generation_.sources, apart_.queries);
+                              generation_.inputs, generation_.sources, unimodal_.queries);
   }
   return pass_.encode_multimodal(parts_.query_tokens, images_, texts, triplets_.pairs);
 }
@@ -148,14 +149,14 @@ Pairs Stage1Step::own_pairs() const {
   return pairs;
 }
 
-TokenLoss Stage1Step::name_words(const QFormerPass& pass, const at::Tensor& hidden,
-                                 const at::Tensor& words, double label_smoothing) const {
+TokenLoss Stage1Step::word_loss(const QFormerPass& pass, const at::Tensor& hidden,
+                                const at::Tensor& words, double label_smoothing) const {
   const GenerationHead& head = parts_.heads.cls;
   return vocabulary_loss(head->transform(hidden), pass.words(), pass.compute_words(),
                          head->predictions->bias, words, label_smoothing);
 }
 
-at::Tensor Stage1Step::nothing() const {
+at::Tensor Stage1Step::zero_loss() const {
   return parts_.query_tokens.sum() * 0;
 }
 

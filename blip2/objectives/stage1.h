@@ -16,21 +16,23 @@
 
 namespace blip2 {
 
-// B pictures with one text each; with ranks, this process's share of a batch of R times as many.
+// A mini-batch of B pictures with one text each; with R ranks, this process's share of a batch of R
+// * B.
 struct Stage1Batch {
   at::Tensor image_embeds;  // [B,P,De] f32 or bf16: features, before `norm` below
   TextRows text;            // B texts, each [CLS] ... [SEP]
   at::Tensor image_ids;     // [B] int64: equal for the same picture
   at::Tensor caption_ids;   // [B] int64: equal for the same caption
-  // Given ones instead of drawn ones, for the batch of all processes.
+  // Negatives to take instead of drawn ones, for the batch of all processes.
   std::optional<Negatives> negatives = std::nullopt;
 };
 
-// Passes that several objectives read. A step computes each once if one of its objectives needs it.
+// Passes that several objectives read. A step computes a pass once if one of its objectives needs
+// it.
 struct SharedPasses {
-  bool contrast = false;    // queries alone and texts alone, all compared with each other
-  bool pairs = false;       // pictures with the texts that belong to them and with drawn ones
-  bool generation = false;  // each text word by word, after its picture's queries alone
+  bool contrast = false;    // queries alone and texts alone, and the similarity of all pairs
+  bool pairs = false;       // pictures with their own texts and with negatives
+  bool generation = false;  // each text with causal attention, after its picture's queries alone
 
   SharedPasses& operator|=(const SharedPasses& other) {
     contrast |= other.contrast;
@@ -43,10 +45,10 @@ struct SharedPasses {
 struct Stage1Options {
   ComputeOptions compute;
   SharedPasses passes = {};
-  std::int64_t decoder_token = -1;  // [DEC], which generation starts from
-  double label_smoothing = 0.1;     // of contrast and generation
+  std::int64_t decoder_token = -1;  // [DEC], the first token of text generation
+  double label_smoothing = 0.1;     // for contrast and generation
   bool clamp_temperature = true;
-  // Contrast and negatives reach over the batches of all processes.
+  // The processes over whose batches contrast and negatives reach; nullptr: this one alone.
   const Ranks* ranks = nullptr;
 };
 
@@ -54,14 +56,14 @@ struct Stage1Options {
 struct ObjectiveLoss {
   at::Tensor loss;      // []
   double accuracy = 0;  // share of the predictions that are right
-  // How much the loss counts: over all processes these sum to 1, and the losses times these to the
-  // loss of the batches put together. 1 without ranks.
+  // The weight of this process's loss: weights of all processes sum to 1, and the sum of weight
+  // times loss is the loss of the joined batch. 1 without ranks.
   double share = 1;
   std::vector<std::pair<std::string, at::Tensor>> drawn = {};  // random choices, for tests
 };
 
 // One step over a batch: the keys and values of its pictures and the passes that objectives share
-// (arXiv 2301.12597, section 3.2), from which each objective computes its loss. What is drawn and
+// (arXiv 2301.12597, section 3.2), from which each objective computes its loss. Random draws and
 // dropout are functions of options.compute.seed. Throws Error if widths, counts or ids do not fit.
 class Stage1Step {
  public:
@@ -74,33 +76,33 @@ class Stage1Step {
   const ImageKeysValues& images() const { return images_; }
   // The place of this process's first row in the batch of all processes.
   std::int64_t first_row() const { return first_; }
-  // The seed of what an objective draws, the same for all processes.
+  // The seed of an objective's random draws, the same for all processes.
   std::uint64_t seed(std::uint64_t purpose) const;
 
   // The queries alone, [B,Q,D]; undefined if no objective asked for them.
-  const at::Tensor& queries() const { return apart_.queries.hidden; }
+  const at::Tensor& queries() const { return unimodal_.queries.hidden; }
   // With passes.contrast: the loss over all pairs of the batch.
   const ContrastLoss& contrast() const { return *contrast_; }
-  // With passes.pairs: the pairs of this process's pictures, with the hidden queries of each, and
-  // what was drawn for the batch of all processes.
+  // With passes.pairs: the pairs of this process's pictures, the hidden queries of each pair, and
+  // the negatives drawn for the batch of all processes.
   const Triplets& triplets() const { return triplets_; }
   const at::Tensor& paired_queries() const { return joint_.queries; }  // [R,Q,D]
   const Negatives& negatives() const { return negatives_; }
-  // With passes.generation: what the texts read and predict, and the hidden states [N,D] of that;
-  // undefined where no text has a word to predict.
+  // With passes.generation: the inputs and targets of text generation, and the hidden states [N,D]
+  // of the inputs; undefined if no text has a word to predict.
   const GenerationText& generation() const { return generation_; }
   const at::Tensor& generated() const { return joint_.generated; }
 
   // Each picture with its own text.
   Pairs own_pairs() const;
-  // The head of generation on hidden states [N,D] of a pass against words [N].
-  TokenLoss name_words(const QFormerPass& pass, const at::Tensor& hidden, const at::Tensor& words,
-                       double label_smoothing) const;
+  // The loss of the text-generation head on hidden states [N,D] of a pass against words [N].
+  TokenLoss word_loss(const QFormerPass& pass, const at::Tensor& hidden, const at::Tensor& words,
+                      double label_smoothing) const;
   // The loss of an objective that finds nothing to predict in this batch: 0, with a gradient of 0.
-  at::Tensor nothing() const;
+  at::Tensor zero_loss() const;
 
  private:
-  QFormerPass::ApartStates encode_apart() const;
+  QFormerPass::UnimodalStates encode_unimodal() const;
   ContrastLoss compare(const at::Tensor& matches) const;
   at::Tensor matches() const;
   void pair_up(const at::Tensor& matches);
@@ -112,7 +114,7 @@ class Stage1Step {
   QFormerPass pass_;
   ImageKeysValues images_;
   std::int64_t first_;
-  QFormerPass::ApartStates apart_;
+  QFormerPass::UnimodalStates unimodal_;
   std::optional<ContrastLoss> contrast_;
   Negatives negatives_;
   Triplets triplets_;

@@ -84,7 +84,7 @@ double AdamW::step(double lr, const std::function<double(double)>& total) {
   double norm = norm_of(gradients_of(parameters_));
   if (total) norm = std::sqrt(total(norm * norm));
   if (std::isfinite(norm)) {
-    // The update divides gradients by this scale, so that clipping costs no pass of its own.
+    // The update divides gradients by this scale, so that clipping needs no further pass.
     const bool clips = recipe_.clip > 0 && norm > recipe_.clip;
     const at::Tensor scale = at::full({}, clips ? norm / recipe_.clip : 1.0, at::kFloat);
     for (const Group& group : groups_) update(group, lr * group.lr_scale, scale);

@@ -21,20 +21,21 @@ struct NamedTensor {
 // biases and other 1-D parameters do not (LAVIS's rule).
 class AdamW {
  public:
-  // `lr_scales`: what the learning rate of each parameter is multiplied by; none: 1 everywhere.
+  // `lr_scales`: the factor on the learning rate of each parameter; empty: 1 for all.
   AdamW(std::vector<NamedTensor> parameters, const OptimizerRecipe& recipe,
         const std::vector<double>& lr_scales = {});
 
-  // One update from the parameters' gradients, clipped to the recipe's norm; a parameter without a
-  // gradient stays as it is. Clears the gradients. Returns the norm before clipping; if it is not
-  // finite, nothing has been changed. `total` makes of the sum of squares of these gradients that
-  // of all, where other processes have the others.
+  // Makes one update from the parameters' gradients, clipped to the recipe's norm; a parameter
+  // without a gradient stays as it is. Clears the gradients. Returns the norm before clipping; if
+  // it is not finite, no parameter has changed. `total` turns the sum of squares of these gradients
+  // into the sum over all processes, where other processes have other gradients.
   double step(double lr, const std::function<double(double)>& total = {});
 
-  // The moments and counts, named "exp_avg.NAME" and so on: kStates a parameter, in their order.
+  // The moments and step counts, named "exp_avg.NAME" and so on: kStates tensors for each
+  // parameter, in the order of the parameters.
   static constexpr std::size_t kStates = 3;
   std::vector<NamedTensor> state() const;
-  // Error if the file's state is not that of these parameters.
+  // Loads a state; Error if the file's state belongs to other parameters.
   void load_state(const TensorFile& file);
 
   const std::vector<NamedTensor>& parameters() const { return parameters_; }

@@ -119,7 +119,7 @@ void GradientSum::send(Bucket& bucket) {
       place.zero_();
     }
   }
-  if (!memory_) bucket.wait = ranks_.begin_sum(bucket.values);
+  if (!memory_) bucket.wait = ranks_.begin_all_reduce(bucket.values);
 }
 
 void GradientSum::add_up(std::size_t parameter) {
@@ -133,7 +133,7 @@ void GradientSum::add_up(std::size_t parameter) {
   for (int rank = 2; rank < ranks_.size(); ++rank) sum.add_(place(rank, parameter));
 }
 
-void GradientSum::spread() {
+void GradientSum::all_gather_parameters() {
   if (!memory_) return;
   const at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
@@ -149,12 +149,12 @@ void GradientSum::spread() {
 double GradientSum::total(double own) const {
   if (!memory_) return own;
   const at::Tensor sum = at::full({}, own, at::kDouble);
-  ranks_.sum(sum);
+  ranks_.all_reduce(sum);
   return sum.item<double>();
 }
 
-void GradientSum::spread_state(const std::vector<NamedTensor>& state,
-                               std::size_t per_parameter) const {
+void GradientSum::all_gather_state(const std::vector<NamedTensor>& state,
+                                   std::size_t per_parameter) const {
   if (!memory_) return;
   for (std::size_t i = 0; i < state.size(); ++i) {
     ranks_.broadcast(state[i].value, owners_[i / per_parameter]);
@@ -168,7 +168,7 @@ void GradientSum::finish() {
     if (parameters_[i].grad().defined()) used_.mutable_data_ptr<int>()[i] = 1;
   }
   while (sent_ < buckets_.size()) send(buckets_[sent_++]);
-  ranks_.sum(used_);  // by then all have laid down theirs
+  ranks_.all_reduce(used_);  // by then all have laid down theirs
   const int* used = used_.const_data_ptr<int>();
   if (memory_) {
     for (std::size_t i = 0; i < parameters_.size(); ++i) {

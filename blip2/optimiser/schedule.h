@@ -6,8 +6,8 @@
 
 namespace blip2 {
 
-// Learning rate of step `step` (from 0) of `steps`: linear warm-up from lr / warmup_steps, then a
-// cosine down to min_lr at the last step.
+// The learning-rate schedule: the rate of step `step` (from 0) of the recipe's steps. A linear
+// warm-up from lr / warmup_steps, then a cosine down to min_lr at the last step.
 double learning_rate(const Recipe& recipe, std::int64_t step);
 
 }  // namespace blip2

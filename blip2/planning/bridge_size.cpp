@@ -64,12 +64,12 @@ BridgeSize bridge_size(const Blip2Config& config, const Recipe& recipe) {
   size.norm.trained = 2 * config.qformer.encoder_hidden_size;
   size.qformer = qformer_size(config.qformer, recipe);
   size.heads = heads_size(config, recipe);
-  const bool speaks = recipe.stage == 2 || recipe.objectives.words > 0;
+  const bool trains_projection = recipe.stage == 2 || recipe.objectives.words > 0;
   if (config.language) {
     const Int count = linear(d, language_width(*config.language));
-    (speaks ? size.projection.trained : size.projection.frozen) = count;
+    (trains_projection ? size.projection.trained : size.projection.frozen) = count;
   }
-  size.in_optimizer = size.all() - (speaks ? 0 : size.projection.frozen);
+  size.in_optimizer = size.all() - (trains_projection ? 0 : size.projection.frozen);
   if (!recipe.train_word_embeddings && config.qformer.use_qformer_text_input) {
     size.in_optimizer -= config.qformer.vocab_size * d;
   }

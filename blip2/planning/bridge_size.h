@@ -7,7 +7,8 @@
 
 namespace blip2 {
 
-// Parameters of the bridge's parts by whether this recipe's gradient reaches them.
+// The number of parameters in a part of the bridge: trained ones, which a gradient reaches with
+// this recipe, and frozen ones.
 struct TrainedPart {
   std::int64_t trained = 0, frozen = 0;
 };
@@ -20,7 +21,7 @@ struct BridgeSize {
     return reached() + queries.frozen + qformer.frozen + norm.frozen + heads.frozen +
            projection.frozen;
   }
-  std::int64_t in_optimizer = 0;  // have moments, whether a gradient reaches them or not
+  std::int64_t in_optimizer = 0;  // parameters that have moments, with or without a gradient
 };
 BridgeSize bridge_size(const Blip2Config& config, const Recipe& recipe);
 

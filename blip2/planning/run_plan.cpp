@@ -29,7 +29,7 @@ using nlohmann::ordered_json;
 constexpr double kProgramBytes = 205e6;
 // What glibc's allocator holds beside activations and losses, as a share of them: blocks of
 // changing sizes leave gaps. The Q-Former in f32 leaves few, as no copies in other types come
-// between. The language model's memory is one block, lent out again.
+// between. The language model's memory is one block, which is used again.
 constexpr double kSlack = 0.4, kSlackF32 = 0.1;
 
 double sum(const std::vector<RunPlan::Bytes>& items) {
@@ -49,7 +49,7 @@ void add_scaled(Flops& sum, const Flops& part, double share) {
   sum += {part.forward * share, part.backward * share};
 }
 
-Steps measure_steps(const StepModel& model, const PlannedData& data, std::int64_t at_once) {
+Steps measure_steps(const StepModel& model, const PlannedData& data, std::int64_t part_size) {
   Steps steps;
   const std::vector<StepKind> kinds = step_kinds(model.recipe);
   const auto add = [&](const StepCost& cost, double share) {
@@ -64,8 +64,8 @@ Steps measure_steps(const StepModel& model, const PlannedData& data, std::int64_
     if (cost.activation_bytes() > steps.largest.activation_bytes()) steps.largest = cost;
   };
   for (const StepTexts& texts : data.steps) {
-    for (std::int64_t first = 0; first < texts.samples; first += at_once) {
-      const StepTexts part = texts.part(first, at_once);
+    for (std::int64_t first = 0; first < texts.samples; first += part_size) {
+      const StepTexts part = texts.part(first, part_size);
       for (const StepKind& kind : kinds) {
         add(step_cost(model, part, kind.step), kind.share / static_cast<double>(data.steps.size()));
       }
@@ -163,7 +163,7 @@ class Planner {
                    {"weights of the language model", language_bytes()},
                    {"optimiser state", 2 * trained},
                    {"memory shared by processes", shared_bytes(trained)}};
-    const double lasting = sum(plan.memory) + most.lent_bytes;
+    const double lasting = sum(plan.memory) + most.pooled_bytes;
     const auto type = static_cast<std::int64_t>(type_bytes());
     const std::vector<RunPlan::Bytes> step{
         {"weights in compute type", pass_weight_bytes(config_.qformer, type)},
@@ -188,7 +188,7 @@ class Planner {
     const double all = kF32Bytes * static_cast<double>(bridge_.reached() + encoder_trained());
     if (recipe_.accumulate > 1) return narrow() ? 2 * all : all;
     const StepCost& most = steps_.largest;
-    const double gone = most.activation_bytes() - most.lent_bytes + slack_bytes();
+    const double gone = most.activation_bytes() - most.pooled_bytes + slack_bytes();
     return std::max(0.0, all - gone);
   }
 

@@ -11,12 +11,12 @@
 
 namespace blip2 {
 
-// The name of the feature cache among what a run writes.
+// The name of the feature cache in RunPlan::disk.
 inline constexpr char kFeatureCacheItem[] = "feature cache";
 
-// What a run will cost, worked out from the recipe, the configuration of its `init` and its data
-// lists: no weight is read, no picture opened. Memory and a step's operations are those of one of
-// the processes (memory: of the one that writes), everything else is of all together.
+// What a run will cost, computed from the recipe, the configuration of its `init` and its data
+// lists: no weight is read, no picture opened. Memory and a step's operations are for one process
+// (memory: for the process that writes), everything else is for all processes together.
 struct RunPlan {
   struct Part {
     std::string name;
@@ -32,14 +32,16 @@ struct RunPlan {
   };
   std::vector<Part> parts;
   std::vector<Bytes> memory;  // at the peak
-  std::vector<Work> work;     // of one step, on average over the run's objectives
+  std::vector<Work> work;     // operations of one step, on average over the run's objectives
   std::vector<Bytes> disk;
 
   std::int64_t processes = 1;
-  std::int64_t samples_per_step = 0, samples_at_once = 0, samples = 0;  // at once: in one process
+  std::int64_t samples_per_step = 0, samples = 0;
+  std::int64_t samples_at_once = 0;  // samples that one process computes at a time
   double qformer_tokens_per_step = 0, language_tokens_per_step = 0;
   std::int64_t validation_records = 0, steps = 0, records = 0, pictures = 0, feature_rows = 0;
-  double epochs = 0, feature_flops = 0;  // of filling the feature cache from nothing
+  double epochs = 0;
+  double feature_flops = 0;  // operations of filling an empty feature cache
 
   double peak_memory() const;
   double disk_bytes() const;
@@ -47,9 +49,10 @@ struct RunPlan {
   double run_flops() const;  // all steps and the features; validation is not counted
 };
 
-// `processes` share each batch. With `records`, so many pictures with a text of the longest length
-// each are assumed in place of data lists and tokenizers, and `init` needs nothing but its
-// config.json. Throws Error as the run would.
+// Plans a run. `processes`: number of processes that share each batch. With `records`, the plan
+// assumes that number of pictures with a text of the largest length each instead of reading data
+// lists and tokenizers, and `init` needs only its config.json. Throws the Errors that the run would
+// throw.
 RunPlan plan_run(const Recipe& recipe, std::int64_t processes,
                  std::optional<std::int64_t> records = std::nullopt);
 

@@ -8,16 +8,16 @@
 
 namespace blip2 {
 
-// Of what a process computes at a time in step number `step`, whose objectives count.
+// The cost of what one process computes at a time, with the objectives of step number `step`.
 StepCost step_cost(const StepModel& model, const StepTexts& texts, std::int64_t step);
 
 // Steps of one kind have the same objectives.
 struct StepKind {
-  std::int64_t step = 0;        // the last of those looked at
-  std::int64_t objectives = 0;  // how many
-  double share = 1;             // of the run's steps
+  std::int64_t step = 0;        // the last step of this kind
+  std::int64_t objectives = 0;  // number of objectives
+  double share = 1;             // share of the run's steps that are of this kind
 };
-// The kinds of a run's steps; of a very long one, those of 65,536 of its steps.
+// The kinds of a run's steps; of a very long run, the kinds of 65,536 of its steps.
 std::vector<StepKind> step_kinds(const Recipe& recipe);
 
 }  // namespace blip2

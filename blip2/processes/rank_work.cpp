@@ -63,30 +63,30 @@ at::Tensor receive_rows(const Ranks& ranks, const at::Tensor& own,
 
 }  // namespace
 
-IndexRange own_part(const Ranks* ranks, std::size_t count, std::size_t at_once) {
+IndexRange own_part(const Ranks* ranks, std::size_t count, std::size_t batch_size) {
   const std::size_t rank = ranks ? static_cast<std::size_t>(ranks->rank()) : 0;
   const std::size_t size = ranks ? static_cast<std::size_t>(ranks->size()) : 1;
-  const std::size_t batches = (count + at_once - 1) / at_once;
+  const std::size_t batches = (count + batch_size - 1) / batch_size;
   const auto first_of = [&](std::size_t r) {
-    return std::min(count, (r * (batches / size) + std::min(r, batches % size)) * at_once);
+    return std::min(count, (r * (batches / size) + std::min(r, batches % size)) * batch_size);
   };
   return {first_of(rank), first_of(rank + 1)};
 }
 
-bool speaks(const Ranks* ranks) {
+bool is_main_process(const Ranks* ranks) {
   return !ranks || ranks->rank() == 0;
 }
 
 void for_own_batches(const Ranks* ranks, const std::string& label, std::size_t total,
-                     std::size_t at_once,
+                     std::size_t batch_size,
                      const std::function<void(std::size_t, std::size_t)>& work) {
-  const IndexRange part = own_part(ranks, total, at_once);
+  const IndexRange part = own_part(ranks, total, batch_size);
   std::optional<Progress> progress;
-  if (speaks(ranks)) progress.emplace(label, static_cast<std::int64_t>(part.size()));
-  for (std::size_t begin = part.begin; begin < part.end; begin += at_once) {
+  if (is_main_process(ranks)) progress.emplace(label, static_cast<std::int64_t>(part.size()));
+  for (std::size_t begin = part.begin; begin < part.end; begin += batch_size) {
     if (interrupted()) throw Interrupted{};
     if (ranks) ranks->check();
-    const std::size_t count = std::min(at_once, part.end - begin);
+    const std::size_t count = std::min(batch_size, part.end - begin);
     work(begin, count);
     if (progress) progress->update(static_cast<std::int64_t>(begin + count - part.begin));
   }
@@ -97,7 +97,7 @@ at::Tensor collect_rows(const Ranks* ranks, const std::vector<at::Tensor>& rows)
   const at::Tensor own = rows.empty() ? at::Tensor() : at::cat(rows).contiguous();
   if (!ranks) return own;
   ranks->wait();
-  const auto descriptions = ranks->gather_text(describe(own));
+  const auto descriptions = ranks->all_gather_text(describe(own));
   if (ranks->rank() == 0) return receive_rows(*ranks, own, descriptions);
   if (own.defined() && own.numel() > 0) ranks->send(own, 0);
   return {};
@@ -107,7 +107,7 @@ std::vector<std::string> collect_texts(const Ranks* ranks, std::vector<std::stri
   if (!ranks) return texts;
   ranks->wait();
   const auto bytes = json::to_cbor(json(texts));
-  const auto parts = ranks->gather_text({bytes.begin(), bytes.end()});
+  const auto parts = ranks->all_gather_text({bytes.begin(), bytes.end()});
   if (ranks->rank() > 0) return {};
   std::vector<std::string> all;
   for (const std::string& part : parts) {
@@ -120,7 +120,7 @@ std::vector<std::string> collect_texts(const Ranks* ranks, std::vector<std::stri
 void require_same(const Ranks* ranks, std::string_view what, const std::string& value) {
   if (!ranks) return;
   ranks->wait();
-  const auto values = ranks->gather_text(value);
+  const auto values = ranks->all_gather_text(value);
   for (std::size_t rank = 1; rank < values.size(); ++rank) {
     if (values[rank] == values[0]) continue;
     throw Error(fmt::format("{}: rank {} has {}, rank 0 {}", what, rank, values[rank], values[0]),

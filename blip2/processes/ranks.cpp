@@ -270,7 +270,7 @@ void Ranks::barrier() const {
   guarded("waiting", [&] { connection_->group->barrier()->wait(); });
 }
 
-std::function<void()> Ranks::begin_sum(const at::Tensor& tensor) const {
+std::function<void()> Ranks::begin_all_reduce(const at::Tensor& tensor) const {
   return guarded("summing", [&]() -> std::function<void()> {
     std::vector<at::Tensor> tensors{tensor};
     const auto work = connection_->group->allreduce(tensors);
@@ -278,8 +278,8 @@ std::function<void()> Ranks::begin_sum(const at::Tensor& tensor) const {
   });
 }
 
-void Ranks::sum(const at::Tensor& tensor) const {
-  begin_sum(tensor)();
+void Ranks::all_reduce(const at::Tensor& tensor) const {
+  begin_all_reduce(tensor)();
 }
 
 void Ranks::broadcast(const at::Tensor& tensor, int from) const {
@@ -301,7 +301,7 @@ void Ranks::receive(const at::Tensor& tensor, int from) const {
   guarded("receiving", [&] { connection_->group->recv(tensors, from, /*tag=*/0)->wait(); });
 }
 
-at::Tensor Ranks::gather(const at::Tensor& rows) const {
+at::Tensor Ranks::all_gather(const at::Tensor& rows) const {
   const at::NoGradGuard no_grad;
   auto shape = rows.sizes().vec();
   shape[0] *= size();
@@ -313,13 +313,13 @@ at::Tensor Ranks::gather(const at::Tensor& rows) const {
   return all;
 }
 
-std::vector<std::string> Ranks::gather_text(const std::string& text) const {
-  const at::Tensor lengths = gather(at::full({1}, std::ssize(text), at::kLong));
+std::vector<std::string> Ranks::all_gather_text(const std::string& text) const {
+  const at::Tensor lengths = all_gather(at::full({1}, std::ssize(text), at::kLong));
   const auto* length = lengths.const_data_ptr<std::int64_t>();
   const std::int64_t longest = std::max<std::int64_t>(1, lengths.max().item<std::int64_t>());
   const at::Tensor padded = at::zeros({1, longest}, at::kByte);
   std::memcpy(padded.data_ptr(), text.data(), text.size());
-  const at::Tensor all = gather(padded);
+  const at::Tensor all = all_gather(padded);
   std::vector<std::string> texts;
   for (int rank = 0; rank < size(); ++rank) {
     texts.emplace_back(static_cast<const char*>(all[rank].const_data_ptr()),
@@ -337,7 +337,7 @@ struct GatherFunction : torch::autograd::Function<GatherFunction> {
     ctx->saved_data["first"] = all->rank() * rows.size(0);
     ctx->saved_data["rows"] = rows.size(0);
     ctx->saved_data["size"] = std::int64_t{all->size()};
-    return all->gather(rows);
+    return all->all_gather(rows);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list gradients) {
@@ -354,7 +354,7 @@ std::unique_ptr<Ranks> join_ranks(std::chrono::seconds timeout) {
   return place.alone() ? nullptr : std::make_unique<Ranks>(place, timeout);
 }
 
-at::Tensor gather_trained(const Ranks* ranks, const at::Tensor& rows) {
+at::Tensor all_gather_with_gradient(const Ranks* ranks, const at::Tensor& rows) {
   if (!ranks) return rows;
   return GatherFunction::apply(rows, reinterpret_cast<std::int64_t>(ranks));
 }
@@ -362,7 +362,7 @@ at::Tensor gather_trained(const Ranks* ranks, const at::Tensor& rows) {
 double share_of(const Ranks* ranks, std::int64_t count) {
   if (!ranks) return 1;
   const at::Tensor all = at::full({}, count, at::kLong);
-  ranks->sum(all);
+  ranks->all_reduce(all);
   const auto total = all.item<std::int64_t>();
   return total ? static_cast<double>(count) / static_cast<double>(total) : 0;
 }

@@ -13,10 +13,10 @@
 
 namespace blip2 {
 
-// The processes that work together, on c10d with Gloo. Every member function but check() and the
-// plain getters is collective: all processes call the same ones in the same order, with tensors of
-// the same shape and type unless said otherwise. Throws Error naming the processes that do not
-// answer if one is gone, or later than the timeout.
+// The processes that work together, over c10d with Gloo. Every member function except check() and
+// the getters is collective: all processes call the same functions in the same order, with tensors
+// of the same shape and type unless said otherwise. Throws Error naming the processes that do not
+// answer, if a process is gone or later than the timeout. For one thread at a time.
 class Ranks {
  public:
   // Waits for all of place.size processes.
@@ -28,25 +28,26 @@ class Ranks {
   int rank() const { return place_.rank; }
   int size() const { return place_.size; }
 
-  // To be called now and again during long work of one's own. Error naming a process that an
+  // Call it now and again during long work without collective calls. Error naming a process that an
   // exception has ended, or that has given no sign of life for the timeout.
   void check() const;
-  // Waits for the others however long they work, as long as check() has nothing to say.
+  // Waits for the other processes however long they work, unless check() throws.
   void wait() const;
   void barrier() const;
-  // Replaces the tensor by the sum over all processes. Contiguous.
-  void sum(const at::Tensor& tensor) const;
-  // The same while the caller goes on: what is returned waits for the end. Calls begin in the same
-  // order everywhere.
-  std::function<void()> begin_sum(const at::Tensor& tensor) const;
-  // Replaces the tensor by that of one process. Contiguous.
+  // All-reduce: replaces the tensor, which is contiguous, by the sum over all processes.
+  void all_reduce(const at::Tensor& tensor) const;
+  // Begins an all-reduce that runs while the caller goes on; the function returned waits for its
+  // end. All processes begin these calls in the same order.
+  std::function<void()> begin_all_reduce(const at::Tensor& tensor) const;
+  // Replaces the tensor, which is contiguous, by the tensor of process `from`.
   void broadcast(const at::Tensor& tensor, int from = 0) const;
-  // Every process's rows, in the order of the ranks: [b, ...] -> [size * b, ...], any type, no
-  // gradient.
-  at::Tensor gather(const at::Tensor& rows) const;
-  // Texts of any length.
-  std::vector<std::string> gather_text(const std::string& text) const;
-  // From one process to another, which alone take part. Contiguous, alike at both.
+  // All-gather: the rows of all processes in the order of the ranks, [b, ...] -> [size * b, ...],
+  // of any type, without gradient.
+  at::Tensor all_gather(const at::Tensor& rows) const;
+  // All-gather of texts, which may have any length.
+  std::vector<std::string> all_gather_text(const std::string& text) const;
+  // Send a tensor from one process to another; only these two call. The tensors are contiguous, of
+  // the same shape and type.
   void send(const at::Tensor& tensor, int to) const;
   void receive(const at::Tensor& tensor, int from) const;
 
@@ -62,18 +63,19 @@ class Ranks {
   std::unique_ptr<Connection> connection_;
 };
 
-// The processes of the environment's launcher, see rank_place_from_environment(); none if this one
-// is alone.
+// Joins the processes that a launcher has started, see rank_place_from_environment(); nullptr if
+// this process is alone.
 std::unique_ptr<Ranks> join_ranks(std::chrono::seconds timeout);
 
-// Ranks::gather with a gradient, for losses of which each process computes its equal share: the sum
-// of all shares' gradients is each row's, if every process computes the whole loss of all rows and
-// divides it by the number of processes. Without ranks (nullptr) the rows themselves.
-at::Tensor gather_trained(const Ranks* ranks, const at::Tensor& rows);
+// Ranks::all_gather with a gradient, for a loss of which each process computes an equal share: if
+// every process computes the loss of all rows divided by the number of processes, a row's gradient
+// is the sum of the gradients of all shares. Without ranks (nullptr) it returns the rows
+// themselves.
+at::Tensor all_gather_with_gradient(const Ranks* ranks, const at::Tensor& rows);
 
-// A process's share of what all have: count / sum of all counts; 0 if there are none. 1 without
-// ranks. A mean over the own rows times this share, summed over the processes, is the mean over
-// all rows.
+// The share of this process's count in the sum of all counts; 0 if that sum is 0, and 1 without
+// ranks. The mean over a process's rows times this share, summed over the processes, is the mean
+// over all rows.
 double share_of(const Ranks* ranks, std::int64_t count);
 
 }  // namespace blip2

@@ -63,7 +63,7 @@ std::string fresh_name() {
 }  // namespace
 
 std::unique_ptr<SharedMemory> SharedMemory::open(const Ranks& ranks, std::int64_t count) {
-  if (!all_alike(ranks.gather_text(machine()))) return nullptr;
+  if (!all_alike(ranks.all_gather_text(machine()))) return nullptr;
   const std::size_t bytes = static_cast<std::size_t>(ranks.size() * count) * sizeof(float);
   std::string name;
   if (ranks.rank() == 0) {
@@ -73,9 +73,9 @@ std::unique_ptr<SharedMemory> SharedMemory::open(const Ranks& ranks, std::int64_
       name.clear();
     }
   }
-  name = ranks.gather_text(name).front();
+  name = ranks.all_gather_text(name).front();
   void* memory = name.empty() ? nullptr : SharedFile(name, O_RDWR).map(bytes);
-  const bool all = all_alike(ranks.gather_text(memory ? "mapped" : ""));
+  const bool all = all_alike(ranks.all_gather_text(memory ? "mapped" : ""));
   if (ranks.rank() == 0 && !name.empty()) shm_unlink(name.c_str());
   if (all) return std::unique_ptr<SharedMemory>(new SharedMemory(memory, bytes, count));
   if (memory) munmap(memory, bytes);

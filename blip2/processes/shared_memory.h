@@ -10,19 +10,20 @@
 
 namespace blip2 {
 
-// Memory that processes of one machine have in common: a part for each, which all can read. It has
-// no name in the file system once all have it, so nothing is left of a run however it ends.
+// Memory that the processes of one machine share: each process has a part, which all can read. Once
+// all processes have mapped it, it has no name in the file system, so nothing is left of a run
+// however it ends.
 class SharedMemory {
  public:
-  // `count` f32 numbers for each process; collective. Nothing if they are not all on one machine
-  // (one host, one network namespace) or it has no room for so much.
+  // Makes `count` f32 numbers for each process; collective. nullptr if the processes are not all on
+  // one machine (one host, one network namespace), or the machine has not enough memory.
   static std::unique_ptr<SharedMemory> open(const Ranks& ranks, std::int64_t count);
   ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;
   SharedMemory& operator=(const SharedMemory&) = delete;
 
-  // A process's part, [count]. When another's may be read is for the caller to settle: after a
-  // collective call that it makes when it has written.
+  // The part of a process, [count]. The caller has to synchronise: the part of another process may
+  // be read after a collective call that this process makes once it has written.
   at::Tensor part(int rank) const;
 
  private:

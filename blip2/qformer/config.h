@@ -20,16 +20,17 @@ struct QFormerConfig {
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
-    visit("vocab_size", self.vocab_size, "words of the text side, [DEC] included");
-    visit("hidden_size", self.hidden_size, "width");
-    visit("num_hidden_layers", self.num_hidden_layers, "layers");
-    visit("num_attention_heads", self.num_attention_heads, "heads; they divide the width");
+    visit("vocab_size", self.vocab_size, "number of tokens in the vocabulary, [DEC] included");
+    visit("hidden_size", self.hidden_size, "hidden size");
+    visit("num_hidden_layers", self.num_hidden_layers, "number of layers");
+    visit("num_attention_heads", self.num_attention_heads,
+          "number of heads; it divides the hidden size");
     visit("intermediate_size", self.intermediate_size, "width inside the feed-forward");
     visit("max_position_embeddings", self.max_position_embeddings, "longest text, in tokens");
     visit("cross_attention_frequency", self.cross_attention_frequency,
           "layers 0, f, 2f, ... read the picture");
     visit("encoder_hidden_size", self.encoder_hidden_size, "width of the image features");
-    visit("layer_norm_eps", self.layer_norm_eps, "added to a variance before its root");
+    visit("layer_norm_eps", self.layer_norm_eps, "added to a variance before its square root");
     visit("hidden_dropout_prob", self.hidden_dropout_prob, "dropout of activations in training");
     visit("attention_probs_dropout_prob", self.attention_probs_dropout_prob,
           "dropout of attention weights in training");
@@ -42,8 +43,9 @@ struct QFormerConfig {
   bool crosses(std::int64_t layer) const { return layer % cross_attention_frequency == 0; }
 };
 
-// Reads Hugging Face's qformer_config; its keys that have no meaning here are passed over, other
-// unknown keys refused. Error for sizes that cannot be (a width that the heads do not divide, ...).
+// Reads Hugging Face's qformer_config. Its keys that have no meaning here are ignored, other
+// unknown keys are an Error. Error for impossible sizes (heads that do not divide the hidden size,
+// ...).
 QFormerConfig read_qformer_config(const nlohmann::json& json, const std::string& where);
 nlohmann::json write_qformer_config(const QFormerConfig& config);
 // Throws the Error of read_qformer_config.

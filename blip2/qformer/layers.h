@@ -9,7 +9,7 @@ namespace blip2 {
 // The Q-Former's parameters under the member names of Hugging Face's Blip2QFormerModel. These
 // modules hold weights; the computation is in pass.h.
 
-// A linear layer whose parameters are without memory: what makes it sets them.
+// A linear layer whose parameters have no memory yet; the caller sets them.
 torch::nn::Linear unset_linear(std::int64_t inputs, std::int64_t outputs);
 
 struct TextEmbeddingsImpl : torch::nn::Module {
@@ -18,7 +18,7 @@ struct TextEmbeddingsImpl : torch::nn::Module {
 };
 TORCH_MODULE(TextEmbeddings);
 
-// query, key, value: cross-attention's keys and values read the image features.
+// The query, key and value projections; in cross-attention key and value read the image features.
 struct AttentionProjectionsImpl : torch::nn::Module {
   AttentionProjectionsImpl(const QFormerConfig& config, bool cross);
   torch::nn::Linear query{nullptr}, key{nullptr}, value{nullptr};

@@ -64,8 +64,8 @@ class Planner {
       if (place >= 0) place += packed.query_rows - packed.self_query_rows;
     }
     inputs_ = packed.query_rows + packed.text_rows;
-    settle(packed.after_self);
-    settle(packed.after_cross);
+    set_identity(packed.after_self);
+    set_identity(packed.after_cross);
     gather_keys(packed.self);
     gather_keys(packed.cross);
     return packed;
@@ -80,7 +80,7 @@ class Planner {
                      });
   }
 
-  static void settle(Continuation& rows) {
+  static void set_identity(Continuation& rows) {
     rows.identity = rows.inputs == rows.outputs();
     for (std::int64_t o = 0; rows.identity && o < rows.outputs(); ++o) {
       rows.identity = rows.source[o] == o;

@@ -9,35 +9,36 @@ namespace blip2 {
 
 // One row of a pass: queries on a picture, a text, or both together.
 struct PassRow {
-  std::int64_t image = -1;   // the queries read this picture; -1: no queries
-  std::int64_t text = -1;    // index into the pass's texts; -1: no text
-  std::int64_t prefix = -1;  // text alone sees this picture's queries of an earlier pass; -1: none
-  bool causal = false;       // text sees earlier text only
-  enum class Text { none, first, all } wanted_text = Text::none;  // what of the result is used
+  std::int64_t image = -1;  // the queries read this picture; -1: no queries
+  std::int64_t text = -1;   // index into the pass's texts; -1: no text
+  std::int64_t prefix =
+      -1;               // a text alone sees this picture's queries of an earlier pass; -1: none
+  bool causal = false;  // causal attention: text sees earlier text only
+  enum class Text { none, first, all } wanted_text = Text::none;  // text rows that the result has
 };
 
-// Output rows that come from other rows: output row o continues input row source[o].
+// A map from input rows to output rows: output row o continues input row source[o].
 struct Continuation {
   std::vector<std::int32_t> source;
-  bool identity = false;  // source[o] == o for all of as many input rows
+  bool identity = false;  // source[o] == o for all o, and inputs == outputs()
   std::int64_t inputs = 0;
   std::int64_t outputs() const { return static_cast<std::int64_t>(source.size()); }
 };
 
-// One layer: rows of queries come first, then rows of text.
+// The packed rows of one layer: rows of queries come first, then rows of text.
 struct PackedLayer {
   std::vector<AttentionSegment> self, cross;
-  Continuation after_self;                                          // of all rows
-  Continuation after_cross;                                         // of the queries' rows
+  Continuation after_self;                                          // maps all rows
+  Continuation after_cross;                                         // maps the queries' rows
   std::int64_t self_query_rows = 0, query_rows = 0, text_rows = 0;  // results of the layer's parts
 };
 
-// What each layer computes so that equal rows are computed once and rows that nobody uses never:
-// before it meets its picture's queries, a text is the same in all its rows.
+// The packed rows that each layer computes. Equal rows are computed once and unused rows never: a
+// text is the same in all its rows until it has seen a picture's queries.
 struct PackedRows {
   std::vector<PackedLayer> layers;
   bool has_queries = false;
-  // Rows of the last layer's result, in the order of the pass's rows that have them.
+  // Indices of rows in the last layer's result, in the order of the pass's rows.
   std::vector<std::int64_t> query_blocks;  // first row of each row's queries
   std::vector<std::int64_t> text_rows;     // every wanted text row
 };

@@ -95,7 +95,7 @@ at::Tensor feed_forward(const at::Tensor& x, const FeedForwardWeights& weights,
   return output(inner, weights.down, x, Continuation{.source = {}, .identity = true}, dropout);
 }
 
-// Rows of `x` in the given order; `x` itself if that is its own order.
+// Rows of `x` in the given order; `x` itself if the order does not change.
 at::Tensor select_rows(const at::Tensor& x, const std::vector<std::int64_t>& rows) {
   bool consecutive = !rows.empty();
   for (std::size_t i = 1; consecutive && i < rows.size(); ++i) {
@@ -326,9 +326,9 @@ at::Tensor QFormerPass::encode_first_tokens(const TextRows& text) const {
   return run(text_rows(text, PassRow::Text::first), {}, nullptr, &text, nullptr, kApart).text;
 }
 
-QFormerPass::ApartStates QFormerPass::encode_apart(const at::Tensor& query_tokens,
-                                                   const ImageKeysValues& images,
-                                                   const TextRows& text) const {
+QFormerPass::UnimodalStates QFormerPass::encode_unimodal(const at::Tensor& query_tokens,
+                                                         const ImageKeysValues& images,
+                                                         const TextRows& text) const {
   std::vector<PassRow> rows(images.images);
   for (std::int64_t i = 0; i < images.images; ++i) rows[i].image = i;
   const auto texts = text_rows(text, PassRow::Text::first);

@@ -17,26 +17,26 @@ struct PassRow;
 struct PassWeights;
 
 struct ComputeOptions {
-  at::ScalarType type = at::kFloat;  // of matrices and activations: f32 or bf16
+  at::ScalarType type = at::kFloat;  // type of matrices and activations: f32 or bf16
   bool training = false;             // dropout as the configuration says
-  std::uint64_t seed = 0;            // of dropout: derive_seed(run's seed, step)
+  std::uint64_t seed = 0;            // seed of dropout: derive_seed(run's seed, step)
 };
 
-// A picture's keys and values for each cross-attention layer, [I*P, 2D] in compute type: computed
-// once, read by every pass over that picture.
+// The keys and values of I pictures for each cross-attention layer, [I*P, 2D] in compute type. They
+// are computed once, and every pass over the pictures reads them.
 struct ImageKeysValues {
   std::vector<at::Tensor> layers;
   std::int64_t images = 0, positions = 0;
 };
 
-// What the queries saw and said. `keys[l]` [I*Q, 3D] holds layer l's queries, keys and values; in
-// layer 0, where they are the same for all pictures, [Q, 3D].
+// The states of the queries alone. `keys[l]` [I*Q, 3D] holds the queries, keys and values of layer
+// l's self-attention; in layer 0, where they are the same for all pictures, [Q, 3D].
 struct QueryStates {
   at::Tensor hidden;  // [I,Q,D]
   std::vector<at::Tensor> keys;
 };
 
-// Which picture's queries are put together with which text, for each row of a joint pass.
+// The pairs of a joint pass: the picture and the text of each row.
 struct Pairs {
   std::vector<std::int64_t> images, texts;
 };
@@ -47,47 +47,50 @@ struct JointStates {
   at::Tensor generated;  // [sum of the generated texts' lengths, D] packed; undefined if none
 };
 
-// The Q-Former's computation with the weights as they were when it was made (cast once). Gradients
-// flow to the module's f32 parameters, the queries and the inputs. Hidden states are in compute
-// type. Rows that are still equal within a pass (one text in several pairs before it has met their
-// pictures) are computed once; dropout masks are then shared too.
-// I pictures, P positions, Q queries, D width, R pairs, N tokens of all texts.
+// The Q-Former's computation with the weights at the time when the pass was made (cast once).
+// Gradients flow to the module's f32 parameters, the queries and the inputs. Hidden states have the
+// compute type. Rows that are still equal within a pass (one text in several pairs before it has
+// seen their pictures) are computed once; they share their dropout masks too. Const functions may
+// run on several threads at once. I pictures, P positions, Q queries, D width, R pairs, N tokens of
+// all texts.
 class QFormerPass {
  public:
   QFormerPass(const QFormer& model, const ComputeOptions& options);
 
   const ComputeOptions& options() const { return options_; }
-  // The same weights with dropout of its own, for another look at the same batch.
+  // A pass with the same weights and another dropout seed, for a second pass over the same batch.
   QFormerPass reseeded(std::uint64_t purpose) const;
 
-  // Features [I,P,De] -> keys and values, once a step. With `norm` (ln_vision, post_layernorm) the
-  // features go through that LayerNorm first; its gradient costs little (it is folded into the
-  // projections).
+  // Features [I,P,De] -> keys and values; call it once a step. With `norm` (ln_vision,
+  // post_layernorm) the features go through that LayerNorm first, whose gradient costs little as it
+  // is folded into the projections.
   ImageKeysValues project_image(const at::Tensor& image_embeds) const;
   ImageKeysValues project_image(const at::Tensor& image_embeds, const Norm& norm) const;
 
   // Queries [1,Q,D] alone read each picture (contrast, image side; stage 2 without text).
   QueryStates encode_queries(const at::Tensor& query_tokens, const ImageKeysValues& images) const;
 
-  // Text alone, bidirectional (contrast, text side): [N,D] packed, or [texts,D], the first token's.
+  // Text alone with bidirectional attention (contrast, text side): hidden states of all tokens,
+  // packed [N,D], or of the first tokens, [texts,D].
   at::Tensor encode_text(const TextRows& text) const;
   at::Tensor encode_first_tokens(const TextRows& text) const;
 
-  // Both at once, neither seeing the other: the contrast's two sides in one set of matrix products.
-  struct ApartStates {
+  // Queries alone and text alone (the two sides of contrast) in one set of matrix products; neither
+  // sees the other.
+  struct UnimodalStates {
     QueryStates queries;
     at::Tensor first_tokens;  // [texts,D]
   };
-  ApartStates encode_apart(const at::Tensor& query_tokens, const ImageKeysValues& images,
-                           const TextRows& text) const;
+  UnimodalStates encode_unimodal(const at::Tensor& query_tokens, const ImageKeysValues& images,
+                                 const TextRows& text) const;
 
   // Queries and text see each other (matching; stage 2 with an instruction), for each pair.
   JointStates encode_multimodal(const at::Tensor& query_tokens, const ImageKeysValues& images,
                                 const TextRows& text, const Pairs& pairs,
                                 bool with_text = false) const;
 
-  // Causal text that sees the queries of encode_queries, those of picture pictures[t] for text t:
-  // [N,D] packed.
+  // Text with causal attention that also sees queries of encode_queries, of picture pictures[t] for
+  // text t: packed [N,D].
   at::Tensor generate_text(const TextRows& text, const std::vector<std::int64_t>& pictures,
                            const QueryStates& queries) const;
 

@@ -18,20 +18,21 @@ namespace blip2 {
 // Hugging Face's Blip2QFormerModel, with `embeddings` beside them if it reads text.
 class QFormer : public torch::nn::Module {
  public:
-  // set_random with initializer_range; without a seed the parameters are without memory. Throws
-  // Error for a configuration that cannot be.
+  // Random weights by set_random with initializer_range; without a seed the parameters have no
+  // memory. Throws Error for an impossible configuration.
   explicit QFormer(const QFormerConfig& config, std::optional<std::uint64_t> seed = 0);
 
   const QFormerConfig& config() const { return config_; }
 
-  // The computation with the present weights; make one for each training step, keep one for
-  // inference. Throws Error for a compute type other than f32 and bf16.
+  // A pass with the present weights. Make one for each training step, or keep one for inference.
+  // Throws Error for a compute type other than f32 and bf16.
   QFormerPass pass(const ComputeOptions& options = {}) const;
 
-  // Starts from a BERT checkpoint (names with or without "bert."): the text path as it is, the
-  // queries' feed-forwards as copies of it; cross-attention and words beyond BERT's vocabulary
-  // ([DEC]) keep their random start; token type 0 is added to the positions, where BERT adds it.
-  // Throws Error if a tensor is missing or its shape differs.
+  // Starts from a BERT checkpoint (names with or without "bert."): the text path gets BERT's
+  // weights, and the queries' feed-forwards get copies of BERT's. Cross-attention and words beyond
+  // BERT's vocabulary ([DEC]) keep their random weights. The embedding of token type 0 is added to
+  // the position embeddings, which equals BERT's sum. Throws Error if a tensor is missing or its
+  // shape differs.
   void init_from_bert(const TensorFile& bert);
 
   TextEmbeddings embeddings{nullptr};
@@ -47,7 +48,8 @@ class QFormer : public torch::nn::Module {
 // Learned queries [1,Q,D] ~ N(0, 0.02), from `seed`.
 at::Tensor random_query_tokens(std::int64_t queries, std::int64_t width, std::uint64_t seed,
                                double deviation = 0.02);
-// BERT's random start: weights N(0, deviation), biases 0, norms 1 and 0; scalars stay.
+// Random weights as in BERT: weights N(0, deviation), biases 0, norms 1 and 0; scalars stay
+// unchanged.
 void set_random(torch::nn::Module& module, double deviation, std::uint64_t seed);
 // Fills `out` with N(0, deviation) in the order of its elements, from `seed`.
 void fill_normal(at::Tensor out, double deviation, std::uint64_t seed);

@@ -31,19 +31,20 @@ struct GenerationHeadImpl : torch::nn::Module {
   explicit GenerationHeadImpl(const QFormerConfig& config);
   GenerationPredictions predictions{nullptr};
 
-  // Hidden [N,D] -> what is multiplied with the word embeddings, same type as `hidden`.
+  // Hidden [N,D] -> the states [N,D] that are multiplied with the word embeddings, of the same
+  // type.
   at::Tensor transform(const at::Tensor& hidden) const;
   // Hidden [N,D] and word embeddings [V,D] of one type -> logits [N,V] f32.
   at::Tensor logits(const at::Tensor& hidden, const at::Tensor& words) const;
 };
 TORCH_MODULE(GenerationHead);
 
-// What stage 1 has beside the Q-Former, under the names of Hugging Face's
-// Blip2ForImageTextRetrieval; `cls` and `temperature` have none there and keep LAVIS's idea.
+// The heads of stage 1 under the names of Hugging Face's Blip2ForImageTextRetrieval. `cls` and
+// `temperature`, which that class lacks, follow LAVIS.
 class Stage1Heads : public torch::nn::Module {
  public:
-  // set_random with initializer_range, temperature 0.07; without a seed the other parameters are
-  // without memory.
+  // Random weights by set_random with initializer_range, temperature 0.07; without a seed the other
+  // parameters have no memory.
   Stage1Heads(const QFormerConfig& config, std::int64_t projection_size = 256,
               std::optional<std::uint64_t> seed = 0);
 
@@ -60,15 +61,15 @@ struct Stage1Parts {
   std::optional<Norm> norm = std::nullopt;  // LayerNorm on the features
 };
 
-// Unit vectors f32 of hidden states [...,D] after a projection [E,D]: [...,E].
+// Projects hidden states [...,D] by a matrix [E,D] and scales them to unit vectors f32 [...,E].
 at::Tensor unit_vectors(const at::Tensor& hidden, const torch::nn::Linear& projection);
-// Unit vectors of queries [I,Q,E] and texts [N,E] -> [I,N], the best query's cosine.
+// Unit vectors of queries [I,Q,E] and texts [N,E] -> [I,N], the cosine of the best query.
 at::Tensor best_cosine(const at::Tensor& queries, const at::Tensor& texts);
 // Joint query states [R,Q,D] -> [R,2] f32, the mean of the queries' logits.
 at::Tensor matching_logits(const at::Tensor& queries, const torch::nn::Linear& head);
 
-// What retrieval and matching need of trained parts (no gradient).
-// Pictures' unit vectors [I,Q,E] and texts' [N,E], f32.
+// Functions for retrieval and matching, without gradient. Pictures' unit vectors [I,Q,E] and texts'
+// [N,E], f32.
 at::Tensor embed_images(const Stage1Parts& parts, const QFormerPass& pass,
                         const ImageKeysValues& images);
 at::Tensor embed_texts(const Stage1Parts& parts, const QFormerPass& pass, const TextRows& text);

@@ -33,7 +33,7 @@ T* data_of(const at::Tensor& tensor) {
 // always added in the same order.
 inline constexpr std::int64_t kChunks = 16;
 
-// f(chunk, begin, end) for the chunks of [0, rows), on all threads.
+// Calls f(chunk, begin, end) for the chunks of [0, rows), on all threads.
 template <typename F>
 void for_chunks(std::int64_t rows, const F& f) {
   at::parallel_for(0, kChunks, 1, [&](std::int64_t first, std::int64_t last) {

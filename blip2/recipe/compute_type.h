@@ -6,7 +6,7 @@
 
 namespace blip2 {
 
-// The number type that the recipe asks for on this machine: bf16 or f32.
+// The number type in which the recipe computes on this machine: bf16 or f32.
 c10::ScalarType compute_type(const Recipe& recipe);
 
 }  // namespace blip2

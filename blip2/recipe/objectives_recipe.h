@@ -23,15 +23,17 @@ struct ObjectivesRecipe {
     visit("itg", self.itg, "weight of image-grounded text generation (stage 1)");
     visit("mlm", self.mlm, "weight of masked language modelling (stage 1)");
     visit("mrm", self.mrm, "weight of masked region modelling (stage 1)");
-    visit("mlm_share", self.mlm_share, "share of a text's tokens that MLM takes away");
+    visit("mlm_share", self.mlm_share, "share of a text's tokens that MLM masks");
     visit("mrm_share", self.mrm_share, "share of a picture's positions that MRM hides");
     visit("itm_from", self.itm_from, "steps without matching at the start (stage 1)");
     visit("itg_from", self.itg_from, "steps without image-grounded texts at the start (stage 1)");
-    visit("itm_every", self.itm_every, "n: matching in every n-th step from itm_from on (stage 1)");
+    visit("itm_every", self.itm_every,
+          "n: compute matching in every n-th step from itm_from on (stage 1)");
     visit("itg_every", self.itg_every,
-          "n: image-grounded texts in every n-th step from itg_from on (stage 1)");
+          "n: generate image-grounded texts in every n-th step from itg_from on (stage 1)");
     visit("lm", self.lm, "weight of language modelling (stage 2)");
-    visit("lm_from", self.lm_from, "steps by words alone at the start (stage 2)");
+    visit("lm_from", self.lm_from,
+          "steps without language modelling at the start, by the words objective (stage 2)");
     visit("prefix_lm", self.prefix_lm,
           "weight of prefix language modelling (stage 2 with an encoder-decoder)");
     visit("cmlm", self.cmlm,
@@ -40,20 +42,22 @@ struct ObjectivesRecipe {
     visit("contrast", self.contrast,
           "weight of image-text contrast on the captions of each batch (stage 2)");
     visit("words_sharpness", self.words_sharpness,
-          "words: logits are so many times the cosines with the word embeddings");
-    visit("words_lead", self.words_lead, "tokens of the prompt that go before the words");
+          "words: factor from cosines with the word embeddings to logits");
+    visit("words_lead", self.words_lead,
+          "words: number of last prompt tokens that are put before the target's");
     visit("alternate", self.alternate,
-          "one objective a step, the weights being their shares of the steps");
+          "train one objective in each step; weights are the objectives' shares of the steps");
     visit("label_smoothing", self.label_smoothing, "smoothing of ITC, ITG and words");
     visit("clamp_temperature", self.clamp_temperature, "keep the temperature in [0.001, 0.5]");
   }
 };
 
-// When a step has an objective: the recipe's keys that say it.
+// The keys of the recipe that decide which steps have an objective.
 struct ObjectiveSchedule {
-  const char* name;                  // in the log; the key of the recipe that has its weight
+  const char* name;                  // its name in the log, and the recipe's key for its weight
   double ObjectivesRecipe::*weight;  // 0: the objective is not computed and costs nothing
-  // The first step that has the objective, and every how many steps from there on; nullptr: all do.
+  // `from`: the first step that has the objective; `every`: n, if every n-th step from there on has
+  // it. nullptr: step 0, and every step.
   std::int64_t ObjectivesRecipe::*from = nullptr;
   std::int64_t ObjectivesRecipe::*every = nullptr;
 

@@ -15,7 +15,7 @@
 namespace blip2 {
 
 struct DataRecipe {
-  // Augmented views of the pictures of train source i.
+  // The number of augmented views of each picture in train source i.
   std::int64_t views_of(std::size_t i) const {
     return source_views.empty() ? views : source_views[i];
   }
@@ -36,12 +36,15 @@ struct DataRecipe {
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit("train", self.train, "data to train on: files, lists, folders or shards");
-    visit("validation", self.validation, "data to validate on; none: no validation");
-    visit("weights", self.weights, "share of each train source in a batch; empty: by its size");
-    visit("views", self.views, "augmented views of each picture; 0: the plain picture alone");
-    visit("source_views", self.source_views, "views of each train source, where they differ");
-    visit("max_text_tokens", self.max_text_tokens, "longest text, in tokens; longer ones are cut");
-    visit("bad_share", self.bad_share, "largest share of bad records before the run stops");
+    visit("validation", self.validation, "data to validate on; empty: no validation");
+    visit("weights", self.weights,
+          "share of each train source in a batch; empty: the sources' sizes decide");
+    visit("views", self.views,
+          "number of augmented views of each picture; 0: only the plain picture");
+    visit("source_views", self.source_views,
+          "number of augmented views for each train source, in place of views");
+    visit("max_text_tokens", self.max_text_tokens, "longest text in tokens; longer texts are cut");
+    visit("bad_share", self.bad_share, "largest share of bad records; with more the run stops");
     visit("cache", self.cache, "folder of the feature cache; empty: beside the output folder");
     visit("feature_type", self.feature_type, "number type of cached features: bf16 or f32");
     visit("features", self.features,
@@ -70,9 +73,10 @@ struct ImageEncoderRecipe {
   static void fields(Self& self, Visit&& visit) {
     visit("train", self.train, "train the image encoder too (vision transformers)");
     visit("layer_decay", self.layer_decay,
-          "each layer's learning rate over that of the layer above it");
+          "ratio of a layer's learning rate to that of the layer above it");
     visit("drop_path", self.drop_path,
-          "share of pictures that pass by the last block; rises linearly from 0 in the first");
+          "stochastic depth: share of pictures that skip the last block; it rises linearly from "
+          "0 in the first block");
     visit("checkpointing", self.checkpointing,
           "compute each block again in the backward pass, to save memory");
     visit("image_size", self.image_size, "height and width of pictures in pixels; 0: as in init");
@@ -85,7 +89,8 @@ struct OptimizerRecipe {
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit("lr", self.lr, "peak learning rate of AdamW");
-    visit("weight_decay", self.weight_decay, "decay of weights; biases and 1-D ones have none");
+    visit("weight_decay", self.weight_decay,
+          "weight decay; biases and other 1-D parameters have none");
     visit("beta1", self.beta1, "decay of the first moment");
     visit("beta2", self.beta2, "decay of the second moment");
     visit("eps", self.eps, "added to the root of the second moment");
@@ -110,7 +115,7 @@ struct CheckpointRecipe {
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit("every", self.every, "steps between checkpoints; validation runs with each");
-    visit("keep", self.keep, "newest checkpoints kept; the best is kept besides");
+    visit("keep", self.keep, "number of newest checkpoints to keep; the best one is kept as well");
   }
 };
 
@@ -137,8 +142,9 @@ struct PromptRecipe {
   }
 };
 
-// Everything that decides a training run. Read from TOML, changed by --set key=value; the file
-// docs/recipes.md lists every key.
+// Everything that decides a training run. It is read from TOML and changed by --set key=value;
+// docs/recipes.md lists every key. A plain value; several threads may call the functions of this
+// header at once.
 struct Recipe {
   std::int64_t stage = 1;
   std::string init;
@@ -158,19 +164,21 @@ struct Recipe {
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
-    visit("stage", self.stage, "1: represent (ITC, ITM, ITG); 2: speak to the language model");
+    visit("stage", self.stage,
+          "1: represent pictures (ITC, ITM, ITG); 2: prompt the language model");
     visit("init", self.init, "model directory to start from");
     visit("steps", self.steps, "optimiser steps");
-    visit("batch_size", self.batch_size, "records a step, over all processes");
+    visit("batch_size", self.batch_size, "records in a step, over all processes");
     visit("accumulate", self.accumulate,
-          "parts in which a batch is computed one after the other, to save memory");
-    visit("seed", self.seed, "decides order, dropout, negatives and initial weights");
+          "number of parts in which a batch is computed, one after the other, to save memory");
+    visit("seed", self.seed, "seed of order, dropout, negatives and initial weights");
     visit("log_every", self.log_every, "steps between lines of the log");
-    visit("precision", self.precision, "bf16, f32, or auto: bf16 where the processor has it");
+    visit("precision", self.precision, "bf16, f32, or auto: bf16 if the processor has it");
     visit("language_weights", self.language_weights,
           "the frozen language model's matrices in stage 2: auto (as precision says) or int8");
     visit("dropout", self.dropout, "dropout of the Q-Former");
-    visit("train_word_embeddings", self.train_word_embeddings, "false: they stay as they are");
+    visit("train_word_embeddings", self.train_word_embeddings,
+          "train the Q-Former's word embeddings; false: they stay as they are");
     visit("data", self.data, "");
     visit("augmentation", self.augmentation, "");
     visit("image_encoder", self.image_encoder, "");
@@ -188,7 +196,7 @@ struct Recipe {
 // against the current directory, and validates all numbers. Throws Error naming file and key.
 Recipe load_recipe(const std::filesystem::path& path, std::span<const std::string> settings);
 
-// Checks ranges and what belongs together; Error naming the key.
+// Checks the ranges of all numbers, and keys that depend on each other; Error naming the key.
 void validate_recipe(const Recipe& recipe, const std::string& where);
 
 }  // namespace blip2

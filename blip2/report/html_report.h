@@ -9,12 +9,12 @@
 
 namespace blip2 {
 
-// A picture of a report: a file's bytes (JPEG, PNG or WebP; empty: it is not there) and the lines
-// under it.
+// A picture of a report: the bytes of its file (JPEG, PNG or WebP; empty: the file is missing) and
+// the lines under it.
 struct ReportPicture {
   std::string file;
   std::vector<std::string> lines;
-  std::optional<bool> hit = std::nullopt;  // shown under them: hit or miss
+  std::optional<bool> hit = std::nullopt;  // shown under the lines: hit or miss
 };
 
 // One line of a chart: points (x, y) in order of x; points that are not finite leave a gap.
@@ -23,8 +23,8 @@ struct ReportSeries {
   std::vector<std::pair<double, double>> points;
 };
 
-// A self-contained HTML page, built from top to bottom: pictures lie in it as data: URIs, charts as
-// inline SVG, and nothing is fetched when it is viewed. All texts are escaped.
+// A self-contained HTML page, built from top to bottom: pictures are data: URIs, charts are inline
+// SVG, and nothing is fetched when the page is viewed. All texts are escaped.
 class HtmlReport {
  public:
   explicit HtmlReport(const std::string& title);
@@ -50,10 +50,11 @@ class HtmlReport {
 // Text as HTML: & < > " ' as entities, control characters and broken UTF-8 as U+FFFD.
 std::string escape_html(std::string_view text);
 
-// "data:image/png;base64,..." of a JPEG, PNG or WebP file; Error for others.
+// The data URI of a JPEG, PNG or WebP file, "data:image/png;base64,..."; Error for other files.
 std::string data_uri(std::string_view file);
 
-// An SVG element: axes with round ticks, one coloured line a series, a legend.
+// A line chart as an SVG element: axes with round ticks, one coloured line for each series, a
+// legend.
 std::string svg_line_chart(const std::string& x_label, const std::string& y_label,
                            std::span<const ReportSeries> series);
 

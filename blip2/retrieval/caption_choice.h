@@ -14,15 +14,15 @@ namespace blip2 {
 
 struct CaptionChoiceOptions {
   std::filesystem::path model;
-  std::string precision = "auto";      // of the frozen parts
-  at::ScalarType bridge = at::kFloat;  // in which the Q-Formers compute
+  std::string precision = "auto";      // type of the frozen parts
+  at::ScalarType bridge = at::kFloat;  // type in which the Q-Formers compute
   PictureChoices pictures = {};        // how pictures are read
   std::vector<std::string> names;      // candidates for every picture; may be empty
-  // generation.return_sequences more for each picture. Without it the directory needs no language
-  // model.
+  // Adds generation.return_sequences generated texts to each picture's candidates. Without it the
+  // directory needs no language model.
   bool generate = true;
   GenerationOptions generation;
-  std::optional<Prompt> prompt;  // nothing: the model's own
+  std::optional<Prompt> prompt;  // nullopt: the model's own prompt
   LabelOptions ranking;
 };
 
@@ -30,16 +30,17 @@ struct CaptionChoiceOptions {
 struct ChosenCaption {
   std::string fault;  // why the picture cannot be read; then nothing else is set
   std::string text;
-  // If names are among the candidates, the text's share of one (label_probabilities); otherwise,
-  // as generated texts are no choice of all that could be said, the probability that it matches.
+  // If names are among the candidates, the text's probability among all candidates
+  // (label_probabilities). Otherwise the probability that picture and text match, because generated
+  // texts do not cover everything that could be said.
   double probability = 0;
   double itc = 0;                          // cosine
-  std::optional<double> itm;               // probability of a match; see Label
-  std::optional<GeneratedText> generated;  // if the language model wrote it
+  std::optional<double> itm;               // probability of a match, as Label::itm
+  std::optional<GeneratedText> generated;  // set if the language model wrote the text
 };
 
-// Says what pictures show by ranking candidates, texts that the model writes, names of a list, or
-// both, by contrast and matching of the model's stage-1 part.
+// Chooses a text for each picture among candidates (texts that the model generates, names of a
+// list, or both), ranked by contrast and matching of the model's stage-1 part.
 class CaptionChooser {
  public:
   // Error if there would be no candidate, or the directory lacks a part that is needed.
@@ -47,8 +48,8 @@ class CaptionChooser {
   CaptionChooser(const CaptionChooser&) = delete;  // labels_ refers to matcher_
   CaptionChooser& operator=(const CaptionChooser&) = delete;
 
-  // For each picture its best candidate, the same whatever pictures stand beside it. A name stands
-  // before a generated text that says the same.
+  // The best candidate for each picture, which does not depend on the pictures beside it. A name is
+  // preferred to a generated text that says the same.
   std::vector<ChosenCaption> choose(std::span<const std::string> images) const;
 
  private:
@@ -59,7 +60,7 @@ class CaptionChooser {
   CaptionChoiceOptions options_;
   RetrievalModel matcher_;
   std::optional<GenerationModel> captioner_;
-  bool shared_ = false;  // both see the same in a picture
+  bool shared_ = false;  // both models have the same features of a picture
   std::unique_ptr<LabelList> labels_;
 };
 

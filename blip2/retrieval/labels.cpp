@@ -120,7 +120,8 @@ std::vector<double> LabelList::match(const ImageKeysValues& picture,
   return probabilities;
 }
 
-// The same of the texts at `places`: of a name the mean over its templates.
+// The probability of a match for the texts at `places`; for a name it is the mean over its
+// templates.
 std::vector<double> LabelList::match_places(const ImageKeysValues& picture,
                                             std::span<const std::size_t> places,
                                             std::span<const std::string> more) const {

@@ -32,7 +32,7 @@ double average_precision_at_r(const std::vector<std::int64_t>& places) {
   return sum / static_cast<double>(places.size());
 }
 
-// Of numbers in any order; of an even count the mean of the two in the middle.
+// The median of numbers in any order; for an even count the mean of the two in the middle.
 double median(std::vector<std::int64_t> values) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());

@@ -7,10 +7,11 @@
 
 namespace blip2 {
 
-// Which of some objectives a step trains when they alternate: the place of a weight above 0, in
-// proportion to the weights and spread evenly over any stretch of steps. A function of the step
-// alone, so a resumed run goes on with it: steps go round a circle by the golden ratio, of which
-// each objective has its arc. One weight at least must be above 0.
+// The index of the objective that a step trains when objectives alternate. Objectives are chosen in
+// proportion to their weights, spread evenly over any stretch of steps; a weight of 0 is never
+// chosen. The choice is a function of the step, so a resumed run continues it: steps go round a
+// circle by the golden ratio, and each objective has an arc of the circle. At least one weight must
+// be above 0.
 inline std::size_t scheduled(std::span<const double> weights, std::int64_t step) {
   constexpr double kGolden = 0.61803398874989485;
   double total = 0, whole = 0;
@@ -26,7 +27,7 @@ inline std::size_t scheduled(std::span<const double> weights, std::int64_t step)
   return chosen;
 }
 
-// The weights of a step: those given, or with `alternate` 1 for the step's objective and 0 for the
+// The weights of a step: `weights`, or with `alternate` 1 for the step's objective and 0 for all
 // others.
 template <typename Weights>
 Weights step_weights(const Weights& weights, bool alternate, std::int64_t step) {

@@ -17,24 +17,25 @@
 
 namespace blip2 {
 
-// Image-text contrast beside a stage-2 objective, on the captions of each batch: it keeps what the
-// queries see of a picture as telling as stage 1 left it, while they learn to speak.
+// Image-text contrast beside a stage-2 objective, on the captions of each batch. It keeps the
+// queries as discriminative as stage 1 left them while they learn to prompt the language model.
 class CaptionContrast {
  public:
-  // `records`: the training data; those with questions have no part. `qformer`: its tokenizer.
-  // Error if there is no caption.
+  // `records`: the training data; records with questions are left out. `qformer`: the Q-Former's
+  // tokenizer. Error if there is no caption.
   CaptionContrast(const Recipe& recipe, std::shared_ptr<const Bridge> bridge,
                   std::span<const Record> records, const Tokenizer& qformer);
 
-  // The weighted loss of the items that have captions, with meters; features [B, P, De] are those
-  // of all items. With ranks each process contrasts its own rows; a step counts them all alike.
+  // The weighted loss of the items that have captions, with meters. `features` [B, P, De]: features
+  // of all items. With ranks each process contrasts its own rows, and all rows of a step have the
+  // same weight.
   TaskLoss loss(std::span<const std::int64_t> items, const at::Tensor& features,
                 const ComputeOptions& compute, std::int64_t step, const Ranks* ranks) const;
 
  private:
   Recipe recipe_;
   std::shared_ptr<const Bridge> bridge_;
-  std::vector<std::int64_t> caption_of_;  // of each record its item in captions_, -1: a question
+  std::vector<std::int64_t> caption_of_;  // a record's item in captions_; -1: it is a question
   std::optional<CaptionData> captions_;
 };
 

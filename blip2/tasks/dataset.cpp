@@ -89,7 +89,7 @@ Features ensure_features(const std::vector<RecordFile>& files,
     EnsureOptions options;
     options.views = views;
     options.threads = static_cast<std::size_t>(at::get_num_threads());
-    options.quiet = !speaks(ranks);
+    options.quiet = !is_main_process(ranks);
     if (ranks) options.meanwhile = [ranks] { ranks->check(); };
     FeatureTable some = cache.ensure(pictures, encode, options);
     features.table.computed += some.computed;
@@ -113,7 +113,7 @@ Features ensure_features(const std::vector<RecordFile>& files,
 at::Tensor Dataset::gather(std::span<const std::int64_t> items, std::uint64_t seed,
                            std::optional<std::int64_t> step) const {
   if (live) return live->gather(pictures_of(items), step.value_or(-1));
-  const ScopedTimer timed(read_seconds);
+  const ScopedTimer timer(read_seconds);
   return cache->gather(rows_of(items, seed, step));
 }
 

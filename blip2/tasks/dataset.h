@@ -22,34 +22,34 @@ namespace blip2 {
 
 class Ranks;
 
-// So many coming steps' pictures or features are read while one is taken.
+// The number of coming steps whose pictures or features are read while a step is computed.
 constexpr std::int64_t kStepsAhead = 2;
 
-// The records of some data files, its items, with their pictures' features.
+// A data set: the records of some data files (its items) with the features of their pictures. For
+// one thread at a time.
 struct Dataset {
   std::vector<Record> records;
   std::vector<SampleSource> sources;  // one a file
-  RecordPictures pictures;            // the different ones, and the number of each item's
-  FeatureTable features;              // of the pictures, by their number
+  RecordPictures pictures;  // the distinct pictures, and the number of each item's picture
+  FeatureTable features;    // rows of the pictures, by their number
   std::shared_ptr<FeatureCache> cache;
   std::shared_ptr<LiveFeatures> live;  // instead of cached features
 
   bool empty() const { return records.empty(); }
   std::int64_t size() const { return std::ssize(records); }
-  // Has the pictures or features of a coming step's items read before it; `seed` as gather() will
-  // have it.
+  // Starts to read the pictures or features of a coming step's items; `seed`: as for gather().
   void read_ahead(std::span<const std::int64_t> items, std::uint64_t seed, std::int64_t step) const;
-  // The items, with others of the batch in place of those whose picture cannot be read. Error as
-  // LiveFeatures::readable() gives it.
+  // The items, where items whose picture cannot be read are replaced by other items of the batch.
+  // Throws the Error of LiveFeatures::readable().
   std::vector<std::int64_t> readable(std::span<const std::int64_t> items, std::int64_t step) const;
-  // The features [B, P, D] of readable items, in their storage type: of the plain view without a
-  // step, otherwise of the view that the step draws.
+  // The features [B, P, D] of readable items, in their storage type: of the view that the step
+  // draws, or without a step of the plain view.
   at::Tensor gather(std::span<const std::int64_t> items, std::uint64_t seed,
                     std::optional<std::int64_t> step) const;
-  // Seconds that training has stood still so far for features or pictures to be read.
+  // The seconds that training has waited so far for features or pictures.
   double waited() const { return live ? live->waited() : read_seconds; }
 
-  mutable double read_seconds = 0;  // of cached features
+  mutable double read_seconds = 0;  // seconds spent reading cached features
 
  private:
   std::vector<std::int64_t> pictures_of(std::span<const std::int64_t> items) const;
@@ -58,19 +58,20 @@ struct Dataset {
                                     std::optional<std::int64_t> step) const;
 };
 
-// How training draws a data set's batches: in stage 1 of different pictures, where that can be.
+// The options by which training draws batches: in stage 1 a batch has distinct pictures, where that
+// is possible.
 SamplerOptions sampler_options(const Recipe& recipe, const RecordPictures& pictures);
 
-// Where a run in `output` keeps its features: where the recipe says, otherwise beside the output
-// folder, for all runs there.
+// The folder in which a run in `output` keeps its features: the recipe's folder, otherwise one
+// beside the output folder, which all runs there share.
 std::string feature_cache_folder(const Recipe& recipe, const std::filesystem::path& output);
 
-// The cache of the recipe's features by this encoder.
+// Opens the cache of features for this recipe and encoder.
 std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe, const ImageEncoder& encoder,
                                                  const Preprocessing& preprocessing);
 
-// A data file, its weight among the others (0: by its size), and how many views of each picture it
-// has: the plain one and the augmented ones.
+// A data file, its weight among the data files (0: its size decides), and the number of views of
+// each picture: the plain view and the augmented views.
 struct FeatureSource {
   std::string path;
   double weight = 0;
@@ -79,17 +80,17 @@ struct FeatureSource {
 std::vector<FeatureSource> train_sources(const DataRecipe& recipe);
 std::vector<FeatureSource> plain_sources(const std::vector<std::string>& paths);
 
-// Reads data files, computes what features are missing, shared with the other processes that use
-// the cache's folder, and leaves out what is bad, within the recipe's share. Error if one of
-// `ranks` is gone meanwhile.
+// Reads data files, computes missing features together with the other processes that use the
+// cache's folder, and leaves out bad records and pictures; more of them than the recipe's bad_share
+// are an Error. Error if one of `ranks` is gone meanwhile.
 Dataset load_dataset(const std::vector<FeatureSource>& sources, const Recipe& recipe,
                      const ImageEncoder& encoder, std::shared_ptr<FeatureCache> cache,
                      const Ranks* ranks);
 
 struct LiveDatasetOptions {
-  std::optional<std::int64_t> most;  // the first so many records of each file alone
-  // Plain pictures, for validation: without augmentation. Each is read once beforehand; what cannot
-  // be read is left out, within the recipe's share.
+  std::optional<std::int64_t> most;  // take only the first `most` records of each file
+  // Plain pictures without augmentation, for validation. Each picture is read once beforehand;
+  // unreadable pictures are left out, and more than the recipe's bad_share are an Error.
   bool plain = false;
 };
 

@@ -11,9 +11,9 @@ Stage1Objective itg_objective() {
           .loss = [](const Stage1Step& step, const Stage1Setting&) -> ObjectiveLoss {
             const at::Tensor& targets = step.generation().targets;
             const double share = share_of(step.options().ranks, targets.numel());
-            if (!step.generated().defined()) return {.loss = step.nothing(), .share = share};
-            const TokenLoss words = step.name_words(step.pass(), step.generated(), targets,
-                                                    step.options().label_smoothing);
+            if (!step.generated().defined()) return {.loss = step.zero_loss(), .share = share};
+            const TokenLoss words = step.word_loss(step.pass(), step.generated(), targets,
+                                                   step.options().label_smoothing);
             return {.loss = words.loss, .accuracy = words.accuracy, .share = share};
           },
           .cost = [](StepEstimate& estimate) { estimate.add_words(estimate.generated_words()); }};

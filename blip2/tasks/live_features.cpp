@@ -41,7 +41,7 @@ void LiveFeatures::note_bad(std::int64_t picture, const std::string& what) {
 }
 
 void LiveFeatures::load(std::span<const std::int64_t> pictures, std::int64_t step) {
-  const ScopedTimer timed(waited_);
+  const ScopedTimer timer(waited_);
   present_ = Present{step, {pictures.begin(), pictures.end()}, loader_.take(step, pictures)};
 }
 

@@ -14,18 +14,19 @@
 
 namespace blip2 {
 
-// [B, 3, H, W] f32 -> [B, P, D], with a seed of each picture in a training step, otherwise none.
+// Encodes pictures: [B, 3, H, W] f32 -> [B, P, D]. `seeds`: one for each picture in a training
+// step, otherwise empty.
 using StepEncoder = std::function<at::Tensor(const at::Tensor&, std::span<const std::uint64_t>)>;
 
 struct LiveFeatureOptions {
   PictureLoaderOptions loader;
-  double bad_share = 0.01;  // of the different pictures, before an unreadable one is an error
+  double bad_share = 0.01;  // largest share of unreadable pictures; more are an Error
   at::ScalarType storage = at::kBFloat16;
 };
 
-// Features of training pictures without a cache: read and augmented ahead of the step, encoded in
-// it. What a step gets depends on seed, step and pictures alone. Pictures are places in the list
-// that the constructor takes.
+// Features of training pictures without a cache: pictures are read and augmented ahead of the step
+// and encoded in the step. The features of a step depend on seed, step and pictures alone. Pictures
+// are given as places in the constructor's list. For one thread at a time.
 class LiveFeatures {
  public:
   LiveFeatures(const std::vector<std::string>& pictures, StepEncoder encoder,
@@ -33,16 +34,16 @@ class LiveFeatures {
 
   // Starts to read the pictures of a step.
   void prepare(std::span<const std::int64_t> pictures, std::int64_t step);
-  // For each of a step's pictures the place in the batch of one that can be read: its own or, where
-  // it cannot be read, another's. Names each such picture once. Error if none of the batch can be
-  // read, or more than the share of all.
+  // For each picture of a step the place in the batch of a readable picture: its own place or, if
+  // it cannot be read, another one's. A warning names each unreadable picture once. Error if no
+  // picture of the batch can be read, or if more than bad_share of all pictures cannot.
   std::vector<std::size_t> readable(std::span<const std::int64_t> pictures, std::int64_t step);
-  // Features [B, P, D] in the storage type of pictures of the step that can be read, with the
-  // gradient that the encoder gives them. Step -1: of no training step.
+  // The features [B, P, D], in the storage type, of readable pictures of the step, with the
+  // encoder's gradient if it has one. Step -1: pictures of no training step.
   at::Tensor gather(std::span<const std::int64_t> pictures, std::int64_t step);
 
   std::int64_t bad_pictures() const { return static_cast<std::int64_t>(bad_.size()); }
-  double waited() const { return waited_; }  // seconds, for pictures that were not there in time
+  double waited() const { return waited_; }  // seconds of waiting for pictures
   const PictureLoader& loader() const { return loader_; }
 
  private:

@@ -32,7 +32,7 @@ bool MeanMeters::exchange(const Ranks& ranks, bool flag) {
   const auto bytes = json::to_cbor(own);
   *this = {};
   flag = false;
-  for (const std::string& text : ranks.gather_text({bytes.begin(), bytes.end()})) {
+  for (const std::string& text : ranks.all_gather_text({bytes.begin(), bytes.end()})) {
     const json told = json::from_cbor(text);
     flag = flag || told[0].get<bool>();
     loss_ += told[1].get<double>();

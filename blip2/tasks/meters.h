@@ -8,24 +8,25 @@ namespace blip2 {
 
 class Ranks;
 
-// What the log shows of a loss: a mean and how much it counts beside those of other batches.
+// A figure in the log: a mean over a batch, and its weight beside the means of other batches.
 struct Meter {
   std::string name;
   double value = 0, weight = 1;
 };
 using Meters = std::vector<Meter>;
 
-// The weighted mean of several losses, and of each meter over the losses that have it.
+// Weighted means of losses, and of each meter over the batches that have it.
 class MeanMeters {
  public:
   void add(double loss, const Meters& meters, double weight = 1);
 
   bool empty() const { return weight_ == 0; }
   double loss() const { return loss_ / weight_; }
-  // In the order in which they came.
+  // The means by name, in the order in which the meters came first.
   std::vector<std::pair<std::string, double>> means() const;
 
-  // Takes the means over all processes. True if `flag` is true on one of them.
+  // Makes the means those over all processes. Returns whether `flag` is true on any process.
+  // Collective.
   bool exchange(const Ranks& ranks, bool flag);
 
  private:

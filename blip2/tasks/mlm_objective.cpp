@@ -19,15 +19,15 @@ ObjectiveLoss masked_words_loss(const Stage1Step& step, const Stage1Setting& set
                 {"mlm_places", masked.places},
                 {"mlm_targets", masked.targets}};
   if (masked.targets.numel() == 0) {
-    loss.loss = step.nothing();
+    loss.loss = step.zero_loss();
     return loss;
   }
   const QFormerPass pass = step.pass().reseeded(kWordsPurpose);
   const JointStates joint =
       pass.encode_multimodal(step.parts().query_tokens, step.images(), masked.inputs,
                              step.own_pairs(), /*with_text=*/true);
-  const TokenLoss words = step.name_words(pass, joint.text.index_select(0, masked.places),
-                                          masked.targets, /*label_smoothing=*/0);
+  const TokenLoss words = step.word_loss(pass, joint.text.index_select(0, masked.places),
+                                         masked.targets, /*label_smoothing=*/0);
   loss.loss = words.loss;
   loss.accuracy = words.accuracy;
   return loss;

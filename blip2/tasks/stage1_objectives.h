@@ -13,41 +13,43 @@ namespace blip2 {
 
 class StepEstimate;
 
-// What objectives of stage 1 need to know beside the step.
+// Settings that objectives of stage 1 read beside the step.
 struct Stage1Setting {
   ObjectivesRecipe recipe;
-  std::int64_t vocabulary = 0;        // of the Q-Former
-  std::int64_t mask_token = -1;       // [MASK]; -1: its tokenizer has none
-  std::vector<std::int64_t> special;  // ids of all its special tokens
+  std::int64_t vocabulary = 0;        // size of the Q-Former's vocabulary
+  std::int64_t mask_token = -1;       // [MASK]; -1: the tokenizer has none
+  std::vector<std::int64_t> special;  // ids of all special tokens
 };
 Stage1Setting stage1_setting(const ObjectivesRecipe& recipe, const Tokenizer& qformer,
                              std::int64_t vocabulary);
 
-// Parts of the bridge that an objective's gradient reaches, beside those that all of them reach.
+// The parts of the bridge that an objective's gradient reaches, beside the parts that the gradient
+// of every objective reaches.
 struct Stage1Reach {
   bool last_text_layer = false, projections = false, matching_head = false, word_head = false;
 };
 
-// An objective of stage 1: what its loss is and what that costs. A new one is a source with a
+// An objective of stage 1: its loss and the cost of the loss. A new objective is a source with a
 // function that returns its row, its keys in objectives_recipe.h, and a line in the list.
 struct Stage1Objective {
   ObjectiveSchedule schedule;  // its name, its weight and the steps that have it
-  SharedPasses passes;         // those that it reads
+  SharedPasses passes;         // the shared passes that it reads
   Stage1Reach reach;
   ObjectiveLoss (*loss)(const Stage1Step& step, const Stage1Setting& setting);
-  // Adds what the loss computes beside the shared passes.
+  // Adds the cost of what the loss computes beside the shared passes.
   void (*cost)(StepEstimate& estimate);
   // Error if the setting lacks what the objective needs.
   void (*check)(const Stage1Setting& setting) = nullptr;
 };
 std::span<const Stage1Objective> stage1_objectives();
 
-// The weights of stage1_objectives(), in their order: as the recipe has them whatever the step, and
-// of a step, which is without what starts later or pauses and has one alone where they alternate.
+// The weights of stage1_objectives(), in their order: the recipe's weights, or the weights in a
+// step. In a step an objective that starts later or pauses has weight 0, and if objectives
+// alternate, all but one have.
 std::vector<double> stage1_weights(const ObjectivesRecipe& recipe);
 std::vector<double> stage1_weights(const ObjectivesRecipe& recipe, std::int64_t step);
 
-// What the objectives whose weights are above 0 need together.
+// The passes and parts that the objectives with weights above 0 need together.
 SharedPasses shared_passes(std::span<const double> weights);
 Stage1Reach stage1_reach(std::span<const double> weights);
 

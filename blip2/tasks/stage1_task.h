@@ -10,10 +10,10 @@
 
 namespace blip2 {
 
-// Stage 1: the Q-Former learns to represent what texts say of pictures (ITC, ITM, ITG).
-// `train`: the records whose items it trains on, at least one; `validation` may be empty. The
-// tokenizer is the Q-Former's, with [DEC]. `words`, of the same records, adds the words objective.
-// `ranks`: the processes that share each batch; nullptr: none but this.
+// Stage 1: the Q-Former learns to represent what texts say about pictures (ITC, ITM, ITG). `train`:
+// the records to train on, at least one; `validation` may be empty. `tokenizer`: the Q-Former's,
+// with [DEC]. `words`, made of the same records, adds the words objective. `ranks`: the processes
+// that share each batch; nullptr: this process alone.
 std::unique_ptr<TrainingTask> make_stage1_task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
                                                const Tokenizer& tokenizer,
                                                std::span<const Record> train,

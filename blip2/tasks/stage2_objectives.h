@@ -12,17 +12,17 @@ namespace blip2 {
 
 class StepEstimate;
 
-// What an objective of stage 2 may draw a row by.
+// What an objective of stage 2 may use to make its row.
 struct RowDraw {
-  bool question = false;         // whether the row answers one
+  bool question = false;         // whether the row's target is an answer
   std::int64_t mask_token = -1;  // see answer_mask()
-  std::uint64_t seed = 0;  // of the step, the objective and the row's place in the whole batch
+  std::uint64_t seed = 0;  // from the step, the objective and the row's place in the whole batch
 };
 
-// An objective by which soft prompts learn to speak to the frozen language model: what it makes of
-// a plain row, and what that costs.
+// An objective that trains soft prompts through the frozen language model: how it changes a plain
+// row, and what the row costs.
 struct Stage2Objective {
-  const char* name;                  // in the log; the key of the recipe that has its weight
+  const char* name;                  // its name in the log, and the recipe's key for its weight
   double ObjectivesRecipe::*weight;  // 0: the objective is not computed and costs nothing
   ForcedRow (*row)(ForcedRow plain, const RowDraw& draw);
   void (*cost)(StepEstimate& estimate);
@@ -30,13 +30,13 @@ struct Stage2Objective {
 };
 std::span<const Stage2Objective> stage2_objectives();
 
-// The weights of stage2_objectives() in a step, in their order: without what starts later, and one
-// alone where they alternate.
+// The weights of stage2_objectives() in a step, in their order. An objective that starts later has
+// weight 0, and if objectives alternate, all but one have.
 std::vector<double> stage2_weights(const ObjectivesRecipe& recipe, std::int64_t step);
 
-// What stands for a hidden token of an answer (CMLM): the tokenizer's mask token or, as most
-// language models have none, T5's <extra_id_0>, the unknown, the padding or the end token, the
-// first that there is. Error if there is none.
+// The token that stands for a hidden token of an answer (CMLM): the tokenizer's mask token or, as
+// most language models have none, the first that exists of T5's <extra_id_0>, the unknown token,
+// the padding token and the end token. Error if there is none.
 std::int64_t answer_mask(const Tokenizer& language);
 
 }  // namespace blip2

@@ -9,14 +9,14 @@
 
 namespace blip2 {
 
-// The two tokenizers of a model that speaks: the language model's, and the Q-Former's for prompts
-// that it reads.
+// The two tokenizers of a stage-2 model: the language model's, and the Q-Former's for prompts that
+// it reads.
 struct StageTokenizers {
   const Tokenizer &language, &qformer;
 };
 
-// Stage 2: the queries learn to speak to the frozen language model, with the loss on captions and
-// answers only. Records and `ranks` as for stage 1.
+// Stage 2: the queries learn to prompt the frozen language model; the loss counts tokens of
+// captions and answers only. `train`, `validation` and `ranks`: as for stage 1.
 std::unique_ptr<TrainingTask> make_stage2_task(
     const Recipe& recipe, std::shared_ptr<const Bridge> bridge, FrozenLanguage language,
     const StageTokenizers& tokenizers, std::span<const Record> train,

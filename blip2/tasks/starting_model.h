@@ -7,13 +7,13 @@
 
 namespace blip2 {
 
-// What a recipe's `init` gives a run. Stage 2 changes the Q-Former, so that stage 1 from a
-// directory of stage 2 starts from the stage-1 model that it keeps, beside the directory's own
-// language model.
+// The model from which a run starts, given by the recipe's `init`. Stage 2 changes the Q-Former. So
+// a run of stage 1 that begins with a stage-2 directory starts from the stage-1 model that the
+// directory keeps, beside the directory's language model.
 struct StartingModel {
   Blip2Config config;
   std::filesystem::path bridge;    // directory of the Q-Former, image encoder and their texts
-  std::filesystem::path language;  // of the language model and its tokenizer
+  std::filesystem::path language;  // directory of the language model and its tokenizer
 };
 
 // Error if there is no model directory.

@@ -13,8 +13,8 @@ constexpr char kWords[] = "qformer.embeddings.word_embeddings.weight";
 
 bool takes_part(const std::string& name, const Recipe& recipe) {
   if (name == kWords && !recipe.train_word_embeddings) return false;
-  const bool speaks = recipe.stage == 2 || recipe.objectives.words > 0;
-  return speaks || !name.starts_with("language_projection.");
+  const bool trains_projection = recipe.stage == 2 || recipe.objectives.words > 0;
+  return trains_projection || !name.starts_with("language_projection.");
 }
 
 }  // namespace

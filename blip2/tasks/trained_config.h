@@ -5,7 +5,7 @@
 
 namespace blip2 {
 
-// The configuration of the model that the recipe trains, from that of `init`.
+// The configuration of the model that the recipe trains, made from the configuration of `init`.
 Blip2Config trained_config(Blip2Config config, const Recipe& recipe);
 // Error if the recipe cannot train a model of `init`'s configuration: it lacks a part, or an
 // objective does not fit its language model.

@@ -14,13 +14,14 @@
 
 namespace blip2 {
 
-// The words objective over the targets of some training data.
+// The words objective (objectives/words.h) whose classes are the target tokens of some training
+// data.
 class WordsObjective {
  public:
   WordsObjective(const PromptData& data, const FrozenLanguage& language,
                  const ObjectivesRecipe& recipe);
 
-  // The weighted loss of a batch with its soft prompts [B, Q, width], with meters.
+  // The weighted loss of a batch given its soft prompts [B, Q, width], with meters.
   TaskLoss loss(const at::Tensor& soft, const PromptBatch& batch,
                 const Ranks* ranks = nullptr) const;
 
@@ -30,17 +31,17 @@ class WordsObjective {
   WordTargets targets_;
 };
 
-// The words objective in stage 1: the soft prompts of what the queries alone see of a picture shall
-// point to the words of its caption, so that stage 2 starts with prompts that name things.
+// The words objective in stage 1: the soft prompts of the queries alone have to point to the words
+// of the picture's caption, so that stage 2 starts with soft prompts that name things.
 class CaptionWords {
  public:
-  // The captions of `records` as the language model's tokens.
+  // `tokenizer`: the language model's, which tokenises the captions of `records`.
   CaptionWords(std::span<const Record> records, const Tokenizer& tokenizer,
                const PromptFormat& format, const FrozenLanguage& language,
                const ObjectivesRecipe& recipe);
 
-  // The weighted loss of a batch with its soft prompts [B, Q, width], with meters; the captions are
-  // those that CaptionData::batch chooses for the same items, seed and step.
+  // The weighted loss of a batch given its soft prompts [B, Q, width], with meters. The captions
+  // are those that CaptionData::batch chooses for the same items, seed and step.
   TaskLoss loss(const at::Tensor& soft, std::span<const std::int64_t> items, std::uint64_t seed,
                 std::int64_t step, const Ranks* ranks = nullptr) const;
 

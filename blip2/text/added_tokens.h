@@ -21,13 +21,15 @@ struct TextPart {
 // Whether bytes [begin, end) of a text reach into one of its stretches.
 bool reaches_into(PlainText stretches, std::size_t begin, std::size_t end);
 
-// Finds added tokens in text: leftmost first, the longest of those that start there.
+// Finds added tokens in text: the leftmost first, and of tokens that start at one place the
+// longest. Const functions may run on several threads at once.
 class AddedTokenFinder {
  public:
-  // Looks for `pattern` and takes it as `token`; Error if the pattern is there already.
+  // Makes split() find `pattern` as `token`; Error if the pattern has been added before.
   void add(const std::string& pattern, const AddedToken& token);
-  // The text cut at the tokens found, in order; empty parts are left out. Special tokens that reach
-  // into `plain` are passed over as a whole, as in `tokenizers` (encode_special_tokens).
+  // The parts of the text between and at the tokens found, in order, without empty parts. Special
+  // tokens that reach into `plain` are not taken as tokens, as in `tokenizers`
+  // (encode_special_tokens).
   std::vector<TextPart> split(std::string_view text, PlainText plain = {}) const;
 
  private:

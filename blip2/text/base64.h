@@ -5,7 +5,7 @@
 
 namespace blip2 {
 
-// RFC 4648, with padding. Reading throws Error naming `where` for anything else.
+// Base64 of RFC 4648, with padding. from_base64 throws Error naming `where` for any other text.
 std::string from_base64(std::string_view text, const std::string& where);
 std::string to_base64(std::string_view bytes);
 

@@ -16,7 +16,7 @@
 namespace blip2 {
 
 // The bytes that a byte-level token stands for ("Ġa" -> " a"), or the token itself if it holds a
-// character outside GPT-2's byte alphabet; `in_alphabet` tells which.
+// character outside GPT-2's byte alphabet; `in_alphabet` becomes false in the second case.
 std::string token_bytes(std::string_view token, bool* in_alphabet = nullptr);
 
 // Byte-level BPE (Sennrich et al. 2016; Radford et al. 2019).
@@ -29,7 +29,7 @@ class BytePairEncoder {
   void encode(std::string_view text, std::vector<std::int32_t>& ids) const;
 
  private:
-  // Whether merging the bytes of a token gives the token back: asked once, then remembered.
+  // Whether merging the bytes of a token gives the token back: found out once, then remembered.
   enum class Whole : std::uint8_t { unasked, yes, no };
 
   void encode_digits(std::string_view text, std::vector<std::int32_t>& ids) const;

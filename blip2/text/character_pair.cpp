@@ -50,7 +50,7 @@ void CharacterPairEncoder::encode_part(std::string_view part,
   std::vector<std::int32_t> symbols;
   symbols.reserve(part.size());
   bool pending = false;
-  const auto settle = [&] {
+  const auto add_unknown = [&] {
     if (pending) symbols.push_back(unknown_);
     pending = false;
   };
@@ -58,14 +58,14 @@ void CharacterPairEncoder::encode_part(std::string_view part,
     const std::string_view character = part.substr(0, decode_utf8(part).bytes);
     part.remove_prefix(character.size());
     if (const auto id = find_id(words_, character)) {
-      settle();
+      add_unknown();
       symbols.push_back(*id);
     } else if (!(byte_fallback_ && add_bytes(character, symbols)) && unknown_ >= 0) {
-      if (!fuse_unknown_) settle();
+      if (!fuse_unknown_) add_unknown();
       pending = true;
     }
   }
-  settle();
+  add_unknown();
   merges_.apply(symbols);
   ids.insert(ids.end(), symbols.begin(), symbols.end());
 }

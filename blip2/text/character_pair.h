@@ -13,15 +13,15 @@
 
 namespace blip2 {
 
-// Byte-pair encoding over characters, those without a token as bytes (Sennrich et al. 2016; Kudo
-// and Richardson 2018).
+// Byte-pair encoding over characters, where characters without a token become bytes (Sennrich et
+// al. 2016; Kudo and Richardson 2018).
 class CharacterPairEncoder {
  public:
   // `pieces` by id. Throws Error if the unknown token is not among them.
   CharacterPairEncoder(const CharacterPairModel& model, std::span<const std::string> pieces);
 
-  // Appends the ids of valid UTF-8 text that holds no added token. at_start: it is the beginning
-  // of the whole text.
+  // Appends the ids of valid UTF-8 text that holds no added token. at_start: the text is the
+  // beginning of the whole text.
   void encode(std::string_view text, bool at_start, std::vector<std::int32_t>& ids) const;
 
  private:

@@ -6,14 +6,14 @@
 
 namespace blip2 {
 
-// One step of a tokenizer.json's decoder: from a list of strings to another.
+// One step of a tokenizer.json's decoder, which turns a list of strings into another list.
 struct DecoderStep {
   enum class Kind {
-    replace,        // every `pattern` in each string by `content`
-    byte_fallback,  // runs of "<0x0A>" become the text of the bytes
-    fuse,           // all become one string
-    strip,          // up to `start` and `stop` times `content` off each string's ends
-    metaspace,      // `pattern` becomes a space, nothing in the first string if `drops_first`
+    replace,        // replaces every `pattern` in each string by `content`
+    byte_fallback,  // runs of tokens as "<0x0A>" become the text of their bytes
+    fuse,           // joins all strings into one
+    strip,          // takes up to `start` and `stop` times `content` off each string's ends
+    metaspace,      // `pattern` becomes a space, or "" in the first string with `drops_first`
   };
   Kind kind;
   std::string pattern = {}, content = {};
@@ -21,12 +21,12 @@ struct DecoderStep {
   bool drops_first = true;
 };
 
-// The text that the steps make of the tokens.
+// The text that the steps make from the tokens.
 std::string decode_steps(std::span<const DecoderStep> steps, std::vector<std::string> tokens);
 
-// The byte of "<0x0A>", or -1.
+// The byte that a token as "<0x0A>" stands for; -1 for other tokens.
 int fallback_byte(const std::string& token);
-// "<0x0A>" of the byte.
+// The token of a byte: "<0x0A>".
 std::string fallback_token(unsigned char byte);
 
 }  // namespace blip2

@@ -7,8 +7,8 @@
 
 namespace blip2 {
 
-// Members of a JSON object with the type that is expected; Error naming `where`, the key and what
-// is there instead. With a default, a missing or null member is that.
+// The member of a JSON object under `key`, with the type expected; Error naming `where`, the key
+// and the value found. `missing`: the default for a missing or null member.
 std::string string_field(const nlohmann::json& object, const std::string& key,
                          const std::string& where, std::optional<std::string> missing = {});
 bool bool_field(const nlohmann::json& object, const std::string& key, bool missing,

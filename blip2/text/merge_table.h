@@ -8,7 +8,8 @@
 
 namespace blip2 {
 
-// Merges of byte-pair encoding by their two symbols.
+// The merges of byte-pair encoding, looked up by their two symbols. Const functions may run on
+// several threads at once.
 class MergeTable {
  public:
   struct Merge {
@@ -16,11 +17,12 @@ class MergeTable {
     std::int32_t rank, merged;
   };
 
-  // `merges` by rank; of two with the same symbols the later counts, as in `tokenizers`.
+  // `merges`: in the order of their ranks. Of two merges with the same symbols the later counts, as
+  // in `tokenizers`.
   explicit MergeTable(std::span<const PairMerge> merges);
 
-  // Merges neighbouring symbols until no merge applies: the lowest rank first, the leftmost of
-  // equals. O(n log n).
+  // Merges neighbouring symbols until no merge applies: the lowest rank first, and of equal ranks
+  // the leftmost. O(n log n).
   void apply(std::vector<std::int32_t>& symbols) const;
 
  private:

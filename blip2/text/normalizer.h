@@ -14,11 +14,11 @@ struct NormalizerStep {
   enum class Kind {
     nfc,
     lower_case,
-    prepend,         // `content` before a text that is not empty
-    replace,         // every `pattern` by `content`
-    replace_spaces,  // every run of at least two spaces by `content`
-    strip,           // white space at the ends
-    charsmap,        // SentencePiece's precompiled map
+    prepend,         // puts `content` before a text that is not empty
+    replace,         // replaces every `pattern` by `content`
+    replace_spaces,  // replaces every run of at least two spaces by `content`
+    strip,           // takes white space off the ends
+    charsmap,        // applies SentencePiece's precompiled map
   };
   Kind kind;
   std::string pattern = {}, content = {};
@@ -26,7 +26,7 @@ struct NormalizerStep {
   std::shared_ptr<const Charsmap> charsmap = nullptr;
 };
 
-// Valid UTF-8 through the steps, in order.
+// Applies the steps to valid UTF-8, in order.
 std::string normalize(std::span<const NormalizerStep> steps, std::string_view text);
 
 }  // namespace blip2

@@ -7,8 +7,8 @@
 
 namespace blip2 {
 
-// The tokenizer that the definition describes; Error if it names tokens that it lacks or looks for
-// two added tokens under one text.
+// The tokenizer that the definition describes. Error if the definition names a token that it lacks,
+// or gives two added tokens the same text.
 std::unique_ptr<Tokenizer> make_tokenizer(TokenizerDefinition definition);
 
 }  // namespace blip2

@@ -8,12 +8,13 @@
 
 namespace blip2 {
 
-// A text for a model of two kinds of parts: the model's own, as its templates write them, in which
-// special tokens count, and plain ones that somebody typed or that come from data.
+// A text for a model. It has two kinds of parts: parts of the model's templates, in which special
+// tokens count, and plain parts, which somebody typed or which come from data. A plain value: const
+// functions may run on several threads at once.
 class Prompt {
  public:
   Prompt() = default;
-  Prompt(std::string own) { add_own(own); }  // NOLINT: a template as it is
+  Prompt(std::string own) { add_own(own); }  // NOLINT: a template's text is a prompt
   Prompt(const char* own) { add_own(own); }  // NOLINT
   static Prompt plain(std::string_view text);
 
@@ -34,7 +35,7 @@ class Prompt {
   std::vector<TextStretch> plain_;
 };
 
-// The template with its first {} replaced by the words; without {} the template as it is.
+// The template with its first {} replaced by `words`; a template without {} stays as it is.
 Prompt fill_template(std::string_view pattern, const Prompt& words);
 
 }  // namespace blip2

@@ -6,18 +6,18 @@
 
 namespace blip2 {
 
-// How a text is cut before a SentencePiece-like model sees it: tokenizer.json's WhitespaceSplit and
-// Metaspace.
+// How a text is cut before a SentencePiece-like model reads it: tokenizer.json's WhitespaceSplit
+// and Metaspace.
 struct SpaceSplit {
   enum class Prepend { never, first, always };
   bool white_space = false;  // cut at white space, which is dropped
   bool metaspace = false;    // spaces become the replacement
   std::string replacement = "▁";
-  Prepend prepend = Prepend::always;  // put before each part, or only the text's first
+  Prepend prepend = Prepend::always;  // whether it is put before each part or only the first
   bool split = true;                  // cut before each replacement
 };
 
-// The parts of valid UTF-8. at_start: the text is the beginning of what was to be encoded.
+// The parts of a valid UTF-8 text. at_start: `text` is the beginning of the whole text.
 std::vector<std::string> split_spaces(const SpaceSplit& options, std::string_view text,
                                       bool at_start);
 

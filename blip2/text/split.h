@@ -8,23 +8,24 @@ namespace blip2 {
 // How numbers are cut off before the words are split.
 enum class DigitSplit { none, runs, single };
 
-// The bytes of the first part of a non-empty valid UTF-8 `text` that lies wholly before or is a
-// number: a run of other characters, or (runs) a run of numbers, or (single) one number.
+// The number of bytes of the first part of a non-empty valid UTF-8 `text`: a run of characters
+// before a number, or a number itself, which is a run of digits (runs) or one digit (single).
 std::size_t first_digit_split(std::string_view text, DigitSplit split);
 
-// The split that a tokenizer.json asks for by a regular expression before the bytes are looked at.
+// The split by a regular expression that a tokenizer.json asks for before byte-level BPE.
 enum class SplitPattern { none, llama3, qwen2 };
 
 // The regular expression, as tokenizer.json has it.
 std::string_view split_regex(SplitPattern pattern);
 
-// The bytes of the first match of the pattern in a non-empty valid UTF-8 `text`: as GPT-2's below,
-// but contractions in any case, any one character but a line's end before letters, numbers alone
-// or (llama3) by up to three, and line ends with what stands before them. Sources: Llama 3's and
-// Qwen2's tokenizer.json.
+// The number of bytes of the first match of the pattern in a non-empty valid UTF-8 `text`. The
+// patterns are like GPT-2's below, with these differences: contractions match in any case, any one
+// character but a line end may stand before letters, digits match singly or (llama3) up to three
+// together, and line ends match with the characters before them. Sources: Llama 3's and Qwen2's
+// tokenizer.json.
 std::size_t first_split(std::string_view text, SplitPattern pattern);
 
-// The bytes of the first match of GPT-2's pattern in a non-empty valid UTF-8 `text`:
+// The number of bytes of the first match of GPT-2's pattern in a non-empty valid UTF-8 `text`:
 //   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 // Successive matches cover any text. Source: openai/gpt-2, src/encoder.py.
 std::size_t first_word(std::string_view text);

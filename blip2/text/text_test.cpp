@@ -20,7 +20,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Ids = std::vector<std::int32_t>;
 
-// A folder of its own for each test, with the files it is given.
+// A temporary folder for each test, with the files it is given.
 class TokenizerTest : public ::testing::Test {
  protected:
   void SetUp() override {

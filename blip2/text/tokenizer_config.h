@@ -8,12 +8,12 @@
 
 namespace blip2 {
 
-// Takes from a tokenizer_config.json (or special_tokens_map.json) what transformers takes beside a
-// tokenizer.json: the tokens' roles, tokens to add, clean-up, the chat template.
+// Applies the settings of a tokenizer_config.json (or special_tokens_map.json) that transformers
+// applies beside a tokenizer.json: the tokens' roles, tokens to add, clean-up, the chat template.
 void apply_tokenizer_config(const nlohmann::json& config, TokenizerDefinition& definition,
                             const std::string& where);
 
-// Takes what stands around a text from add_bos_token and add_eos_token; transformers does so where
+// Sets the tokens around a text as add_bos_token and add_eos_token say; transformers does so if
 // there is no tokenizer.json.
 void apply_added_ends(const nlohmann::json& config, TokenizerDefinition& definition,
                       const std::string& where);
@@ -21,7 +21,8 @@ void apply_added_ends(const nlohmann::json& config, TokenizerDefinition& definit
 // The definition's tokenizer_config.json as text.
 std::string write_tokenizer_config(const TokenizerDefinition& definition);
 
-// Definitions from the other files; `config` is the object of tokenizer_config.json.
+// Definitions from other files than a tokenizer.json; `config` is the object in
+// tokenizer_config.json.
 TokenizerDefinition read_vocab_txt(const std::filesystem::path& vocab,
                                    const nlohmann::json& config);
 TokenizerDefinition read_vocab_and_merges(const std::filesystem::path& vocab,

@@ -15,15 +15,15 @@
 
 namespace blip2 {
 
-// A token that is found in the text as it stands, before the model sees the rest. The flags are
-// tokenizer.json's.
+// A token that is found literally in the text, before the model reads the rest. The flags are those
+// of tokenizer.json.
 struct AddedToken {
   std::int32_t id = -1;
   std::string content;
   bool single_word = false;  // not inside a longer word
   bool lstrip = false;       // takes the white space before it
   bool rstrip = false;       // takes the white space behind it
-  bool normalized = false;   // looked for after the normaliser, and normalised itself
+  bool normalized = false;   // searched in the normalised text, and normalised itself
   bool special = true;       // left out by decode(…, skip_special_tokens)
 };
 
@@ -32,13 +32,13 @@ struct WordPieceModel {
   bool clean_text = true;
   bool handle_chinese = true;
   bool lowercase = true;
-  std::optional<bool> strip_accents;  // by default if lowercase
+  std::optional<bool> strip_accents;  // nullopt: as `lowercase`
   std::string unknown = "[UNK]";
   std::string prefix = "##";
   std::int32_t max_characters = 100;  // a longer word is unknown
 };
 
-// Two tokens that become one, by id; the order in a list of merges is the rank.
+// Two tokens that become one, as ids. A merge's place in a list is its rank.
 struct PairMerge {
   std::int32_t left, right, merged;
 };
@@ -46,11 +46,11 @@ struct PairMerge {
 // Byte-level BPE as GPT-2 has it.
 struct BytePairModel {
   std::vector<PairMerge> merges = {};
-  SplitPattern pattern = SplitPattern::none;  // first, then the digits, then the words
+  SplitPattern pattern = SplitPattern::none;  // the first split; then digits, then words
   DigitSplit digits = DigitSplit::none;
   bool add_prefix_space = false;
-  bool split_words = true;     // by GPT-2's pattern
-  bool ignore_merges = false;  // a word that is a token is not merged up
+  bool split_words = true;     // split words by GPT-2's pattern
+  bool ignore_merges = false;  // a word that is a token gives that token, without merges
   std::optional<std::string> unknown = {};
   bool fuse_unknown = false;
 };
@@ -59,7 +59,7 @@ struct BytePairModel {
 struct CharacterPairModel {
   std::vector<PairMerge> merges;
   SpaceSplit spaces;
-  bool byte_fallback = false;  // a character without a token is its bytes' tokens, "<0x0A>"
+  bool byte_fallback = false;  // a character without a token becomes tokens of bytes, "<0x0A>"
   bool ignore_merges = false;
   std::optional<std::string> unknown;
   bool fuse_unknown = false;
@@ -75,17 +75,17 @@ struct UnigramModel {
 
 // How a list of token strings becomes text.
 struct DecoderOptions {
-  bool joins = true;     // by the model's rule; otherwise the tokens with spaces between
+  bool joins = true;     // join by the model's rule; false: with spaces between the tokens
   bool clean_up = true;  // WordPiece: no space before punctuation and contractions
   std::string prefix = "##";
-  std::vector<DecoderStep> steps;  // the rule of CharacterPairModel and UnigramModel
+  std::vector<DecoderStep> steps;  // for CharacterPairModel and UnigramModel
 };
 
-// Everything that a tokenizer's files say, whichever files they were.
+// Everything that a tokenizer's files say, whatever their format.
 struct TokenizerDefinition {
-  std::vector<std::string> pieces;         // by id, added ones too; "" where no token has the id
-  TokenIds ids;                            // the same, by piece
-  std::int32_t model_size = 0;             // ids below this are the model's, the rest added
+  std::vector<std::string> pieces;         // tokens by id, added tokens too; "" for a free id
+  TokenIds ids;                            // ids by token
+  std::int32_t model_size = 0;             // ids from here on are added tokens
   std::vector<NormalizerStep> normalizer;  // empty for WordPiece, which has its own
   std::variant<WordPieceModel, BytePairModel, CharacterPairModel, UnigramModel> model;
   std::map<std::int32_t, AddedToken> added;  // by id
@@ -96,12 +96,13 @@ struct TokenizerDefinition {
   std::string chat_template;     // Jinja
   std::string where;             // the file, for messages
 
-  // Takes the model's vocabulary, by id; Error if it is empty or a token is there twice.
+  // Sets the model's vocabulary; `tokens` are in the order of their ids. Error if it is empty or
+  // has a token twice.
   void set_pieces(std::vector<std::string> tokens);
-  // Adds the token, or changes the one of the same content, and returns its id: the vocabulary's
-  // own if it has the token, else a new one at the end. token.id is ignored.
+  // Adds the token, or changes the added token of the same content, and returns its id: that of the
+  // vocabulary if the token is there, else a new id at the end. token.id is ignored.
   std::int32_t add(AddedToken token);
-  // The same, unless a token of this content is added already.
+  // Adds the token unless a token of the same content has been added before.
   void add_if_missing(const AddedToken& token);
 };
 

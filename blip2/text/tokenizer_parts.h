@@ -8,13 +8,13 @@
 
 namespace blip2 {
 
-// The parts of a tokenizer.json around the model, read and written. Reading throws Error naming
-// `where` for what is broken or not supported.
+// Read and write the parts of a tokenizer.json around the model. Reading throws Error naming
+// `where` if a part is malformed or not supported.
 std::vector<NormalizerStep> read_normalizer_steps(const nlohmann::json& value,
                                                   const std::string& where);
-// pre_tokenizer of a CharacterPairModel or UnigramModel.
+// Reads the pre_tokenizer of a CharacterPairModel or UnigramModel.
 SpaceSplit read_space_split(const nlohmann::json& value, const std::string& where);
-// pre_tokenizer of a BytePairModel.
+// Reads the pre_tokenizer of a BytePairModel.
 void read_byte_level(const nlohmann::json& value, BytePairModel& model, const std::string& where);
 // Whether the pre_tokenizer works on bytes.
 bool is_byte_level(const nlohmann::json& value, const std::string& where);
@@ -27,7 +27,7 @@ nlohmann::ordered_json write_decoder_steps(const std::vector<DecoderStep>& steps
 
 [[noreturn]] void refuse_part(const std::string& what, const nlohmann::json& value,
                               const std::string& where, const std::string& supported);
-// "type", or "" for null.
+// The part's "type", or "" for null.
 std::string type_of_part(const nlohmann::json& value, const std::string& where);
 
 }  // namespace blip2

@@ -12,17 +12,18 @@ struct CodePoint {
   std::size_t bytes;
 };
 
-// The code point at the start of a non-empty `text`. What is not UTF-8 reads as U+FFFD, one for
-// each maximal prefix of a well-formed sequence (Unicode 3.9, as Python's errors="replace").
+// The code point at the start of a non-empty `text`. Malformed bytes read as U+FFFD, one for each
+// maximal prefix of a well-formed sequence (Unicode 3.9, as Python's errors="replace").
 CodePoint decode_utf8(std::string_view text);
 void append_utf8(std::string& text, char32_t value);
-// `text` with everything that is not UTF-8 replaced by U+FFFD.
+// `text` with malformed bytes replaced by U+FFFD.
 std::string to_valid_utf8(std::string_view text);
 
-// Character classes and mappings as the `tokenizers` library sees them, which takes them from
-// libraries of different Unicode versions; utf8proc's where they agree, else named tables.
+// Character classes and mappings as in the `tokenizers` library, which takes them from libraries of
+// different Unicode versions. They are utf8proc's where these agree, otherwise tables of this
+// library.
 
-// White_Space; the regex \s too.
+// The property White_Space, and the regex \s.
 bool is_whitespace(char32_t c);
 // The regex \p{L} and \p{N}.
 bool is_letter(char32_t c);
@@ -48,8 +49,8 @@ std::string to_lower(std::string_view text);
 std::u32string decompose(std::u32string_view text);
 // Canonical composition (NFC) of valid UTF-8.
 std::string compose(std::string_view text);
-// The bytes of the first extended grapheme cluster of non-empty valid UTF-8; exact for those of
-// less than six bytes.
+// The number of bytes of the first extended grapheme cluster of non-empty valid UTF-8; exact for
+// clusters of less than six bytes.
 std::size_t first_grapheme(std::string_view text);
 
 }  // namespace blip2

@@ -18,16 +18,16 @@ class UnigramEncoder {
   // `pieces` by id. Throws Error if the unknown token is not among them.
   UnigramEncoder(const UnigramModel& model, std::span<const std::string> pieces);
 
-  // Appends the ids of valid UTF-8 text that holds no added token. at_start: it is the beginning
-  // of the whole text. Error if a character has no token and there is no unknown token.
+  // Appends the ids of valid UTF-8 text that holds no added token. at_start: the text is the
+  // beginning of the whole text. Error if a character has no token and there is no unknown token.
   void encode(std::string_view text, bool at_start, std::vector<std::int32_t>& ids) const;
 
  private:
-  // The best segmentation of the bytes up to here.
+  // The best segmentation of the bytes up to a place.
   struct Node {
     double score = 0;
     std::int32_t id = -1;
-    std::int32_t start = -1;  // where its last token begins; -1: nothing leads here yet
+    std::int32_t start = -1;  // where its last token begins; -1: no segmentation ends here yet
   };
   struct Branch {
     std::uint64_t edge;  // node << 8 | byte; all ones if the slot is free

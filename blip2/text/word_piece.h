@@ -17,8 +17,8 @@ class WordPieceEncoder {
   // `pieces` by id. Throws Error if the unknown token is not among them.
   WordPieceEncoder(const WordPieceModel& model, std::span<const std::string> pieces);
 
-  // Control characters removed, white space made spaces, CJK characters set apart, accents
-  // stripped, lower case, as the model has it; of valid UTF-8.
+  // Normalises valid UTF-8: removes control characters, turns white space into spaces, puts spaces
+  // around CJK characters, strips accents and lowers case, as the model's flags say.
   std::string normalize(std::string_view text) const;
   // Appends the ids of normalised text that holds no added token.
   void encode(std::string_view text, std::vector<std::int32_t>& ids) const;
@@ -29,13 +29,14 @@ class WordPieceEncoder {
   WordPieceModel model_;
   std::int32_t unknown_;
   TokenIds starts_, continuations_;  // whole tokens; tokens without their prefix
-  std::size_t longest_ = 0;          // bytes of the longest of them
+  std::size_t longest_ = 0;          // bytes of the longest token
 };
 
-// Joins WordPiece tokens: a space before each but the first and those with the prefix, and, if
-// asked, none before punctuation and contractions, token by token as `tokenizers` does.
+// Joins WordPiece tokens: a space stands before each token except the first one and tokens with the
+// prefix. With clean_up no space stands before punctuation and contractions, decided token by token
+// as `tokenizers` does it.
 std::string join_word_pieces(std::span<const std::string> tokens, const DecoderOptions& options);
-// transformers' clean_up_tokenization on a whole text.
+// Applies transformers' clean_up_tokenization to a whole text.
 std::string clean_up_tokenization(std::string text);
 
 }  // namespace blip2

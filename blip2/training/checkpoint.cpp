@@ -29,7 +29,7 @@ std::string checksum(const fs::path& path) {
   return hash_text(hash_bytes(MappedFile::open(path)->bytes()));
 }
 
-// Of the state without its own checksum.
+// The checksum of the state without its own checksum.
 std::string state_checksum(nlohmann::json state) {
   state["checksums"].erase("state.json");
   const std::string text = state.dump();

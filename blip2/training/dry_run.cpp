@@ -86,7 +86,7 @@ void require_space(const RunPlan& plan, const Recipe& recipe, const fs::path& ou
   }
 }
 
-// Which of the records' pictures can be read; a warning names the others. Error if none of a
+// The pictures of the records that can be read; a warning names unreadable ones. Error if none of a
 // source can.
 std::vector<std::int64_t> readable_items(const Dataset& data, DryRun& result) {
   std::vector<std::int64_t> items;
@@ -131,7 +131,8 @@ std::vector<std::int64_t> small_batch(const Dataset& data, const std::vector<std
   return batch;
 }
 
-// The last step of those that have most objectives: some start late, pause or alternate.
+// The last of the steps that have most objectives, as objectives may start late, pause or
+// alternate.
 std::int64_t fullest_step(const Recipe& recipe) {
   const auto kinds = step_kinds(recipe);
   return std::ranges::max_element(
@@ -161,10 +162,10 @@ void take_step(const Recipe& recipe, TrainingSetup& setup, DryRun& result) {
 
 DryRun dry_run(const Recipe& recipe, const TrainOptions& options) {
   check_run_folder(options.output, options.resume);
-  Recipe settled = recipe;
-  settled.data.cache = feature_cache_folder(recipe, options.output);
-  const RunPlan plan = plan_run(settled, rank_place_from_environment().size);
-  require_space(plan, settled, options.output);
+  Recipe with_cache = recipe;
+  with_cache.data.cache = feature_cache_folder(recipe, options.output);
+  const RunPlan plan = plan_run(with_cache, rank_place_from_environment().size);
+  require_space(plan, with_cache, options.output);
   DryRun result;
   result.records = plan.records;
   result.pictures = plan.pictures;
@@ -172,8 +173,8 @@ DryRun dry_run(const Recipe& recipe, const TrainOptions& options) {
   result.memory_bytes = plan.peak_memory();
   result.disk_bytes = plan.disk_bytes();
   result.free_bytes = free_bytes(options.output);
-  TrainingSetup setup = open_training(settled, nullptr, kPictures);
-  take_step(settled, setup, result);
+  TrainingSetup setup = open_training(with_cache, nullptr, kPictures);
+  take_step(with_cache, setup, result);
   return result;
 }
 

@@ -11,16 +11,17 @@
 
 namespace blip2 {
 
-// A TensorBoard event file (events.out.tfevents.*): the log's numbers as scalars. A file of
-// TFRecords, each an Event message of tensorflow/core/util/event.proto.
+// A TensorBoard event file (events.out.tfevents.*): the log's numbers as scalars. The file is a
+// list of TFRecords, each an Event message of tensorflow/core/util/event.proto.
 class EventFile {
  public:
-  // Makes a file in `folder` that sorts behind those that are there. With `resumed_step`, the last
-  // step that the run keeps, readers drop what earlier files hold of later steps.
+  // Makes a file in `folder` whose name sorts behind the event files that are there. With
+  // `resumed_step`, the last step that the run keeps, readers drop the later steps of earlier
+  // files.
   EventFile(const std::filesystem::path& folder, std::optional<std::int64_t> resumed_step);
 
-  // The numbers of a line of the log, which has a "step": under "train/NAME", and
-  // "validation_NAME" under "validation/NAME". They are in the file when this returns; Error if
+  // Adds the numbers of a line of the log, which has a "step": NAME becomes "train/NAME", and
+  // "validation_NAME" becomes "validation/NAME". They are in the file when this returns; Error if
   // they cannot be written.
   void add(const nlohmann::ordered_json& line);
 
@@ -32,7 +33,7 @@ class EventFile {
   std::ofstream file_;
 };
 
-// CRC-32C (Castagnoli), and as TFRecords store it.
+// CRC-32C (Castagnoli), and its masked form, which TFRecords store.
 std::uint32_t crc32c(std::string_view bytes);
 std::uint32_t masked_crc32c(std::string_view bytes);
 

@@ -7,8 +7,9 @@
 
 namespace blip2 {
 
-// Error if a run could not use the folder: it or the folder above it is none, cannot be written in,
-// is in use, or holds a run or a model already and `resume` is false. Leaves nothing behind.
+// Error if a run could not use the folder: if the folder or its parent is not a folder or cannot be
+// written, if another process uses it, or if it holds a run or a model already and `resume` is
+// false. Leaves nothing behind.
 void check_run_folder(const std::filesystem::path& path, bool resume);
 
 // A training run's folder: log.jsonl, recipe.json, checkpoints/ and, when it has ended, a model
@@ -26,7 +27,7 @@ class RunFolder {
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path log() const { return path_ / "log.jsonl"; }
 
-  // Cuts the log after its last line of a step up to `step`, so that a resumed run continues it.
+  // Removes the lines of the log after step `step`, so that a resumed run continues the log there.
   void rewind_log(std::int64_t step) const;
   // Appends one line; Error if it cannot be written.
   void append_log(const nlohmann::ordered_json& line) const;

@@ -56,7 +56,7 @@ Curves read_curves(const fs::path& log) {
   return curves;
 }
 
-// Every so many-th point of a long curve, and the last.
+// Thins out a long curve: every n-th point, and the last.
 ReportSeries thinned(const ReportSeries& series) {
   const std::size_t every = series.points.size() / kMaxPoints + 1;
   ReportSeries thin{series.name, {}};

@@ -6,9 +6,10 @@
 
 namespace blip2 {
 
-// Writes report.html into the folder of a run that has ended: curves of its log, recipe, versions,
-// hardware and `seconds` of this session, and for stage 2 with validation data some of its pictures
-// with what the run's model says of them. Error if the log cannot be read or the page not written.
+// Writes report.html into the folder of a run that has ended: the log's curves, the recipe,
+// versions, hardware and the duration `seconds` of this process's run. For stage 2 with validation
+// data it also has some validation pictures with the texts that the run's model generates. Error if
+// the log cannot be read or the page cannot be written.
 void write_run_report(const Recipe& recipe, const std::filesystem::path& folder, double seconds);
 
 }  // namespace blip2

@@ -116,7 +116,7 @@ class Trainer {
     own["frozen"] = setup_.frozen_hash;
     own["records"] = setup_.train.records.size();
     ranks_->wait();  // some may have had more features to compute than others
-    const auto all = ranks_->gather_text(own.dump());
+    const auto all = ranks_->all_gather_text(own.dump());
     for (int rank = 1; rank < ranks_->size(); ++rank) {
       const std::string changed = difference(json::parse(all[0]), json::parse(all[rank]));
       if (changed.empty()) continue;
@@ -149,7 +149,7 @@ class Trainer {
     if (!ranks_) return step;
     for (const auto& [name, value] : optimizer_.parameters()) ranks_->broadcast(value);
     for (const auto& [name, value] : optimizer_.state()) ranks_->broadcast(value);
-    return std::stoll(ranks_->gather_text(std::to_string(step)).front());
+    return std::stoll(ranks_->all_gather_text(std::to_string(step)).front());
   }
 
   // The step after the newest whole checkpoint, or the first.
@@ -240,7 +240,7 @@ class Trainer {
     if (!gradient_sum_) return optimizer_.step(lr);
     const double norm =
         optimizer_.step(lr, [this](double own) { return gradient_sum_->total(own); });
-    gradient_sum_->spread();
+    gradient_sum_->all_gather_parameters();
     return norm;
   }
 
@@ -297,7 +297,7 @@ class Trainer {
   }
 
   void save(std::int64_t step) {
-    if (gradient_sum_) gradient_sum_->spread_state(optimizer_.state(), AdamW::kStates);
+    if (gradient_sum_) gradient_sum_->all_gather_state(optimizer_.state(), AdamW::kStates);
     if (folder_) {
       give_back_memory();  // the files written are mapped to be verified
       save_checkpoint(folder_->checkpoints(), step, optimizer_.parameters(), optimizer_.state(),

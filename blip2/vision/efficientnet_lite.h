@@ -15,7 +15,7 @@
 
 namespace blip2 {
 
-// The "vision_config" of a model directory that uses an EfficientNet-Lite.
+// The "vision_config" of a model directory whose image encoder is an EfficientNet-Lite.
 struct EfficientNetLiteConfig {
   std::string model_type = "efficientnet_lite";
   std::string variant = "lite0";
@@ -28,16 +28,18 @@ struct EfficientNetLiteConfig {
     visit("image_size", self.image_size, "height and width of the input in pixels");
   }
 
-  // "lite0" to "lite4" at the image size that it was trained for (224, 240, 260, 280, 300).
+  // The configuration of a variant, "lite0" to "lite4", at the image size for which it was trained
+  // (224, 240, 260, 280, 300).
   static EfficientNetLiteConfig of(const std::string& variant);
-  // Error for an unknown key or variant and for an image size outside 32..1024. Without an
-  // "image_size" the variant's own is taken.
+  // Error for an unknown key or variant and for an image size outside 32..1024. The default of
+  // "image_size" is the variant's.
   static EfficientNetLiteConfig from_json(const nlohmann::json& json, const std::string& where);
   nlohmann::json to_json() const;
 };
 
-// How a picture is brought to the network: the variant's size, bicubic, and the (x - 127) / 128 of
-// the TensorFlow release (efficientnet_lite_builder.py) that the packages' weights come from.
+// The preprocessing of pictures for the network: resized to the variant's size, bicubic, and
+// normalised by (x - 127) / 128 as in the TensorFlow release (efficientnet_lite_builder.py) from
+// which the packages' weights come.
 Preprocessing efficientnet_lite_preprocessing(const EfficientNetLiteConfig& config);
 
 // Inverted residual block: expand 1x1, depthwise k x k, project 1x1, and the input added where
@@ -46,7 +48,7 @@ class InvertedResidual : public torch::nn::Module {
  public:
   InvertedResidual(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride,
                    std::int64_t expand);
-  // Builds the folded convolutions; the output's height.
+  // Builds the folded convolutions and returns the output's height.
   std::int64_t prepare(std::int64_t input_size, at::ScalarType compute);
   at::Tensor forward(const at::Tensor& x) const;  // [B, C, H, W] -> [B, C', H', W']
 
@@ -59,14 +61,14 @@ class InvertedResidual : public torch::nn::Module {
 
 // EfficientNet-Lite (ReLU6, no squeeze-and-excitation; stem and head not scaled) as a frozen image
 // encoder. Member names are those of the PyPI package efficientnet-lite-pytorch without the leading
-// underscores; the unfolded weights are the parameters, so they are what is saved.
+// underscores. The parameters are the unfolded weights, and these are saved.
 class EfficientNetLite : public ImageEncoder {
  public:
   explicit EfficientNetLite(const EfficientNetLiteConfig& config);
 
   // Folds the parameters' present values into the convolutions that forward() runs, in `compute`
-  // (kFloat, or kBFloat16: about twice as fast, features to about 2 digits). To be called after
-  // the parameters have changed.
+  // (kFloat, or kBFloat16: about twice as fast, features to about 2 digits). Call it after the
+  // parameters have changed.
   void prepare(at::ScalarType compute = at::kFloat);
 
   // The last 1x1 convolution's output after its activation, without autograd; positions row-major.
@@ -91,9 +93,9 @@ class EfficientNetLite : public ImageEncoder {
   FoldedConvolution stem_, head_;
 };
 
-// The network with a file's weights, frozen and prepared. Reads the packages' .pth as well as
-// tensors `prefix` + member name of a model directory. Strict: Error that lists what is missing,
-// unexpected or of another shape.
+// Loads the network from a file, frozen and prepared. Reads the packages' .pth files, and tensors
+// named `prefix` + member name in a model directory. Strict: one Error lists missing, unexpected
+// and mis-shaped tensors.
 std::shared_ptr<EfficientNetLite> load_efficientnet_lite(const TensorFile& file,
                                                          const EfficientNetLiteConfig& config,
                                                          const std::string& prefix = {},

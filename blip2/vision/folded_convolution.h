@@ -10,18 +10,19 @@ namespace blip2 {
 // after the image) or kernel / 2 on every side.
 enum class Padding { same, symmetric };
 
-// How many pictures a convolutional encoder takes at a time. More than a few let the activations
-// leave the cache. In bf16 it is one, as oneDNN lays weights out for one batch and would lay them
-// out again, slowly, in each call for another.
+// The number of pictures that a convolutional encoder computes at a time. With more than a few the
+// activations leave the processor's cache. In bf16 it is one, as oneDNN lays weights out for one
+// batch size and would lay them out again, slowly, in each call with another.
 constexpr std::int64_t images_at_once(at::ScalarType compute) {
   return compute == at::kBFloat16 ? 1 : 4;
 }
 
-// A convolution as a frozen encoder runs it: its batch norm folded into weight and bias, the weight
-// kept in oneDNN's own layout, and an activation or a residual sum done in the same pass over the
-// output.
+// A convolution as a frozen encoder runs it: its batch norm is folded into weight and bias, the
+// weight is kept in oneDNN's own layout, and an activation or a residual sum is computed in the
+// same pass over the output.
 //
-// An image's result does not depend on the batch that it is in, nor on the number of threads.
+// A picture's result does not depend on the other pictures of the batch, nor on the number of
+// threads.
 class FoldedConvolution {
  public:
   FoldedConvolution() = default;

@@ -7,9 +7,10 @@
 
 namespace blip2 {
 
-// What turns pictures into the features that the Q-Former reads. Member names are the tensor names
-// of the encoder's checkpoints. A batch gives each picture's features to rounding: products over
-// more rows may sum in another order.
+// An image encoder turns pictures into the features that the Q-Former reads. Member names are the
+// tensor names of the encoder's checkpoints. A picture's features are the same in every batch
+// except for rounding, as products over more rows may sum in another order. Const functions may run
+// on several threads at once.
 class ImageEncoder : public torch::nn::Module {
  public:
   // [B, 3, S, S] f32 -> [B, P, D] f32, S = image_size(): the input of ln_vision. c10::Error for
@@ -20,16 +21,16 @@ class ImageEncoder : public torch::nn::Module {
   virtual std::int64_t width() const = 0;       // D
   virtual std::int64_t image_size() const = 0;  // S in pixels
 
-  // In which forward() computes: the weights' type, unless a convolutional encoder was told
-  // another.
+  // The type in which forward() computes: the weights' type, unless a convolutional encoder was
+  // prepared for another type.
   virtual at::ScalarType compute_type() const { return parameters().front().scalar_type(); }
 
-  // The "vision_config" with which the encoder's present weights are read again.
+  // The "vision_config" that fits the encoder's present weights.
   virtual nlohmann::json config_json() const = 0;
 
-  // Takes pictures of another size from now on; before training starts. A vision transformer's
-  // position embedding is resized for good, bicubic, with align_corners if its configuration says
-  // so. Error for a size that the encoder cannot take.
+  // Makes the encoder take pictures of another size; call it before training starts. A vision
+  // transformer's position embedding is resized permanently, bicubic, with align_corners if the
+  // configuration says so. Error for a size that the encoder cannot take.
   virtual void set_image_size(std::int64_t image_size) = 0;
 
  protected:

@@ -12,31 +12,31 @@
 
 namespace blip2 {
 
-// The encoder of a configuration with random weights in f32, from `seed`: N(0, 0.02) for a vision
-// transformer, Kaiming for the convolutional ones; norms 1 and 0. Parameters require gradients.
+// Makes an encoder with random weights in f32 from `seed`: N(0, 0.02) for a vision transformer,
+// Kaiming for the convolutional ones; norms 1 and 0. Parameters require gradients.
 std::shared_ptr<ImageEncoder> make_image_encoder(const VisionConfig& config,
                                                  std::uint64_t seed = 0);
 
-// The encoder of a configuration with the weights that a file has under `prefix`, by Hugging Face's
-// names, LAVIS's (EVA and CLIP vision transformers) or torchvision's (ResNet).
+// Loads an encoder with the weights that a file has under `prefix`, by Hugging Face's names,
+// LAVIS's names (EVA and CLIP vision transformers) or torchvision's (ResNet).
 //
-// Weights are kept in `dtype` (kFloat, kBFloat16, kHalf); those that the file has in it stay in the
-// mapped file. A vision transformer computes in that type, convolutional encoders in f32 unless it
-// is kBFloat16. `trainable`: weights of their own that require gradients (vision transformers).
+// Weights are kept in `dtype` (kFloat, kBFloat16, kHalf); weights that have this type in the file
+// stay in the mapped file. A vision transformer computes in that type, convolutional encoders in
+// f32 unless it is kBFloat16. `trainable`: the weights get memory of their own and require
+// gradients (vision transformers).
 //
-// Strict: one Error lists every missing, unexpected and mis-shaped tensor. Passed over are the
-// parts that no feature comes from: post_layernorm of EVA (BLIP-2's ln_vision) and CLIP, CLIP's
-// blocks after feature_layers, SigLIP's pooling head, DINOv2's mask token, classifiers.
+// Strict: one Error lists every missing, unexpected and mis-shaped tensor. Tensors that no feature
+// depends on are ignored: post_layernorm of EVA (BLIP-2's ln_vision) and CLIP, CLIP's blocks after
+// feature_layers, SigLIP's pooling head, DINOv2's mask token, classifiers.
 std::shared_ptr<ImageEncoder> load_image_encoder(std::shared_ptr<const TensorFile> file,
                                                  const VisionConfig& config,
                                                  const std::string& prefix,
                                                  at::ScalarType dtype = at::kFloat,
                                                  bool trainable = false);
 
-// Under which prefix a file has the encoder's weights: "" in an encoder's own directory,
+// The prefix under which a file has the encoder's weights: "" in an encoder's own directory,
 // "vision_model.", "dinov2." or "resnet." in a larger model's, "visual_encoder." or
-// "model.visual_encoder." in LAVIS's. Error
-// if it has them under none.
+// "model.visual_encoder." in LAVIS's. Error if it has them under none of these.
 std::string find_encoder_prefix(const TensorFile& file, const VisionConfig& config);
 
 }  // namespace blip2

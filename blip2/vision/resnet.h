@@ -36,18 +36,18 @@ struct ResNetConfig {
     visit("image_size", self.image_size, "height and width of the input in pixels");
   }
 
-  // 18, 34, 50, 101 or 152 layers; Error for another number.
+  // The configuration of a ResNet of 18, 34, 50, 101 or 152 layers; Error for another number.
   static ResNetConfig of(int layers);
-  // Hugging Face's keys that change nothing here are passed over; Error for other unknown keys and
-  // for sizes that cannot be.
+  // Hugging Face's keys that change nothing here are ignored; Error for other unknown keys and for
+  // impossible sizes.
   static ResNetConfig from_json(const nlohmann::json& json, const std::string& where);
   nlohmann::json to_json() const;  // as transformers reads it
 };
 
-// A convolution with its batch norm; the unfolded weights are the parameters.
+// A convolution with its batch norm; the parameters are the unfolded weights.
 struct ResNetConvolution : torch::nn::Module {
   ResNetConvolution(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride);
-  // Builds `folded`; the output's height.
+  // Builds `folded` and returns the output's height.
   std::int64_t prepare(std::int64_t input_size, at::ScalarType compute);
 
   torch::nn::Conv2d convolution{nullptr};
@@ -55,7 +55,7 @@ struct ResNetConvolution : torch::nn::Module {
   FoldedConvolution folded;
 };
 
-// Residual layer (He et al. 2016): two 3x3 convolutions, or 1x1, 3x3, 1x1.
+// A residual layer (He et al. 2016): two 3x3 convolutions, or 1x1, 3x3 and 1x1.
 class ResNetLayer : public torch::nn::Module {
  public:
   ResNetLayer(const ResNetConfig& config, std::int64_t in, std::int64_t out, std::int64_t stride);
@@ -67,14 +67,14 @@ class ResNetLayer : public torch::nn::Module {
   std::shared_ptr<ResNetConvolution> shortcut_;  // empty where the shapes agree
 };
 
-// ResNet as a frozen image encoder: the last stage's output, a position a pixel. Member names are
-// those of transformers' ResNetModel.
+// ResNet as a frozen image encoder: the last stage's output, one position for each pixel. Member
+// names are those of transformers' ResNetModel.
 class ResNet : public ImageEncoder {
  public:
   explicit ResNet(const ResNetConfig& config);
 
   // Folds the parameters' present values into the convolutions that forward() runs, in `compute`
-  // (kFloat or kBFloat16). To be called after the parameters have changed.
+  // (kFloat or kBFloat16). Call it after the parameters have changed.
   void prepare(at::ScalarType compute = at::kFloat);
 
   // Without autograd; positions row-major. [B, 3, S, S] f32 -> [B, P, D] f32

@@ -19,17 +19,17 @@ using VisionConfig = std::variant<VitConfig, ResNetConfig, EfficientNetLiteConfi
 std::vector<std::string> image_encoder_types();
 
 // Reads a "vision_config" table, or the config.json of an image encoder's own directory or of a
-// CLIP or SigLIP (whose vision_config it takes), by model_type. `fallback` is the model_type of a
-// table without one, as the first BLIP-2 directories have it. Error for an unknown model_type
+// CLIP or SigLIP (of which it takes the vision_config), by model_type. `fallback` is the model_type
+// of a table that has none, as in the first BLIP-2 directories. Error for an unknown model_type
 // (lists the known ones), unknown keys (nearest match) and sizes that contradict each other.
 VisionConfig read_vision_config(const nlohmann::json& json, const std::string& where,
                                 const std::string& fallback = {});
 
-// As Hugging Face writes it.
+// The configuration as Hugging Face writes it.
 nlohmann::json write_vision_config(const VisionConfig& config);
 
-// How pictures are brought to the encoder when its directory does not say it: each source's
-// published preprocessing at the configuration's image size.
+// The preprocessing for an encoder whose directory has none: its source's published preprocessing
+// at the configuration's image size.
 Preprocessing default_preprocessing(const VisionConfig& config);
 
 }  // namespace blip2

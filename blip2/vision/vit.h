@@ -13,7 +13,7 @@
 
 namespace blip2 {
 
-// The weights of any of the vision transformers; what one lacks is empty.
+// The weights of a vision transformer of any architecture; weights that it does not have are empty.
 struct VitWeights {
   PatchEmbedding patches;
   at::Tensor class_embedding;     // [D] or [1, 1, D]
@@ -22,8 +22,9 @@ struct VitWeights {
   std::vector<VitBlock> blocks;
 };
 
-// One architecture: its members registered in `root`, and its features [B, P, D] of pictures
-// [B, 3, S, S], in the weights' type. Each is a file: eva_vit, clip_vit, siglip_vit, dinov2.
+// One architecture: `build` registers its members in `root`, `features` computes features [B, P, D]
+// of pictures [B, 3, S, S] in the weights' type. Each architecture is a file: eva_vit, clip_vit,
+// siglip_vit, dinov2.
 struct VitArchitecture {
   VitWeights (*build)(torch::nn::Module& root, const VitConfig& config);
   at::Tensor (*features)(const VitWeights& weights, const at::Tensor& pixel_values,
@@ -37,11 +38,11 @@ extern const VitArchitecture kEvaVit, kClipVit, kSiglipVit, kDinov2;
 // Its parameters have no memory before they are loaded or initialised (see image_encoders.h).
 class Vit : public ImageEncoder {
  public:
-  // Error of check_vit_config.
+  // Throws the Error of check_vit_config.
   explicit Vit(const VitConfig& config);
 
   at::Tensor forward(const at::Tensor& pixel_values) const override;
-  // The same as a training step computes it.
+  // The features as a training step computes them.
   at::Tensor forward(const at::Tensor& pixel_values, const VitStep& step) const;
   std::int64_t positions() const override { return config_.positions(); }
   std::int64_t width() const override { return config_.hidden_size; }
@@ -51,9 +52,8 @@ class Vit : public ImageEncoder {
 
   const VitConfig& config() const { return config_; }
 
-  // The layer that a parameter counts to in layer-wise learning-rate decay (BEiT's and LAVIS's
-  // get_num_layer): 0 for what comes before the blocks, 1 to L for those of L blocks, L for what
-  // comes after them.
+  // The layer of a parameter for layer-wise learning-rate decay (BEiT's and LAVIS's get_num_layer):
+  // 0 before the blocks, 1 to L in the L blocks, L after the blocks.
   std::int64_t layer_of(const std::string& parameter) const;
 
  private:

@@ -18,7 +18,7 @@ struct VitConfig {
   double layer_norm_eps = 1e-6;
   std::string hidden_act = "gelu";
   bool qkv_bias = true;             // blip_2, instructblip, dinov2
-  std::int64_t feature_layers = 0;  // clip; 0: all of them
+  std::int64_t feature_layers = 0;  // clip; 0: all blocks
   bool align_corners = false;       // clip
   std::int64_t mlp_ratio = 4;       // dinov2, instead of intermediate_size
   bool use_swiglu_ffn = false;      // dinov2
@@ -27,12 +27,13 @@ struct VitConfig {
   static void fields(Self& self, Visit&& visit) {
     const bool dinov2 = self.model_type == "dinov2";
     visit("model_type", self.model_type, "the architecture");
-    visit("hidden_size", self.hidden_size, "width");
-    visit("num_hidden_layers", self.num_hidden_layers, "blocks");
-    visit("num_attention_heads", self.num_attention_heads, "heads; they divide the width");
+    visit("hidden_size", self.hidden_size, "hidden size");
+    visit("num_hidden_layers", self.num_hidden_layers, "number of blocks");
+    visit("num_attention_heads", self.num_attention_heads,
+          "number of heads; it divides the hidden size");
     visit("image_size", self.image_size, "height and width of the input in pixels");
     visit("patch_size", self.patch_size, "height and width of a patch in pixels");
-    visit("layer_norm_eps", self.layer_norm_eps, "added to a variance before its root");
+    visit("layer_norm_eps", self.layer_norm_eps, "added to a variance before its square root");
     visit("hidden_act", self.hidden_act, "gelu, gelu_pytorch_tanh or quick_gelu");
     if (dinov2) {
       visit("mlp_ratio", self.mlp_ratio, "width inside the feed-forward over the width");
@@ -43,14 +44,14 @@ struct VitConfig {
     if (dinov2 || self.is_eva()) visit("qkv_bias", self.qkv_bias, "bias of queries and values");
     if (self.is_clip()) {
       visit("feature_layers", self.feature_layers,
-            "run so many of the blocks only (BLIP-2: all but the last); 0: all");
+            "number of blocks to run (BLIP-2: all but the last); 0: all");
       visit("align_corners", self.align_corners,
             "another image size resizes the position embedding with its corners kept, as LAVIS "
             "does with CLIP's");
     }
   }
 
-  // Hugging Face's defaults of that kind; Error for an unknown one.
+  // Hugging Face's defaults for a model_type; Error for an unknown one.
   static VitConfig of(const std::string& model_type);
 
   bool is_eva() const {
@@ -68,16 +69,16 @@ struct VitConfig {
 // siglip_vision_model, dinov2.
 const std::vector<std::string>& vit_model_types();
 
-// Keys of Hugging Face that change nothing here (dropout is not applied) are passed over; Error for
+// Keys of Hugging Face that change nothing here (dropout is not applied) are ignored; Error for
 // other unknown keys, sizes that contradict each other and activations that are not known.
 VitConfig read_vit_config(const nlohmann::json& json, const std::string& where);
-// As transformers reads it.
+// The configuration as transformers reads it.
 nlohmann::json write_vit_config(const VitConfig& config);
 // Throws the Error of read_vit_config.
 void check_vit_config(const VitConfig& config, const std::string& where);
 
-// The object without the keys that every Hugging Face configuration may have and that say nothing
-// about an encoder's computation.
+// The object without keys that every Hugging Face configuration may have and that do not concern an
+// encoder's computation.
 nlohmann::json without_generic_keys(const nlohmann::json& json);
 
 }  // namespace blip2

@@ -12,11 +12,11 @@
 
 namespace blip2 {
 
-// The parts that vision transformers are made of. Each keeps handles of parameters that are
-// registered in the encoder under the checkpoint's names.
+// The parts of vision transformers. Each part keeps handles of parameters that are registered in
+// the encoder under the checkpoint's names.
 
-// Registers a parameter at a dotted path of `root`, making the modules on the way. It has a shape
-// and no memory: loading or initialising gives it its values (set_data).
+// Registers a parameter at a dotted path of `root` and makes the modules on the way. The parameter
+// has a shape but no memory: loading or initialising gives it values (set_data).
 at::Tensor add_parameter(torch::nn::Module& root, const std::string& path, at::IntArrayRef shape);
 
 // A linear layer of parameters "PATH.weight" [out, in] and "PATH.bias" [out].
@@ -35,13 +35,13 @@ struct PatchEmbedding {
   at::Tensor operator()(const at::Tensor& pixel_values) const;
 };
 
-// What the members of one block are called, below "encoder.layers.0." or the like. Without
-// `fused_qkv` there are query, key and value; without `scale1` there is no layer scale.
+// The names of one block's members below its prefix, as "encoder.layers.0.". Without `fused_qkv`
+// there are query, key and value; without `scale1` there is no layer scale.
 struct VitBlockNames {
   const char *norm1, *norm2, *fused_qkv, *query, *key, *value, *output, *scale1, *scale2;
 };
 
-// CLIP's, which SigLIP took over.
+// The names of CLIP's blocks, which SigLIP has too.
 inline constexpr VitBlockNames kClipBlockNames{.norm1 = "layer_norm1",
                                                .norm2 = "layer_norm2",
                                                .fused_qkv = nullptr,
@@ -58,8 +58,8 @@ class VitBlock {
  public:
   VitBlock(torch::nn::Module& root, const std::string& path, const VitBlockNames& names,
            const VitConfig& config);
-  // [B, P, D] -> [B, P, D]. `scales` [2, B, 1, 1], or undefined: of what attention and feed-forward
-  // add to each picture.
+  // [B, P, D] -> [B, P, D]. `scales` [2, B, 1, 1]: factors on what attention and feed-forward add
+  // for each picture; undefined: 1.
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& scales = {}) const;
   std::vector<at::Tensor> parameters() const;
 
@@ -82,9 +82,9 @@ class VitBlock {
 std::vector<VitBlock> vit_blocks(torch::nn::Module& root, const std::string& prefix,
                                  const VitBlockNames& names, const VitConfig& config);
 
-// The table of one embedding a position, resized from a grid of `from` x `from` patches to `to` x
-// `to` by bicubic interpolation in f32. An embedding before the patches (the class token's) stays.
-// [.., P, D] -> [.., P', D]
+// A table of position embeddings, resized from a grid of `from` x `from` patches to `to` x `to` by
+// bicubic interpolation in f32. An embedding before the patches (the class token's) stays
+// unchanged. [.., P, D] -> [.., P', D]
 at::Tensor resize_positions(const at::Tensor& table, std::int64_t from, std::int64_t to,
                             bool align_corners);
 

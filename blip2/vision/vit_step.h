@@ -10,32 +10,34 @@
 
 namespace blip2 {
 
-// How a vision transformer computes beside its weights; as it stands: in their type, dropping
+// Options of a vision transformer's pass. The defaults compute in the weights' type and drop
 // nothing.
 struct VitStep {
   // kBFloat16: matrix products in bf16, norms and sums in f32, over f32 weights that keep their
   // gradients (autocast).
   at::ScalarType type = at::kFloat;
-  // Stochastic depth (Huang et al. 2016): the share of pictures that pass by the branches of the
-  // last block; it rises linearly from 0 in the first one. Branches that stay are scaled up.
+  // Stochastic depth (Huang et al. 2016): the share of pictures that skip the branches of the last
+  // block; it rises linearly from 0 in the first block. Branches that are not skipped are scaled
+  // up.
   double drop_path = 0;
-  // Of each picture; what it passes by is a function of its seed alone. Empty: nothing is dropped.
+  // A seed for each picture, which alone decides the branches that the picture skips. Empty:
+  // nothing is dropped.
   std::span<const std::uint64_t> seeds;
-  // Keep each block's input alone for the backward pass, which computes the block again.
+  // Keep only each block's input for the backward pass, which computes the block again.
   bool checkpointing = false;
 };
 
-// The share of block `block` of `count`: drop_path * block / (count - 1).
+// The share of pictures that skip block `block` of `count`: drop_path * block / (count - 1).
 double drop_share(double drop_path, std::int64_t block, std::int64_t count);
 
-// The scales [2, B, 1, 1] of both branches of a block: 0 where a picture passes by, else
-// 1 / (1 - share).
+// The scales [2, B, 1, 1] of both branches of a block: 0 where a picture skips the branch,
+// otherwise 1 / (1 - share).
 at::Tensor branch_scales(std::span<const std::uint64_t> seeds, std::int64_t block, double share);
 
-// [B, P, D] through all blocks.
+// Runs [B, P, D] through all blocks.
 at::Tensor run_blocks(const std::vector<VitBlock>& blocks, at::Tensor x, const VitStep& step);
 
-// While it lives, this thread's matrix products are in `type` if that is kBFloat16.
+// While an Autocast lives, matrix products of its thread are in `type` if that is kBFloat16.
 class Autocast {
  public:
   explicit Autocast(at::ScalarType type);

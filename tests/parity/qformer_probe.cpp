@@ -157,7 +157,7 @@ void run_passes(const std::filesystem::path& folder) {
   const auto& tokens = c.model.query_tokens;
   const ImageKeysValues images = pass.project_image(c.batch.image_embeds, *c.model.parts().norm);
   const QueryStates queries = pass.encode_queries(tokens, images);
-  const auto apart = pass.encode_apart(tokens, images, c.batch.text);
+  const auto apart = pass.encode_unimodal(tokens, images, c.batch.text);
   const Triplets triplets = make_triplets(*c.batch.negatives);
   const JointStates joint =
       pass.encode_multimodal(tokens, images, c.batch.text, triplets.pairs, true);

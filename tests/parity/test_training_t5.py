@@ -118,12 +118,12 @@ def test_loss_and_gradients(probe, build, tmp_path, case):
     read = [qformer(p, truncation=True, max_length=case.tokens).input_ids for p in case.prompts()]
     read = padded(read, 0) if case.to_qformer else (None, None)
     features = features_of(ours, case.records)
-    lessons = case.rows(tokenizer), case.split_rows(tokenizer), case.masked_rows(tokenizer)
+    objective_rows = case.rows(tokenizer), case.split_rows(tokenizer), case.masked_rows(tokenizer)
 
     def loss_of(model, number):
         soft = model.prompt(features.to(number), *read)
         return sum(weight * loss_of_rows(model.language_model, soft, rows)
-                   for weight, rows in zip(case.weights, lessons) if weight)
+                   for weight, rows in zip(case.weights, objective_rows) if weight)
 
     assert_step(ours, model, loss_of)
 
