@@ -17,13 +17,13 @@ class BadItems {
  public:
   BadItems(bool json, std::optional<double> share) : json_(json), share_(share) {}
 
-  // `image`: as it was given; null in JSON if it is empty. `what`: with its place.
+  // `image`: as it was given; null in JSON if it is empty. `what`: the reason with its place.
   void add(const std::string& image, const std::string& what);
   std::size_t count() const { return count_; }
 
   // Error if all of `total` are bad, or more than --bad-share allows.
   void check(std::size_t total) const;
-  // The same at the end of all work: Error for one bad one, too, if there is no --bad-share.
+  // Does the check at the end of all work; without --bad-share already one bad item is an Error.
   void finish(std::size_t total) const;
 
  private:

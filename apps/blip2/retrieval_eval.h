@@ -39,11 +39,11 @@ struct RetrievalResult {
   std::map<std::string, std::string> unreadable;  // pictures that are left out, and why
 };
 
-// Recalls of a data file's captions among its pictures and the other way round: by contrast alone
-// under "itc_only", and with the best candidates re-ranked by contrast and matching; the means over
-// folds under "in_folds" if there are several. A picture that cannot be read is left out, and so
-// are captions that no other has. The processes share pictures, texts and pairs, each keeping the
-// features of its own pictures alone; rank 0 has the result, the others nothing.
+// The recalls of a data file's captions among its pictures and the other way round: by contrast
+// alone under "itc_only", and with the best candidates re-ranked by contrast and matching; with
+// several folds also their means under "in_folds". Unreadable pictures are left out, and so are
+// captions that only they have. The processes share pictures, texts and pairs, and each keeps only
+// the features of its own pictures; rank 0 has the result, other ranks have none.
 RetrievalResult evaluate_retrieval(const RetrievalModel& model, const RecordFile& file,
                                    const RetrievalOptions& options, const Ranks* ranks);
 
