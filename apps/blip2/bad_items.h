@@ -11,7 +11,7 @@ namespace blip2 {
 // and one bad one makes the program fail in the end.
 void add_bad_share(CLI::App& verb, std::optional<double>& share);
 
-// The pictures and records of a verb's call that cannot be answered. Each is named at once: on
+// The pictures and records of a verb's call that cannot be answered. Each is named immediately: on
 // standard error, and with --json as an object with "error" in its place.
 class BadItems {
  public:

@@ -9,10 +9,10 @@
 
 namespace blip2 {
 
-// --choose and what belongs to it.
+// The options --choose, --candidates and --names.
 struct ChoiceFlags {
   std::string choose, names;
-  std::int64_t candidates = 0;  // texts to write for each picture
+  std::int64_t candidates = 0;  // number of texts to generate for each picture
   bool on() const { return !choose.empty(); }
 };
 void add_choice_flags(CLI::App& verb, ChoiceFlags& flags);

@@ -18,25 +18,26 @@ struct Fusion {
     probability,  // cosine / temperature + weight * log of the matching probability, in nats
     lavis         // cosine + weight * matching logit, as LAVIS adds them
   } kind = probability;
-  double weight = 1;  // matching learns late: less of it serves a model of a short training
+  double weight =
+      1;  // weight of matching; lower it for a model of a short training, as matching learns late
 };
 
-// What is right for a caption that several pictures have.
+// How a caption counts that several pictures have.
 enum class SharedCaptions {
-  own,  // it is a query for each picture, whose own picture alone is right: LAVIS's protocol
-  any   // it is one query, for which each of the pictures is right
+  own,  // as one query for each picture, for which only that picture is right: LAVIS's protocol
+  any   // as one query, for which each of the pictures is right
 };
 
 struct RetrievalOptions {
   std::int64_t rerank = 128;  // candidates that matching re-ranks
   Fusion fusion;
   SharedCaptions shared = SharedCaptions::own;
-  std::int64_t folds = 1;  // parts of the pictures that are measured apart as well
+  std::int64_t folds = 1;  // number of parts of the pictures that are measured separately too
 };
 
 struct RetrievalResult {
   nlohmann::ordered_json scores;
-  std::map<std::string, std::string> unreadable;  // pictures that are left out, and why
+  std::map<std::string, std::string> unreadable;  // pictures that are left out, with the reasons
 };
 
 // The recalls of a data file's captions among its pictures and the other way round: by contrast

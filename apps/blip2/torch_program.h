@@ -3,9 +3,8 @@
 namespace blip2 {
 
 // Starts the program with LibTorch in place of this one, in the same process and with the same
-// arguments. It lies beside this program's file (as built) or in the folder for programs that
-// others start (as installed). Returns only if it cannot be started: the exit code, after one
-// message.
+// arguments. It lies beside this program's file (as built) or in libexec (as installed). Returns
+// only if it cannot be started: then it prints one message and returns the exit code.
 //
 // It sets in the environment how long threads of LibTorch's OpenMP runtime (GNU's libgomp) spin
 // before they yield the processor, unless the environment has a value already. With the runtime's

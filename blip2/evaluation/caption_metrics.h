@@ -31,9 +31,9 @@ struct CaptionScore {
 // the references themselves) of each candidate. They equal pycocoevalcap 1.2's Bleu, Rouge and
 // Cider classes. That Cider has the clipping and the penalty on length of the paper's CIDEr-D
 // (Vedantam et al. 2015, section 6) but counts n-grams; `cider_d` is the paper's formula, in which
-// each counts by its share in its caption. Given one candidate for each picture and
-// its references, as tokenise_captions gives them. Throws Error if the lengths differ or a picture
-// has no reference.
+// each counts by its share in its caption. There is one candidate for each picture, with its
+// references, all as tokenise_captions gives them. Throws Error if the lengths differ or a picture
+// has no reference. Several threads may call the functions of this header at once.
 using CaptionTexts = std::span<const std::string>;
 std::vector<CaptionScore> score_captions(CaptionTexts candidates,
                                          std::span<const CaptionTexts> references,
