@@ -8,7 +8,7 @@
 
 namespace blip2 {
 
-// What a frozen language model costs, from its configuration alone.
+// The cost of a frozen language model, from its configuration alone.
 
 // The number of all parameters of the model.
 std::int64_t language_parameters(const LanguageConfig& config);

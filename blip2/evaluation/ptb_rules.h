@@ -7,7 +7,7 @@
 
 namespace blip2 {
 
-// What becomes of the text that a rule matched.
+// How the text that a rule matched is changed.
 enum class PtbEdit {
   keep,
   skip,            // no token
