@@ -1,8 +1,8 @@
 #pragma once
 
-// All of the library that is meant for users of an installed copy (docs/library.md); link
-// blip2::blip2. A program that needs one part alone includes that part's header and links its room,
-// as blip2/text/tokenizer.h and blip2::text.
+// Includes all headers for users of an installed library (docs/library.md); link blip2::blip2. A
+// program that needs only one part includes that part's header and links its room, as
+// blip2/text/tokenizer.h and blip2::text.
 
 #include "blip2/base/error.h"
 #include "blip2/base/log.h"

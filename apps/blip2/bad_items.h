@@ -11,19 +11,19 @@ namespace blip2 {
 // and one bad one makes the program fail in the end.
 void add_bad_share(CLI::App& verb, std::optional<double>& share);
 
-// The pictures and records of a verb's call that cannot be answered. Each is named at once: on
+// The pictures and records of a verb's call that cannot be answered. Each is named immediately: on
 // standard error, and with --json as an object with "error" in its place.
 class BadItems {
  public:
   BadItems(bool json, std::optional<double> share) : json_(json), share_(share) {}
 
-  // `image`: as it was given; null in JSON if it is empty. `what`: with its place.
+  // `image`: as it was given; null in JSON if it is empty. `what`: the reason with its place.
   void add(const std::string& image, const std::string& what);
   std::size_t count() const { return count_; }
 
   // Error if all of `total` are bad, or more than --bad-share allows.
   void check(std::size_t total) const;
-  // The same at the end of all work: Error for one bad one, too, if there is no --bad-share.
+  // Does the check at the end of all work; without --bad-share already one bad item is an Error.
   void finish(std::size_t total) const;
 
  private:

@@ -9,10 +9,10 @@
 
 namespace blip2 {
 
-// --choose and what belongs to it.
+// The options --choose, --candidates and --names.
 struct ChoiceFlags {
   std::string choose, names;
-  std::int64_t candidates = 0;  // texts to write for each picture
+  std::int64_t candidates = 0;  // number of texts to generate for each picture
   bool on() const { return !choose.empty(); }
 };
 void add_choice_flags(CLI::App& verb, ChoiceFlags& flags);
@@ -20,9 +20,9 @@ void add_choice_flags(CLI::App& verb, ChoiceFlags& flags);
 // --rerank and --matching-weight, for ranking names.
 void add_ranking_flags(CLI::App& verb, LabelOptions& ranking);
 
-// The choice that the flags ask for, with `generation` searching for, or drawing, so many
-// candidates. Error if there are none, or --beams was given and is less. To be called when the
-// arguments have been read and settle_generation() was.
+// The options of the choice that the flags ask for; `generation` is changed to give --candidates
+// texts. Error if there are no candidates, or --beams was given and is less. Call it once the
+// arguments have been read, after settle_generation().
 CaptionChoiceOptions choice_options(const CLI::App& verb, const RunOptions& run,
                                     const ChoiceFlags& flags, const LabelOptions& ranking,
                                     GenerationOptions generation);

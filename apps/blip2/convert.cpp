@@ -21,7 +21,7 @@ struct ConvertOptions {
   PictureChoices pictures;
 };
 
-// What a file makes a LAVIS checkpoint to be converted: it is one, or it is TOML that names one.
+// The LAVIS checkpoint that a source names: the source itself, or the checkpoint in a TOML file.
 std::optional<LavisParts> lavis_parts(const ConvertOptions& options) {
   const std::filesystem::path source = options.source;
   LavisParts given = options.lavis;
@@ -36,7 +36,7 @@ std::optional<LavisParts> lavis_parts(const ConvertOptions& options) {
   return given;
 }
 
-// What was asked of pictures becomes the written directory's own, which training follows too.
+// Writes the choices for pictures into the new directory, which training follows too.
 void keep_choices(const ConvertOptions& options) {
   if (!options.pictures.processor && !options.pictures.sixteen_bit) return;
   const std::filesystem::path folder = options.folder;

@@ -28,13 +28,13 @@ struct EmbedOptions {
   std::chrono::seconds timeout{600};
 };
 
-// The tensors and what they are of, as they are found.
+// The tensors to write, and the names of their pictures and texts.
 struct Embeddings {
   std::map<std::string, std::string> metadata;
   std::vector<std::pair<std::string, at::Tensor>> tensors;
 };
 
-// What cannot be read of this process's pictures: an entry for each, empty where nothing is wrong.
+// Why pictures of this process cannot be read: an entry for each picture, "" for a good one.
 using Failures = std::vector<std::string>;
 
 Failures embed_pictures(const RetrievalModel& model, const std::vector<std::string>& paths,
@@ -76,7 +76,7 @@ void embed_lines(const RetrievalModel& model, const std::vector<std::string>& li
   out.tensors.emplace_back("text_lengths", sizes);
 }
 
-// Picture i with text i; the texts of pictures that cannot be read are left out with them.
+// Embeds picture i with text i; texts of unreadable pictures are left out with them.
 Failures embed_pairs(const RetrievalModel& model, const std::vector<std::string>& paths,
                      const std::vector<std::string>& lines, const Ranks* ranks, Embeddings& out) {
   if (paths.size() != lines.size()) {
@@ -105,7 +105,7 @@ Failures embed_pairs(const RetrievalModel& model, const std::vector<std::string>
   return failures;
 }
 
-// Names what is bad and takes it out of `paths`, and out of `texts` if they are the pictures' own.
+// Names bad pictures and removes them from `paths`, and their texts from `texts` if it is given.
 void drop_bad(const Failures& failures, std::vector<std::string>& paths,
               std::vector<std::string>* texts, BadItems& bad) {
   std::vector<std::string> good_paths, good_texts;
@@ -132,7 +132,7 @@ void write_embeddings(const std::string& path, const Embeddings& embeddings) {
   write_safetensors(path, views, embeddings.metadata);
 }
 
-// What the mode asks for.
+// The pictures and texts that the mode needs.
 struct Inputs {
   std::vector<std::string> paths, lines;
 };

@@ -206,7 +206,7 @@ ordered_json score_questions(const std::vector<Record>& records, std::vector<Eva
   return result;
 }
 
-// Of all records; sets each answer's own score.
+// The mean score over all records; it also sets each answer's score.
 ordered_json score_answers(const EvalOptions& options, const std::vector<Record>& records,
                            std::vector<EvalAnswer>& answers) {
   if (options.task == "vqa") return score_questions(records, answers);

@@ -7,9 +7,9 @@
 
 namespace blip2 {
 
-// Sets the options that were not given as the model's generation_config.json has them. Sampling
-// draws one sequence unless it or --beams says otherwise: the verbs' default is for searching. To
-// be called when the arguments have been read.
+// Sets options that were not given to the values of the model's generation_config.json. Sampling
+// draws one sequence unless the file or --beams gives a number of beams, as the verbs' default
+// number is for beam search. Call it once the arguments have been read.
 void settle_generation(const CLI::App& verb, const std::string& model, GenerationOptions& options);
 
 // Adds --beams, --max-new-tokens and the other options of decoding; the present values of `options`

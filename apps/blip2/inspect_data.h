@@ -5,7 +5,7 @@
 namespace blip2 {
 
 struct InspectDataOptions {
-  bool records = false;  // print each as a JSON line instead of the summary
+  bool records = false;  // print each record as a JSON line instead of the summary
   bool json = false;
 };
 

@@ -17,7 +17,7 @@
 
 namespace blip2 {
 
-// Options that every verb which runs a model has.
+// The options of every verb that runs a model.
 struct RunOptions {
   std::string model, device = "cpu", precision = "auto", bridge_precision = "f32";
   int threads = 0;
@@ -25,36 +25,38 @@ struct RunOptions {
   PictureChoices pictures;
 };
 void add_run_options(CLI::App& verb, RunOptions& options);
-// --bridge-precision as a number type.
+// The number type that --bridge-precision names.
 at::ScalarType bridge_type(const RunOptions& options);
 // Sets the number of threads of tensor operations.
 void apply_threads(int threads);
 
-// --special-tokens of a verb that takes texts.
+// Adds --special-tokens to a verb that takes texts.
 void add_special_tokens_flag(CLI::App& verb, bool& special_tokens);
-// What somebody typed or a data file says: plain text, unless its special tokens count.
+// A text that somebody typed or that comes from a data file: plain text, unless its special tokens
+// count.
 Prompt typed_text(const std::string& text, bool special_tokens);
 
-// --timeout of a verb that several processes may share.
+// Adds --timeout to a verb that several processes may share.
 void add_timeout(CLI::App& verb, std::chrono::seconds& timeout);
 
-// Pictures named on the command line and in the file --images-from: one a line, or a data file.
+// Pictures named on the command line and in the file of --images-from: one in each line, or a data
+// file.
 struct ImageInputs {
   std::vector<std::string> images;
   std::string list;
   std::optional<double> bad_share;  // see BadItems
 };
 void add_image_inputs(CLI::App& verb, ImageInputs& inputs);
-// A picture and the id that a data file gives it; empty if it gives none.
+// A picture and its id in a data file, which is empty if the file has none.
 struct ListedImage {
   std::string image, id;
 };
-// All of them in order; Error if there are none.
+// All pictures in order; Error if there are none.
 std::vector<ListedImage> listed_images(const ImageInputs& inputs);
 std::vector<std::string> image_paths(const ImageInputs& inputs);
 
-// The lines of a UTF-8 text file, without their ends and byte order marks; a last empty line does
-// not count. Error if it is UTF-16.
+// The lines of a UTF-8 text file without line ends and byte order marks; an empty last line does
+// not count. Error if the file is UTF-16.
 std::vector<std::string> read_lines(const std::string& path);
 
 }  // namespace blip2

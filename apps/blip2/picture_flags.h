@@ -6,8 +6,8 @@
 
 namespace blip2 {
 
-// --processor and --sixteen-bit: how pictures become pixel values where that is not as the model
-// directory has it.
+// --processor and --sixteen-bit: how pictures become pixel values, if not as the model directory
+// says.
 void add_picture_choices(CLI::App& verb, PictureChoices& choices);
 
 }  // namespace blip2

@@ -7,14 +7,14 @@
 
 namespace blip2 {
 
-// Adds one verb, see verbs.h.
+// A function that adds one verb, see verbs.h.
 using AddVerb = void (*)(CLI::App&);
 
-// A failure as one message.
+// A function that describes a failure in one message.
 using DescribeFailure = std::string (*)(const std::exception&);
 
-// The program with these verbs: parses the arguments, the BLIP2_* variables and the file of
-// --config, runs the verb that they name and gives the exit code: 0 done, 1 failed with one
+// Runs the program with these verbs: parses the arguments, the BLIP2_* variables and the file of
+// --config, runs the verb that they name and returns the exit code: 0 done, 1 failed with one
 // message, 2 wrong usage, 130 interrupted.
 int run_program(int argc, char** argv, std::span<const AddVerb> verbs, DescribeFailure describe);
 

@@ -6,14 +6,15 @@
 
 namespace blip2 {
 
-// What the servers of COCO captions and VQAv2 take: a JSON list of objects with an id and a text.
+// A result file for the servers of COCO captions and VQAv2: a JSON list of objects with an id and a
+// text.
 class ResultFile {
  public:
-  // Nothing is kept or written without a path.
+  // Without a path nothing is kept or written.
   ResultFile(std::string path, std::string id_key, std::string text_key);
 
-  // Error if a wanted file would need the id of something that has none, or have an id twice; to be
-  // called for everything before the first text is generated.
+  // Error if a file is to be written and the id is missing or comes twice. Call it for every result
+  // before the first text is generated.
   void expect(const std::string& id, const std::string& what);
   void add(const std::string& id, const std::string& text);
   // Writes the file, complete or not at all.
@@ -25,7 +26,8 @@ class ResultFile {
   nlohmann::ordered_json list_ = nlohmann::ordered_json::array();
 };
 
-// An id as data have it: of digits alone a number, else a text, without the reader's "coco:".
+// An id as the data has it, without the reader's "coco:": a number if it consists of digits,
+// otherwise a text.
 nlohmann::ordered_json id_value(const std::string& id);
 
 }  // namespace blip2

@@ -18,32 +18,33 @@ struct Fusion {
     probability,  // cosine / temperature + weight * log of the matching probability, in nats
     lavis         // cosine + weight * matching logit, as LAVIS adds them
   } kind = probability;
-  double weight = 1;  // matching learns late: less of it serves a model of a short training
+  double weight =
+      1;  // weight of matching; lower it for a model of a short training, as matching learns late
 };
 
-// What is right for a caption that several pictures have.
+// How a caption counts that several pictures have.
 enum class SharedCaptions {
-  own,  // it is a query for each picture, whose own picture alone is right: LAVIS's protocol
-  any   // it is one query, for which each of the pictures is right
+  own,  // as one query for each picture, for which only that picture is right: LAVIS's protocol
+  any   // as one query, for which each of the pictures is right
 };
 
 struct RetrievalOptions {
   std::int64_t rerank = 128;  // candidates that matching re-ranks
   Fusion fusion;
   SharedCaptions shared = SharedCaptions::own;
-  std::int64_t folds = 1;  // parts of the pictures that are measured apart as well
+  std::int64_t folds = 1;  // number of parts of the pictures that are measured separately too
 };
 
 struct RetrievalResult {
   nlohmann::ordered_json scores;
-  std::map<std::string, std::string> unreadable;  // pictures that are left out, and why
+  std::map<std::string, std::string> unreadable;  // pictures that are left out, with the reasons
 };
 
-// Recalls of a data file's captions among its pictures and the other way round: by contrast alone
-// under "itc_only", and with the best candidates re-ranked by contrast and matching; the means over
-// folds under "in_folds" if there are several. A picture that cannot be read is left out, and so
-// are captions that no other has. The processes share pictures, texts and pairs, each keeping the
-// features of its own pictures alone; rank 0 has the result, the others nothing.
+// The recalls of a data file's captions among its pictures and the other way round: by contrast
+// alone under "itc_only", and with the best candidates re-ranked by contrast and matching; with
+// several folds also their means under "in_folds". Unreadable pictures are left out, and so are
+// captions that only they have. The processes share pictures, texts and pairs, and each keeps only
+// the features of its own pictures; rank 0 has the result, other ranks have none.
 RetrievalResult evaluate_retrieval(const RetrievalModel& model, const RecordFile& file,
                                    const RetrievalOptions& options, const Ranks* ranks);
 

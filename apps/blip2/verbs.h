@@ -4,7 +4,8 @@
 
 namespace blip2 {
 
-// Each adds one verb to the program; its callback does the work and throws Error on failure.
+// Each function adds one verb to the program; the verb's callback does the work and throws Error on
+// failure.
 void add_caption(CLI::App& app);
 void add_capfilt(CLI::App& app);
 void add_vqa(CLI::App& app);

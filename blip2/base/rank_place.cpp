@@ -47,7 +47,8 @@ std::string required(const char* name) {
               "torchrun --no-python sets it; with other launchers set MASTER_ADDR and MASTER_PORT");
 }
 
-// A process that takes itself for the only one would do all the work, beside the others.
+// A process that wrongly takes itself for the only one would compute everything that others compute
+// too.
 void require_both(const char* rank, const char* size) {
   if (variable(rank).has_value() == variable(size).has_value()) return;
   const bool with_rank = variable(rank).has_value();

@@ -25,7 +25,8 @@ struct RankPlace {
 // started is alone. Slurm's first machine is the meeting place, at port 29500, unless MASTER_ADDR
 // and MASTER_PORT say otherwise. Error naming a variable that is missing or is not a number.
 RankPlace rank_place_from_environment();
-// The same for processes that do not meet: the variables of the address need not be set.
+// Reads rank and size only, for processes that do not communicate: the variables of the address
+// need not be set.
 RankPlace rank_from_environment();
 
 // The first machine of a Slurm list: "node[03-07,9],other" -> "node03".

@@ -14,7 +14,7 @@ namespace {
 using Int = std::int64_t;
 using Lengths = std::vector<Int>;
 
-// Scores of attention between the rows of `a` and those of `b`, sequence by sequence.
+// The number of attention scores between the rows of `a` and the rows of `b`, sequence by sequence.
 double pairs(const Lengths& a, const Lengths& b) {
   double total = 0;
   for (std::size_t i = 0; i < a.size(); ++i) total += static_cast<double>(a[i] * b[i]);
@@ -144,21 +144,23 @@ class EncoderDecoder {
   }
 
  private:
-  // Attention of `rows` to `keys`, between which there are so many scores. Whether what asks and
-  // what is seen have gradients.
+  // Attention of `rows` queries to `keys` keys with `scores` scores, and whether queries and keys
+  // (with values) have gradients.
   struct Attention {
     double rows, keys, scores;
-    bool asks = true, seen = true;
+    bool query_gradients = true, key_gradients = true;
   };
 
   void attend(LanguageCost& cost, const Attention& a) const {
-    cost.flops += frozen_product(a.rows, d_ * inner_, a.asks);            // queries
-    cost.flops += frozen_product(a.keys, 2 * d_ * inner_, a.seen);        // keys, values
-    cost.flops += frozen_product(a.rows, d_ * inner_, a.asks || a.seen);  // what was seen
+    cost.flops += frozen_product(a.rows, d_ * inner_, a.query_gradients);    // queries
+    cost.flops += frozen_product(a.keys, 2 * d_ * inner_, a.key_gradients);  // keys, values
+    cost.flops += frozen_product(a.rows, d_ * inner_,
+                                 a.query_gradients || a.key_gradients);  // attention result
     const double product = 2 * a.scores * inner_;
-    cost.flops += {2 * product, (a.asks + 3 * a.seen) * product};
-    if (a.asks) cost.kept += kF32Bytes * (a.rows * (d_ + 1) + a.keys * inner_);  // the norm's, keys
-    if (a.seen) {  // queries, values, probabilities
+    cost.flops += {2 * product, (a.query_gradients + 3 * a.key_gradients) * product};
+    if (a.query_gradients)
+      cost.kept += kF32Bytes * (a.rows * (d_ + 1) + a.keys * inner_);  // the norm's, keys
+    if (a.key_gradients) {  // queries, values, probabilities
       cost.kept += kF32Bytes * ((a.rows + a.keys) * inner_ + a.scores * heads_);
     }
   }

@@ -8,7 +8,7 @@
 
 namespace blip2 {
 
-// What a frozen language model costs, from its configuration alone.
+// The cost of a frozen language model, from its configuration alone.
 
 // The number of all parameters of the model.
 std::int64_t language_parameters(const LanguageConfig& config);
@@ -31,7 +31,7 @@ struct LanguageCost {
   double pooled =
       0;  // bytes of activations whose memory a decoder-only model keeps for its next pass
   double kept = 0;     // other bytes that are held until the backward pass
-  double working = 0;  // bytes needed beside, while losses or their gradients are computed
+  double working = 0;  // further bytes, while losses or their gradients are computed
 };
 LanguageCost language_cost(const LanguageConfig& config, const LanguageTexts& texts,
                            double type_bytes);

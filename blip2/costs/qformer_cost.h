@@ -39,8 +39,8 @@ class QFormerCost {
   double type_, d_, f_;
 };
 
-// Bytes of weights that a Q-Former pass holds beside the f32 parameters: copies in the compute
-// type, and joined matrices.
+// Bytes of weights that a Q-Former pass holds in addition to the f32 parameters: copies in the
+// compute type, and joined matrices.
 double pass_weight_bytes(const QFormerConfig& config, std::int64_t type_bytes);
 
 }  // namespace blip2

@@ -22,8 +22,8 @@ struct StepTexts {
 };
 
 // The operations that a process computes at a time (a step, or a part of one with `accumulate`) and
-// the memory that it needs beside the weights, from the same packed rows that the passes compute
-// (qformer/packed_rows.h).
+// the memory that it needs in addition to the weights, from the same packed rows that the passes
+// compute (qformer/packed_rows.h).
 struct StepCost {
   Flops image_keys, qformer, heads, projection, language, words, encoder;
   double qformer_tokens = 0, language_tokens = 0;  // soft prompts included

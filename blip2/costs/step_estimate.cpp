@@ -60,8 +60,8 @@ double StepEstimate::generated_words() const {
   return words;
 }
 
-// Features, and each cross-attention layer's keys and values: once a step. Of a frozen encoder
-// nothing but the matrices needs a gradient.
+// Features, and the keys and values of each cross-attention layer, once a step. With a frozen
+// encoder only the matrices need a gradient.
 void StepEstimate::add_pictures() {
   const double rows = samples() * static_cast<double>(encoder_.positions);
   const auto width = static_cast<double>(c_.qformer.encoder_hidden_size);
@@ -77,10 +77,10 @@ void StepEstimate::add_pictures() {
   if (trains) add_encoder_training(rows);
 }
 
-// What run_blocks keeps of `rows` positions: in f32 both norms' inputs, in compute type their
-// results, queries, keys, values, what was seen, and both sides of the activation (of quick_gelu
-// its gate too). In bf16 each of the products that read the first norm's result has its own, and
-// all have their matrices.
+// The activations that run_blocks keeps for `rows` positions: in f32 the inputs of both norms; in
+// compute type the norms' results, queries, keys, values, attention's result, and input and result
+// of the activation (for quick_gelu its gate too). In bf16 each product that reads the first norm's
+// result keeps its own copy, and every product keeps its matrix.
 void StepEstimate::add_encoder_training(double rows) {
   const auto& vit = std::get<VitConfig>(c_.vision);
   const bool again = recipe_.image_encoder.checkpointing;
@@ -141,8 +141,8 @@ void StepEstimate::add_joint(const SharedPasses& passes) {
   passes_.run(rows, lengths, true);
 }
 
-// Each picture with its text, with one that it is the negative of, and with its own negative: by
-// chance, texts of any process, all of which are there behind the own ones.
+// Each picture with its own text, with a text whose negative it is, and with its negative text.
+// Negatives may be texts of any process; the texts of other processes stand after this process's.
 void StepEstimate::add_matched_rows(std::vector<PassRow>& rows, Lengths& lengths) const {
   const Int count = texts_.samples, foreign = count * (processes_ - 1) / processes_;
   add_pairs(rows, count, PassRow::Text::none);

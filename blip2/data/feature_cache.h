@@ -16,7 +16,7 @@
 
 namespace blip2 {
 
-// Everything that features depend on beside the picture and the number of the view.
+// Everything that features depend on besides the picture and the number of the view.
 struct FeatureKey {
   std::string encoder;  // tells encoders apart: hash_module(…), configuration, compute type
   Preprocessing preprocessing;
@@ -65,8 +65,8 @@ struct EnsureOptions {
 // use one folder at the same time and share the work on missing features. When a process is
 // stopped, its finished rows are kept, and the other processes may take over the rows that it had
 // begun. Which pictures are encoded in one batch follows from the pictures alone, not from the
-// process that computes them. ensure() is for one thread at a time and not beside the other
-// functions; const functions may run on several threads at once.
+// process that computes them. Const functions may run on several threads at once, but no function
+// while ensure() runs.
 class FeatureCache {
  public:
   // Keeps its files in the subfolder of `root` that is named by the key.

@@ -84,7 +84,7 @@ class FeatureStore {
   void sync(const Lock& lock);
 
   // Copies a row to `out`; Error if its checksum is wrong. Several threads may call it at once, but
-  // not beside append() and lock(). The row's pages do not stay in this process's memory, so a
+  // not while append() or lock() runs. The row's pages do not stay in this process's memory, so a
   // large store takes no more memory than a small one.
   void read(std::int64_t row, std::byte* out) const;
   // Lets the system bring a row from the disk, without waiting for it.

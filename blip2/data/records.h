@@ -45,7 +45,7 @@ struct RecordFile {
       {};  // data that is in no record: "2 texts without a picture: …"
 };
 
-// What a record must have beside its picture.
+// What a record must have besides its picture.
 enum class RecordUse {
   train,    // captions, or a question and an answer
   ask,      // captions, or a question; answers may be missing

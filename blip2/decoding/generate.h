@@ -9,7 +9,7 @@
 
 namespace blip2 {
 
-// Where next-token logits come from: several sequences ("rows") that are continued side by side.
+// The source of next-token logits: several sequences ("rows") that are continued side by side.
 struct StepFunction {
   std::int64_t vocabulary;
   // Continues row i by tokens[i]; returns the logits after it, [rows, vocabulary], valid until the

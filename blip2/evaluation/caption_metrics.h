@@ -9,8 +9,9 @@
 
 namespace blip2 {
 
-// What BLEU adds up over captions: their length and that of the closest reference, n-grams, and
-// those that a reference has too (as often as the reference that has it most often).
+// The counts that BLEU adds up over captions: the length, the length of the closest reference, the
+// n-grams, and the n-grams that a reference has too (each at most as often as in the reference that
+// has it most often).
 struct BleuCounts {
   double length = 0, reference_length = 0;
   std::array<double, kNgramOrders> ngrams{}, right{};
@@ -30,16 +31,16 @@ struct CaptionScore {
 // the references themselves) of each candidate. They equal pycocoevalcap 1.2's Bleu, Rouge and
 // Cider classes. That Cider has the clipping and the penalty on length of the paper's CIDEr-D
 // (Vedantam et al. 2015, section 6) but counts n-grams; `cider_d` is the paper's formula, in which
-// each counts by its share in its caption. Given one candidate for each picture and
-// its references, as tokenise_captions gives them. Throws Error if the lengths differ or a picture
-// has no reference.
+// each counts by its share in its caption. There is one candidate for each picture, with its
+// references, all as tokenise_captions gives them. Throws Error if the lengths differ or a picture
+// has no reference. Several threads may call the functions of this header at once.
 using CaptionTexts = std::span<const std::string>;
 std::vector<CaptionScore> score_captions(CaptionTexts candidates,
                                          std::span<const CaptionTexts> references,
                                          std::size_t threads = 1);
 
-// Candidates and references as tokenise_captions gives them: the candidates' lines and those of all
-// references.
+// Candidates and references, tokenised by tokenise_captions: the lines of the candidates and of all
+// references together.
 class TokenisedCaptions {
  public:
   TokenisedCaptions(CaptionTexts candidates, std::span<const CaptionTexts> references,
@@ -55,12 +56,12 @@ class TokenisedCaptions {
   std::vector<CaptionTexts> references_;
 };
 
-// The same of texts that are not tokenised yet.
+// Scores texts that are not tokenised yet.
 std::vector<CaptionScore> score_texts(CaptionTexts candidates,
                                       std::span<const CaptionTexts> references,
                                       std::size_t threads = 1);
 
-// Over a whole set: BLEU of the summed counts, the means of the others.
+// The scores of a whole set: BLEU from the summed counts, and the means of the other metrics.
 struct CaptionScores {
   std::array<double, kNgramOrders> bleu{};
   double rouge_l = 0, cider = 0, cider_d = 0;

@@ -11,8 +11,8 @@
 
 namespace blip2 {
 
-// In how many pictures' references each n-gram stands. The table is in parts, one a thread, each
-// with the n-grams of some hashes.
+// For each n-gram the number of pictures whose references have it. The table has one part for each
+// thread, with the n-grams of some hashes.
 template <typename Ngram>
 class DocumentFrequencies {
  public:
@@ -43,7 +43,7 @@ class DocumentFrequencies {
     std::vector<Slot> slots = std::vector<Slot>(1024);  // open addressing
     std::size_t used = 0;
 
-    // Where the n-gram is, or would be.
+    // The index of the n-gram's slot, or of the slot that it would take.
     std::size_t place_of(const Ngram& ngram, std::uint64_t hash) const {
       std::size_t at = hash & (slots.size() - 1);
       while (slots[at].pictures != 0 && slots[at].ngram != ngram) {

@@ -2,7 +2,7 @@
 
 namespace blip2 {
 
-// Between which values a figure lies in 95 of 100 draws of the records; nothing is known at first.
+// The interval in which a figure lies in 95 of 100 draws of the records; the default says nothing.
 struct Interval {
   double low = 0, high = 1;
 };

@@ -9,7 +9,7 @@
 
 namespace blip2 {
 
-// The accuracy of each kind of question.
+// Sums up the accuracy for each kind of question.
 class KindScores {
  public:
   void add(const QuestionKinds& kinds, double accuracy);

@@ -7,9 +7,9 @@
 namespace blip2 {
 
 // The form that an English word in lower case shares with its plural, its third person, its past
-// and its -ing form: "boxes" to "box", "running" to "run". By rules and lists of exceptions,
-// without a dictionary: the result need not be a word ("scissors" to "scissor"), and is the same
-// for the forms of one word. The endings are those that WordNet's morphy detaches
+// and its -ing form: "boxes" to "box", "running" to "run". It is found by rules and lists of
+// exceptions, without a dictionary: the result need not be a word ("scissors" to "scissor"), but it
+// is the same for all forms of a word. The endings are those that WordNet's morphy detaches
 // (wordnet.princeton.edu, morphy(7)):
 //
 //   -s: kept in words of three letters and after s, u, i (glass, bus, tennis); -ies to -y; -oes,

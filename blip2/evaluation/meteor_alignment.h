@@ -9,11 +9,11 @@
 
 namespace blip2 {
 
-// What METEOR's stages compare of a word.
+// The properties of a word that METEOR's stages compare.
 struct MeteorWord {
   std::int32_t key = 0, stem = 0;       // words or stems of one hash are the same
   bool function = false;                // a function word counts for less
-  std::vector<std::uint32_t> synonyms;  // sets that it is in, in order
+  std::vector<std::uint32_t> synonyms;  // its synonym sets, in order
 };
 
 // The stages: exact, stem, synonym, paraphrase.

@@ -22,7 +22,7 @@ class CaptionNumbers {
   std::size_t vocabulary() const { return vocabulary_; }
   // The words as split_words gives them.
   std::span<const std::uint32_t> words(std::size_t caption) const;
-  // What single spaces separate: "" is a word.
+  // The words between single spaces; "" is a word too.
   std::span<const std::uint32_t> between_spaces(std::size_t caption) const;
 
  private:

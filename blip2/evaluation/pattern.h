@@ -10,7 +10,7 @@
 
 namespace blip2 {
 
-// What a pattern may refer to as {name}: another pattern, or a set of characters.
+// The names to which a pattern may refer as {name}: other patterns and sets of characters.
 struct PatternNames {
   std::map<std::string, std::string, std::less<>> patterns;
   std::map<std::string, CharSet, std::less<>> sets;

@@ -11,15 +11,15 @@
 
 namespace blip2 {
 
-// Finds which of many patterns (pattern.h) matches the most text at a place. Works as a
-// deterministic automaton that grows with the texts it sees: not to be shared by threads.
+// Finds which of many patterns (pattern.h) matches the most text at a place. It is a deterministic
+// automaton that grows with the texts it reads, so each thread needs its own.
 class PatternAutomaton {
  public:
   PatternAutomaton(std::span<const std::string> patterns, const PatternNames& names);
 
   struct Match {
     std::size_t end;  // after the matched text
-    int pattern;      // the first of those that match as much; PatternNodes::kNone if none does
+    int pattern;      // the first of the longest matches; PatternNodes::kNone if none matches
   };
   Match longest(std::u16string_view text, std::size_t begin);
 

@@ -10,7 +10,7 @@
 
 namespace blip2 {
 
-// Measures the captions of one picture after another; one for each thread.
+// Scores the captions of one picture after another. For one thread at a time.
 template <typename Ngram>
 class PictureScorer {
  public:

@@ -7,7 +7,7 @@
 
 namespace blip2 {
 
-// What becomes of the text that a rule matched.
+// How the text that a rule matched is changed.
 enum class PtbEdit {
   keep,
   skip,            // no token
@@ -23,14 +23,14 @@ enum class PtbEdit {
 };
 
 // A rule of the Penn Treebank tokenisation: of all rules the one that matches the most text counts,
-// what has to follow included; of those that match as much, the first.
+// including the text that has to follow; of equal matches the first rule counts.
 struct PtbRule {
   std::string_view pattern;  // in pattern.h's notation
   PtbEdit edit = PtbEdit::keep;
-  std::string_view follows = {};    // what has to come after the token
-  std::size_t given_back = 0;       // so many of the matched units are no part of the token,
-  std::u16string_view before = {};  // or all from the last of these,
-  std::size_t length = 0;           // or all but so many of the first
+  std::string_view follows = {};    // pattern of the text that has to follow the token
+  std::size_t given_back = 0;       // number of last units that are not in the token,
+  std::u16string_view before = {};  // or the token ends before the last of these units,
+  std::size_t length = 0;           // or the token has this length
   std::string_view text = {};       // of a fixed token
 };
 

@@ -9,7 +9,8 @@
 
 namespace blip2 {
 
-// What each record adds to the sums from which a set's metrics follow: rows of `width` numbers.
+// The addends of each record to the sums from which a set's metrics follow: rows of `width`
+// numbers. A plain value; several threads may call the functions of this header at once.
 struct RecordSums {
   std::size_t width = 0;
   std::vector<double> values;
@@ -20,12 +21,12 @@ struct RecordSums {
   }
 };
 
-// A set's metrics of its summed rows, always as many.
+// Computes a set's metrics from its summed rows; their number is always the same.
 using MetricsOfSums = std::function<std::vector<double>(std::span<const double>)>;
 
 std::vector<double> metrics_of(const RecordSums& sums, const MetricsOfSums& metrics);
 
-// How the intervals and tests below draw: the same seed gives the same figures on any machine.
+// How intervals and tests draw: the same seed gives the same figures on any machine.
 struct Resampling {
   std::size_t samples = 1000;
   std::uint64_t seed = 0;

@@ -10,8 +10,8 @@
 
 namespace blip2 {
 
-// A result file's scores: its metrics' names, and what each record adds to them. The metrics of one
-// record's row are that record's scores.
+// The scores of a result file: the metrics' names, and each record's addends to the sums. The
+// metrics of a single record's row are that record's scores.
 struct ScoreSet {
   std::vector<std::string> names;
   RecordSums sums;
@@ -23,7 +23,7 @@ struct ScoreSet {
 ScoreSet score_caption_pairs(std::span<const TextPair> pairs, std::size_t threads = 1,
                              const std::filesystem::path& meteor_data = {});
 
-// "accuracy" (vqa_accuracy.h), and the same for each answer type that the references name.
+// "accuracy" (vqa_accuracy.h), overall and for each answer type that the references name.
 ScoreSet score_answer_pairs(std::span<const TextPair> pairs);
 
 }  // namespace blip2

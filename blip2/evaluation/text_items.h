@@ -11,12 +11,12 @@ namespace blip2 {
 
 enum class TextTask { caption, vqa };
 
-// What a file of results or of references says of one picture or question.
+// The texts for one picture or question in a file of results or references.
 struct TextItem {
-  std::vector<std::string> names;  // by which it is found, the surest first
+  std::vector<std::string> names;  // names by which it is found, the most reliable first
   std::vector<std::string> texts;  // captions or answers
   QuestionKinds kinds = {};        // of a question; of NoCaps' pictures the "domain"
-  std::size_t entry = 0;           // of the list, or line, from 1
+  std::size_t entry = 0;           // number of the list entry or line, from 1
   std::string image = {};          // the picture's name in the file, if it has one
   std::string question = {};
 };
@@ -38,14 +38,14 @@ std::vector<TextItem> read_text_items(const std::filesystem::path& path, TextTas
 std::vector<std::string> names_of_item(const std::string& id, const std::string& image,
                                        const std::string& question);
 
-// A result and what it is measured by.
+// A result and the reference with which it is compared.
 struct TextPair {
   const TextItem *result, *reference;
 };
 
 // Pairs in the references' order. Unless `partial`, each reference needs a result; `partial` leaves
-// out those without. Throws Error for a result whose record is not among the references or that has
-// two results, for a result of several texts, or if no pair is left.
+// out references without a result. Throws Error for a result whose record is not among the
+// references or has two results, for a result of several texts, or if no pair is left.
 std::vector<TextPair> pair_items(const std::vector<TextItem>& results,
                                  const std::vector<TextItem>& references, bool partial);
 

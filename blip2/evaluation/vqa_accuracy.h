@@ -6,9 +6,9 @@
 namespace blip2 {
 
 // An answer in the VQA benchmark's normal form: punctuation dropped or spaced, lower case, number
-// words up to ten as digits, articles dropped, apostrophes put back into contractions.
-// Source: VQA's evaluation code (GT-Vision-Lab/VQA, vqaEval.py), processPunctuation followed by
-// processDigitArticle.
+// words up to ten as digits, articles dropped, apostrophes put back into contractions. Several
+// threads may call the functions of this header at once. Source: VQA's evaluation code
+// (GT-Vision-Lab/VQA, vqaEval.py), processPunctuation followed by processDigitArticle.
 std::string normalise_vqa_answer(const std::string& answer);
 
 // How right an answer is, 0 to 1. With ten people's answers it is VQAv2's accuracy: the mean over

@@ -30,7 +30,7 @@ bool is_blank(std::span<const std::byte> block) {
   return nonzero_bytes(block) < (block.size() < kTarBlock ? 1 : kLeastHeaderBytes);
 }
 
-// Why a member of this type is not read; nothing for those that are, or that are passed over.
+// The reason why a member of this type is refused; nullptr for members that are read or skipped.
 const char* refusal_of(char type) {
   switch (type) {
     case '1':

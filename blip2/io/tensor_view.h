@@ -41,7 +41,7 @@ enum class DType {
   q8_0,
   q4_k,
   q5_k,
-  q6_k,  // GGUF's quantised ones, in blocks along the last dimension
+  q6_k,  // GGUF's quantised types, in blocks along the last dimension
   q2_k,
   q3_k,
   iq2_xxs,
@@ -55,7 +55,7 @@ enum class DType {
   iq1_m,
   tq1_0,
   tq2_0,
-  mxfp4  // of these, listed only
+  mxfp4  // GGUF's other quantised types: listed only
 };
 
 // The type's name as safetensors and GGUF write it: "F32", "BF16", "BOOL", "Q4_K", …

@@ -111,7 +111,7 @@ class Loader {
     refuse_faults(faults, *file_);
   }
 
-  // Of a tensor that does not stay in the file as it is.
+  // The bytes of a tensor that has to be converted, 0 for one that stays mapped.
   std::uint64_t converted_bytes(const DecoderTensor& tensor) const {
     const TensorView& view = file_->get(file_name(tensor.name));
     const bool mapped = scalar_type_of(view.dtype) == dtype_ && !tensor.transposed;

@@ -123,7 +123,7 @@ json as_option(std::string_view option, const json& value) {
   return value.get<bool>() ? "true" : "false";
 }
 
-// Error if the value of one option is out of range, whatever the others are.
+// Error if the value of one option is out of range, whatever the other options are.
 void check_alone(std::string_view option, const json& value, const std::string& where) {
   GenerationOptions alone;
   alone.beams = 1024;
@@ -138,8 +138,8 @@ void check_alone(std::string_view option, const json& value, const std::string& 
   }
 }
 
-// The options that the file sets, the others as they are by default. What contradicts another
-// option, one given by hand too, is for `validate` to say.
+// The options with the file's settings; options that it does not set have their defaults.
+// `validate` later refuses settings that contradict another option, also one from the command line.
 GenerationOptions read_options(const json& file, const std::string& where) {
   GenerationOptions options;
   GenerationOptions::fields(options, [&](std::string_view option, auto& field, auto) {

@@ -56,7 +56,7 @@ class Linear {
   at::Tensor operator()(const at::Tensor& x) const { return product(x, true); }
   at::Tensor without_bias(const at::Tensor& x) const { return product(x, false); }
 
-  // The same without autograd into memory that is there: x [N, in] -> y [N, out]. Autograd's
+  // The product without autograd, written into existing memory: x [N, in] -> y [N, out]. Autograd's
   // dispatch must be off.
   void multiply_into(const at::Tensor& x, at::Tensor& y) const;
   // The gradient of x for that of y: dy [N, out] -> dx [N, in].

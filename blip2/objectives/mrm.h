@@ -17,7 +17,7 @@ namespace blip2 {
 // order of the features. The query's last hidden state is compared with each position's value in
 // the last cross-attention layer (W_v feature + b, which the query would have read there; UNITER,
 // arXiv 1909.11740, likewise takes the transposed image projection for its output). So the
-// objective needs no weights beside the Q-Former's, and its candidates cost nothing. Logits are
+// objective needs no weights other than the Q-Former's, and its candidates cost nothing. Logits are
 // cosines divided by kRegionTemperature, classes are all P positions; chance is ln P nats.
 inline constexpr double kRegionTemperature = 0.07;
 

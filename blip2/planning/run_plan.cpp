@@ -205,7 +205,7 @@ class Planner {
     return each * static_cast<double>(encoder_.parameters);
   }
 
-  // Of this step and of those whose pictures are being read, and a part of them in order.
+  // The pictures of this step and of the steps that are being read, and a part of a batch in order.
   double picture_bytes() const {
     if (recipe_.data.features != "live") return 0;
     const auto batches = static_cast<double>(1 + kStepsAhead);

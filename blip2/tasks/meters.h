@@ -8,7 +8,7 @@ namespace blip2 {
 
 class Ranks;
 
-// A figure in the log: a mean over a batch, and its weight beside the means of other batches.
+// A figure in the log: a mean over a batch, and its weight among the means of other batches.
 struct Meter {
   std::string name;
   double value = 0, weight = 1;

@@ -13,7 +13,7 @@ namespace blip2 {
 
 class StepEstimate;
 
-// Settings that objectives of stage 1 read beside the step.
+// Settings that objectives of stage 1 read in addition to the step.
 struct Stage1Setting {
   ObjectivesRecipe recipe;
   std::int64_t vocabulary = 0;        // size of the Q-Former's vocabulary
@@ -23,8 +23,8 @@ struct Stage1Setting {
 Stage1Setting stage1_setting(const ObjectivesRecipe& recipe, const Tokenizer& qformer,
                              std::int64_t vocabulary);
 
-// The parts of the bridge that an objective's gradient reaches, beside the parts that the gradient
-// of every objective reaches.
+// The parts of the bridge that an objective's gradient reaches, in addition to the parts that the
+// gradient of every objective reaches.
 struct Stage1Reach {
   bool last_text_layer = false, projections = false, matching_head = false, word_head = false;
 };
@@ -36,7 +36,7 @@ struct Stage1Objective {
   SharedPasses passes;         // the shared passes that it reads
   Stage1Reach reach;
   ObjectiveLoss (*loss)(const Stage1Step& step, const Stage1Setting& setting);
-  // Adds the cost of what the loss computes beside the shared passes.
+  // Adds the cost of what the loss computes in addition to the shared passes.
   void (*cost)(StepEstimate& estimate);
   // Error if the setting lacks what the objective needs.
   void (*check)(const Stage1Setting& setting) = nullptr;

@@ -28,8 +28,8 @@ struct Habits {
 constexpr Habits kWithoutEncoder{21, 22, {0, 0, 23}, true},
     kWithEncoder{31, 32, {0, 33, 34}, false};
 
-// The mean losses of plain captions' and answers' tokens, of those that there are. Beside those of
-// other processes (`together`) each counts by its tokens.
+// The mean losses over the tokens of captions and of answers, if the batch has any. `together`:
+// other processes have losses too, so each mean is weighted by its number of tokens.
 Meters meters_by_text(const at::Tensor& losses, const PromptBatch& texts, bool together) {
   const auto* loss = losses.const_data_ptr<float>();
   double sums[2] = {0, 0}, counts[2] = {0, 0};

@@ -29,7 +29,7 @@ inline constexpr TextStretch kWholeText[] = {{0, static_cast<std::size_t>(-1)}};
 
 // Turns text into token ids and back, with the ids that transformers' fast tokenizer of the same
 // files gives. Text is UTF-8; other bytes become U+FFFD as with Python's errors="replace". Const
-// functions may run on several threads at once, but not beside add_token().
+// functions may run on several threads at once, but not while add_token() runs.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;

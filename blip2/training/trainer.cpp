@@ -226,7 +226,7 @@ class Trainer {
       const TaskLoss result =
           training_loss(setup_, items.subspan(static_cast<std::size_t>(i) * part, part), step, i);
       (recipe_.accumulate == 1 ? result.loss : result.loss / recipe_.accumulate).backward();
-      // Of a share as if it were the whole, so that the mean over the processes is the loss.
+      // A share's loss times the number of processes, so that the mean over processes is the loss.
       meters.add(result.loss.item<double>() * (ranks_ ? ranks_->size() : 1), result.meters);
     }
     if (gradient_sum_) gradient_sum_->finish();

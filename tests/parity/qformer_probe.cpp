@@ -181,7 +181,7 @@ at::ScalarType type_of(const std::string& name) {
 std::vector<double> weights_of(const std::string& list) {
   std::vector<double> weights;
   for (const Stage1Objective& objective : stage1_objectives()) {
-    weights.push_back(list.find(objective.name) != std::string::npos ? 1 : 0);
+    weights.push_back(list.find(objective.schedule.name) != std::string::npos ? 1 : 0);
   }
   return weights;
 }

@@ -15,7 +15,7 @@ struct F16 {
   std::uint16_t bits;
 };
 
-// Where a linear kernel puts its f32 sums.
+// How a linear kernel stores its f32 sums.
 enum class Store { value, value_f32, add_f32 };  // y = sum as T; y = sum as f32; y += sum (f32)
 
 // One sequence's queries for the heads that share one key/value head. Query i stands at position
@@ -108,7 +108,7 @@ struct AddNormGradient {
   std::uint64_t seed;
 };
 
-// What one row of logits tells about its target.
+// The results of one row of logits and its target.
 struct RowLoss {
   float loss;
   bool best;  // no other logit is larger

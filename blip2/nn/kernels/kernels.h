@@ -26,7 +26,7 @@ struct Kernels {
   // dx += gradient of layer_norm at x for the output's gradient dy
   void (*layer_norm_backward)(const float* x, const float* weight, const T* dy, float* dx, Int rows,
                               Int width, float eps);
-  // Of the rows [begin, end); the backward pass adds to the sums over rows.
+  // Over the rows [begin, end). The backward pass adds to the sums over rows.
   void (*add_norm)(const AddNorm<T>&, Int begin, Int end);
   void (*add_norm_backward)(const AddNormGradient<T>&, Int begin, Int end);
 

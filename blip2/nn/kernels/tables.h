@@ -22,7 +22,7 @@ KernelSet avx512_bf16_kernels();  // products of bf16; all else is avx512_kernel
 KernelSet amx_kernels();          // products of bf16; all else is avx512_kernels()'
 #endif
 
-// What this machine can run, from the least to the most.
+// The kernel sets that this machine can run, from the lowest to the highest.
 std::vector<KernelSet> runnable_kernels();
 
 // The last of `sets` up to the one named `most`: all of them if `most` is empty or names one that
