@@ -11,6 +11,7 @@
 
 #include "blip2/data/records.h"
 #include "blip2/io/json.h"
+#include "blip2/io/members.h"
 
 // What the readers of data share. Errors of these carry no place: the caller names it.
 namespace blip2 {
@@ -29,7 +30,6 @@ std::string extension_of(const std::filesystem::path& path);
 // "expected …, got the keys […]", with the likely typo.
 [[noreturn]] void refuse_missing(const nlohmann::json& object, const char* expected);
 
-std::string shown(const nlohmann::json& value);  // cut short, for messages
 // Non-empty text, trimmed.
 std::string text_of(const nlohmann::json& value, std::string_view key);
 // The same, but blank text is "".
