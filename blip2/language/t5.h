@@ -38,13 +38,6 @@ class T5 {
   at::Tensor decode(const at::Tensor& states, std::span<const std::int64_t> offsets,
                     const at::Tensor& inputs, std::span<const std::int64_t> input_offsets) const;
 
-  // Cross-entropy of each target, given those before it: embeds and offsets as for encode, targets
-  // [M] int64 in [0, V) with `target_offsets` -> [M] f32, nats. The decoder starts from the
-  // decoder_start token; the end token is a target only if it is among them.
-  at::Tensor token_loss(const at::Tensor& embeds, std::span<const std::int64_t> offsets,
-                        const at::Tensor& targets,
-                        std::span<const std::int64_t> target_offsets) const;
-
   // Logits of the decoder's states after its final norm: [N, D] f32 -> [N, V] f32.
   at::Tensor logits(const at::Tensor& hidden) const;
 
