@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -50,6 +52,10 @@ class CaptionChooser {
   // For each picture its best candidate, the same whatever pictures stand beside it. A name stands
   // before a generated text that says the same.
   std::vector<ChosenCaption> choose(std::span<const std::string> images) const;
+  // The same of many, `batch_size` at a time, to take(place, choice) in their order. Interrupted
+  // after a signal.
+  void choose_in_batches(std::span<const std::string> images, std::int64_t batch_size,
+                         const std::function<void(std::size_t, ChosenCaption)>& take) const;
 
  private:
   std::vector<std::vector<GeneratedText>> write(std::span<const std::string> images,
