@@ -4,6 +4,9 @@
 // program that needs only one part includes that part's header and links its room, as
 // blip2/text/tokenizer.h and blip2::text.
 
+#include "blip2/answers/answer_report.h"
+#include "blip2/answers/answer_scores.h"
+#include "blip2/answers/record_answers.h"
 #include "blip2/base/error.h"
 #include "blip2/base/log.h"
 #include "blip2/data/records.h"
@@ -24,6 +27,7 @@
 #include "blip2/model/prompts.h"
 #include "blip2/model/retrieval_model.h"
 #include "blip2/recipe/recipe.h"
+#include "blip2/retrieval/evaluate_retrieval.h"
 #include "blip2/retrieval/ranking.h"
 #include "blip2/text/prompt.h"
 #include "blip2/text/tokenizer.h"

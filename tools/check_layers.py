@@ -21,7 +21,7 @@ HOUSE = [
     ["data"],
     ["model"],
     ["evaluation", "report", "retrieval"],
-    ["capfilt"],
+    ["capfilt", "answers"],
     ["recipe"],
     ["optimiser", "costs"],
     ["tasks"],

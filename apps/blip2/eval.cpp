@@ -1,8 +1,5 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <functional>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -10,28 +7,20 @@
 
 #include "apps/blip2/bad_items.h"
 #include "apps/blip2/choice_flags.h"
-#include "apps/blip2/eval_output.h"
 #include "apps/blip2/generate.h"
 #include "apps/blip2/generation_flags.h"
 #include "apps/blip2/options.h"
-#include "apps/blip2/retrieval_eval.h"
 #include "apps/blip2/verbs.h"
+#include "blip2/answers/answer_report.h"
+#include "blip2/answers/answer_scores.h"
 #include "blip2/base/error.h"
-#include "blip2/base/interrupt.h"
 #include "blip2/base/log.h"
-#include "blip2/base/progress.h"
 #include "blip2/data/records.h"
-#include "blip2/evaluation/caption_hits.h"
-#include "blip2/evaluation/caption_metrics.h"
-#include "blip2/evaluation/exact_match.h"
-#include "blip2/evaluation/kind_scores.h"
-#include "blip2/evaluation/lemmas.h"
-#include "blip2/evaluation/vqa_accuracy.h"
-#include "blip2/model/prompts.h"
 #include "blip2/model/retrieval_model.h"
 #include "blip2/processes/rank_work.h"
 #include "blip2/processes/ranks.h"
 #include "blip2/retrieval/caption_choice.h"
+#include "blip2/retrieval/evaluate_retrieval.h"
 
 namespace blip2 {
 namespace {
@@ -55,181 +44,84 @@ struct EvalOptions {
   std::chrono::seconds timeout{600};
 };
 
-// Right answers of a record for the task; Error if the record is of another kind.
-const std::vector<std::string>& right_answers(const Record& record, const EvalOptions& options) {
+// Error if a record is not of the task's kind.
+void require_kind(const std::vector<Record>& records, const EvalOptions& options) {
   const bool vqa = options.task == "vqa";
-  if (record.is_question() != vqa) {
+  for (const Record& record : records) {
+    if (record.is_question() == vqa) continue;
     throw Error(vqa ? "expected a question, got a caption" : "expected a caption, got a question",
                 fmt::format("{}:{}", options.data, record.line));
   }
-  return vqa ? record.answers : record.captions;
 }
 
-std::vector<PromptedImage> prompts_of(const EvalOptions& options, std::span<const Record> records,
-                                      const Blip2Config& config) {
-  const std::string pattern = options.question_template.value_or(config.question_prompt);
-  const Prompt caption(options.prompt.value_or(config.caption_prompt));
-  std::vector<PromptedImage> prompts;
-  for (const Record& record : records) {
-    prompts.push_back({record.image, record.is_question()
-                                         ? fill_prompt(pattern, Prompt::plain(record.question))
-                                         : caption});
-  }
-  return prompts;
-}
+struct Evaluation {
+  ordered_json result;
+  std::vector<RecordAnswer> answers;  // of the records; none in retrieval
+};
 
-// All processes' answers at rank 0.
-std::vector<EvalAnswer> collect_answers(const Ranks* ranks, const std::vector<EvalAnswer>& own) {
-  std::vector<std::string> texts, failures, probabilities;
-  for (const EvalAnswer& answer : own) {
-    texts.push_back(answer.text);
-    failures.push_back(answer.failure);
-    probabilities.push_back(answer.probability ? fmt::format("{}", *answer.probability) : "");
-  }
-  texts = collect_texts(ranks, std::move(texts));
-  failures = collect_texts(ranks, std::move(failures));
-  probabilities = collect_texts(ranks, std::move(probabilities));
-  std::vector<EvalAnswer> answers;
-  for (std::size_t i = 0; i < texts.size(); ++i) {
-    answers.push_back({std::move(texts[i]), std::move(failures[i])});
-    if (!probabilities[i].empty()) answers.back().probability = std::stod(probabilities[i]);
-  }
-  return answers;
-}
-
-// The model's texts for some records in order, to `take`.
-void generate_answers(const EvalOptions& options, std::span<const Record> records,
-                      const std::function<void(EvalAnswer)>& take) {
-  const GenerationModel model = open_generation_model(options.run);
-  generate_in_batches(
-      model, prompts_of(options, records, model.config()), options.generation, options.batch_size,
-      [&](std::size_t, const std::vector<GeneratedText>& texts) { take({texts[0].text}); },
-      [&](std::size_t, const std::string& what) {
-        take({"", what});
-      });
-}
-
-// The best of candidates for some records' pictures in order, to `take`.
-void choose_answers(const EvalOptions& options, std::span<const Record> records,
-                    const std::function<void(EvalAnswer)>& take) {
-  apply_threads(options.run.threads);
-  const CaptionChooser chooser(*options.choice);
-  const auto batch = static_cast<std::size_t>(options.batch_size);
-  for (std::size_t begin = 0; begin < records.size(); begin += batch) {
-    if (interrupted()) throw Interrupted{};
-    std::vector<std::string> images;
-    for (std::size_t i = begin; i < std::min(begin + batch, records.size()); ++i) {
-      images.push_back(records[i].image);
+// What the model says of the records, scored; those whose pictures are unreadable leave the file.
+// Nothing but at rank 0.
+Evaluation evaluate_answers(const EvalOptions& options, RecordFile& file,
+                            const BadRecordPolicy& policy, const Ranks* ranks) {
+  require_kind(file.records, options);
+  const auto answer = [&](std::span<const Record> some, const TakeAnswer& take) {
+    if (options.choice) {
+      apply_threads(options.run.threads);
+      return choose_answers(CaptionChooser(*options.choice), some, options.batch_size, take);
     }
-    for (const ChosenCaption& chosen : chooser.choose(images)) {
-      take({chosen.text, chosen.fault, chosen.probability});
-    }
-  }
-}
-
-// What the model says of each record, at rank 0.
-std::vector<EvalAnswer> answers_of(const EvalOptions& options, const std::vector<Record>& records,
-                                   const Ranks* ranks) {
-  for (const Record& record : records) right_answers(record, options);
-  const auto batch = static_cast<std::size_t>(options.batch_size);
-  const IndexRange part = own_part(ranks, records.size(), batch);
-  const auto own = std::span(records).subspan(part.begin, part.size());
-  std::optional<Progress> progress;
-  if (is_main_process(ranks)) progress.emplace(options.task, std::ssize(own));
-  std::vector<EvalAnswer> answers;
-  const auto take = [&](EvalAnswer answer) {
-    if (ranks) ranks->check();
-    answers.push_back(std::move(answer));
-    if (progress) progress->update(std::ssize(answers));
+    const GenerationModel model = open_generation_model(options.run);
+    write_answers(model, some, options.prompt.value_or(model.config().caption_prompt),
+                  options.question_template.value_or(model.config().question_prompt),
+                  options.generation, options.batch_size, take);
   };
-  if (options.choice) {
-    choose_answers(options, own, take);
-  } else {
-    generate_answers(options, own, take);
-  }
-  if (progress) progress->finish();
-  return collect_answers(ranks, answers);
+  auto all = answer_records(file.records, options.batch_size, options.task, ranks, answer);
+  if (!is_main_process(ranks)) return {};
+  std::vector<RecordAnswer> answers = drop_unreadable(file, std::move(all), policy);
+  if (options.task == "vqa") return {score_questions(file.records, answers), answers};
+  mark_hits(file.records, answers, options.generic_words);
+  return {score_captions(file.records, answers), answers};
 }
 
-// The answers of the records that stay in the file when those whose pictures cannot be read are
-// gone.
-std::vector<EvalAnswer> drop_unreadable(RecordFile& file, std::vector<EvalAnswer> answers,
-                                        const BadRecordPolicy& policy) {
-  std::map<std::string, std::string> unreadable;
-  for (std::size_t i = 0; i < answers.size(); ++i) {
-    if (!answers[i].failure.empty()) {
-      unreadable.emplace(file.records[i].image, answers[i].failure);
-    }
-  }
-  std::erase_if(answers, [](const EvalAnswer& answer) { return !answer.failure.empty(); });
-  drop_pictures(file, unreadable, policy);
-  return answers;
+ordered_json to_json(const Recall& recall) {
+  return {{"r1", recall.r1},
+          {"r5", recall.r5},
+          {"r10", recall.r10},
+          {"mean_rank", recall.mean_rank},
+          {"median_rank", recall.median_rank},
+          {"map_at_r", recall.map_at_r}};
 }
 
-// The mean over records of score(answer, right answers).
-template <typename Score>
-double mean_score(const EvalOptions& options, const std::vector<Record>& records,
-                  const std::vector<EvalAnswer>& answers, const Score& score) {
-  double sum = 0;
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    sum += static_cast<double>(score(answers[i].text, right_answers(records[i], options)));
-  }
-  return sum / static_cast<double>(records.size());
+ordered_json to_json(const RetrievalScores& scores) {
+  return {{"image_to_text", to_json(scores.image_to_text)},
+          {"text_to_image", to_json(scores.text_to_image)}};
 }
 
-// Sets which captions are hits: by the record's first caption, its title, and its keywords.
-void mark_hits(const EvalOptions& options, const std::vector<Record>& records,
-               std::vector<EvalAnswer>& answers) {
-  std::vector<std::string> generic;
-  for (const std::string& word : options.generic_words) {
-    for (std::string& lemma : lemmas_of(word)) generic.push_back(std::move(lemma));
-  }
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    const Record& record = records[i];
-    answers[i].hit = is_hit(answers[i].text, first_text(record.captions), record.keywords, generic);
-  }
+ordered_json to_json(const RetrievalRecalls& recalls) {
+  ordered_json object = to_json(recalls.reranked);
+  object["itc_only"] = to_json(recalls.by_contrast);
+  return object;
 }
 
-// The accuracy of all questions and of their kinds.
-ordered_json score_questions(const std::vector<Record>& records, std::vector<EvalAnswer>& answers) {
-  KindScores kinds;
-  double sum = 0;
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    const double accuracy = vqa_accuracy(answers[i].text, records[i].answers);
-    answers[i].score = accuracy;
-    kinds.add(records[i].kinds, accuracy);
-    sum += accuracy;
+// The same of the retrieval of pictures and captions.
+Evaluation evaluate_ranking(const EvalOptions& options, RecordFile& file,
+                            const BadRecordPolicy& policy, const Ranks* ranks) {
+  apply_threads(options.run.threads);
+  const Fusion fusion{options.fusion == "lavis" ? Fusion::lavis : Fusion::probability,
+                      options.matching_weight};
+  const RetrievalModel model(options.run.model, options.run.precision, bridge_type(options.run),
+                             options.run.pictures);
+  const RetrievalResult found = evaluate_retrieval(
+      model, file, {options.rerank, fusion, options.shared, options.folds}, ranks);
+  if (!is_main_process(ranks)) return {};
+  drop_pictures(file, found.unreadable, policy);
+  ordered_json result = to_json(found.recalls);
+  if (found.in_folds) {
+    result["in_folds"] = to_json(*found.in_folds);
+    result["in_folds"]["folds"] = options.folds;
   }
-  ordered_json result{{"accuracy", sum / static_cast<double>(records.size())},
-                      {"questions", records.size()}};
-  if (!kinds.empty()) result["by_kind"] = kinds.to_json();
-  return result;
-}
-
-// The mean score over all records; it also sets each answer's score.
-ordered_json score_answers(const EvalOptions& options, const std::vector<Record>& records,
-                           std::vector<EvalAnswer>& answers) {
-  if (options.task == "vqa") return score_questions(records, answers);
-  std::vector<std::string> candidates;
-  std::vector<CaptionTexts> references;
-  std::size_t hits = 0;
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    candidates.push_back(answers[i].text);
-    references.emplace_back(records[i].captions);
-    hits += answers[i].hit.value_or(false);
-  }
-  const Interval interval = wilson_interval(hits, records.size());
-  const std::vector<CaptionScore> each = score_texts(candidates, references);
-  for (std::size_t i = 0; i < each.size(); ++i) answers[i].score = each[i].cider;
-  const CaptionScores scores = summarise(each);
-  return {{"exact", mean_score(options, records, answers, equals_any)},
-          {"bleu", scores.bleu},
-          {"rouge_l", scores.rouge_l},
-          {"cider", scores.cider},
-          {"cider_d", scores.cider_d},
-          {"hits", static_cast<double>(hits) / static_cast<double>(records.size())},
-          {"hits_interval", {interval.low, interval.high}},
-          {"captions", records.size()}};
+  result["images"] = found.images;
+  result["texts"] = found.texts;
+  return {std::move(result), {}};
 }
 
 void print_result(const EvalOptions& options, const ordered_json& result) {
@@ -254,34 +146,16 @@ void evaluate(const EvalOptions& options) {
   const auto ranks = join_ranks(options.timeout);
   const BadRecordPolicy policy{.share = options.bad_share.value_or(1)};
   auto file = read_records(options.data, RecordUse::train, policy);
-  const bool first = is_main_process(ranks.get());
   require_same(ranks.get(), options.data + ": records", std::to_string(file.records.size()));
-  ordered_json result;
-  std::vector<EvalAnswer> answers;
-  if (options.task == "retrieval") {
-    apply_threads(options.run.threads);
-    const Fusion fusion{options.fusion == "lavis" ? Fusion::lavis : Fusion::probability,
-                        options.matching_weight};
-    const RetrievalModel model(options.run.model, options.run.precision, bridge_type(options.run),
-                               options.run.pictures);
-    RetrievalResult retrieval = evaluate_retrieval(
-        model, file, {options.rerank, fusion, options.shared, options.folds}, ranks.get());
-    if (!first) return;
-    drop_pictures(file, retrieval.unreadable, policy);
-    result = std::move(retrieval.scores);
-  } else {
-    std::vector<EvalAnswer> all = answers_of(options, file.records, ranks.get());
-    if (!first) return;
-    answers = drop_unreadable(file, std::move(all), policy);
-    if (options.task == "caption") mark_hits(options, file.records, answers);
-    result = score_answers(options, file.records, answers);
-  }
+  const auto work = options.task == "retrieval" ? evaluate_ranking : evaluate_answers;
+  auto [result, answers] = work(options, file, policy, ranks.get());
+  if (!is_main_process(ranks.get())) return;
   if (!file.bad.empty()) result["bad"] = file.bad.size();
-  if (!options.results.empty()) write_eval_results(options.results, file.records, answers);
+  if (!options.results.empty()) write_answer_lines(options.results, file.records, answers);
   if (!options.report.empty()) {
-    write_eval_report(options.report, options.task,
-                      fmt::format("Model {}, data {}.", options.run.model, options.data), result,
-                      file.records, answers);
+    write_answer_report(options.report, options.task,
+                        fmt::format("Model {}, data {}.", options.run.model, options.data), result,
+                        file.records, answers);
   }
   print_result(options, result);
   report_bad(options, file);

@@ -38,7 +38,7 @@ ModelSpeed measure_model(const GenerationModel& model, const SpeedTest& test) {
   for (Int i = 0; i < test.rows; ++i) offsets.push_back(offsets.back() + test.prompt_tokens);
   double prefill = std::numeric_limits<double>::infinity(), step = prefill;
   for (int i = 0; i < test.repeats; ++i) {
-    const auto session = language.make_session(test.prompt_tokens + test.new_tokens);
+    const auto session = language.make_session(test.prompt_tokens, test.new_tokens);
     prefill = std::min(prefill, fastest(1, [&] { session->prompt(embeds, offsets); }));
     step = std::min(step, step_seconds(*session, test));
   }

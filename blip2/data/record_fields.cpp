@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cmath>
 #include <regex>
 #include <utility>
 
@@ -36,14 +35,8 @@ void refuse(std::string what, std::string hint) {
   throw Error(std::move(what), {}, std::move(hint));
 }
 
-std::string shown(const nlohmann::json& value) {
-  const std::string text = value.dump(-1, ' ', true);
-  return text.size() > 60 ? text.substr(0, 60) + "…" : text;
-}
-
 std::string text_or_blank_of(const nlohmann::json& value, std::string_view key) {
-  if (!value.is_string()) refuse(fmt::format("\"{}\": expected text, got {}", key, shown(value)));
-  return std::string(trim(value.get_ref<const std::string&>()));
+  return std::string(trim(text_value(value, key)));
 }
 
 namespace {
@@ -63,8 +56,8 @@ std::string text_of(const nlohmann::json& value, std::string_view key) {
 std::vector<std::string> texts_of(const nlohmann::json& object,
                                   std::initializer_list<const char*> keys) {
   for (const char* key : keys) {
-    const auto found = object.find(key);
-    if (found == object.end() || found->is_null()) continue;
+    const nlohmann::json* found = find_member(object, {key});
+    if (!found) continue;
     if (!found->is_array()) return {text_of(*found, key)};
     if (found->empty()) refuse(fmt::format("\"{}\" is an empty list", key));
     std::vector<std::string> texts;
@@ -97,25 +90,17 @@ const nlohmann::json& value_of(const nlohmann::json& object, const char* key) {
 }
 
 std::string id_of(const nlohmann::json& object, const char* key) {
-  constexpr double kMost = 1LL << 53;  // whole numbers up to here are exact in a double
   const nlohmann::json& value = value_of(object, key);
-  if (value.is_number_float()) {
-    const double number = value.get<double>();
-    if (std::trunc(number) == number && std::abs(number) <= kMost) {
-      return std::to_string(static_cast<std::int64_t>(number));
-    }
-  }
-  return value.is_number_integer() ? value.dump() : text_of(value, key);
+  const std::string number = whole_number(value);
+  return number.empty() ? text_of(value, key) : number;
 }
 
 std::string image_id_of(const nlohmann::json& object, const std::string& otherwise) {
-  const auto found = object.find("image_id");
-  return found == object.end() || found->is_null() ? otherwise : id_of(object, "image_id");
+  return find_member(object, {"image_id"}) ? id_of(object, "image_id") : otherwise;
 }
 
 std::string question_id_of(const nlohmann::json& object) {
-  const auto found = object.find("question_id");
-  return found == object.end() || found->is_null() ? "" : id_of(object, "question_id");
+  return find_member(object, {"question_id"}) ? id_of(object, "question_id") : "";
 }
 
 void leave_out_blanks(Record& record) {
@@ -128,8 +113,8 @@ namespace {
 
 // "keywords", a list of texts, without blank ones; empty if it is not there or null.
 std::vector<std::string> keywords_of(const nlohmann::json& object) {
-  const auto found = object.find("keywords");
-  if (found == object.end() || found->is_null()) return {};
+  const nlohmann::json* found = find_member(object, {"keywords"});
+  if (!found) return {};
   if (!found->is_array()) {
     refuse(fmt::format("\"keywords\": expected a list of texts, got {}", shown(*found)));
   }
@@ -154,8 +139,7 @@ void read_texts(Record& record, const nlohmann::json& object, RecordUse use,
     return leave_out_blanks(record);
   }
   record.captions = texts_of(object, {"caption", "captions"});
-  const auto question = object.find("question");
-  if (question != object.end() && !question->is_null()) {
+  if (const nlohmann::json* question = find_member(object, {"question"})) {
     record.question = text_of(*question, "question");
     record.question_id = question_id_of(object);
     record.kinds = question_kinds(object);

@@ -11,6 +11,7 @@
 
 #include "blip2/data/records.h"
 #include "blip2/io/json.h"
+#include "blip2/io/members.h"
 
 // Functions that the readers of data share. Their Errors carry no place: the caller adds it.
 namespace blip2 {
@@ -29,8 +30,7 @@ std::string extension_of(const std::filesystem::path& path);
 // Throws Error "expected …, got the keys […]", with a hint if a key looks like a typo.
 [[noreturn]] void refuse_missing(const nlohmann::json& object, const char* expected);
 
-std::string shown(const nlohmann::json& value);  // cut short, for messages
-// The value as trimmed text; Error if it is not a text or is blank.
+// Non-empty text, trimmed.
 std::string text_of(const nlohmann::json& value, std::string_view key);
 // The value as trimmed text, "" if it is blank; Error if it is not a text.
 std::string text_or_blank_of(const nlohmann::json& value, std::string_view key);

@@ -16,6 +16,7 @@
 #include "blip2/base/file.h"
 #include "blip2/io/json.h"
 #include "blip2/io/json_elements.h"
+#include "blip2/io/members.h"
 #include "blip2/io/plain_object.h"
 
 namespace blip2 {
@@ -29,48 +30,30 @@ constexpr JsonLimits kEntryLimits{.depth = 16, .bytes = 1u << 20, .values = 100'
   throw Error(what);
 }
 
-std::string text_value(const json& value, std::string_view key) {
-  if (!value.is_string()) {
-    refuse_entry(fmt::format("\"{}\": expected text, got {}", key, value.type_name()));
-  }
-  return value.get<std::string>();
-}
-
-// The value of the first of the keys that is there and not null.
-const json* find_value(const json& object, std::initializer_list<const char*> keys) {
-  for (const char* key : keys) {
-    const auto found = object.find(key);
-    if (found != object.end() && !found->is_null()) return &*found;
-  }
-  return nullptr;
-}
-
 // A whole number or a text, as text; empty if no key is there.
 std::string id_value(const json& object, std::initializer_list<const char*> keys) {
-  const json* value = find_value(object, keys);
+  const json* value = find_member(object, keys);
   if (value == nullptr) return {};
-  if (value->is_number_integer()) return value->dump();
-  if (value->is_number_float()) return fmt::format("{:.0f}", value->get<double>());
-  return text_value(*value, *keys.begin());
+  const std::string number = whole_number(*value);
+  return number.empty() ? text_value(*value, *keys.begin()) : number;
 }
 
 std::string optional_text(const json& object, std::initializer_list<const char*> keys) {
-  const json* value = find_value(object, keys);
+  const json* value = find_member(object, keys);
   return value == nullptr ? std::string() : text_value(*value, *keys.begin());
 }
 
 // A text, a list of texts, or a list of objects with the text under `inner`.
 std::vector<std::string> texts_in(const json& object, std::initializer_list<const char*> keys,
                                   const char* inner) {
-  const json* value = find_value(object, keys);
+  const json* value = find_member(object, keys);
   if (value == nullptr) {
-    refuse_entry(fmt::format("expected a key \"{}\", got {}", *keys.begin(),
-                             object.dump(-1, ' ', true).substr(0, 100)));
+    refuse_entry(fmt::format("expected a key \"{}\", got {}", *keys.begin(), shown(object)));
   }
   if (!value->is_array()) return {text_value(*value, *keys.begin())};
   std::vector<std::string> texts;
   for (const json& item : *value) {
-    const json* text = item.is_object() ? find_value(item, {inner}) : &item;
+    const json* text = item.is_object() ? find_member(item, {inner}) : &item;
     if (text == nullptr) refuse_entry(fmt::format("expected a key \"{}\" in the list", inner));
     texts.push_back(text_value(*text, inner));
   }

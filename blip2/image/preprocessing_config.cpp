@@ -7,6 +7,7 @@
 #include "blip2/base/file.h"
 #include "blip2/image/transform.h"
 #include "blip2/io/json.h"
+#include "blip2/io/members.h"
 
 namespace blip2 {
 namespace {
@@ -51,21 +52,10 @@ class Config {
     fail(key, fmt::format("expected \"{}\" or \"{}\", got {}", choices[0].first, choices[1].first,
                           value->dump()));
   }
-  const json* find(const char* key) const {
-    const auto found = json_.find(key);
-    return found == json_.end() || found->is_null() ? nullptr : &*found;
-  }
-  bool flag(const char* key, bool fallback) const {
-    const json* value = find(key);
-    if (value == nullptr) return fallback;
-    if (!value->is_boolean()) fail(key, "expected true or false, got " + value->dump());
-    return value->get<bool>();
-  }
-  double number(const char* key, double fallback) const {
-    const json* value = find(key);
-    if (value == nullptr) return fallback;
-    if (!value->is_number()) fail(key, "expected a number, got " + value->dump());
-    return value->get<double>();
+  const json* find(const char* key) const { return find_member(json_, {key}); }
+  template <typename T>
+  T get(const char* key, T fallback) const {
+    return member_or(json_, key, std::move(fallback), where_);
   }
   std::array<float, 3> three(const char* key, const std::array<float, 3>& fallback) const {
     const json* value = find(key);
@@ -80,8 +70,8 @@ class Config {
   }
   // A side in pixels out of {"height": …} or the like, or 0 where it is not named.
   int side(const char* key, const json& object, const char* name) const {
-    const auto found = object.find(name);
-    return found == object.end() || found->is_null() ? 0 : pixels(key, *found);
+    const json* found = find_member(object, {name});
+    return found ? pixels(key, *found) : 0;
   }
   int pixels(const char* key, const json& value) const {
     constexpr int kMost = 16384;
@@ -105,7 +95,7 @@ void read_size(const Config& config, bool cropped, Preprocessing& p) {
     width = config.side("size", *size, "width");
     height = config.side("size", *size, "height");
     p.shortest_edge = config.side("size", *size, "shortest_edge");
-  } else if (cropped && !config.flag("default_to_square", false)) {
+  } else if (cropped && !config.get("default_to_square", false)) {
     p.shortest_edge = config.pixels("size", *size);
   } else {
     width = height = config.pixels("size", *size);
@@ -156,12 +146,12 @@ std::filesystem::path preprocessing_file(const std::filesystem::path& folder) {
 
 Preprocessing load_preprocessing(const std::filesystem::path& path) {
   const Config config(path);
-  if (!config.flag("do_resize", true)) {
+  if (!config.get("do_resize", true)) {
     config.fail("do_resize", "expected true: the encoder takes pictures of one size");
   }
-  if (config.flag("do_pad", false)) config.fail("do_pad", "padding is not supported");
+  if (config.get("do_pad", false)) config.fail("do_pad", "padding is not supported");
   Preprocessing p;
-  const bool cropped = config.flag("do_center_crop", config.find("crop_size") != nullptr);
+  const bool cropped = config.get("do_center_crop", config.find("crop_size") != nullptr);
   if (cropped) read_crop(config, p);
   read_size(config, cropped, p);
   if (p.shortest_edge > 0 && !cropped) {
@@ -169,8 +159,8 @@ Preprocessing load_preprocessing(const std::filesystem::path& path) {
   }
   p.filter = read_filter(config, p.filter);
   p.rescale_factor =
-      config.flag("do_rescale", true) ? config.number("rescale_factor", p.rescale_factor) : 1.0;
-  p.normalised = config.flag("do_normalize", true);
+      config.get("do_rescale", true) ? config.get("rescale_factor", p.rescale_factor) : 1.0;
+  p.normalised = config.get("do_normalize", true);
   p.mean = p.normalised ? config.three("image_mean", p.mean) : std::array<float, 3>{0, 0, 0};
   p.std = p.normalised ? config.three("image_std", p.std) : std::array<float, 3>{1, 1, 1};
   for (const float s : p.std) {
@@ -178,10 +168,7 @@ Preprocessing load_preprocessing(const std::filesystem::path& path) {
   }
   p.processor = config.choice(kProcessor, kProcessors);
   p.sixteen_bit = config.choice(kSixteenBit, kSixteenBits);
-  if (const json* type = config.find("image_processor_type"); type != nullptr) {
-    if (!type->is_string()) config.fail("image_processor_type", "expected a string");
-    p.image_processor_type = type->get<std::string>();
-  }
+  p.image_processor_type = config.get("image_processor_type", p.image_processor_type);
   return with_choices(p, {});
 }
 

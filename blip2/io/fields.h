@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "blip2/base/error.h"
@@ -59,7 +60,8 @@ struct IsVector<std::vector<T>> : std::true_type {};
 
 [[noreturn]] inline void refuse(const nlohmann::json& value, const char* expected,
                                 const std::string& where) {
-  throw Error(fmt::format("expected {}, got {}", expected, value.dump().substr(0, 80)), where);
+  const std::string got = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  throw Error(fmt::format("expected {}, got {}", expected, got.substr(0, 80)), where);
 }
 
 }  // namespace detail
@@ -87,9 +89,11 @@ void read_value(T& out, const nlohmann::json& value, const std::string& where) {
     if (!value.is_boolean()) detail::refuse(value, "true or false", where);
     out = value.get<bool>();
   } else if constexpr (std::integral<T>) {
-    const bool fits =
-        value.is_number_integer() && (std::is_signed_v<T> || value.is_number_unsigned());
-    if (!fits) detail::refuse(value, "a whole number", where);
+    const bool fits = value.is_number_unsigned() ? std::in_range<T>(value.get<std::uint64_t>())
+                                                 : value.is_number_integer() &&
+                                                       std::in_range<T>(value.get<std::int64_t>());
+    const char* range = sizeof(T) < 8 ? "a whole number of 32 bits" : "a whole number of 64 bits";
+    if (!fits) detail::refuse(value, value.is_number_integer() ? range : "a whole number", where);
     out = value.get<T>();
   } else if constexpr (std::floating_point<T>) {
     if (!value.is_number()) detail::refuse(value, "a number", where);

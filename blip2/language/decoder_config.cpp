@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "blip2/base/error.h"
-#include "blip2/io/fields.h"
+#include "blip2/io/members.h"
 #include "blip2/language/decoder_families.h"
 
 namespace blip2 {
@@ -23,9 +23,7 @@ class Keys {
 
   template <typename T>
   void read(const char* key, T& value) const {
-    const auto found = object_.find(key);
-    if (found == object_.end() || found->is_null()) return;
-    read_value(value, *found, fmt::format("{}: {}", where_, key));
+    read_member(value, object_, key, where_);
   }
   // A setting that has one supported value, which is also what a missing key means.
   template <typename T>

@@ -7,6 +7,7 @@
 #include "blip2/base/error.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/language/decoder_weights.h"
+#include "blip2/language/frozen_language.h"
 #include "blip2/language/language_model.h"
 #include "blip2/nn/tensor_bridge.h"
 
@@ -71,6 +72,39 @@ TEST_F(DecoderFile, StepsEqualOneForwardPass) {
     last = session->advance(std::span(&token, 1));
   }
   EXPECT_EQ(session->length(0), 6);
+}
+
+TEST_F(DecoderFile, EmbedsAsTheModelWithoutLoadingIt) {
+  const at::Tensor ids = at::tensor({3, 0, 10, 3}, at::kLong);
+  const auto equal_to_the_model = [&](const DecoderConfig& config) {
+    const std::shared_ptr<const TensorFile> file = open_tensor_file(path_);
+    bool equal = true;
+    for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      const auto model = load_language_model(file, config, type, "lm.");
+      equal &= at::equal(embed_from_file(file, config, type, "lm.", ids), model->embed(ids));
+    }
+    return equal;
+  };
+  DecoderConfig config = tiny_config();
+  write(config, [](auto&) {});
+  EXPECT_TRUE(equal_to_the_model(config));
+  write(config, [](auto& tensors) {  // as a base model's file
+    std::map<std::string, at::Tensor> base;
+    for (auto& [name, tensor] : tensors) {
+      base[name.starts_with("lm.model.") ? "lm." + name.substr(9) : name] = tensor;
+    }
+    tensors = base;
+  });
+  EXPECT_TRUE(equal_to_the_model(config));
+  config.tie_word_embeddings = true;
+  write(config, [](auto& tensors) {  // under the head's name
+    tensors["lm.lm_head.weight"] = tensors.at("lm.model.embed_tokens.weight");
+    tensors.erase("lm.model.embed_tokens.weight");
+  });
+  EXPECT_TRUE(equal_to_the_model(config));
+  config.vocab_size = 12;
+  EXPECT_THAT([&] { embed_from_file(open_tensor_file(path_), config, at::kFloat, "lm.", ids); },
+              ::testing::ThrowsMessage<Error>(HasSubstr("expected shape [12, 8], got [11, 8]")));
 }
 
 TEST_F(DecoderFile, Int8WeightsTrainAndWrite) {

@@ -5,6 +5,8 @@
 
 #include "blip2/base/error.h"
 #include "blip2/language/t5_session.h"
+#include "blip2/language/tensor_faults.h"
+#include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
 namespace {
@@ -13,6 +15,11 @@ template <typename... Kinds>
 struct Either : Kinds... {
   using Kinds::operator()...;
 };
+
+constexpr LanguageTraits kDecoder{
+    .reads_prefixes = false, .predicts_words = true, .tells_texts_apart = true, .stream = 20};
+constexpr LanguageTraits kEncoderDecoder{
+    .reads_prefixes = true, .predicts_words = false, .tells_texts_apart = false, .stream = 30};
 
 }  // namespace
 
@@ -41,8 +48,8 @@ std::int64_t language_width(const LanguageConfig& config) {
                     config);
 }
 
-bool has_encoder(const LanguageConfig& config) {
-  return std::holds_alternative<T5Config>(config);
+const LanguageTraits& traits_of(const LanguageConfig& config) {
+  return std::holds_alternative<T5Config>(config) ? kEncoderDecoder : kDecoder;
 }
 
 std::int64_t vocabulary_of(const LanguageConfig& config) {
@@ -67,6 +74,24 @@ EmbeddingsName embeddings_name(const LanguageConfig& config, const TensorFile& f
   return std::visit([&](const auto& c) { return embeddings_name(c, file, prefix); }, config);
 }
 
+at::Tensor embed_from_file(const std::shared_ptr<const TensorFile>& file,
+                           const LanguageConfig& config, at::ScalarType dtype,
+                           const std::string& prefix, const at::Tensor& ids) {
+  const EmbeddingsName words = embeddings_name(config, *file, prefix);
+  const std::string name = prefix + words.stored;
+  const TensorView* table = file->find(name);
+  // A base model's file has no "model." or "transformer." before its names.
+  if (!table) table = file->find(prefix + words.usual.substr(words.usual.find('.') + 1));
+  const std::string fault =
+      tensor_fault(table, name, {vocabulary_of(config), language_width(config)});
+  if (!fault.empty()) refuse_faults({fault}, *file);
+  return borrow(*table, file).index_select(0, ids).to(dtype).to(at::kFloat);
+}
+
+const LanguageTraits& FrozenLanguage::traits() const {
+  return std::holds_alternative<std::shared_ptr<T5>>(model_) ? kEncoderDecoder : kDecoder;
+}
+
 at::ScalarType FrozenLanguage::dtype() const {
   return std::visit([](const auto& model) { return model->dtype(); }, model_);
 }
@@ -83,13 +108,15 @@ std::int64_t FrozenLanguage::step_bytes() const {
   return std::visit([](const auto& model) { return model->step_bytes(); }, model_);
 }
 
-std::unique_ptr<LanguageSession> FrozenLanguage::make_session(std::int64_t capacity) const {
+std::unique_ptr<LanguageSession> FrozenLanguage::make_session(std::int64_t prompt,
+                                                              std::int64_t written) const {
   using Session = std::unique_ptr<LanguageSession>;
   return std::visit(Either{[&](const std::shared_ptr<LanguageModel>& model) -> Session {
-                             return model->make_session(capacity);
+                             return model->make_session(prompt + written);
                            },
                            [&](const std::shared_ptr<T5>& model) -> Session {
-                             return std::make_unique<T5Session>(model, capacity);
+                             // Its decoder reads the token that it starts with.
+                             return std::make_unique<T5Session>(model, 1 + written);
                            }},
                     model_);
 }

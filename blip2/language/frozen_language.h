@@ -28,9 +28,14 @@ nlohmann::json write_language_config(const LanguageConfig& config);
 
 std::int64_t language_width(const LanguageConfig& config);
 std::int64_t vocabulary_of(const LanguageConfig& config);
-// Whether prompts go to an encoder and texts come from a decoder that starts with a token of its
-// own.
-bool has_encoder(const LanguageConfig& config);
+// What training through a language model of a kind has of its own.
+struct LanguageTraits {
+  bool reads_prefixes;     // its encoder reads what a text begins with: prefix language modelling
+  bool predicts_words;     // it predicts in the place that it reads: soft prompts can be words
+  bool tells_texts_apart;  // its log has the losses of captions and of answers instead of "lm"
+  std::uint64_t stream;    // of random numbers: those after it are its training's own
+};
+const LanguageTraits& traits_of(const LanguageConfig& config);
 const std::vector<std::int32_t>& end_tokens(const LanguageConfig& config);
 std::int32_t begin_token(const LanguageConfig& config);  // -1: none
 
@@ -41,6 +46,12 @@ bool is_spare_tensor(const LanguageConfig& config, std::string_view name);
 EmbeddingsName embeddings_name(const LanguageConfig& config, const TensorFile& file,
                                const std::string& prefix);
 
+// The embeddings of token ids (int64 [N]) as the model with weights of `dtype` has them, [N, D]
+// f32, without loading it. Error if the file has no such table.
+at::Tensor embed_from_file(const std::shared_ptr<const TensorFile>& file,
+                           const LanguageConfig& config, at::ScalarType dtype,
+                           const std::string& prefix, const at::Tensor& ids);
+
 // A frozen language model of either kind, for training through it and for generating texts.
 // Sessions are independent of each other; embed() and losses() are for one thread at a time.
 class FrozenLanguage {
@@ -48,9 +59,7 @@ class FrozenLanguage {
   explicit FrozenLanguage(std::shared_ptr<LanguageModel> decoder) : model_(std::move(decoder)) {}
   explicit FrozenLanguage(std::shared_ptr<T5> t5) : model_(std::move(t5)) {}
 
-  // Whether prompts go to an encoder and texts come from a decoder that starts with a token of its
-  // own.
-  bool has_encoder() const { return std::holds_alternative<std::shared_ptr<T5>>(model_); }
+  const LanguageTraits& traits() const;
   at::ScalarType dtype() const;
   // The embeddings of token ids (int64, any shape): [...] -> [..., D] f32.
   at::Tensor embed(const at::Tensor& ids) const;
@@ -60,8 +69,8 @@ class FrozenLanguage {
   at::Tensor losses(const at::Tensor& soft, std::span<const ForcedRow> rows) const;
   // Bytes of the weights that one step of writing reads.
   std::int64_t step_bytes() const;
-  // `capacity`: number of tokens a row for which room is made at first.
-  std::unique_ptr<LanguageSession> make_session(std::int64_t capacity = 64) const;
+  // Makes room for rows of `prompt` tokens that are read and `written` tokens that are generated.
+  std::unique_ptr<LanguageSession> make_session(std::int64_t prompt, std::int64_t written) const;
 
  private:
   std::variant<std::shared_ptr<LanguageModel>, std::shared_ptr<T5>> model_;

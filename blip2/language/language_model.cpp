@@ -2,9 +2,9 @@
 
 #include <utility>
 
-#include "blip2/io/fields.h"
 #include "blip2/io/gguf.h"
 #include "blip2/io/json.h"
+#include "blip2/io/members.h"
 #include "blip2/language/decoder.h"
 
 namespace blip2 {
@@ -45,11 +45,8 @@ LanguageFiles open_language_files(const std::filesystem::path& path) {
   DecoderConfig config = decoder_config_from_json(read_json(where), where.string());
   if (std::filesystem::exists(generation)) {
     const nlohmann::json settings = read_json(generation);
-    const auto ends = settings.find("eos_token_id");
-    if (ends != settings.end() && !ends->is_null()) {
-      read_value(config.eos_token_id, *ends, generation.string() + ": eos_token_id");
-      validate(config, generation.string());
-    }
+    read_member(config.eos_token_id, settings, "eos_token_id", generation.string());
+    validate(config, generation.string());
   }
   return {std::move(config), open_model_weights(path)};
 }

@@ -118,24 +118,6 @@ at::Tensor T5::logits(const at::Tensor& hidden) const {
   return t5_linear((hidden * scale).to(dtype()), Linear(weights_->head)).to(at::kFloat);
 }
 
-at::Tensor T5::token_loss(const at::Tensor& embeds, Offsets offsets, const at::Tensor& targets,
-                          Offsets target_offsets) const {
-  const at::Tensor ids = targets.to(at::kLong).contiguous();
-  check_offsets(target_offsets, ids.size(0), "targets");
-  TORCH_CHECK(ids.min().item<Int>() >= 0 && ids.max().item<Int>() < config().vocab_size,
-              "a target lies outside the vocabulary");
-  at::Tensor inputs = at::empty_like(ids);  // each sequence one to the right
-  const Int* from = ids.const_data_ptr<Int>();
-  Int* to = inputs.mutable_data_ptr<Int>();
-  for (std::size_t i = 0; i + 1 < target_offsets.size(); ++i) {
-    to[target_offsets[i]] = config().decoder_start_token_id;
-    std::copy(from + target_offsets[i], from + target_offsets[i + 1] - 1,
-              to + target_offsets[i] + 1);
-  }
-  const at::Tensor scores = decode(encode(embeds, offsets), offsets, inputs, target_offsets);
-  return at::cross_entropy_loss(scores, ids, {}, at::Reduction::None);
-}
-
 std::shared_ptr<T5> load_t5(std::shared_ptr<const TensorFile> file, const T5Config& config,
                             at::ScalarType dtype, const std::string& prefix, MatrixForm form) {
   return std::make_shared<T5>(load_t5_weights(std::move(file), config, dtype, prefix, form));

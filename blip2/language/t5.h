@@ -38,14 +38,6 @@ class T5 {
   at::Tensor decode(const at::Tensor& states, std::span<const std::int64_t> offsets,
                     const at::Tensor& inputs, std::span<const std::int64_t> input_offsets) const;
 
-  // Cross-entropy of each target given the targets before it (teacher forcing): embeds and offsets
-  // as for encode(), targets [M] int64 in [0, V) with `target_offsets` -> [M] f32, nats. The
-  // decoder starts from the decoder_start token; `targets` has to contain the end token if it is to
-  // be predicted.
-  at::Tensor token_loss(const at::Tensor& embeds, std::span<const std::int64_t> offsets,
-                        const at::Tensor& targets,
-                        std::span<const std::int64_t> target_offsets) const;
-
   // Bytes of the weights that one step of writing reads: the matrices of the decoder's layers, but
   // for those of the encoder's keys and values, and the head.
   std::int64_t step_bytes() const;

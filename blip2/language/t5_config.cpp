@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "blip2/base/error.h"
-#include "blip2/io/fields.h"
+#include "blip2/io/members.h"
 
 namespace blip2 {
 namespace {
@@ -12,13 +12,6 @@ using nlohmann::json;
 
 constexpr std::int64_t largest_dimension =
     1 << 24;  // keeps every product of two sizes within 63 bits
-
-template <typename T>
-void read_key(const json& object, const char* key, T& value, const std::string& where) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return;
-  read_value(value, *found, fmt::format("{}: {}", where, key));
-}
 
 void validate_tokens(const T5Config& c, const std::string& where) {
   const auto check = [&](const char* name, std::int32_t id) {
@@ -58,20 +51,20 @@ void validate(const T5Config& c, const std::string& where) {
 
 void read_activation(const json& object, T5Config& config, const std::string& where) {
   std::string activation = "relu", type = "t5";
-  read_key(object, "feed_forward_proj", activation, where);
+  read_member(activation, object, "feed_forward_proj", where);
   need(activation == "gated-gelu" || activation == "relu",
        fmt::format("feed_forward_proj: expected 'gated-gelu' or 'relu', got '{}'", activation),
        where);
   config.gated_gelu = activation == "gated-gelu";
   // LAVIS sets dense_act_fn beside feed_forward_proj, and so BLIP-2's directories have it.
   std::string dense = config.gated_gelu ? "gelu_new" : "relu";
-  read_key(object, "dense_act_fn", dense, where);
+  read_member(dense, object, "dense_act_fn", where);
   config.exact_gelu = config.gated_gelu && dense == "gelu";
   need(config.exact_gelu || dense == (config.gated_gelu ? "gelu_new" : "relu"),
        fmt::format("dense_act_fn: expected {}, got '{}'",
                    config.gated_gelu ? "'gelu_new' or 'gelu'" : "'relu'", dense),
        where);
-  read_key(object, "model_type", type, where);
+  read_member(type, object, "model_type", where);
   need(type == "t5", fmt::format("model_type: expected 't5', got '{}'", type), where);
 }
 
@@ -81,26 +74,26 @@ T5Config t5_config_from_json(const json& object, const std::string& where) {
   need(object.is_object(), "expected a table of keys", where);
   T5Config c;
   read_activation(object, c, where);
-  read_key(object, "vocab_size", c.vocab_size, where);
-  read_key(object, "d_model", c.d_model, where);
-  read_key(object, "d_kv", c.d_kv, where);
-  read_key(object, "d_ff", c.d_ff, where);
-  read_key(object, "num_layers", c.num_layers, where);
+  read_member(c.vocab_size, object, "vocab_size", where);
+  read_member(c.d_model, object, "d_model", where);
+  read_member(c.d_kv, object, "d_kv", where);
+  read_member(c.d_ff, object, "d_ff", where);
+  read_member(c.num_layers, object, "num_layers", where);
   c.num_decoder_layers = c.num_layers;
-  read_key(object, "num_decoder_layers", c.num_decoder_layers, where);
-  read_key(object, "num_heads", c.num_heads, where);
-  read_key(object, "relative_attention_num_buckets", c.relative_attention_num_buckets, where);
-  read_key(object, "relative_attention_max_distance", c.relative_attention_max_distance, where);
-  read_key(object, "layer_norm_epsilon", c.layer_norm_epsilon, where);
-  read_key(object, "pad_token_id", c.pad_token_id, where);
+  read_member(c.num_decoder_layers, object, "num_decoder_layers", where);
+  read_member(c.num_heads, object, "num_heads", where);
+  read_member(c.relative_attention_num_buckets, object, "relative_attention_num_buckets", where);
+  read_member(c.relative_attention_max_distance, object, "relative_attention_max_distance", where);
+  read_member(c.layer_norm_epsilon, object, "layer_norm_epsilon", where);
+  read_member(c.pad_token_id, object, "pad_token_id", where);
   c.decoder_start_token_id = c.pad_token_id;
-  read_key(object, "decoder_start_token_id", c.decoder_start_token_id, where);
-  read_key(object, "bos_token_id", c.bos_token_id, where);
-  read_key(object, "eos_token_id", c.eos_token_id, where);
+  read_member(c.decoder_start_token_id, object, "decoder_start_token_id", where);
+  read_member(c.bos_token_id, object, "bos_token_id", where);
+  read_member(c.eos_token_id, object, "eos_token_id", where);
   // transformers takes an untied head as the sign of T5 v1.1, which does not scale.
   c.scale_decoder_outputs = true;
-  read_key(object, "tie_word_embeddings", c.scale_decoder_outputs, where);
-  read_key(object, "scale_decoder_outputs", c.scale_decoder_outputs, where);
+  read_member(c.scale_decoder_outputs, object, "tie_word_embeddings", where);
+  read_member(c.scale_decoder_outputs, object, "scale_decoder_outputs", where);
   validate(c, where);
   return c;
 }

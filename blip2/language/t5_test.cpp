@@ -11,6 +11,7 @@
 #include "blip2/language/t5.h"
 #include "blip2/language/t5_layers.h"
 #include "blip2/language/t5_session.h"
+#include "blip2/language/teacher_forcing.h"
 #include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
@@ -19,6 +20,8 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 using Offsets = std::vector<std::int64_t>;
+
+const std::vector<ForcedRow> kTwoRows{{{}, {5}, {5}}, {{}, {1, 2, 1}, {1, 2, 1}}};
 
 json tiny_json() {
   return {{"model_type", "t5"},
@@ -138,15 +141,14 @@ TEST(T5, SessionContinuesAsTheWholeSequenceDoes) {
 
 TEST(T5, LossReachesTheEmbeddings) {
   const auto model = tiny_model();
-  at::Tensor embeds = torch::randn({4, 6}).requires_grad_();
-  const at::Tensor targets = torch::tensor({5L, 1L, 2L, 1L});
-  const at::Tensor losses = model->token_loss(embeds, Offsets{0, 3, 4}, targets, Offsets{0, 1, 4});
+  at::Tensor soft = torch::randn({2, 3, 6}).requires_grad_();
+  const at::Tensor losses = forced_losses(*model, soft, kTwoRows);
   EXPECT_EQ(losses.sizes(), at::IntArrayRef({4}));
   losses[1].backward();  // of the second sequence alone
-  EXPECT_EQ(embeds.grad().narrow(0, 0, 3).abs().max().item<float>(), 0.0f);
-  EXPECT_GT(embeds.grad()[3].abs().max().item<float>(), 0.0f);
-  EXPECT_THROW(model->token_loss(embeds, Offsets{0, 4}, torch::tensor({11L}), Offsets{0, 1}),
-               c10::Error);
+  EXPECT_EQ(soft.grad()[0].abs().max().item<float>(), 0.0f);
+  EXPECT_GT(soft.grad()[1].abs().max().item<float>(), 0.0f);
+  const std::vector<ForcedRow> outside{{{}, {11}, {11}}};
+  EXPECT_THROW(forced_losses(*model, soft.narrow(0, 0, 1), outside), c10::Error);
 }
 
 TEST(T5, Int8WeightsAreTheirRoundedValues) {
@@ -168,19 +170,17 @@ TEST(T5, Int8WeightsAreTheirRoundedValues) {
   EXPECT_EQ(matrices, 2 * (4 + 3) + 2 * (8 + 3));
   const auto plain = load_t5(std::make_shared<TensorsFile>(tensors), config, at::kFloat);
   EXPECT_FALSE(int8->weights()->encoder.layers[0].self.q.weight().defined());
-  at::Tensor embeds = torch::randn({4, 6}).requires_grad_();
-  const at::Tensor targets = torch::tensor({5L, 1L, 2L, 1L});
-  const auto losses = [&](const T5& model) {
-    return model.token_loss(embeds, Offsets{0, 3, 4}, targets, Offsets{0, 1, 4});
-  };
+  at::Tensor soft = torch::randn({2, 3, 6}).requires_grad_();
+  const auto losses = [&](const T5& model) { return forced_losses(model, soft, kTwoRows); };
   const auto gradient = [&](const T5& model) {
-    return torch::autograd::grad({losses(model).sum()}, {embeds})[0];
+    return torch::autograd::grad({losses(model).sum()}, {soft})[0];
   };
   EXPECT_TRUE(at::allclose(losses(*int8), losses(*plain), 1e-4, 1e-5));
   EXPECT_TRUE(at::allclose(gradient(*int8), gradient(*plain), 1e-4, 1e-5));
   T5Session one(int8, 1), other(plain, 1);
   const torch::NoGradGuard no_grad;
-  const auto a = one.prompt(embeds, Offsets{0, 4}), b = other.prompt(embeds, Offsets{0, 4});
+  const at::Tensor embeds = soft.flatten(0, 1);
+  const auto a = one.prompt(embeds, Offsets{0, 6}), b = other.prompt(embeds, Offsets{0, 6});
   for (std::size_t v = 0; v < a.size(); ++v) EXPECT_NEAR(a[v], b[v], 1e-4);
 }
 

@@ -7,8 +7,8 @@
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/image/transform.h"
-#include "blip2/io/fields.h"
 #include "blip2/io/json.h"
+#include "blip2/io/members.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/io/toml.h"
 #include "blip2/language/language_model.h"
@@ -58,7 +58,8 @@ struct LanguagePart {
 
 bool is_t5(const fs::path& path) {
   const fs::path config = path / "config.json";
-  return fs::exists(config) && read_json(config).value("model_type", "") == "t5";
+  return fs::exists(config) &&
+         member_or<std::string>(read_json(config), "model_type", "", config.string()) == "t5";
 }
 
 void open_t5(const fs::path& path, at::ScalarType type, LanguagePart& part) {
@@ -104,15 +105,13 @@ QFormerConfig qformer_config_of(const Assembly& assembly, const nlohmann::json& 
                                 const std::string& where, std::int64_t words,
                                 std::int64_t image_width) {
   QFormerConfig config;
-  const auto read = [&](const char* key, std::int64_t& value) {
-    if (bert.contains(key)) read_value(value, bert[key], where + ": " + key);
-  };
+  const auto read = [&](const char* key, auto& value) { read_member(value, bert, key, where); };
   read("hidden_size", config.hidden_size);
   read("num_hidden_layers", config.num_hidden_layers);
   read("num_attention_heads", config.num_attention_heads);
   read("intermediate_size", config.intermediate_size);
   read("max_position_embeddings", config.max_position_embeddings);
-  config.layer_norm_eps = bert.value("layer_norm_eps", config.layer_norm_eps);
+  read("layer_norm_eps", config.layer_norm_eps);
   config.vocab_size = words;
   config.cross_attention_frequency = assembly.cross_attention_frequency;
   config.encoder_hidden_size = image_width;

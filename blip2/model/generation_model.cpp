@@ -131,11 +131,11 @@ GenerationModel::Prompted GenerationModel::prompt(std::span<const ImageKeysValue
   Prompted prompted;
   for (const Prompt& text : prompts) prompted.texts.push_back(tokens_of(text));
   const LanguageInput input = language_input(*language_, at::cat(seen), prompted.texts);
-  std::int64_t longest = 1;  // the start token of an encoder-decoder's decoder
-  for (std::size_t i = 0; !language_->has_encoder() && i + 1 < input.offsets.size(); ++i) {
+  std::int64_t longest = 0;
+  for (std::size_t i = 0; i + 1 < input.offsets.size(); ++i) {
     longest = std::max(longest, input.offsets[i + 1] - input.offsets[i]);
   }
-  prompted.session = language_->make_session(longest + new_tokens);
+  prompted.session = language_->make_session(longest, new_tokens);
   prompted.logits = prompted.session->prompt(input.embeds, input.offsets);
   return prompted;
 }

@@ -11,6 +11,12 @@ Prompt fill_prompt(const std::string& pattern, const Prompt& question) {
   return fill_template(pattern, question);
 }
 
+Prompt record_prompt(const Record& record, const std::string& caption_prompt,
+                     const std::string& question_prompt) {
+  return record.is_question() ? fill_prompt(question_prompt, Prompt::plain(record.question))
+                              : Prompt(caption_prompt);
+}
+
 PromptFormat prompt_format(const Blip2Config& config, const Tokenizer& language) {
   PromptFormat format;
   format.caption = config.caption_prompt;

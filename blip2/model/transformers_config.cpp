@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "blip2/base/error.h"
-#include "blip2/io/fields.h"
+#include "blip2/io/members.h"
 
 namespace blip2 {
 namespace {
@@ -23,10 +23,8 @@ constexpr std::pair<ModelLayout, const char*> kClasses[] = {
 ModelLayout layout_of(const json& object, const std::string& where) {
   std::vector<std::string> names;
   std::string type;
-  if (object.contains("architectures") && !object["architectures"].is_null()) {
-    read_value(names, object["architectures"], where + ": architectures");
-  }
-  if (object.contains("model_type")) read_value(type, object["model_type"], where + ": model_type");
+  read_member(names, object, "architectures", where);
+  read_member(type, object, "model_type", where);
   if (names.empty() && type == "blip-2") return ModelLayout::blip2;
   if (names.empty() && type == "instructblip") return ModelLayout::instructblip;
   std::vector<std::string> known;
@@ -87,25 +85,18 @@ QFormerConfig read_qformer(const json& part, std::int64_t image_width, ModelLayo
   return config;
 }
 
-template <typename T>
-void read_key(const json& object, const char* key, T& value, const std::string& where) {
-  if (object.contains(key) && !object[key].is_null()) {
-    read_value(value, object[key], where + ": " + key);
-  }
-}
-
 void read_prompts(const json& object, const std::string& where, Blip2Config& config) {
   config.caption_prompt =
       config.layout == ModelLayout::instructblip ? "A short image description." : "";
-  read_key(object, "caption_prompt", config.caption_prompt, where);
-  read_key(object, "question_prompt", config.question_prompt, where);
+  read_member(config.caption_prompt, object, "caption_prompt", where);
+  read_member(config.question_prompt, object, "question_prompt", where);
 }
 
 // The class decides by the kind of the language model; the key is there to be looked at.
 void check_kind(const json& object, const Blip2Config& config, const std::string& where) {
   const bool decoder = std::holds_alternative<DecoderConfig>(*config.language);
   bool said = decoder;
-  read_key(object, "use_decoder_only_language_model", said, where);
+  read_member(said, object, "use_decoder_only_language_model", where);
   if (said != decoder) {
     throw Error(fmt::format("expected {} for this text_config, got {}", decoder, said),
                 where + ": use_decoder_only_language_model");
@@ -130,10 +121,10 @@ Blip2Config read_transformers_config(const json& object, const std::string& wher
   config.feature_norm_eps = eva.layer_norm_eps;
   config.qformer = read_qformer(table(object, "qformer_config", "blip_2_qformer", where),
                                 eva.hidden_size, config.layout, where + ": qformer_config");
-  read_key(object, "num_query_tokens", config.num_query_tokens, where);
-  read_key(object, "image_text_hidden_size", config.image_text_hidden_size, where);
+  read_member(config.num_query_tokens, object, "num_query_tokens", where);
+  read_member(config.image_text_hidden_size, object, "image_text_hidden_size", where);
   for (const char* key : {"image_token_index", "image_token_id"}) {
-    read_key(object, key, config.image_token, where);
+    read_member(config.image_token, object, key, where);
   }
   config.reads_prompt = instructs;
   config.stage1_heads = config.layout == ModelLayout::retrieval;

@@ -1,8 +1,10 @@
 #include "blip2/retrieval/caption_choice.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "blip2/base/error.h"
+#include "blip2/base/interrupt.h"
 #include "blip2/nn/batch_invariant.h"
 #include "blip2/retrieval/caption_ranking.h"
 
@@ -90,6 +92,18 @@ std::vector<ChosenCaption> CaptionChooser::choose(std::span<const std::string> i
     }
   });
   return chosen;
+}
+
+void CaptionChooser::choose_in_batches(
+    std::span<const std::string> images, std::int64_t batch_size,
+    const std::function<void(std::size_t, ChosenCaption)>& take) const {
+  const auto batch = static_cast<std::size_t>(batch_size);
+  for (std::size_t begin = 0; begin < images.size(); begin += batch) {
+    if (interrupted()) throw Interrupted{};
+    const auto some = images.subspan(begin, std::min(batch, images.size() - begin));
+    auto chosen = choose(some);
+    for (std::size_t i = 0; i < some.size(); ++i) take(begin + i, std::move(chosen[i]));
+  }
 }
 
 }  // namespace blip2

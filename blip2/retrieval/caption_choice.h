@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -51,6 +53,10 @@ class CaptionChooser {
   // The best candidate for each picture, which does not depend on the pictures beside it. A name is
   // preferred to a generated text that says the same.
   std::vector<ChosenCaption> choose(std::span<const std::string> images) const;
+  // The same of many, `batch_size` at a time, to take(place, choice) in their order. Interrupted
+  // after a signal.
+  void choose_in_batches(std::span<const std::string> images, std::int64_t batch_size,
+                         const std::function<void(std::size_t, ChosenCaption)>& take) const;
 
  private:
   std::vector<std::vector<GeneratedText>> write(std::span<const std::string> images,

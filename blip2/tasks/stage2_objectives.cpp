@@ -43,7 +43,8 @@ constexpr std::array kStage2Objectives{
     Stage2Objective{.name = "prefix_lm",
                     .weight = &ObjectivesRecipe::prefix_lm,
                     .row = split_caption,
-                    .cost = split_cost},
+                    .cost = split_cost,
+                    .splits_texts = true},
     Stage2Objective{.name = "cmlm",
                     .weight = &ObjectivesRecipe::cmlm,
                     .row =

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "blip2/language/frozen_language.h"
 #include "blip2/language/teacher_forcing.h"
 #include "blip2/recipe/recipe.h"
 #include "blip2/text/tokenizer.h"
@@ -27,7 +28,12 @@ struct Stage2Objective {
   ForcedRow (*row)(ForcedRow plain, const RowDraw& draw);
   void (*cost)(StepEstimate& estimate);
   std::int64_t ObjectivesRecipe::*from = nullptr;  // the first step that has it; nullptr: step 0
+  bool splits_texts = false;  // the language model has to read what a text begins with by itself
 };
+// Whether a language model of these traits can be trained through by the objective.
+inline bool can_train(const Stage2Objective& objective, const LanguageTraits& traits) {
+  return traits.reads_prefixes || !objective.splits_texts;
+}
 std::span<const Stage2Objective> stage2_objectives();
 
 // The weights of stage2_objectives() in a step, in their order. An objective that starts later has

@@ -1,12 +1,13 @@
 #include "blip2/tasks/stage2_task.h"
-#include "blip2/recipe/compute_type.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "blip2/base/random.h"
 #include "blip2/data/batch.h"
 #include "blip2/model/prompts.h"
 #include "blip2/model/soft_prompts.h"
+#include "blip2/recipe/compute_type.h"
 #include "blip2/tasks/caption_contrast.h"
 #include "blip2/tasks/meters.h"
 #include "blip2/tasks/stage2_objectives.h"
@@ -18,15 +19,10 @@ namespace {
 // The dropout of the contrast's passes, beside that of the soft prompts.
 constexpr std::uint64_t kContrastPurpose = 32;
 
-// What has always been different where prompts go to an encoder, so that runs go on as they began:
-// the streams of a step's randomness (of texts and views, dropout, and each objective's draws), and
-// whether the log shows language modelling as the losses of captions and of answers.
-struct Habits {
-  std::uint64_t data, dropout, draws[3];
-  bool by_text;
-};
-constexpr Habits kWithoutEncoder{21, 22, {0, 0, 23}, true},
-    kWithEncoder{31, 32, {0, 33, 34}, false};
+// Streams of a step's randomness behind the language model's: of texts and views, of dropout, and
+// of the draws of each objective that the language model can be trained by. (Language modelling,
+// the first of them, draws nothing.)
+enum : std::uint64_t { kData = 1, kDropout, kDraws = kDropout };
 
 // The mean losses over the tokens of captions and of answers, if the batch has any. `together`:
 // other processes have losses too, so each mean is weighted by its number of tokens.
@@ -71,18 +67,21 @@ class Stage2Task : public TrainingTask {
       : recipe_(recipe),
         bridge_(std::move(bridge)),
         language_(std::move(language)),
-        habits_(language_.has_encoder() ? kWithEncoder : kWithoutEncoder),
+        traits_(language_.traits()),
         texts_(texts_of(train, tokenizers)),
         held_out_(texts_of(validation, tokenizers)),
         ranks_(ranks) {
     const ObjectivesRecipe& objectives = recipe.objectives;
     if (objectives.contrast > 0) contrast_.emplace(recipe, bridge_, train, tokenizers.qformer);
-    if (objectives.words > 0) words_.emplace(texts_, language_, objectives);
+    if (objectives.words > 0) {
+      const auto embed = [this](const at::Tensor& ids) { return language_.embed(ids); };
+      words_.emplace(texts_, embed, objectives);
+    }
     if (objectives.cmlm > 0) mask_token_ = answer_mask(tokenizers.language);
   }
 
   std::uint64_t data_seed() const override {
-    return derive_seed(static_cast<std::uint64_t>(recipe_.seed), habits_.data);
+    return derive_seed(static_cast<std::uint64_t>(recipe_.seed), traits_.stream + kData);
   }
 
   TaskLoss train(const TaskBatch& batch, std::int64_t step, std::int64_t part) override {
@@ -107,7 +106,7 @@ class Stage2Task : public TrainingTask {
                                          {compute_type(recipe_), /*training=*/false, 0});
     const at::Tensor losses = language_.losses(soft, plain_rows(texts));
     TaskLoss loss{losses.mean(), {}};
-    if (habits_.by_text) loss.meters = meters_by_text(losses, texts, /*together=*/false);
+    if (traits_.tells_texts_apart) loss.meters = meters_by_text(losses, texts, /*together=*/false);
     if (words_) {
       const TaskLoss words = words_->loss(soft, texts);
       loss.meters.insert(loss.meters.end(), words.meters.begin(), words.meters.end());
@@ -125,16 +124,23 @@ class Stage2Task : public TrainingTask {
 
   ComputeOptions compute_of(std::int64_t step, std::int64_t part) const {
     const auto seed = static_cast<std::uint64_t>(recipe_.seed);
-    std::uint64_t dropout_seed = part_seed(seed, habits_.dropout, step, part);
+    std::uint64_t dropout_seed = part_seed(seed, traits_.stream + kDropout, step, part);
     if (ranks_) dropout_seed = derive_seed(dropout_seed, ranks_->rank());
     return {compute_type(recipe_), /*training=*/true, dropout_seed};
+  }
+
+  std::uint64_t draw_stream(std::size_t objective) const {
+    const auto before = stage2_objectives().first(objective);
+    return traits_.stream + kDraws +
+           static_cast<std::uint64_t>(std::ranges::count_if(
+               before, [&](const Stage2Objective& o) { return can_train(o, traits_); }));
   }
 
   // The rows of a batch as an objective teaches them in a step.
   std::vector<ForcedRow> drawn_rows(std::size_t objective, const PromptBatch& texts,
                                     std::int64_t step, std::int64_t part) const {
     const std::uint64_t seed =
-        part_seed(static_cast<std::uint64_t>(recipe_.seed), habits_.draws[objective], step, part);
+        part_seed(static_cast<std::uint64_t>(recipe_.seed), draw_stream(objective), step, part);
     auto rows = plain_rows(texts);
     const std::int64_t first = ranks_ ? ranks_->rank() * std::ssize(rows) : 0;
     for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -151,7 +157,9 @@ class Stage2Task : public TrainingTask {
     const at::Tensor loss = losses.mean();
     const double share = share_of(ranks_, losses.numel());
     Meters meters{{name, loss.item<double>(), share}};
-    if (name == "lm" && habits_.by_text) meters = meters_by_text(losses, texts, ranks_ != nullptr);
+    if (name == "lm" && traits_.tells_texts_apart) {
+      meters = meters_by_text(losses, texts, ranks_ != nullptr);
+    }
     return {weight * share * loss, std::move(meters)};
   }
 
@@ -163,7 +171,7 @@ class Stage2Task : public TrainingTask {
   Recipe recipe_;
   std::shared_ptr<const Bridge> bridge_;
   FrozenLanguage language_;
-  const Habits& habits_;
+  const LanguageTraits& traits_;
   PromptData texts_, held_out_;
   std::optional<CaptionContrast> contrast_;
   std::optional<WordsObjective> words_;

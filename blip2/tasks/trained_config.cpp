@@ -14,12 +14,12 @@ void require_objectives(const std::optional<LanguageConfig>& language, const Rec
     throw Error("the model has no language model", "objectives.words",
                 "its words are what soft prompts shall point to; set it to 0");
   }
-  const bool encoder_decoder = has_encoder(*language);
-  if (encoder_decoder && objectives.words > 0) {
+  const LanguageTraits& traits = traits_of(*language);
+  if (!traits.predicts_words && objectives.words > 0) {
     throw Error("the words objective needs a decoder-only language model, got an encoder-decoder",
                 "objectives.words", "set it to 0, and objectives.lm_from with it");
   }
-  if (recipe.stage == 2 && !encoder_decoder && objectives.prefix_lm > 0) {
+  if (recipe.stage == 2 && !traits.reads_prefixes && objectives.prefix_lm > 0) {
     throw Error("prefix language modelling needs an encoder-decoder, got a decoder-only model",
                 "objectives.prefix_lm", "set it to 0; objectives.lm reads and says captions");
   }

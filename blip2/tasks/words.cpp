@@ -5,10 +5,10 @@
 namespace blip2 {
 namespace {
 
-WordTargets make_targets(const PromptData& data, const FrozenLanguage& language,
+WordTargets make_targets(const PromptData& data, const EmbedTokens& embed,
                          const ObjectivesRecipe& recipe) {
   const std::vector<std::int64_t> tokens = data.target_tokens(recipe.words_lead);
-  return {tokens, language.embed(torch::tensor(tokens, at::kLong)), recipe.words_sharpness};
+  return {tokens, embed(torch::tensor(tokens, at::kLong)), recipe.words_sharpness};
 }
 
 // The rows' targets, the end token included, after the last `lead` tokens of their prompts.
@@ -24,12 +24,12 @@ std::vector<std::vector<std::int64_t>> target_rows(const PromptBatch& batch, std
 
 }  // namespace
 
-WordsObjective::WordsObjective(const PromptData& data, const FrozenLanguage& language,
+WordsObjective::WordsObjective(const PromptData& data, const EmbedTokens& embed,
                                const ObjectivesRecipe& recipe)
     : weight_(recipe.words),
       label_smoothing_(recipe.label_smoothing),
       lead_(recipe.words_lead),
-      targets_(make_targets(data, language, recipe)) {}
+      targets_(make_targets(data, embed, recipe)) {}
 
 TaskLoss WordsObjective::loss(const at::Tensor& soft, const PromptBatch& batch,
                               const Ranks* ranks) const {
@@ -41,9 +41,9 @@ TaskLoss WordsObjective::loss(const at::Tensor& soft, const PromptBatch& batch,
 }
 
 CaptionWords::CaptionWords(std::span<const Record> records, const Tokenizer& tokenizer,
-                           const PromptFormat& format, const FrozenLanguage& language,
+                           const PromptFormat& format, const EmbedTokens& embed,
                            const ObjectivesRecipe& recipe)
-    : captions_(records, tokenizer, format), objective_(captions_, language, recipe) {}
+    : captions_(records, tokenizer, format), objective_(captions_, embed, recipe) {}
 
 TaskLoss CaptionWords::loss(const at::Tensor& soft, std::span<const std::int64_t> items,
                             std::uint64_t seed, std::int64_t step, const Ranks* ranks) const {

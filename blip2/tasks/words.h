@@ -3,23 +3,25 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
 #include "blip2/data/batch.h"
-#include "blip2/language/frozen_language.h"
 #include "blip2/objectives/words.h"
 #include "blip2/processes/ranks.h"
 #include "blip2/tasks/task.h"
 
 namespace blip2 {
 
+// A language model's embeddings of token ids: int64 [N] -> [N, width] f32.
+using EmbedTokens = std::function<at::Tensor(const at::Tensor&)>;
+
 // The words objective (objectives/words.h) whose classes are the target tokens of some training
 // data.
 class WordsObjective {
  public:
-  WordsObjective(const PromptData& data, const FrozenLanguage& language,
-                 const ObjectivesRecipe& recipe);
+  WordsObjective(const PromptData& data, const EmbedTokens& embed, const ObjectivesRecipe& recipe);
 
   // The weighted loss of a batch given its soft prompts [B, Q, width], with meters.
   TaskLoss loss(const at::Tensor& soft, const PromptBatch& batch,
@@ -37,7 +39,7 @@ class CaptionWords {
  public:
   // `tokenizer`: the language model's, which tokenises the captions of `records`.
   CaptionWords(std::span<const Record> records, const Tokenizer& tokenizer,
-               const PromptFormat& format, const FrozenLanguage& language,
+               const PromptFormat& format, const EmbedTokens& embed,
                const ObjectivesRecipe& recipe);
 
   // The weighted loss of a batch given its soft prompts [B, Q, width], with meters. The captions

@@ -150,7 +150,8 @@ TEST(Unigram, RefusesBrokenFiles) {
   };
   EXPECT_THAT(failure(unigram_json(R"([["a","x"],["b",0]])")), HasSubstr("model.vocab[0]"));
   EXPECT_THAT(failure(unigram_json(R"([["a"]])")), HasSubstr("expected [token, score]"));
-  EXPECT_THAT(failure(unigram_json(R"({"a":1})")), HasSubstr("expected a list as \"vocab\""));
+  EXPECT_THAT(failure(unigram_json(R"({"a":1})")),
+              HasSubstr("vocab: expected a list, got {\"a\":1}"));
   EXPECT_THAT(failure(unigram_json("[]")), HasSubstr("vocabulary is empty"));
   EXPECT_THAT(failure(unigram_json(kVocab, "8")), HasSubstr("unk_id is 8"));
   EXPECT_THAT(failure(unigram_json(R"([["a",0],["a",1]])")), HasSubstr("has two ids"));

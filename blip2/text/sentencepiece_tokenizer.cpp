@@ -3,7 +3,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
-#include "blip2/text/json_fields.h"
+#include "blip2/io/members.h"
 #include "blip2/text/sentencepiece.h"
 #include "blip2/text/tokenizer_config.h"
 #include "blip2/text/unicode.h"
@@ -47,7 +47,7 @@ void make_t5(const SentencePieceModel& model, const json& config, TokenizerDefin
     pieces.push_back(piece.text);
     unigram.scores.push_back(piece.score);
   }
-  const std::int32_t extra = integer_field(config, "extra_ids", 100, definition.where);
+  const std::int32_t extra = count_member(config, "extra_ids", 100, definition.where);
   if (extra > kMostExtra) throw Error("extra_ids: more than 65536", definition.where);
   for (std::int32_t i = extra - 1; i >= 0; --i) {
     pieces.push_back("<extra_id_" + std::to_string(i) + ">");
@@ -80,8 +80,8 @@ void make_t5(const SentencePieceModel& model, const json& config, TokenizerDefin
 
 // A "legacy" tokenizer puts a space before the text behind every special token too.
 SpaceSplit::Prepend llama_prepend(const json& config, const std::string& where) {
-  const bool legacy = bool_field(config, "legacy", false, where);
-  if (!bool_field(config, "add_prefix_space", true, where)) return SpaceSplit::Prepend::never;
+  const bool legacy = member_or(config, "legacy", false, where);
+  if (!member_or(config, "add_prefix_space", true, where)) return SpaceSplit::Prepend::never;
   return legacy ? SpaceSplit::Prepend::always : SpaceSplit::Prepend::first;
 }
 

@@ -260,9 +260,9 @@ TEST_F(TokenizerTest, RefusesBrokenFiles) {
   const std::pair<std::string, const char*> cases[] = {
       {"{", "tokenizer.json"},
       {"[]", "expected an object"},
-      {"{}", "expected an object as \"model\""},
+      {"{}", "model: expected an object, got nothing"},
       {R"({"model":{"type":"BPE","vocab":{},"merges":[]}})", "vocabulary is empty"},
-      {R"({"model":{"type":"BPE","vocab":[],"merges":[]}})", "expected an object as \"vocab\""},
+      {R"({"model":{"type":"BPE","vocab":[],"merges":[]}})", "vocab: expected an object, got []"},
       {R"({"model":{"type":"WordLevel","vocab":{"a":0}}})", "supported: WordPiece, BPE, Unigram"},
       {byte_pair_json(",\"x\":3"), "have the same id 3"},
       {byte_pair_json(",\"x\":-1"), "expected an id below"},
@@ -277,7 +277,7 @@ TEST_F(TokenizerTest, RefusesBrokenFiles) {
       {byte_pair_json("", ",7"), "expected \"a b\" or"},
       {byte_pair_json("", "", R"([{"id":3,"content":"x"}])"), "says id 3"},
       {byte_pair_json("", "", R"([{"id":10,"content":""}])"), "added token is empty"},
-      {byte_pair_json("", "", R"([{"id":10,"content":7}])"), "expected a string as \"content\""},
+      {byte_pair_json("", "", R"([{"id":10,"content":7}])"), "content: expected a string, got 7"},
       {byte_pair_json("", "", R"([{"id":0,"content":"h"},{"id":0,"content":"h"}])"), "twice"},
       {byte_pair_json("", "", "7"), "expected a list"},
   };

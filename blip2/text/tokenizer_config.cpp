@@ -3,7 +3,7 @@
 #include <array>
 
 #include "blip2/base/error.h"
-#include "blip2/text/json_fields.h"
+#include "blip2/io/members.h"
 #include "blip2/text/tokenizer_json.h"
 
 namespace blip2 {
@@ -28,11 +28,10 @@ AddedToken role_token(const json& value, const std::string& where) {
 
 void read_added_decoder(const json& config, TokenizerDefinition& definition,
                         const std::string& where) {
-  const auto found = config.find("added_tokens_decoder");
-  if (found == config.end() || found->is_null()) return;
-  if (!found->is_object()) throw Error("expected an object as \"added_tokens_decoder\"", where);
+  if (!find_member(config, {"added_tokens_decoder"})) return;
+  const json& tokens = object_member(config, "added_tokens_decoder", where);
   std::map<std::int64_t, const json*> by_id;  // keys are numbers as strings
-  for (const auto& [key, value] : found->items()) {
+  for (const auto& [key, value] : tokens.items()) {
     by_id.emplace(std::strtoll(key.c_str(), nullptr, 10), &value);
   }
   for (const auto& [id, value] : by_id) {
@@ -43,15 +42,15 @@ void read_added_decoder(const json& config, TokenizerDefinition& definition,
 
 void read_roles(const json& config, TokenizerDefinition& definition, const std::string& where) {
   for (const char* role : kRoles) {
-    const auto found = config.find(role);
-    if (found == config.end() || found->is_null()) continue;
+    const json* found = find_member(config, {role});
+    if (!found) continue;
     const AddedToken token = role_token(*found, where + ": " + role);
     definition.roles[role] = token.content;
     definition.add_if_missing(token);
   }
   for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
-    const auto found = config.find(key);
-    if (found == config.end() || !found->is_array()) continue;
+    const json* found = find_member(config, {key});
+    if (!found || !found->is_array()) continue;
     for (const json& value : *found) {
       definition.add_if_missing(role_token(value, where + ": " + key));
     }
@@ -60,8 +59,8 @@ void read_roles(const json& config, TokenizerDefinition& definition, const std::
 
 // A string, or a list of named templates of which "default" counts.
 std::string chat_template(const json& config) {
-  const auto found = config.find("chat_template");
-  if (found == config.end()) return {};
+  const json* found = find_member(config, {"chat_template"});
+  if (!found) return {};
   if (found->is_string()) return found->get<std::string>();
   if (!found->is_array()) return {};
   for (const json& named : *found) {
@@ -80,7 +79,7 @@ void apply_tokenizer_config(const json& config, TokenizerDefinition& definition,
   read_added_decoder(config, definition, where);
   read_roles(config, definition, where);
   definition.clean_up_spaces =
-      bool_field(config, "clean_up_tokenization_spaces", definition.clean_up_spaces, where);
+      member_or(config, "clean_up_tokenization_spaces", definition.clean_up_spaces, where);
   if (std::string text = chat_template(config); !text.empty()) {
     definition.chat_template = std::move(text);
   }
@@ -91,7 +90,7 @@ void apply_added_ends(const json& config, TokenizerDefinition& definition,
   const auto end = [&](const char* key, const char* role) {
     std::vector<std::int32_t> ids;
     const auto token = definition.roles.find(role);
-    if (token != definition.roles.end() && bool_field(config, key, false, where)) {
+    if (token != definition.roles.end() && member_or(config, key, false, where)) {
       ids.push_back(*find_id(definition.ids, token->second));
     }
     return ids;

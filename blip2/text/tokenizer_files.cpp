@@ -6,7 +6,7 @@
 #include "blip2/base/file.h"
 #include "blip2/io/gguf.h"
 #include "blip2/io/json.h"
-#include "blip2/text/json_fields.h"
+#include "blip2/io/members.h"
 #include "blip2/text/sentencepiece.h"
 #include "blip2/text/tokenizer_config.h"
 #include "blip2/text/tokenizer_json.h"
@@ -146,11 +146,9 @@ TokenizerDefinition read_vocab_txt(const fs::path& vocab, const json& config) {
                                       {"mask_token", "[MASK]"}},
                                      config);
   WordPieceModel model;
-  model.lowercase = bool_field(options, "do_lower_case", true, definition.where);
-  model.handle_chinese = bool_field(options, "tokenize_chinese_chars", true, definition.where);
-  if (options.contains("strip_accents") && !options["strip_accents"].is_null()) {
-    model.strip_accents = bool_field(options, "strip_accents", true, definition.where);
-  }
+  model.lowercase = member_or(options, "do_lower_case", true, definition.where);
+  model.handle_chinese = member_or(options, "tokenize_chinese_chars", true, definition.where);
+  read_member(model.strip_accents, options, "strip_accents", definition.where);
   apply_tokenizer_config(options, definition, definition.where);
   model.unknown = definition.roles.at("unk_token");
   definition.model = model;
@@ -173,7 +171,7 @@ TokenizerDefinition read_vocab_and_merges(const fs::path& vocab, const fs::path&
                                       {"bos_token", "<|endoftext|>"},
                                       {"eos_token", "<|endoftext|>"}},
                                      config);
-  model.add_prefix_space = bool_field(options, "add_prefix_space", false, definition.where);
+  model.add_prefix_space = member_or(options, "add_prefix_space", false, definition.where);
   definition.model = std::move(model);
   apply_tokenizer_config(options, definition, definition.where);
   apply_added_ends(options, definition, definition.where);

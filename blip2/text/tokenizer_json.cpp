@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "blip2/base/error.h"
-#include "blip2/text/json_fields.h"
+#include "blip2/io/members.h"
 #include "blip2/text/tokenizer_parts.h"
 #include "blip2/text/vocabulary.h"
 
@@ -17,12 +17,10 @@ void read_normalizer(const json& value, WordPieceModel& model, const std::string
   if (type.empty()) {
     model.clean_text = model.handle_chinese = model.lowercase = false;
   } else if (type == "BertNormalizer") {
-    model.clean_text = bool_field(value, "clean_text", true, where);
-    model.handle_chinese = bool_field(value, "handle_chinese_chars", true, where);
-    model.lowercase = bool_field(value, "lowercase", true, where);
-    if (value.contains("strip_accents") && !value["strip_accents"].is_null()) {
-      model.strip_accents = bool_field(value, "strip_accents", true, where);
-    }
+    model.clean_text = member_or(value, "clean_text", true, where);
+    model.handle_chinese = member_or(value, "handle_chinese_chars", true, where);
+    model.lowercase = member_or(value, "lowercase", true, where);
+    read_member(model.strip_accents, value, "strip_accents", where);
   } else {
     refuse_part("normalizer", value, where, "BertNormalizer for WordPiece");
   }
@@ -37,9 +35,9 @@ WordPieceModel read_word_piece(const json& root, const std::string& where) {
     refuse_part("pre_tokenizer", split, where, "BertPreTokenizer for WordPiece");
   }
   const std::string place = where + ": model";
-  result.unknown = string_field(model, "unk_token", place);
-  result.prefix = string_field(model, "continuing_subword_prefix", place, "##");
-  result.max_characters = integer_field(model, "max_input_chars_per_word", 100, place);
+  result.unknown = string_member(model, "unk_token", place);
+  result.prefix = member_or<std::string>(model, "continuing_subword_prefix", "##", place);
+  result.max_characters = count_member(model, "max_input_chars_per_word", 100, place);
   return result;
 }
 
@@ -57,12 +55,10 @@ template <typename Model>
 void read_bpe_options(const json& model, const TokenIds& ids, const std::string& where,
                       Model& result) {
   refuse_bpe_options(model, where);
-  result.merges = read_merges(array_field(model, "merges", where), ids, where + ".merges");
-  result.ignore_merges = bool_field(model, "ignore_merges", false, where);
-  result.fuse_unknown = bool_field(model, "fuse_unk", false, where);
-  if (const json unknown = model.value("unk_token", json()); !unknown.is_null()) {
-    result.unknown = string_field(model, "unk_token", where);
-  }
+  result.merges = read_merges(list_member(model, "merges", where), ids, where + ".merges");
+  result.ignore_merges = member_or(model, "ignore_merges", false, where);
+  result.fuse_unknown = member_or(model, "fuse_unk", false, where);
+  read_member(result.unknown, model, "unk_token", where);
 }
 
 void read_bpe(const json& root, TokenizerDefinition& definition, const std::string& where) {
@@ -72,14 +68,14 @@ void read_bpe(const json& root, TokenizerDefinition& definition, const std::stri
   if (!is_byte_level(split, place)) {
     CharacterPairModel result;
     read_bpe_options(model, definition.ids, where + ": model", result);
-    result.byte_fallback = bool_field(model, "byte_fallback", false, where + ": model");
+    result.byte_fallback = member_or(model, "byte_fallback", false, where + ": model");
     result.spaces = read_space_split(split, place);
     definition.model = std::move(result);
     return;
   }
   BytePairModel result;
   read_bpe_options(model, definition.ids, where + ": model", result);
-  if (bool_field(model, "byte_fallback", false, where + ": model")) {
+  if (member_or(model, "byte_fallback", false, where + ": model")) {
     refuse_part("byte_fallback", true, where, "false with ByteLevel");
   }
   read_byte_level(split, result, place);
@@ -107,10 +103,10 @@ void read_unigram(const json& root, TokenizerDefinition& definition, const std::
   const std::string place = where + ": model";
   UnigramModel result;
   definition.set_pieces(
-      read_scored_vocabulary(array_field(model, "vocab", place), result, place + ".vocab"));
-  const std::int32_t unknown = integer_field(model, "unk_id", -1, place);
+      read_scored_vocabulary(list_member(model, "vocab", place), result, place + ".vocab"));
+  const std::int32_t unknown = count_member(model, "unk_id", -1, place);
   if (unknown >= 0) result.unknown = unknown;
-  result.byte_fallback = bool_field(model, "byte_fallback", false, place);
+  result.byte_fallback = member_or(model, "byte_fallback", false, place);
   result.spaces = read_space_split(root.value("pre_tokenizer", json()), where + ": pre_tokenizer");
   definition.model = std::move(result);
 }
@@ -122,8 +118,8 @@ void read_decoder(const json& value, TokenizerDefinition& definition, const std:
   if (type.empty()) return;
   if (std::holds_alternative<WordPieceModel>(definition.model)) {
     if (type != "WordPiece") refuse_part("decoder", value, where, "WordPiece for WordPiece, null");
-    options.prefix = string_field(value, "prefix", where, "##");
-    options.clean_up = bool_field(value, "cleanup", true, where);
+    options.prefix = member_or<std::string>(value, "prefix", "##", where);
+    options.clean_up = member_or(value, "cleanup", true, where);
   } else if (std::holds_alternative<BytePairModel>(definition.model)) {
     if (type != "ByteLevel") refuse_part("decoder", value, where, "ByteLevel for ByteLevel, null");
   } else {
@@ -159,14 +155,14 @@ std::int32_t checked_id(const json& value, const TokenizerDefinition& definition
 
 void read_template(const json& value, TokenizerDefinition& definition, const std::string& where) {
   bool behind = false;
-  const json& specials = object_field(value, "special_tokens", where);
-  for (const json& item : array_field(value, "single", where)) {
+  const json& specials = object_member(value, "special_tokens", where);
+  for (const json& item : list_member(value, "single", where)) {
     if (item.contains("Sequence")) {
       behind = true;
       continue;
     }
-    const std::string name = string_field(object_field(item, "SpecialToken", where), "id", where);
-    for (const json& id : array_field(object_field(specials, name, where), "ids", where)) {
+    const std::string name = string_member(object_member(item, "SpecialToken", where), "id", where);
+    for (const json& id : list_member(object_member(specials, name, where), "ids", where)) {
       auto& side = behind ? definition.suffix : definition.prefix;
       side.push_back(checked_id(id, definition, where));
     }
@@ -177,7 +173,7 @@ void read_template(const json& value, TokenizerDefinition& definition, const std
 void read_pair_template(const json& value, TokenizerDefinition& definition,
                         const std::string& where) {
   const auto id_of = [&](const char* key) {
-    const json& pair = array_field(value, key, where);
+    const json& pair = list_member(value, key, where);
     if (pair.size() != 2) throw Error(std::string("expected [token, id] as ") + key, where);
     return checked_id(pair[1], definition, where);
   };
@@ -189,7 +185,7 @@ void read_post_processor(const json& value, TokenizerDefinition& definition,
                          const std::string& where) {
   const std::string type = type_of_part(value, where);
   if (type == "Sequence") {
-    for (const json& step : array_field(value, "processors", where)) {
+    for (const json& step : list_member(value, "processors", where)) {
       read_post_processor(step, definition, where);
     }
   } else if (type == "TemplateProcessing") {
@@ -208,7 +204,7 @@ void read_added_tokens(const json& list, TokenizerDefinition& definition,
   for (std::size_t i = 0; i < list.size(); ++i) {
     const std::string place = where + "[" + std::to_string(i) + "]";
     const AddedToken token = read_added_token(list[i], place);
-    const std::int32_t id = integer_field(list[i], "id", -1, place);
+    const std::int32_t id = count_member(list[i], "id", -1, place);
     const std::size_t before = definition.added.size();
     const std::int32_t given = definition.add(token);
     if (definition.added.size() == before) {
@@ -226,13 +222,13 @@ void read_added_tokens(const json& list, TokenizerDefinition& definition,
 
 AddedToken read_added_token(const json& value, const std::string& where) {
   AddedToken token;
-  token.content = string_field(value, "content", where);
+  token.content = string_member(value, "content", where);
   if (token.content.empty()) throw Error("an added token is empty", where);
-  token.single_word = bool_field(value, "single_word", false, where);
-  token.lstrip = bool_field(value, "lstrip", false, where);
-  token.rstrip = bool_field(value, "rstrip", false, where);
-  token.special = bool_field(value, "special", false, where);
-  token.normalized = bool_field(value, "normalized", !token.special, where);
+  token.single_word = member_or(value, "single_word", false, where);
+  token.lstrip = member_or(value, "lstrip", false, where);
+  token.rstrip = member_or(value, "rstrip", false, where);
+  token.special = member_or(value, "special", false, where);
+  token.normalized = member_or(value, "normalized", !token.special, where);
   return token;
 }
 
@@ -292,17 +288,17 @@ std::vector<PairMerge> read_merges(const json& list, const TokenIds& ids,
 
 TokenizerDefinition read_tokenizer_json(const json& root, const std::string& where) {
   if (!root.is_object()) throw Error("expected an object", where);
-  const json& model = object_field(root, "model", where);
+  const json& model = object_member(root, "model", where);
   TokenizerDefinition definition;
   definition.where = where;
   // Old files leave the model's type out.
-  const std::string type = string_field(model, "type", where + ": model",
-                                        model.contains("merges") ? "BPE" : "WordPiece");
+  const std::string type = member_or<std::string>(
+      model, "type", model.contains("merges") ? "BPE" : "WordPiece", where + ": model");
   if (type == "Unigram") {
     read_unigram(root, definition, where);
   } else if (type == "WordPiece" || type == "BPE") {
     definition.set_pieces(
-        read_vocabulary(object_field(model, "vocab", where + ": model"), where + ": model.vocab"));
+        read_vocabulary(object_member(model, "vocab", where + ": model"), where + ": model.vocab"));
     if (type == "BPE") {
       read_bpe(root, definition, where);
     } else {

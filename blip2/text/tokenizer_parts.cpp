@@ -1,8 +1,8 @@
 #include "blip2/text/tokenizer_parts.h"
 
 #include "blip2/base/error.h"
+#include "blip2/io/members.h"
 #include "blip2/text/base64.h"
-#include "blip2/text/json_fields.h"
 #include "blip2/text/unicode.h"
 
 namespace blip2 {
@@ -17,12 +17,12 @@ constexpr const char* kByteLevel =
 
 // The pattern of a Replace or Split: {"String": …} or {"Regex": …}.
 std::string pattern_of(const json& value, const char* kind, const std::string& where) {
-  return string_field(object_field(value, "pattern", where), kind, where, "");
+  return member_or<std::string>(object_member(value, "pattern", where), kind, "", where);
 }
 
 NormalizerStep read_replace(const json& value, const std::string& where) {
   NormalizerStep step{NormalizerStep::Kind::replace, pattern_of(value, "String", where),
-                      string_field(value, "content", where)};
+                      string_member(value, "content", where)};
   if (!step.pattern.empty()) return step;
   if (pattern_of(value, "Regex", where) != " {2,}") {
     refuse_part("normalizer", value, where, kNormalizers);
@@ -36,14 +36,14 @@ NormalizerStep read_normalizer_step(const json& value, const std::string& where)
   const std::string type = type_of_part(value, where);
   if (type == "NFC") return {Kind::nfc};
   if (type == "Lowercase") return {Kind::lower_case};
-  if (type == "Prepend") return {Kind::prepend, "", string_field(value, "prepend", where)};
+  if (type == "Prepend") return {Kind::prepend, "", string_member(value, "prepend", where)};
   if (type == "Replace") return read_replace(value, where);
   if (type == "Strip") {
-    return {Kind::strip, "", "", bool_field(value, "strip_left", true, where),
-            bool_field(value, "strip_right", true, where)};
+    return {Kind::strip, "", "", member_or(value, "strip_left", true, where),
+            member_or(value, "strip_right", true, where)};
   }
   if (type != "Precompiled") refuse_part("normalizer", value, where, kNormalizers);
-  std::string blob = from_base64(string_field(value, "precompiled_charsmap", where), where);
+  std::string blob = from_base64(string_member(value, "precompiled_charsmap", where), where);
   NormalizerStep step{Kind::charsmap};
   step.charsmap = std::make_shared<const Charsmap>(std::move(blob), where);
   return step;
@@ -52,8 +52,8 @@ NormalizerStep read_normalizer_step(const json& value, const std::string& where)
 SpaceSplit::Prepend read_prepend(const json& value, const std::string& where) {
   // Old files say only whether a space is put before the text.
   const std::string missing =
-      bool_field(value, "add_prefix_space", true, where) ? "always" : "never";
-  const std::string scheme = string_field(value, "prepend_scheme", where, missing);
+      member_or(value, "add_prefix_space", true, where) ? "always" : "never";
+  const std::string scheme = member_or<std::string>(value, "prepend_scheme", missing, where);
   if (scheme == "never") return SpaceSplit::Prepend::never;
   if (scheme == "first") return SpaceSplit::Prepend::first;
   if (scheme == "always") return SpaceSplit::Prepend::always;
@@ -62,7 +62,7 @@ SpaceSplit::Prepend read_prepend(const json& value, const std::string& where) {
 
 // One character.
 std::string read_replacement(const json& value, const std::string& where) {
-  std::string mark = string_field(value, "replacement", where, "▁");
+  std::string mark = member_or<std::string>(value, "replacement", "▁", where);
   if (mark.empty() || decode_utf8(mark).bytes != mark.size()) {
     throw Error("expected one character as \"replacement\", got \"" + mark.substr(0, 80) + "\"",
                 where);
@@ -73,8 +73,8 @@ std::string read_replacement(const json& value, const std::string& where) {
 SplitPattern read_split(const json& value, const std::string& where) {
   const std::string regex = pattern_of(value, "Regex", where);
   for (const SplitPattern pattern : {SplitPattern::llama3, SplitPattern::qwen2}) {
-    if (regex == split_regex(pattern) && string_field(value, "behavior", where) == "Isolated" &&
-        !bool_field(value, "invert", false, where)) {
+    if (regex == split_regex(pattern) && string_member(value, "behavior", where) == "Isolated" &&
+        !member_or(value, "invert", false, where)) {
       return pattern;
     }
   }
@@ -93,13 +93,13 @@ DecoderStep read_decoder_step(const json& value, const std::string& where) {
   }
   if (type == "Replace" && !pattern_of(value, "String", where).empty()) {
     return {Kind::replace, pattern_of(value, "String", where),
-            string_field(value, "content", where)};
+            string_member(value, "content", where)};
   }
   if (type == "Strip") {
-    DecoderStep step{Kind::strip, "", string_field(value, "content", where)};
+    DecoderStep step{Kind::strip, "", string_member(value, "content", where)};
     if (step.content.empty()) throw Error("expected one character as \"content\"", where);
-    step.start = integer_field(value, "start", 0, where);
-    step.stop = integer_field(value, "stop", 0, where);
+    step.start = count_member(value, "start", 0, where);
+    step.stop = count_member(value, "stop", 0, where);
     return step;
   }
   refuse_part("decoder", value, where,
@@ -111,7 +111,7 @@ template <typename Visit>
 void for_each_step(const json& value, const char* key, const std::string& where,
                    const Visit& visit) {
   if (type_of_part(value, where) != "Sequence") return visit(value, where);
-  const json& steps = array_field(value, key, where);
+  const json& steps = list_member(value, key, where);
   for (std::size_t i = 0; i < steps.size(); ++i) {
     visit(steps[i], where + "[" + std::to_string(i) + "]");
   }
@@ -126,7 +126,7 @@ void refuse_part(const std::string& what, const json& value, const std::string& 
 }
 
 std::string type_of_part(const json& value, const std::string& where) {
-  return value.is_null() ? "" : string_field(value, "type", where);
+  return value.is_null() ? "" : string_member(value, "type", where);
 }
 
 std::vector<NormalizerStep> read_normalizer_steps(const json& value, const std::string& where) {
@@ -149,7 +149,7 @@ SpaceSplit read_space_split(const json& value, const std::string& where) {
       split.metaspace = true;
       split.replacement = read_replacement(step, place);
       split.prepend = read_prepend(step, place);
-      split.split = bool_field(step, "split", true, place);
+      split.split = member_or(step, "split", true, place);
     } else {
       refuse_part("pre_tokenizer", step, place,
                   "WhitespaceSplit, Metaspace, or both in a Sequence");
@@ -178,11 +178,11 @@ void read_byte_level(const json& value, BytePairModel& model, const std::string&
     if (order == 1) {
       model.pattern = read_split(step, place);
     } else if (order == 2) {
-      model.digits = bool_field(step, "individual_digits", false, place) ? DigitSplit::single
-                                                                         : DigitSplit::runs;
+      model.digits = member_or(step, "individual_digits", false, place) ? DigitSplit::single
+                                                                        : DigitSplit::runs;
     } else {
-      model.add_prefix_space = bool_field(step, "add_prefix_space", true, place);
-      model.split_words = bool_field(step, "use_regex", true, place);
+      model.add_prefix_space = member_or(step, "add_prefix_space", true, place);
+      model.split_words = member_or(step, "use_regex", true, place);
     }
   });
   if (place_in_order != 3) refuse_part("pre_tokenizer", value, where, kByteLevel);

@@ -145,9 +145,7 @@ void add_samples(HtmlReport& report, const Recipe& recipe, const fs::path& folde
   for (const Record& record : shown_records(recipe.data)) {
     const std::vector<std::string> image{record.image};
     const std::vector<Prompt> prompts{
-        record.is_question()
-            ? fill_prompt(model.config().question_prompt, Prompt::plain(record.question))
-            : Prompt(model.config().caption_prompt)};
+        record_prompt(record, model.config().caption_prompt, model.config().question_prompt)};
     ReportPicture picture{read_source(record.image), {}};
     const auto texts = model.generate(model.project_images(image), prompts, options);
     if (record.is_question()) picture.lines.push_back(record.question);

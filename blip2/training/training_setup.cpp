@@ -1,5 +1,4 @@
 #include "blip2/training/training_setup.h"
-#include "blip2/recipe/compute_type.h"
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
@@ -9,6 +8,7 @@
 #include "blip2/model/image_side.h"
 #include "blip2/model/prompts.h"
 #include "blip2/nn/tensor_bridge.h"
+#include "blip2/recipe/compute_type.h"
 #include "blip2/tasks/stage1_task.h"
 #include "blip2/tasks/stage2_task.h"
 #include "blip2/tasks/starting_model.h"
@@ -75,15 +75,16 @@ Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> w
 
 // The words objective of stage 1, if the recipe asks for it.
 std::optional<CaptionWords> caption_words(const Recipe& recipe, const Blip2Config& config,
-                                          std::shared_ptr<const TensorFile> weights,
+                                          const std::shared_ptr<const TensorFile>& weights,
                                           const std::vector<Record>& records) {
   if (recipe.objectives.words <= 0) return std::nullopt;
   const auto tokenizer = load_tokenizer(recipe.init);
-  const FrozenLanguage language = load_frozen_language(std::move(weights), *config.language,
-                                                       compute_type(recipe), kLanguagePrefix);
+  const auto embed = [&](const at::Tensor& ids) {
+    return embed_from_file(weights, *config.language, compute_type(recipe), kLanguagePrefix, ids);
+  };
   PromptFormat format = prompt_format(config, *tokenizer);
   format.max_target_tokens = recipe.data.max_text_tokens;
-  return CaptionWords(records, *tokenizer, format, language, recipe.objectives);
+  return CaptionWords(records, *tokenizer, format, embed, recipe.objectives);
 }
 
 // Stage 2 with the language model of the directory.

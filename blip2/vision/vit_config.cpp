@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "blip2/base/error.h"
+#include "blip2/io/members.h"
 
 namespace blip2 {
 namespace {
@@ -194,11 +195,7 @@ void check_vit_config(const VitConfig& c, const std::string& where) {
 
 VitConfig read_vit_config(const json& object, const std::string& where) {
   json known = without_generic_keys(object);
-  std::string model_type;
-  if (known.is_object() && known.contains("model_type")) {
-    read_value(model_type, known["model_type"], where + ": model_type");
-  }
-  VitConfig config = VitConfig::of(model_type);
+  VitConfig config = VitConfig::of(member_or<std::string>(known, "model_type", "", where));
   simplify(known, where);
   if (known.contains("num_channels")) {
     if (known["num_channels"] != 3) {

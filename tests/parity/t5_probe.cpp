@@ -50,13 +50,13 @@ void forward(const T5& model, const char* in, const char* out) {
   at::Tensor embeds = to_tensor(file->get("embeds")).requires_grad_();
   const Ids offsets = ids_of(*file, "offsets"), target_offsets = ids_of(*file, "target_offsets");
   const at::Tensor targets = to_tensor(file->get("targets"), at::kLong);
-  const at::Tensor losses = model.token_loss(embeds, offsets, targets, target_offsets);
+  const at::Tensor inputs = to_tensor(file->get("inputs"), at::kLong);
+  const at::Tensor states = model.encode(embeds, offsets);
+  const at::Tensor logits = model.decode(states, offsets, inputs, target_offsets).contiguous();
+  const at::Tensor losses = at::cross_entropy_loss(logits, targets, {}, at::Reduction::None);
   losses.backward(to_tensor(file->get("weights")));
   const at::Tensor values = losses.detach().contiguous(), gradient = embeds.grad().contiguous();
   const torch::NoGradGuard no_grad;
-  const at::Tensor states = model.encode(embeds, offsets);
-  const at::Tensor inputs = to_tensor(file->get("inputs"), at::kLong);
-  const at::Tensor logits = model.decode(states, offsets, inputs, target_offsets).contiguous();
   const TensorView views[] = {view_of("states", states), view_of("logits", logits),
                               view_of("losses", values), view_of("dembeds", gradient)};
   write_safetensors(out, views);

@@ -1,13 +1,13 @@
-#include "apps/blip2/retrieval_eval.h"
+#include "blip2/retrieval/evaluate_retrieval.h"
 
 #include <fmt/format.h>
 #include <torch/torch.h>
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
+#include <tuple>
 #include <utility>
 
 #include "blip2/base/error.h"
@@ -16,7 +16,6 @@
 #include "blip2/model/retrieval_model.h"
 #include "blip2/processes/rank_work.h"
 #include "blip2/processes/ranks.h"
-#include "blip2/retrieval/ranking.h"
 
 namespace blip2 {
 namespace {
@@ -24,7 +23,6 @@ namespace {
 constexpr std::size_t kEncodedAtOnce = 32;  // pictures or texts
 constexpr std::int64_t kPairsAtOnce = 128;  // matched at a time
 constexpr double kLeftOut = -1e6;           // a score below every other
-using nlohmann::ordered_json;
 
 // The pictures and captions of a file, and which belong together. Captions that read the same are
 // one text, or one for each picture.
@@ -211,19 +209,6 @@ std::vector<at::Tensor> match_own(const RetrievalModel& model, const OwnPictures
   return logits;
 }
 
-ordered_json to_json(const RetrievalScores& scores) {
-  const auto one = [](const Recall& recall) {
-    return ordered_json{{"r1", recall.r1},
-                        {"r5", recall.r5},
-                        {"r10", recall.r10},
-                        {"mean_rank", recall.mean_rank},
-                        {"median_rank", recall.median_rank},
-                        {"map_at_r", recall.map_at_r}};
-  };
-  return {{"image_to_text", one(scores.image_to_text)},
-          {"text_to_image", one(scores.text_to_image)}};
-}
-
 // Pictures in a row and the texts that belong to them, ranked among themselves.
 struct Fold {
   std::int64_t first, count;  // the pictures
@@ -276,7 +261,7 @@ struct Measuring {
 };
 
 // A fold's recalls: re-ranked, and by contrast alone; nothing but at rank 0.
-std::pair<RetrievalScores, RetrievalScores> measure(const Measuring& with, const Fold& fold) {
+RetrievalRecalls measure(const Measuring& with, const Fold& fold) {
   const bool nats = with.fusion.kind == Fusion::probability;
   const at::Tensor contrast = fold.of(with.contrast);
   const at::Tensor scaled = nats ? contrast / with.model.temperature() : contrast;
@@ -293,36 +278,31 @@ std::pair<RetrievalScores, RetrievalScores> measure(const Measuring& with, const
           recalls(contrast, contrast, fold.relevance)};
 }
 
-void add(Recall& sum, const Recall& recall, double share) {
-  sum.r1 += share * recall.r1;
-  sum.r5 += share * recall.r5;
-  sum.r10 += share * recall.r10;
-  sum.mean_rank += share * recall.mean_rank;
-  sum.median_rank += share * recall.median_rank;
-  sum.map_at_r += share * recall.map_at_r;
+void add_share(Recall& sum, const Recall& recall, double share) {
+  for (const auto part : {&Recall::r1, &Recall::r5, &Recall::r10, &Recall::mean_rank,
+                          &Recall::median_rank, &Recall::map_at_r}) {
+    sum.*part += share * recall.*part;
+  }
 }
 
 // The means over folds of the pictures in their order, as COCO's five times a thousand.
-ordered_json measure_folds(const Measuring& with, std::int64_t folds) {
+RetrievalRecalls measure_folds(const Measuring& with, std::int64_t folds) {
   const std::int64_t images = std::ssize(with.all.images);
   if (folds > images) {
     throw Error(fmt::format("expected at most {} folds of as many pictures, got {}", images, folds),
                 "--folds");
   }
-  RetrievalScores ranked, contrast;
+  RetrievalRecalls mean;
   for (std::int64_t i = 0; i < folds; ++i) {
     const std::int64_t first = i * images / folds, end = (i + 1) * images / folds;
-    const auto [one, other] = measure(with, fold_of(with.all, first, end - first));
-    const double share = 1. / static_cast<double>(folds);
-    add(ranked.image_to_text, one.image_to_text, share);
-    add(ranked.text_to_image, one.text_to_image, share);
-    add(contrast.image_to_text, other.image_to_text, share);
-    add(contrast.text_to_image, other.text_to_image, share);
+    const RetrievalRecalls one = measure(with, fold_of(with.all, first, end - first));
+    for (const auto kind : {&RetrievalRecalls::reranked, &RetrievalRecalls::by_contrast}) {
+      for (const auto way : {&RetrievalScores::image_to_text, &RetrievalScores::text_to_image}) {
+        add_share(mean.*kind.*way, one.*kind.*way, 1. / static_cast<double>(folds));
+      }
+    }
   }
-  ordered_json result = to_json(ranked);
-  result["itc_only"] = to_json(contrast);
-  result["folds"] = folds;
-  return result;
+  return mean;
 }
 
 }  // namespace
@@ -334,15 +314,12 @@ RetrievalResult evaluate_retrieval(const RetrievalModel& model, const RecordFile
   const OwnPictures own = encode_own(model, all.images, ranks);
   const auto failures = failures_of(own, all.images.size(), ranks);
   at::Tensor contrast = contrast_of(model, all, own, ranks);
-  const auto [images, texts] = leave_out(all, contrast, failures);
+  RetrievalResult result;
+  std::tie(result.images, result.texts) = leave_out(all, contrast, failures);
   const Measuring with{model, all, own, contrast, options.rerank, options.fusion, ranks};
-  const auto [ranked, by_contrast] = measure(with, {0, std::ssize(all.images), {}, all.relevance});
-  RetrievalResult result{to_json(ranked), {}};
-  result.scores["itc_only"] = to_json(by_contrast);
-  if (options.folds > 1) result.scores["in_folds"] = measure_folds(with, options.folds);
+  result.recalls = measure(with, {0, std::ssize(all.images), {}, all.relevance});
+  if (options.folds > 1) result.in_folds = measure_folds(with, options.folds);
   if (!is_main_process(ranks)) return {};
-  result.scores["images"] = images;
-  result.scores["texts"] = texts;
   for (std::size_t i = 0; i < failures.size(); ++i) {
     if (!failures[i].empty()) result.unreadable[all.images[i]] = failures[i];
   }

@@ -1,4 +1,4 @@
-#include "apps/blip2/eval_output.h"
+#include "blip2/answers/answer_report.h"
 
 #include <fmt/format.h>
 
@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-ordered_json result_of(const Record& record, const EvalAnswer& answer) {
+ordered_json result_of(const Record& record, const RecordAnswer& answer) {
   ordered_json line{{"image", record.image}};
   if (record.image_id != record.image) line["image_id"] = record.image_id;
   if (record.is_question()) {
@@ -36,13 +36,12 @@ ordered_json result_of(const Record& record, const EvalAnswer& answer) {
   return line;
 }
 
-ReportPicture shown(const Record& record, const EvalAnswer& answer) {
+ReportPicture shown(const Record& record, const RecordAnswer& answer) {
   ReportPicture picture{read_source(record.image), {}};
-  const auto& right = record.is_question() ? record.answers : record.captions;
   if (record.is_question()) picture.lines.push_back(record.question);
   picture.lines.push_back(answer.text);
-  const bool agrees = equals_any(answer.text, right);
-  picture.lines.push_back(agrees ? "right" : "it is: " + first_text(right));
+  const bool agrees = equals_any(answer.text, right_texts(record));
+  picture.lines.push_back(agrees ? "right" : "it is: " + first_text(right_texts(record)));
   if (answer.probability) {
     picture.lines.push_back(fmt::format("probability {:.2f}", *answer.probability));
   }
@@ -50,10 +49,18 @@ ReportPicture shown(const Record& record, const EvalAnswer& answer) {
   return picture;
 }
 
+ScoredAnswer scored(const Record& record, const RecordAnswer& answer) {
+  ScoredAnswer out{answer.score, {}};
+  if (record.is_question()) out.lines.push_back(record.question);
+  out.lines.push_back(answer.text);
+  out.lines.push_back("right: " + first_text(right_texts(record)));
+  return out;
+}
+
 }  // namespace
 
-void write_eval_results(const std::string& path, std::span<const Record> records,
-                        std::span<const EvalAnswer> answers) {
+void write_answer_lines(const std::string& path, std::span<const Record> records,
+                        std::span<const RecordAnswer> answers) {
   AtomicFile file(path);
   for (std::size_t i = 0; i < answers.size(); ++i) {
     const ordered_json line = result_of(records[i], answers[i]);
@@ -62,22 +69,9 @@ void write_eval_results(const std::string& path, std::span<const Record> records
   file.commit();
 }
 
-namespace {
-
-ScoredAnswer scored(const Record& record, const EvalAnswer& answer) {
-  ScoredAnswer out{answer.score, {}};
-  if (record.is_question()) out.lines.push_back(record.question);
-  out.lines.push_back(answer.text);
-  const auto& right = record.is_question() ? record.answers : record.captions;
-  out.lines.push_back("right: " + first_text(right));
-  return out;
-}
-
-}  // namespace
-
-void write_eval_report(const std::string& path, const std::string& task, const std::string& intro,
-                       const ordered_json& result, std::span<const Record> records,
-                       std::span<const EvalAnswer> answers) {
+void write_answer_report(const std::string& path, const std::string& task, const std::string& intro,
+                         const ordered_json& result, std::span<const Record> records,
+                         std::span<const RecordAnswer> answers) {
   constexpr std::size_t kShown = 36, kExtreme = 12;
   HtmlReport report("blip2 eval: " + task);
   report.paragraph(intro);

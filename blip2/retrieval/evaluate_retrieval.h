@@ -2,10 +2,11 @@
 
 #include <cstdint>
 #include <map>
-#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "blip2/data/records.h"
+#include "blip2/retrieval/ranking.h"
 
 namespace blip2 {
 
@@ -35,16 +36,22 @@ struct RetrievalOptions {
   std::int64_t folds = 1;  // number of parts of the pictures that are measured separately too
 };
 
+// Recalls with the best candidates re-ranked by contrast and matching, and by contrast alone.
+struct RetrievalRecalls {
+  RetrievalScores reranked, by_contrast;
+};
 struct RetrievalResult {
-  nlohmann::ordered_json scores;
-  std::map<std::string, std::string> unreadable;  // pictures that are left out, with the reasons
+  RetrievalRecalls recalls;
+  std::optional<RetrievalRecalls> in_folds;       // the means over several folds
+  std::int64_t images = 0, texts = 0;             // that are measured
+  std::map<std::string, std::string> unreadable;  // pictures that are left out, and why
 };
 
-// The recalls of a data file's captions among its pictures and the other way round: by contrast
-// alone under "itc_only", and with the best candidates re-ranked by contrast and matching; with
-// several folds also their means under "in_folds". Unreadable pictures are left out, and so are
-// captions that only they have. The processes share pictures, texts and pairs, and each keeps only
-// the features of its own pictures; rank 0 has the result, other ranks have none.
+// Recalls of a data file's captions among its pictures and the other way round. A picture that
+// cannot be read is left out, and so are captions that no other has. The processes share pictures,
+// texts and pairs, each keeping the features of its own pictures alone; rank 0 has the result, the
+// others nothing. Error for a question, and for more folds than pictures; Interrupted after a
+// signal. Runs on the caller's thread and those of LibTorch.
 RetrievalResult evaluate_retrieval(const RetrievalModel& model, const RecordFile& file,
                                    const RetrievalOptions& options, const Ranks* ranks);
 
