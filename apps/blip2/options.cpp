@@ -35,7 +35,8 @@ void add_run_options(CLI::App& verb, RunOptions& options) {
       ->check(CLI::IsMember({"cpu"}))
       ->capture_default_str();
   verb.add_option("--precision", options.precision,
-                  "Of the frozen parts: f32, bf16, f16, or auto: as the files store them")
+                  "Of the frozen parts: f32, bf16, f16, or auto: as the files store them, GGUF's "
+                  "blocks included")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
       ->capture_default_str();
   verb.add_option("--bridge-precision", options.bridge_precision,

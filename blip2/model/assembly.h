@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -38,9 +39,10 @@ struct Assembly {
 Assembly read_assembly(const std::filesystem::path& path);
 
 // Writes a model directory of the parts with an untrained bridge; the language model's weights in
-// `weights` (kFloat, kBFloat16 or kHalf). Error if a part is missing or does not fit, or if
-// `folder` holds a model already.
+// `weights` (kFloat, kBFloat16 or kHalf) or, if that is empty, as its GGUF file has them: the
+// directory then keeps that file, as a hard link or a copy. Error if a part is missing or does not
+// fit, or if `folder` holds a model already.
 void assemble(const Assembly& assembly, const std::filesystem::path& folder,
-              at::ScalarType weights);
+              std::optional<at::ScalarType> weights);
 
 }  // namespace blip2

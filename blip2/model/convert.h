@@ -22,10 +22,14 @@ std::optional<ModelLayout> transformers_layout(const Blip2Config& config);
 // stage 1 that only training needs, a text side that is not read) is left out, and <image> gets a
 // word embedding. A stage-2 model takes its stage-1 model along under kStage1Folder.
 //
+// With `blocks` (Q8_0, Q4_0 or Q4_K) the language model becomes a GGUF file of that type, which the
+// directory keeps as kLanguageGguf; one of our own then stays in its own layout.
+//
 // The source is loaded first, strictly. Error naming file and tensor if something is missing, does
 // not fit, or `folder` holds a model already; for T5 in kHalf.
 void convert_model(const std::filesystem::path& source, const std::filesystem::path& folder,
-                   std::optional<at::ScalarType> weights, bool own_layout = false);
+                   std::optional<at::ScalarType> weights, bool own_layout = false,
+                   std::optional<DType> blocks = {});
 
 // Writes a model of this program's names and configuration as a directory, as convert_model does
 // with a source of our own. `texts` has what stands beside the weights: tokenizers, preprocessing.

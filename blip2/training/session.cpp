@@ -6,6 +6,7 @@
 #include "blip2/model/directory.h"
 #include "blip2/model/generation_config.h"
 #include "blip2/model/image_side.h"
+#include "blip2/model/language_side.h"
 #include "blip2/model/prompts.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/training/stage1_task.h"
@@ -24,6 +25,7 @@ std::string hash_frozen_files(const StartingModel& start, bool with_vision) {
   };
   if (with_vision) add(start.bridge / kVisionFile);
   add(start.language / kLanguageFile);
+  add(start.language / kLanguageGguf);
   return hash_text(hash);
 }
 
@@ -73,12 +75,12 @@ Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> w
 
 // The words objective of stage 1, if the recipe asks for it.
 std::optional<CaptionWords> caption_words(const Recipe& recipe, const Blip2Config& config,
-                                          std::shared_ptr<const TensorFile> weights,
+                                          const LanguageWeights& weights,
                                           const std::vector<Record>& records) {
   if (recipe.objectives.words <= 0) return std::nullopt;
   const auto tokenizer = load_tokenizer(recipe.init);
-  const FrozenLanguage language = load_frozen_language(std::move(weights), *config.language,
-                                                       compute_type(recipe), kLanguagePrefix);
+  const FrozenLanguage language =
+      load_frozen_language(weights.file, *config.language, compute_type(recipe), weights.prefix);
   PromptFormat format = prompt_format(config, *tokenizer);
   format.max_target_tokens = recipe.data.max_text_tokens;
   return CaptionWords(records, *tokenizer, format, language, recipe.objectives);
@@ -103,15 +105,18 @@ void require_objectives(const std::optional<LanguageConfig>& language, const Rec
   }
 }
 
+MatrixForm trained_through(const Recipe& recipe) {
+  if (recipe.language_weights == "int8") return MatrixForm::int8;
+  return recipe.language_weights == "stored" ? MatrixForm::blocks : MatrixForm::joined;
+}
+
 // Stage 2 with the language model of the directory.
 std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const Session& session,
                                             const LanguageConfig& config,
-                                            std::shared_ptr<const TensorFile> weights,
-                                            const Ranks* ranks) {
+                                            const LanguageWeights& weights, const Ranks* ranks) {
   const StageTokenizers tokenizers{*session.language_tokenizer, *session.qformer_tokenizer};
-  const MatrixForm form = recipe.language_weights == "int8" ? MatrixForm::int8 : MatrixForm::joined;
-  FrozenLanguage language =
-      load_frozen_language(std::move(weights), config, compute_type(recipe), kLanguagePrefix, form);
+  FrozenLanguage language = load_frozen_language(weights.file, config, compute_type(recipe),
+                                                 weights.prefix, trained_through(recipe));
   return make_stage2_task(recipe, session.bridge, std::move(language), tokenizers,
                           session.train.records, session.validation.records, ranks);
 }
@@ -160,8 +165,9 @@ Session open_session(const Recipe& recipe, const Ranks* ranks, std::optional<std
   const Blip2Config& initial = start.config;
   require_trainable(initial, recipe);
   const std::shared_ptr<const TensorFile> weights = open_model_weights(start.bridge);
-  const auto language =
-      start.language == start.bridge ? weights : open_model_weights(start.language);
+  const LanguageWeights language = language_weights(
+      start.language,
+      start.language == start.bridge ? weights : open_model_weights(start.language));
   Session session;
   session.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);
   session.qformer_tokenizer = load_tokenizer(start.bridge / kQFormerTokenizer);

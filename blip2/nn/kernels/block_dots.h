@@ -1,7 +1,7 @@
 #pragma once
-// Bytes in lanes, and sums of products of codes with activations; included by blocks.h and what
-// stands before it only. A lane's four codes are multiplied with one quad of the activations, which
-// is the same for all lanes. An instruction set may have its own (BLIP2_OWN_DOTS,
+// Bytes in lanes, and sums of products of codes with activations; included by block_formats.h and
+// what stands before it only. A lane's four codes are multiplied with one quad of the activations,
+// which is the same for all lanes. An instruction set may have its own (BLIP2_OWN_DOTS,
 // BLIP2_OWN_BYTES).
 #include "blip2/nn/kernels/vec.h"
 

@@ -225,6 +225,16 @@ Int packed_bytes(DType type, Int outs, Int width) {
   return (outs + kGroupOuts - 1) / kGroupOuts * group_bytes(type, width);
 }
 
+bool has_finite_scales(DType type, std::span<const std::byte> blocks) {
+  const auto* in = reinterpret_cast<Bytes>(blocks.data());
+  const auto bytes = static_cast<std::size_t>(dtype_block(type).bytes);
+  for (const Bytes end = in + blocks.size(); in < end; in += bytes) {
+    const Block block = read_block(type, in, 0);
+    if (!is_finite(block.halves[0]) || !is_finite(block.halves[1])) return false;
+  }
+  return true;
+}
+
 Int pack_groups(DType type, const std::byte* rows, Int outs, Int width,
                 std::span<const std::int32_t> from, Int begin, Int end, std::byte* packed) {
   const BlockLayout layout = block_layout(type).value();

@@ -48,6 +48,9 @@ std::int64_t pack_groups(DType type, const std::byte* rows, std::int64_t outs, s
                          std::span<const std::int32_t> from, std::int64_t begin, std::int64_t end,
                          std::byte* packed);
 
+// Whether every scale of these blocks of a file is finite.
+bool has_finite_scales(DType type, std::span<const std::byte> blocks);
+
 // A matrix [outs, width] that pack_groups has laid together.
 struct BlockMatrixView {
   DType type;

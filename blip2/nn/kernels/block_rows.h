@@ -1,5 +1,5 @@
 #pragma once
-// Rows of activations in eight bits; included by blocks.h only.
+// Rows of activations in eight bits; included by block_table.h only.
 #include "blip2/nn/kernels/block_layout.h"
 #include "blip2/nn/kernels/vec.h"
 

@@ -93,7 +93,7 @@ struct Dots<8> {
 }  // namespace
 }  // namespace blip2
 
-#include "blip2/nn/kernels/blocks.h"
+#include "blip2/nn/kernels/block_table.h"
 #include "blip2/nn/kernels/table.h"
 
 namespace blip2 {

@@ -45,7 +45,7 @@ struct Dots {
 }  // namespace
 }  // namespace blip2
 
-#include "blip2/nn/kernels/blocks.h"
+#include "blip2/nn/kernels/block_table.h"
 
 namespace blip2 {
 BlockKernelSet avx512_vnni_block_kernels() {

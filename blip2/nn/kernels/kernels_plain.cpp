@@ -17,7 +17,7 @@
 #define BLIP2_LANES 4
 #define BLIP2_TILE_ROWS 1
 #define BLIP2_BLOCK_ROWS 2
-#include "blip2/nn/kernels/blocks.h"
+#include "blip2/nn/kernels/block_table.h"
 #include "blip2/nn/kernels/table.h"
 
 namespace blip2 {
