@@ -90,9 +90,10 @@ class Fitter {
   Fit fit() const {
     if (high_ == low_) return {0, -low_};
     Fit best{(high_ - low_) / 15.0f, -low_};
-    float least = error(codes(15.0f), best);
+    float least = error(codes(15.0f, low_), best);
     for (int step = 0; step <= 20; ++step) {
-      const Codes tried = codes(-1.0f + 0.1f * static_cast<float>(step) + 15.0f);
+      // As in the reference, from the best minimum so far.
+      const Codes tried = codes(-1.0f + 0.1f * static_cast<float>(step) + 15.0f, -best.minimum);
       Fit found;
       if (!solve(tried, found)) continue;
       const float off = error(tried, found);
@@ -104,12 +105,11 @@ class Fitter {
  private:
   static std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
-  Codes codes(float steps) const {
-    const float inverse = steps / (high_ - low_);
+  Codes codes(float steps, float low) const {
+    const float inverse = steps / (high_ - low);
     Codes codes;
     for (int i = 0; i < 32; ++i) {
-      codes[at(i)] =
-          static_cast<std::uint8_t>(std::clamp(nearest(inverse * (x_[i] - low_)), 0, 15));
+      codes[at(i)] = static_cast<std::uint8_t>(std::clamp(nearest(inverse * (x_[i] - low)), 0, 15));
     }
     return codes;
   }
