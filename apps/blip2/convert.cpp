@@ -9,6 +9,7 @@
 #include "blip2/model/convert.h"
 #include "blip2/model/directory.h"
 #include "blip2/model/image_side.h"
+#include "blip2/model/language_side.h"
 #include "blip2/model/lavis_convert.h"
 
 namespace blip2 {
@@ -47,15 +48,28 @@ void keep_choices(const ConvertOptions& options) {
   }
 }
 
+// The blocks that --weights asks a language model to be kept in.
+std::optional<DType> blocks_of(const std::string& weights) {
+  if (weights == "q8_0" || weights == "int8") return DType::q8_0;
+  if (weights == "q4_0" || weights == "int4") return DType::q4_0;
+  if (weights == "q4_k") return DType::q4_k;
+  return std::nullopt;
+}
+
 void convert(const ConvertOptions& options) {
+  const std::optional<DType> blocks = blocks_of(options.weights);
+  const bool named = options.weights != "auto" && options.weights != "stored" && !blocks;
   std::optional<at::ScalarType> type;
-  if (options.weights != "auto") type = type_of_precision(options.weights, at::kFloat);
+  if (named) type = type_of_precision(options.weights, at::kFloat);
   if (std::filesystem::is_directory(options.source)) {
-    convert_model(options.source, options.folder, type, options.own_layout);
+    convert_model(options.source, options.folder, type, options.own_layout, blocks);
   } else if (const auto parts = lavis_parts(options)) {
-    convert_lavis(*parts, options.folder, type, options.own_layout);
+    convert_lavis(*parts, options.folder, type, options.own_layout || blocks);
+    if (blocks) quantise_language(options.folder, *blocks);
   } else {
-    assemble(read_assembly(options.source), options.folder, type.value_or(at::kBFloat16));
+    if (options.weights == "auto" || blocks) type = at::kBFloat16;
+    assemble(read_assembly(options.source), options.folder, type);
+    if (blocks) quantise_language(options.folder, *blocks);
   }
   keep_choices(options);
   log_info("model written to {}", options.folder);
@@ -72,9 +86,12 @@ void add_convert(CLI::App& app) {
       ->required();
   verb->add_option("DIR", options->folder, "Model directory to write")->required();
   verb->add_option("--weights", options->weights,
-                   "Number type for the weights of the image encoder, the language model and the "
-                   "projection; auto: as stored, bf16 when assembling")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
+                   "Number type of the image encoder's, the language model's and the projection's "
+                   "weights; auto: as they are, bf16 when assembling; stored: as they are, a GGUF "
+                   "file kept with its blocks; q8_0 (int8), q4_0 (int4), q4_k: the language model "
+                   "in GGUF's blocks, the rest as with auto")
+      ->check(CLI::IsMember(
+          {"auto", "stored", "f32", "bf16", "f16", "q8_0", "q4_0", "q4_k", "int8", "int4"}))
       ->capture_default_str();
   verb->add_flag(
       "--own-layout", options->own_layout,

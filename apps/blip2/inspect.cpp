@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -13,6 +14,7 @@
 #include "blip2/io/json.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/io/tensor_file.h"
+#include "blip2/model/language_side.h"
 
 namespace blip2 {
 namespace {
@@ -36,26 +38,65 @@ ordered_json metadata_of(const TensorFile& file) {
   return result;
 }
 
-ordered_json describe_tensors(const TensorFile& file) {
-  ordered_json tensors = ordered_json::array();
-  std::int64_t elements = 0;
-  for (const TensorView& tensor : file.tensors()) {
-    elements += tensor.numel();
-    tensors.push_back({{"name", tensor.name},
-                       {"dtype", dtype_name(tensor.dtype)},
-                       {"shape", tensor.shape},
-                       {"bytes", tensor.data.size()}});
+// The tensors of the files, and for each type how many it has and what they take.
+class TensorList {
+ public:
+  void add(const TensorFile& file) {
+    for (const TensorView& tensor : file.tensors()) {
+      const auto bytes = static_cast<std::int64_t>(tensor.data.size());
+      tensors_.push_back({{"name", tensor.name},
+                          {"dtype", dtype_name(tensor.dtype)},
+                          {"shape", tensor.shape},
+                          {"bytes", bytes}});
+      for (Sum* sum : {&all_, &types_[std::string(dtype_name(tensor.dtype))]}) {
+        sum->tensors += 1, sum->elements += tensor.numel(), sum->bytes += bytes;
+      }
+    }
   }
-  return {{"elements", elements}, {"tensors", std::move(tensors)}};
+
+  ordered_json json() const {
+    ordered_json types = ordered_json::object();
+    for (const auto& [name, sum] : types_) types[name] = sum.json();
+    return {{"elements", all_.elements},
+            {"bits_per_weight", all_.bits()},
+            {"types", types},
+            {"tensors", tensors_}};
+  }
+
+ private:
+  struct Sum {
+    std::int64_t tensors = 0, elements = 0, bytes = 0;
+
+    double bits() const {
+      return elements == 0 ? 0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(elements);
+    }
+    ordered_json json() const {
+      return {{"tensors", tensors},
+              {"elements", elements},
+              {"bytes", bytes},
+              {"bits_per_weight", bits()}};
+    }
+  };
+
+  ordered_json tensors_ = ordered_json::array();
+  Sum all_;
+  std::map<std::string, Sum> types_;
+};
+
+void describe_folder(const fs::path& path, ordered_json& result) {
+  if (fs::exists(path / "config.json")) {
+    result["config"] = ordered_json::parse(read_json(path / "config.json").dump());
+  }
+  TensorList list;
+  list.add(*open_model_weights(path));
+  if (fs::exists(path / kLanguageGguf)) list.add(*open_gguf(path / kLanguageGguf));
+  result.update(list.json());
 }
 
 ordered_json describe_path(const fs::path& path) {
   ordered_json result{{"path", path.string()}};
   if (fs::is_directory(path)) {
-    if (fs::exists(path / "config.json")) {
-      result["config"] = ordered_json::parse(read_json(path / "config.json").dump());
-    }
-    result.update(describe_tensors(*open_model_weights(path)));
+    describe_folder(path, result);
     return result;
   }
   if (path.extension() == ".json") {
@@ -64,7 +105,9 @@ ordered_json describe_path(const fs::path& path) {
   }
   const auto file = open_tensor_file(path);
   result["metadata"] = metadata_of(*file);
-  result.update(describe_tensors(*file));
+  TensorList list;
+  list.add(*file);
+  result.update(list.json());
   return result;
 }
 
@@ -79,8 +122,14 @@ void print_plainly(const ordered_json& found) {
     print_line(fmt::format("{:<8} {:<20} {}", tensor["dtype"].get<std::string>(),
                            tensor["shape"].dump(), tensor["name"].get<std::string>()));
   }
-  print_line(fmt::format("{} tensors, {} elements", found["tensors"].size(),
-                         found["elements"].get<std::int64_t>()));
+  for (const auto& [type, sum] : found["types"].items()) {
+    print_line(fmt::format("{:<8} {} tensors, {} elements, {:.2f} bits each", type,
+                           sum["tensors"].get<std::int64_t>(), sum["elements"].get<std::int64_t>(),
+                           sum["bits_per_weight"].get<double>()));
+  }
+  print_line(fmt::format("{} tensors, {} elements, {:.2f} bits each", found["tensors"].size(),
+                         found["elements"].get<std::int64_t>(),
+                         found["bits_per_weight"].get<double>()));
 }
 
 }  // namespace

@@ -35,9 +35,9 @@ void add_run_options(CLI::App& verb, RunOptions& options) {
   verb.add_option("--device", options.device, "Device on which to compute; this build has cpu")
       ->check(CLI::IsMember({"cpu"}))
       ->capture_default_str();
-  verb.add_option(
-          "--precision", options.precision,
-          "Number type of the frozen parts: f32, bf16, f16, or auto: as the files store them")
+  verb.add_option("--precision", options.precision,
+                  "Number type of the frozen parts: f32, bf16, f16, or auto: as the files store "
+                  "them, GGUF's blocks included")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
       ->capture_default_str();
   verb.add_option("--bridge-precision", options.bridge_precision,

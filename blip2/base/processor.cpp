@@ -35,6 +35,7 @@ Processor ask() {
   has.avx512 = has.avx2 && __builtin_cpu_supports("avx512f") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512vl");
+  has.avx512_vnni = has.avx512 && __builtin_cpu_supports("avx512vnni");
   has.avx512_bf16 = has.avx512 && __builtin_cpu_supports("avx512bf16");
   has.amx_bf16 = has.avx512_bf16 && ask_for_amx_bf16();
   return has;

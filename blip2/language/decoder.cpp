@@ -25,7 +25,7 @@ Decoder::Decoder(std::shared_ptr<DecoderWeights> weights)
 at::Tensor Decoder::embed(const at::Tensor& ids) const {
   std::vector<std::int64_t> shape = ids.sizes().vec();
   shape.push_back(width());
-  return weights_->embeddings.index_select(0, ids.reshape({-1})).to(at::kFloat).view(shape);
+  return weights_->embeddings.select(ids.reshape({-1})).view(shape);
 }
 
 at::Tensor Decoder::forward_packed(const at::Tensor& embeds, std::vector<std::int64_t> offsets) {
@@ -43,7 +43,7 @@ std::unique_ptr<LanguageSession> Decoder::make_session(std::int64_t capacity) co
 }
 
 std::int64_t Decoder::step_bytes() const {
-  auto bytes = static_cast<std::int64_t>(weights_->head.nbytes());
+  std::int64_t bytes = weights_->head.bytes();
   for (const DecoderLayer& layer : weights_->layers) {
     for (const Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
       bytes += linear->bytes();
@@ -53,7 +53,8 @@ std::int64_t Decoder::step_bytes() const {
 }
 
 std::vector<std::pair<std::string, at::Tensor>> Decoder::tensors() const {
-  TORCH_CHECK(weights_->form != MatrixForm::int8, "int8 weights are not those that were loaded");
+  TORCH_CHECK(weights_->form == MatrixForm::stored || weights_->form == MatrixForm::joined,
+              "the weights are not held as tensors");
   return tensors_to_save(*weights_);
 }
 

@@ -67,8 +67,7 @@ struct LossFunction : torch::autograd::Function<LossFunction> {
 }  // namespace
 
 at::Tensor Decoder::logits(const at::Tensor& hidden) const {
-  const at::Tensor& head = weights_->head;
-  return at::linear(hidden.to(head.scalar_type()), head).to(at::kFloat);
+  return weights_->head(hidden.to(dtype())).to(at::kFloat);
 }
 
 at::Tensor Decoder::token_loss(const at::Tensor& hidden, const at::Tensor& targets) const {
@@ -82,11 +81,12 @@ at::Tensor Decoder::token_loss(const at::Tensor& hidden, const at::Tensor& targe
         "a target lies outside the vocabulary");
   }
   const at::Tensor states = hidden.to(at::kFloat).contiguous();
+  const at::Tensor head = weights_->head.matrix(dtype());
   if (at::GradMode::is_enabled() && states.requires_grad()) {
-    return LossFunction::apply(states, ids, weights_->head);
+    return LossFunction::apply(states, ids, head);
   }
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
-  return losses_and_gradients(states, ids, weights_->head, false).first;
+  return losses_and_gradients(states, ids, head, false).first;
 }
 
 }  // namespace blip2

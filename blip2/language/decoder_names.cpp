@@ -54,7 +54,7 @@ class Lister {
 
   std::vector<DecoderTensor> list() {
     const std::int64_t d = c_.hidden_size;
-    add(names_.embeddings, "weight", weights_.embeddings, {c_.vocab_size, d});
+    add(names_.embeddings, "weight", weights_.embeddings.values, {c_.vocab_size, d});
     if (c_.learned_positions) {
       add(names_.positions, "weight", weights_.positions,
           {c_.max_position_embeddings + c_.position_offset, d});
@@ -66,7 +66,12 @@ class Lister {
     }
     layer_ = -1;
     norm(names_.norm, weights_.norm, d);
-    if (!c_.tie_word_embeddings) add("lm_head", "weight", weights_.head, {c_.vocab_size, d});
+    weights_.head.parts.resize(1);
+    Linear::Part& head = weights_.head.parts[0];
+    if (!c_.tie_word_embeddings) {
+      add("lm_head", "weight", head.weight, {c_.vocab_size, d});
+      list_.back().blocks = &head.blocks;
+    }
     return std::move(list_);
   }
 
@@ -119,6 +124,7 @@ class Lister {
       const std::size_t first = list_.size();
       add(at + name, "weight", part->weight, names_.transposed ? Shape{in, outs} : Shape{outs, in});
       list_.back().matrix = true;
+      list_.back().blocks = &part->blocks;
       list_.back().transposed = names_.transposed;
       if (bias) add(at + name, "bias", part->bias, {outs});
       for (std::size_t i = first; i < list_.size(); ++i) {

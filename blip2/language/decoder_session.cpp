@@ -64,7 +64,7 @@ class CachedLayers : DecoderLayers<T> {
       std::copy_n(x_ + last * d_, d_, x_ + row * d_);
     }
     this->norm(weights_.norm, x_, rows, values_.normed);
-    Linear(weights_.head).each_row(values_.normed, rows, Store::value_f32, out, c_.vocab_size);
+    weights_.head.each_row(values_.normed, rows, Store::value_f32, out, c_.vocab_size);
   }
 
  private:
@@ -168,19 +168,10 @@ std::span<const float> DecoderSession::advance(std::span<const std::int32_t> tok
   const std::int64_t width = weights_->config.hidden_size;
   std::vector<std::int64_t> offsets = {0};
   x_.resize(tokens.size() * static_cast<std::size_t>(width));
-  const auto* table = static_cast<const std::byte*>(weights_->embeddings.const_data_ptr());
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     TORCH_CHECK(tokens[i] >= 0 && tokens[i] < vocabulary(), "token ", tokens[i],
                 " is not in the vocabulary");
-    float* const row = x_.data() + static_cast<std::int64_t>(i) * width;
-    if (weights_->dtype == at::kFloat) {
-      std::copy_n(reinterpret_cast<const float*>(table) + tokens[i] * width, width, row);
-    } else if (weights_->dtype == at::kHalf) {
-      std::copy_n(reinterpret_cast<const at::Half*>(table) + tokens[i] * width, width, row);
-    } else {
-      const auto* from = reinterpret_cast<const at::BFloat16*>(table) + tokens[i] * width;
-      std::copy_n(from, width, row);
-    }
+    weights_->embeddings.read(tokens[i], x_.data() + static_cast<std::int64_t>(i) * width);
     offsets.push_back(offsets.back() + 1);
   }
   return run(offsets);

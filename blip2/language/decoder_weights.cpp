@@ -20,6 +20,13 @@ at::Tensor unpermute(const at::Tensor& weight, std::int64_t heads) {
   return weight.view({heads, half, 2, -1}).transpose(1, 2).reshape(weight.sizes());
 }
 
+// The file's row of each row that unpermute gives.
+std::vector<std::int32_t> unpermuted_rows(std::int64_t rows, std::int64_t heads) {
+  const at::Tensor order = unpermute(at::arange(rows, at::kInt).view({rows, 1}), heads);
+  const auto* data = order.const_data_ptr<std::int32_t>();
+  return {data, data + rows};
+}
+
 class Loader {
  public:
   Loader(std::shared_ptr<const TensorFile> file, const DecoderConfig& config, at::ScalarType dtype,
@@ -46,7 +53,13 @@ class Loader {
     LoadProgress progress("language model", bytes);
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       const DecoderTensor& tensor = tensors[i];
-      *tensor.tensor = read(tensor);
+      if (in_blocks(tensor)) {
+        *tensor.blocks = read_blocks(tensor);
+      } else if (tensor.tensor == &weights.embeddings.values && in_blocks(file_view(tensor))) {
+        weights.embeddings = WordTable(file_view(tensor), file_);
+      } else {
+        *tensor.tensor = read(tensor);
+      }
       progress.add(converted_bytes(tensor));
       const bool last = i + 1 == tensors.size() || tensors[i + 1].layer != tensor.layer;
       if (!last || tensor.layer < 0) continue;
@@ -54,11 +67,36 @@ class Loader {
       if (form_ == MatrixForm::int8) release_layer(tensors, tensor.layer);
     }
     progress.finish();
-    if (config_.tie_word_embeddings) weights.head = weights.embeddings;
+    if (config_.tie_word_embeddings) tie_head(weights, tensors.front());
+    weights.head.hold(form_ == MatrixForm::blocks ? form_ : MatrixForm::stored);
     weights.norm.widen();
   }
 
  private:
+  void tie_head(DecoderWeights& weights, const DecoderTensor& words) const {
+    Linear::Part& head = weights.head.parts.at(0);
+    head.weight = weights.embeddings.values;
+    if (!in_blocks(file_view(words))) return;
+    head.blocks = BlockMatrix(file_view(words), {}, file_->path().string());
+    file_->release(file_view(words));
+  }
+
+  bool in_blocks(const TensorView& view) const {
+    return form_ == MatrixForm::blocks && is_block_type(view.dtype);
+  }
+  bool in_blocks(const DecoderTensor& tensor) const {
+    return tensor.blocks && in_blocks(file_view(tensor));
+  }
+
+  BlockMatrix read_blocks(const DecoderTensor& tensor) const {
+    const TensorView& view = file_view(tensor);
+    std::vector<std::int32_t> rows;
+    if (tensor.paired_heads > 0) rows = unpermuted_rows(view.shape[0], tensor.paired_heads);
+    BlockMatrix matrix(view, rows, file_->path().string());
+    file_->release(view);
+    return matrix;
+  }
+
   void hold(DecoderLayer& layer) const {
     for (Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) linear->hold(form_);
     for (Norm* norm : {&layer.input_norm, &layer.query_norm, &layer.key_norm, &layer.post_norm}) {
@@ -71,8 +109,12 @@ class Loader {
   void release_layer(const std::vector<DecoderTensor>& tensors, std::int64_t layer) const {
     for (const DecoderTensor& tensor : tensors) {
       if (tensor.layer != layer || !tensor.matrix) continue;
-      file_->release(file_->get(file_name(tensor.name)));
+      file_->release(file_view(tensor));
     }
+  }
+
+  const TensorView& file_view(const DecoderTensor& tensor) const {
+    return file_->get(file_name(tensor.name));
   }
 
   std::string file_name(const std::string& name) const {
@@ -113,13 +155,13 @@ class Loader {
 
   // The bytes of a tensor that has to be converted, 0 for one that stays mapped.
   std::uint64_t converted_bytes(const DecoderTensor& tensor) const {
-    const TensorView& view = file_->get(file_name(tensor.name));
+    const TensorView& view = file_view(tensor);
     const bool mapped = scalar_type_of(view.dtype) == dtype_ && !tensor.transposed;
     return mapped ? 0 : view.data.size();
   }
 
   at::Tensor read(const DecoderTensor& tensor) const {
-    const TensorView& view = file_->get(file_name(tensor.name));
+    const TensorView& view = file_view(tensor);
     if (tensor.transposed && !gguf_) return to_tensor(view, dtype_).t().contiguous();
     if (gguf_ && tensor.paired_heads > 0) {
       return unpermute(to_tensor(view), tensor.paired_heads).to(dtype_);

@@ -13,6 +13,7 @@
 #include "blip2/language/embeddings_name.h"
 #include "blip2/nn/linear.h"
 #include "blip2/nn/norm.h"
+#include "blip2/nn/word_table.h"
 
 namespace blip2 {
 
@@ -26,14 +27,16 @@ struct DecoderLayer {
 };
 
 // All frozen weights; every tensor f32, every one bf16 or every one f16, but for the layers'
-// matrices if they are int8. Nothing changes them after loading.
+// matrices if they are int8, and for what is in blocks. Nothing changes them after loading.
 struct DecoderWeights {
   DecoderConfig config;
   at::ScalarType dtype = at::kFloat;
-  at::Tensor embeddings, positions, head;  // head is embeddings if they are tied
+  WordTable embeddings;
+  at::Tensor positions;
+  Linear head;  // of the embeddings' numbers if they are tied
   Norm norm;
   std::vector<DecoderLayer> layers;
-  MatrixForm form = MatrixForm::stored;  // of the layers' matrices
+  MatrixForm form = MatrixForm::stored;  // of the layers' matrices; `blocks`: of words and head too
 };
 
 // Hugging Face's name of each weight ("model.layers.0.self_attn.q_proj.weight"), its place and its
@@ -42,6 +45,7 @@ struct DecoderTensor {
   std::string name;
   at::Tensor* tensor;
   std::vector<std::int64_t> shape;
+  BlockMatrix* blocks = nullptr;  // its place in blocks, if it is multiplied with
   std::int64_t layer = -1;        // -1: of no layer
   bool matrix = false;            // of a layer: it may become int8
   bool transposed = false;        // the file has [in, out], as GPT-2's Conv1D
@@ -67,7 +71,9 @@ EmbeddingsName embeddings_name(const DecoderConfig& config, const TensorFile& fi
 // Reads the weights that the file has under `prefix`, by Hugging Face's names (those of a model
 // without its head too: "h.0…" for "transformer.h.0…") or, for a GGUF file, by GGUF's. Those that
 // already are of `dtype` (f32, bf16 or f16) stay in the mapped file, the layers' matrices only with
-// MatrixForm::stored. One Error lists everything missing, unexpected (under the prefix; spare
+// MatrixForm::stored or blocks. With the latter a GGUF file's matrices in blocks stay in them: laid
+// together in memory of their own (the word embeddings' rows in the file as well), a tied head as
+// well. One Error lists everything missing, unexpected (under the prefix; spare
 // tensors are passed over) and mis-shaped.
 std::shared_ptr<DecoderWeights> load_decoder_weights(std::shared_ptr<const TensorFile> file,
                                                      const DecoderConfig& config,

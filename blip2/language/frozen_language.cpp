@@ -6,7 +6,9 @@
 #include "blip2/base/error.h"
 #include "blip2/language/t5_session.h"
 #include "blip2/language/tensor_faults.h"
+#include "blip2/nn/block_matrix.h"
 #include "blip2/nn/tensor_bridge.h"
+#include "blip2/nn/word_table.h"
 
 namespace blip2 {
 namespace {
@@ -82,10 +84,13 @@ at::Tensor embed_from_file(const std::shared_ptr<const TensorFile>& file,
   const TensorView* table = file->find(name);
   // A base model's file has no "model." or "transformer." before its names.
   if (!table) table = file->find(prefix + words.usual.substr(words.usual.find('.') + 1));
+  if (!table) table = file->find(prefix + "token_embd.weight");  // a GGUF file's
   const std::string fault =
       tensor_fault(table, name, {vocabulary_of(config), language_width(config)});
   if (!fault.empty()) refuse_faults({fault}, *file);
-  return borrow(*table, file).index_select(0, ids).to(dtype).to(at::kFloat);
+  const at::Tensor rows = is_block_type(table->dtype) ? WordTable(*table, file).select(ids)
+                                                      : borrow(*table, file).index_select(0, ids);
+  return rows.to(dtype).to(at::kFloat);
 }
 
 const LanguageTraits& FrozenLanguage::traits() const {

@@ -7,6 +7,8 @@
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/image/transform.h"
+#include "blip2/io/fields.h"
+#include "blip2/io/gguf.h"
 #include "blip2/io/json.h"
 #include "blip2/io/members.h"
 #include "blip2/io/safetensors.h"
@@ -14,6 +16,7 @@
 #include "blip2/language/language_model.h"
 #include "blip2/model/directory.h"
 #include "blip2/model/generation_config.h"
+#include "blip2/model/language_side.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/text/tokenizer.h"
 #include "blip2/vision/image_encoders.h"
@@ -54,6 +57,7 @@ struct LanguagePart {
   std::vector<std::pair<std::string, at::Tensor>> tensors;  // under Hugging Face's names
   at::Tensor words;                                         // the embeddings [V, width]
   std::unique_ptr<Tokenizer> tokenizer;
+  fs::path gguf;  // the file to keep in place of the tensors
 };
 
 bool is_t5(const fs::path& path) {
@@ -81,19 +85,41 @@ void open_decoder(const fs::path& path, at::ScalarType type, LanguagePart& part)
   part.config = std::move(files.config);
 }
 
-LanguagePart open_language(const fs::path& path, at::ScalarType type) {
+// A GGUF file that is kept as it is: one file, whose matrices the program multiplies with.
+void keep_gguf(const fs::path& path, LanguagePart& part) {
+  if (fs::is_directory(path)) {
+    throw Error("expected a GGUF file, got a directory", path.string(),
+                "only a GGUF file is kept as it is; ask for bf16, f16 or f32");
+  }
+  auto files = open_language_files(path);
+  const auto* file = dynamic_cast<const GgufFile*>(files.weights.get());
+  if (file != nullptr && file->integer("split.count").value_or(1) > 1) {
+    throw Error("is one of several parts", path.string(),
+                "join them with llama.cpp's gguf-split, or ask for bf16, f16 or f32");
+  }
+  const auto model = load_language_model(std::move(files.weights), files.config, at::kFloat, {},
+                                         MatrixForm::blocks);
+  part.words = model->embed(at::arange(model->vocabulary(), at::kLong));
+  part.config = std::move(files.config);
+  part.gguf = fs::canonical(path);
+}
+
+LanguagePart open_language(const fs::path& path, std::optional<at::ScalarType> type) {
   LanguagePart part;
   part.tokenizer = load_tokenizer(path);
-  if (is_t5(path)) {
-    open_t5(path, type, part);
+  if (!type) {
+    keep_gguf(path, part);
+  } else if (is_t5(path)) {
+    open_t5(path, *type, part);
   } else {
-    open_decoder(path, type, part);
+    open_decoder(path, *type, part);
   }
   check_vocabulary(*part.tokenizer, vocabulary_of(part.config), path);
   return part;
 }
 
 void write_language(const LanguagePart& part, const fs::path& folder) {
+  if (!part.gguf.empty()) return link_file(part.gguf, folder / kLanguageGguf);
   std::vector<TensorView> views;
   for (const auto& [name, tensor] : part.tensors)
     views.push_back(view_of(kLanguagePrefix + name, tensor));
@@ -161,7 +187,8 @@ Assembly read_assembly(const fs::path& path) {
   return assembly;
 }
 
-void assemble(const Assembly& assembly, const fs::path& folder, at::ScalarType weights) {
+void assemble(const Assembly& assembly, const fs::path& folder,
+              std::optional<at::ScalarType> weights) {
   make_model_folder(folder);
   Blip2Config config;
   config.num_query_tokens = assembly.num_query_tokens;

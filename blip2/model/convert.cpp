@@ -10,9 +10,11 @@
 #include "blip2/base/file.h"
 #include "blip2/base/log.h"
 #include "blip2/io/json.h"
+#include "blip2/io/safetensors.h"
 #include "blip2/language/frozen_language.h"
 #include "blip2/model/directory.h"
 #include "blip2/model/generation_config.h"
+#include "blip2/model/language_side.h"
 #include "blip2/model/weight_writer.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/vision/image_encoders.h"
@@ -30,14 +32,16 @@ const char* type_name(at::ScalarType type) {
 }
 
 // Loads everything once, mapped, so that nothing is written of a model that does not fit.
-void check_source(const std::shared_ptr<const TensorFile>& weights, const Blip2Config& config) {
+void check_source(const std::shared_ptr<const TensorFile>& weights, const Blip2Config& config,
+                  const LanguageWeights& language) {
   load_bridge(weights, config, /*trainable=*/false);
   load_image_encoder(weights, config.vision, kVisionPrefix, stored_type(*weights, kVisionPrefix));
   if (!config.language) return;
   const bool t5 = std::holds_alternative<T5Config>(*config.language);
-  const at::ScalarType stored = stored_type(*weights, kLanguagePrefix);
-  load_frozen_language(weights, *config.language, t5 && stored == at::kHalf ? at::kFloat : stored,
-                       kLanguagePrefix);
+  const at::ScalarType stored = stored_type(*language.file, language.prefix);
+  load_frozen_language(language.file, *config.language,
+                       t5 && stored == at::kHalf ? at::kFloat : stored, language.prefix,
+                       MatrixForm::blocks);
 }
 
 void refuse_half_t5(const Blip2Config& config, std::optional<at::ScalarType> weights,
@@ -46,6 +50,12 @@ void refuse_half_t5(const Blip2Config& config, std::optional<at::ScalarType> wei
   if (!std::holds_alternative<T5Config>(*config.language)) return;
   throw Error("T5 is not kept in f16: its activations overflow that type and become NaN",
               source.string(), "ask for bf16 or f32");
+}
+
+void refuse_gguf(const fs::path& source) {
+  if (!fs::exists(source / kLanguageGguf)) return;
+  throw Error("transformers' class does not keep a GGUF file", (source / kLanguageGguf).string(),
+              "convert to --own-layout with --weights bf16 first");
 }
 
 // What converts with --weights: the parts that are frozen, and the projection between them.
@@ -198,11 +208,12 @@ bool is_spare(const std::string& name, const Blip2Config& config) {
 
 // Copies a directory in its own layout, with its files as they are.
 void copy_model(const TensorFile& weights, const Blip2Config& own, const fs::path& source,
-                const fs::path& folder, std::optional<at::ScalarType> type) {
+                const fs::path& folder, std::optional<at::ScalarType> type, bool with_language) {
   const EmbeddingsName words =
       own.language ? embeddings_name(*own.language, weights, kLanguagePrefix) : EmbeddingsName{};
   std::vector<WrittenTensor> tensors;
   for (const TensorView& view : weights.tensors()) {
+    if (!with_language && view.name.starts_with(kLanguagePrefix)) continue;
     const bool embeddings = view.name == kLanguagePrefix + words.stored;
     if (!embeddings && is_spare(view.name, own)) continue;
     const std::string name = embeddings ? kLanguagePrefix + words.usual : view.name;
@@ -214,6 +225,8 @@ void copy_model(const TensorFile& weights, const Blip2Config& own, const fs::pat
   }
   write_weights(weights, tensors, folder);
   copy_other_files(source, folder);
+  const fs::path kept = source / kLanguageGguf;
+  if (with_language && fs::exists(kept)) link_file(kept, folder / kLanguageGguf);
   json config = read_json(source / "config.json");
   if (type && config.contains("torch_dtype")) config["torch_dtype"] = type_name(*type);
   if (type && config.contains("dtype")) config["dtype"] = type_name(*type);
@@ -237,11 +250,27 @@ bool is_language(const std::string& name) {
   return name.starts_with(kLanguagePrefix);
 }
 
+// The language model of a GGUF file under Hugging Face's names.
+void write_widened(const LanguageWeights& weights, const Blip2Config& config, at::ScalarType type,
+                   const fs::path& folder) {
+  const auto model =
+      load_language_model(weights.file, std::get<DecoderConfig>(*config.language), type);
+  const auto tensors = model->tensors();
+  std::vector<TensorView> views;
+  for (const auto& [name, tensor] : tensors)
+    views.push_back(view_of(kLanguagePrefix + name, tensor));
+  write_safetensors(folder / kLanguageFile, views, {{"format", "pt"}});
+}
+
 // A directory in this program's layout, one file a part; the convolutional encoder stays f32.
 void copy_own(const std::shared_ptr<const TensorFile>& weights, const Blip2Config& config,
               const fs::path& source, const fs::path& folder, std::optional<at::ScalarType> type) {
   link_frozen_parts(source, folder, /*with_language=*/!type);
-  if (config.language && type) write_part(*weights, type, folder / kLanguageFile, is_language);
+  if (config.language && type && fs::exists(source / kLanguageGguf)) {
+    write_widened(language_weights(source, weights), config, *type, folder);
+  } else if (config.language && type) {
+    write_part(*weights, type, folder / kLanguageFile, is_language);
+  }
   save_bridge(*load_bridge(weights, config, /*trainable=*/false), folder);
   if (fs::exists(source / kGenerationConfig)) {
     fs::copy_file(source / kGenerationConfig, folder / kGenerationConfig);
@@ -269,7 +298,7 @@ void write_model(const std::shared_ptr<const TensorFile>& weights, const Blip2Co
                  bool own_layout) {
   refuse_half_t5(config, type, weights->path());
   check_tokenizers(config, texts);
-  check_source(weights, config);
+  check_source(weights, config, {weights, kLanguagePrefix});
   make_model_folder(folder);
   const auto layout = own_layout ? std::nullopt : transformers_layout(config);
   if (!layout) return write_own(*weights, config, texts, folder, type);
@@ -286,22 +315,31 @@ std::optional<ModelLayout> transformers_layout(const Blip2Config& config) {
 }
 
 void convert_model(const fs::path& source, const fs::path& folder,
-                   std::optional<at::ScalarType> weights, bool own_layout) {
+                   std::optional<at::ScalarType> weights, bool own_layout,
+                   std::optional<DType> blocks) {
   Blip2Config config = read_blip2_config(source / "config.json");
   const std::shared_ptr<const TensorFile> file = open_model_weights(source);
   refuse_half_t5(config, weights, source);
   check_tokenizers(config, source);
-  check_source(file, config);
+  check_source(file, config, language_weights(source, file));
   make_model_folder(folder);
-  if (config.layout != ModelLayout::own) return copy_model(*file, config, source, folder, weights);
-  const auto layout = own_layout ? std::nullopt : transformers_layout(config);
+  if (config.layout != ModelLayout::own) {
+    const bool quantised = blocks && config.language;
+    copy_model(*file, config, source, folder, weights, !quantised);
+    if (!quantised) return;
+    return write_quantised_language(language_weights(source, file), *config.language, *blocks,
+                                    folder);
+  }
+  const auto layout = own_layout || blocks ? std::nullopt : transformers_layout(config);
   if (layout) {
+    refuse_gguf(source);
     log_info("written as transformers' {}", architecture_of(*layout));
     end_as_source(config, source);
     convert_to_transformers(*file, config, *layout, source, folder, weights);
   } else {
     copy_own(file, config, source, folder, weights);
   }
+  if (blocks) quantise_language(folder, *blocks);
   if (!config.stage1_heads) keep_stage1(source, folder / kStage1Folder);
 }
 

@@ -24,10 +24,14 @@ std::optional<ModelLayout> transformers_layout(const Blip2Config& config);
 // a text side that nothing reads) are left out, and <image> gets a word embedding. The stage-1
 // model under kStage1Folder of a stage-2 model is copied too.
 //
+// With `blocks` (Q8_0, Q4_0 or Q4_K) the language model becomes a GGUF file of that type, which the
+// directory keeps as kLanguageGguf; one of our own then stays in its own layout.
+//
 // The source is loaded first, strictly. Error naming file and tensor if something is missing or
 // does not fit, if `folder` holds a model already, and for T5 in kHalf.
 void convert_model(const std::filesystem::path& source, const std::filesystem::path& folder,
-                   std::optional<at::ScalarType> weights, bool own_layout = false);
+                   std::optional<at::ScalarType> weights, bool own_layout = false,
+                   std::optional<DType> blocks = {});
 
 // Writes weights under this program's names as a model directory, as convert_model does with a
 // source in this program's layout. `texts`: the folder with the files beside the weights

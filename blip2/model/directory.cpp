@@ -9,6 +9,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/io/safetensors.h"
+#include "blip2/model/language_side.h"
 #include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
@@ -28,16 +29,6 @@ bool replace_front(std::string& name, std::string_view from, std::string_view to
   return true;
 }
 
-void link_file(const fs::path& from, const fs::path& to) {
-  std::error_code error;
-  fs::remove(to, error);
-  fs::create_hard_link(from, to, error);
-  if (!error) return;
-  error.clear();
-  fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
-  if (error) throw Error("cannot copy: " + error.message(), to.string());
-}
-
 bool is_language_text(const std::string& name) {
   return name.starts_with("tokenizer") || name.starts_with("chat_template");
 }
@@ -49,7 +40,21 @@ void link_folder(const fs::path& from, const fs::path& to) {
   }
 }
 
+bool is_language_weights(const std::string& name) {
+  return name == kLanguageFile || name == kLanguageGguf;
+}
+
 }  // namespace
+
+void link_file(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::remove(to, error);
+  fs::create_hard_link(from, to, error);
+  if (!error) return;
+  error.clear();
+  fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
+  if (error) throw Error("cannot copy: " + error.message(), to.string());
+}
 
 void check_ids(std::span<const std::int32_t> ids, std::int64_t embeddings) {
   for (const std::int32_t id : ids) {
@@ -167,7 +172,8 @@ void save_bridge(const Bridge& bridge, const fs::path& folder) {
 void link_language(const fs::path& source, const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(source)) {
     const std::string name = entry.path().filename().string();
-    if (!entry.is_regular_file() || !(name == kLanguageFile || is_language_text(name))) continue;
+    if (!entry.is_regular_file() || !(is_language_weights(name) || is_language_text(name)))
+      continue;
     link_file(entry.path(), folder / name);
   }
 }
@@ -178,8 +184,8 @@ void link_frozen_parts(const fs::path& source, const fs::path& folder, bool with
     const std::string name = entry.path().filename().string();
     const bool own =
         name == kBridgeFile || name == "config.json" || name == "model.safetensors.index.json";
-    if (!entry.is_regular_file() || own || (name == kLanguageFile && !with_language)) continue;
-    const bool part = name == kVisionFile || name == kLanguageFile;
+    if (!entry.is_regular_file() || own || (is_language_weights(name) && !with_language)) continue;
+    const bool part = name == kVisionFile || is_language_weights(name);
     const bool text = name == "preprocessor_config.json" || is_language_text(name);
     if (part || text) link_file(entry.path(), folder / name);
   }

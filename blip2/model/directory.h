@@ -43,6 +43,9 @@ std::shared_ptr<Bridge> load_bridge(std::shared_ptr<const TensorFile> weights,
 // Writes the bridge's weights and config.json into `folder`.
 void save_bridge(const Bridge& bridge, const std::filesystem::path& folder);
 
+// Makes `to` a hard link to `from`, or a copy across file systems, in place of what is there.
+void link_file(const std::filesystem::path& from, const std::filesystem::path& to);
+
 // Links the frozen parts, tokenizers and preprocessing of `source` into `folder`: as hard links, or
 // as copies across file systems.
 void link_frozen_parts(const std::filesystem::path& source, const std::filesystem::path& folder,

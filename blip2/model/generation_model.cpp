@@ -11,6 +11,7 @@
 #include "blip2/io/json.h"
 #include "blip2/model/directory.h"
 #include "blip2/model/generation_config.h"
+#include "blip2/model/language_side.h"
 #include "blip2/model/prompts.h"
 #include "blip2/model/soft_prompts.h"
 #include "blip2/nn/batch_invariant.h"
@@ -71,8 +72,7 @@ GenerationModel::GenerationModel(const std::filesystem::path& folder, const std:
   bridge_ = load_bridge(weights, config_, /*trainable=*/false);
   pass_ = std::make_unique<QFormerPass>(bridge_->qformer->pass({bridge}));
   images_ = std::make_unique<ImageSide>(folder, weights, config_, precision, pictures);
-  const auto type = type_of_precision(precision, stored_type(*weights, kLanguagePrefix));
-  language_ = load_frozen_language(weights, *config_.language, type, kLanguagePrefix);
+  language_ = load_language(folder, weights, *config_.language, precision);
 }
 
 std::vector<ImageKeysValues> GenerationModel::project_images(

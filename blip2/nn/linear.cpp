@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "blip2/nn/element_type.h"
+#include "blip2/nn/kernels/block_kernels.h"
 #include "blip2/nn/padded_rows.h"
 
 namespace blip2 {
@@ -151,8 +152,11 @@ Linear Linear::trained(const at::Tensor& weight, const at::Tensor& bias, at::Sca
 
 void Linear::hold(MatrixForm form) {
   blocks_.clear();
-  if (form == MatrixForm::stored) {
-    for (const Part& part : parts) blocks_.push_back({part.weight, part.bias, widened(part.bias)});
+  if (form == MatrixForm::stored || form == MatrixForm::blocks) {
+    for (const Part& part : parts) {
+      blocks_.push_back({part.weight, part.bias, widened(part.bias)});
+      if (part.blocks.defined()) blocks_.back().numbers = part.blocks;
+    }
     return;
   }
   const Part whole = join();
@@ -182,31 +186,67 @@ Linear::Part Linear::join() {
   return whole;
 }
 
-const at::Tensor& Linear::Block::values() const {
-  const auto* plain = std::get_if<at::Tensor>(&numbers);
-  return plain ? *plain : std::get<Int8Matrix>(numbers).values;
+// Of a variant's alternatives, tensors have their sizes, a matrix in blocks has names for them.
+Int Linear::Block::ins() const {
+  if (const auto* blocks = std::get_if<BlockMatrix>(&numbers)) return blocks->width();
+  const auto* int8 = std::get_if<Int8Matrix>(&numbers);
+  return (int8 ? int8->values : std::get<at::Tensor>(numbers)).size(1);
+}
+
+Int Linear::Block::outs() const {
+  if (const auto* blocks = std::get_if<BlockMatrix>(&numbers)) return blocks->outs();
+  const auto* int8 = std::get_if<Int8Matrix>(&numbers);
+  return (int8 ? int8->values : std::get<at::Tensor>(numbers)).size(0);
 }
 
 Int Linear::ins() const {
-  return blocks_.at(0).values().size(1);
+  return blocks_.at(0).ins();
 }
 
 Int Linear::outs() const {
   Int outs = 0;
-  for (const Block& block : blocks_) outs += block.values().size(0);
+  for (const Block& block : blocks_) outs += block.outs();
   return outs;
 }
 
 std::int64_t Linear::bytes() const {
   Int bytes = 0;
   for (const Block& block : blocks_) {
-    bytes += static_cast<Int>(block.values().nbytes());
-    if (block.bias.defined()) bytes += static_cast<Int>(block.bias.nbytes());
-    if (const auto* int8 = std::get_if<Int8Matrix>(&block.numbers)) {
-      bytes += static_cast<Int>(int8->scale.nbytes());
+    if (const auto* blocks = std::get_if<BlockMatrix>(&block.numbers)) {
+      bytes += blocks->bytes();
+    } else if (const auto* int8 = std::get_if<Int8Matrix>(&block.numbers)) {
+      bytes += static_cast<Int>(int8->values.nbytes() + int8->scale.nbytes());
+    } else {
+      bytes += static_cast<Int>(std::get<at::Tensor>(block.numbers).nbytes());
     }
+    if (block.bias.defined()) bytes += static_cast<Int>(block.bias.nbytes());
   }
   return bytes;
+}
+
+bool Linear::in_blocks() const {
+  return std::any_of(blocks_.begin(), blocks_.end(), [](const Block& block) {
+    return std::holds_alternative<BlockMatrix>(block.numbers);
+  });
+}
+
+at::Tensor Linear::matrix(at::ScalarType type) const {
+  const auto* only = std::get_if<at::Tensor>(&blocks_.at(0).numbers);
+  if (blocks_.size() == 1 && only) return only->to(type);
+  at::Tensor whole = at::empty({outs(), ins()}, type);
+  Int begin = 0;
+  for (const Block& block : blocks_) {
+    at::Tensor rows = whole.narrow(0, begin, block.outs());
+    if (const auto* blocks = std::get_if<BlockMatrix>(&block.numbers)) {
+      blocks->widen_into(rows);
+    } else if (const auto* int8 = std::get_if<Int8Matrix>(&block.numbers)) {
+      rows.copy_(int8->values * int8->scale.unsqueeze(1));
+    } else {
+      rows.copy_(std::get<at::Tensor>(block.numbers));
+    }
+    begin += block.outs();
+  }
+  return whole;
 }
 
 // Several blocks are laid together for this one product, which so rounds as that of a joined
@@ -216,21 +256,21 @@ Linear::Whole Linear::whole(at::ScalarType type) const {
   if (const auto* int8 = std::get_if<Int8Matrix>(&first.numbers)) {
     return {int8->values.to(type), int8->scale, first.bias};
   }
-  if (blocks_.size() == 1) return {std::get<at::Tensor>(first.numbers), {}, first.bias};
-  std::vector<at::Tensor> matrices, biases;
+  const auto* only = std::get_if<at::Tensor>(&first.numbers);
+  if (blocks_.size() == 1 && only) return {*only, {}, first.bias};
+  std::vector<at::Tensor> biases;
   for (const Block& block : blocks_) {
-    matrices.push_back(block.values());
     if (block.bias.defined()) biases.push_back(block.bias);
   }
-  return {at::cat(matrices), {}, biases.empty() ? at::Tensor() : at::cat(biases)};
+  return {matrix(type), {}, biases.empty() ? at::Tensor() : at::cat(biases)};
 }
 
 at::Tensor Linear::product(const at::Tensor& x, bool with_bias) const {
   const auto bias_of = [&](const at::Tensor& bias) { return with_bias ? bias : at::Tensor(); };
   const Block& first = blocks_.at(0);
   if (trained_) {
-    return TrainedProduct::apply(x, parts[0].weight, maybe(bias_of(parts[0].bias)), first.values(),
-                                 maybe(bias_of(first.bias)));
+    return TrainedProduct::apply(x, parts[0].weight, maybe(bias_of(parts[0].bias)),
+                                 std::get<at::Tensor>(first.numbers), maybe(bias_of(first.bias)));
   }
   if (const auto* int8 = std::get_if<Int8Matrix>(&first.numbers)) {
     const at::Tensor y = Int8Product::apply(x, int8->values, int8->scale),
@@ -267,30 +307,37 @@ at::Tensor Linear::each_row(const at::Tensor& x) const {
   return y;
 }
 
-// The outs are shared out over the threads in runs of a multiple of four.
+// The outs are shared out over the threads in runs of a multiple of four, or of a group of blocks.
 template <typename T>
 void Linear::each_row(const T* x, Int rows, Store store, void* y, Int stride) const {
   const Int size = store == Store::value ? static_cast<Int>(sizeof(T)) : 4;
+  const Int run = in_blocks() ? kGroupOuts : 4;
+  const Rows<T> from_rows{x, rows, in_blocks() ? quantise_rows(x, rows, ins()) : nullptr};
   Int total = 0;
-  for (const Block& block : blocks_) total += (block.values().size(0) + 3) / 4;
+  for (const Block& block : blocks_) total += (block.outs() + run - 1) / run;
   at::parallel_for(0, total, 1, [&](Int begin, Int end) {
     Int first = 0;
     std::byte* out = static_cast<std::byte*>(y);
     for (const Block& block : blocks_) {
-      const Int outs = block.values().size(0), fours = (outs + 3) / 4;
-      const Int from = std::clamp<Int>(begin - first, 0, fours) * 4;
-      const Int to = std::min(std::clamp<Int>(end - first, 0, fours) * 4, outs);
-      if (from < to) multiply_block(block, x, rows, from, to, store, out, stride);
-      first += fours;
+      const Int outs = block.outs(), runs = (outs + run - 1) / run;
+      const Int from = std::clamp<Int>(begin - first, 0, runs) * run;
+      const Int to = std::min(std::clamp<Int>(end - first, 0, runs) * run, outs);
+      if (from < to) multiply_block(block, from_rows, from, to, store, out, stride);
+      first += runs;
       out += outs * size;
     }
   });
 }
 
 template <typename T>
-void Linear::multiply_block(const Block& block, const T* x, Int rows, Int from, Int to, Store store,
-                            std::byte* y, Int stride) {
-  if (const auto* int8 = std::get_if<Int8Matrix>(&block.numbers)) {
+void Linear::multiply_block(const Block& block, const Rows<T>& from_rows, Int from, Int to,
+                            Store store, std::byte* y, Int stride) {
+  const T* const x = from_rows.x;
+  const Int rows = from_rows.count;
+  if (const auto* blocks = std::get_if<BlockMatrix>(&block.numbers)) {
+    block_kernels<T>().multiply(blocks->view(), from_rows.quantised.get(), rows, from / kGroupOuts,
+                                (to + kGroupOuts - 1) / kGroupOuts, store, y, stride);
+  } else if (const auto* int8 = std::get_if<Int8Matrix>(&block.numbers)) {
     multiply_int8(*int8, x, rows, from, to, store, y, stride);
   } else {
     const at::Tensor& weight = std::get<at::Tensor>(block.numbers);

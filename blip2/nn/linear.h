@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "blip2/nn/block_matrix.h"
 #include "blip2/nn/int8_matrix.h"
 
 namespace blip2 {
@@ -17,18 +18,21 @@ enum class MatrixForm {
   stored,  // each one as its file has it, mapped from the file if the file has it in the right type
   joined,  // the matrices that read the same rows as one matrix, in memory of its own
   int8,    // the same matrix in one byte an element, with a scale a row
+  blocks,  // as `stored`, but those that a GGUF file has in blocks stay in them
 };
 
 // A linear layer y = x W^T + b. W may be several matrices one below another (queries, keys and
 // values; gate and up): each row of x is read once for all of them, and their results lie side by
-// side in a row of y. The numbers are f32, bf16, f16 or int8; no caller asks which.
+// side in a row of y. The numbers are f32, bf16, f16, int8 or in GGUF's blocks; no caller asks
+// which. Products by nn/kernels with blocks take x in eight bits a block of 32 (block_layout.h).
 //
 // Copies share the tensors. Const functions may run on several threads at once.
 class Linear {
  public:
-  // One matrix as a file has it: [out, in], with a bias [out] or none.
+  // One matrix as a file has it: [out, in], with a bias [out] or none. In blocks it has no weight.
   struct Part {
     at::Tensor weight, bias;
+    BlockMatrix blocks = {};
   };
 
   Linear() = default;
@@ -39,7 +43,7 @@ class Linear {
   static Linear trained(const at::Tensor& weight, const at::Tensor& bias, at::ScalarType type);
 
   // For loading and saving. Whoever fills them calls hold(); after hold(joined) they are slices of
-  // the one matrix, after hold(int8) they are undefined.
+  // the one matrix, after hold(int8) they are undefined. Blocks are held as `stored` or `blocks`.
   std::vector<Part> parts;
   void hold(MatrixForm form);
 
@@ -51,6 +55,10 @@ class Linear {
   std::int64_t outs() const;
   // Bytes of the matrices and biases as they are held.
   std::int64_t bytes() const;
+
+  // The numbers [out, in] as f32, bf16 or f16: those that are held, if they are one matrix of that
+  // type.
+  at::Tensor matrix(at::ScalarType type) const;
 
   // x [..., in] -> [..., out] by ATen, of x's type. Differentiable by x and by parameters.
   at::Tensor operator()(const at::Tensor& x) const { return product(x, true); }
@@ -73,10 +81,11 @@ class Linear {
  private:
   // What one product of nn/kernels reads. Another way of storing numbers is another alternative.
   struct Block {
-    std::variant<at::Tensor, Int8Matrix> numbers;
+    std::variant<at::Tensor, Int8Matrix, BlockMatrix> numbers;
     at::Tensor bias, bias_f32;
 
-    const at::Tensor& values() const;  // [out, in] of any type
+    std::int64_t ins() const;
+    std::int64_t outs() const;
   };
   // What one product of ATen reads: y = (x matrix^T) * scale + bias.
   struct Whole {
@@ -85,9 +94,17 @@ class Linear {
   Whole whole(at::ScalarType type) const;
   at::Tensor product(const at::Tensor& x, bool with_bias) const;
   Part join();
+  // Rows of activations, in eight bits as well if a block needs them.
   template <typename T>
-  static void multiply_block(const Block& block, const T* x, std::int64_t rows, std::int64_t from,
+  struct Rows {
+    const T* x;
+    std::int64_t count;
+    ActivationRows quantised;
+  };
+  template <typename T>
+  static void multiply_block(const Block& block, const Rows<T>& rows, std::int64_t from,
                              std::int64_t to, Store store, std::byte* y, std::int64_t stride);
+  bool in_blocks() const;
 
   std::vector<Block> blocks_;
   bool trained_ = false;  // parts[0] has the parameters, blocks_[0] their copies

@@ -12,7 +12,9 @@
 #include "blip2/base/error.h"
 #include "blip2/costs/language_cost.h"
 #include "blip2/costs/qformer_cost.h"
+#include "blip2/io/gguf.h"
 #include "blip2/model/config.h"
+#include "blip2/model/language_side.h"
 #include "blip2/planning/data_plan.h"
 #include "blip2/planning/step_plan.h"
 #include "blip2/tasks/starting_model.h"
@@ -74,6 +76,24 @@ Steps measure_steps(const StepModel& model, const PlannedData& data, std::int64_
   return steps;
 }
 
+// The weights of a GGUF file that training goes through in their blocks: the matrices laid
+// together, a tied head's once more, and the head widened for the losses. 0 if there is no such
+// file.
+double gguf_bytes(const std::filesystem::path& path, const LanguageConfig& config, double type) {
+  if (!std::filesystem::exists(path)) return 0;
+  const auto words = static_cast<double>(vocabulary_of(config) * language_width(config));
+  double bytes = type * words;
+  bool head = false;
+  std::uint64_t table = 0;
+  const auto file = open_gguf(path);
+  for (const TensorView& tensor : file->tensors()) {
+    bytes += static_cast<double>(tensor.data.size());
+    head = head || tensor.name == "output.weight";
+    if (tensor.name == "token_embd.weight") table = tensor.data.size();
+  }
+  return bytes + (head ? 0 : static_cast<double>(table));
+}
+
 class Planner {
  public:
   Planner(const Recipe& recipe, std::int64_t processes, std::optional<std::int64_t> records)
@@ -83,6 +103,10 @@ class Planner {
         at_once_(samples_at_once(recipe, processes)) {
     require_trainable(initial_, recipe);
     config_ = trained_config(initial_, recipe);
+    if (config_.language) {
+      gguf_bytes_ = gguf_bytes(starting_model(recipe).language / kLanguageGguf, *config_.language,
+                               type_bytes());
+    }
     data_ = records ? assume_data(recipe, *records) : scan_data(recipe, config_);
     encoder_ = encoder_size(config_.vision);
     bridge_ = bridge_size(config_, recipe);
@@ -139,6 +163,7 @@ class Planner {
   // Stage 1 reads no more of the language model than the words that it points at.
   double language_bytes() const {
     if (recipe_.stage == 1) return 0;
+    if (recipe_.language_weights == "stored" && gguf_bytes_ > 0) return gguf_bytes_;
     return language_weight_bytes(*config_.language, type_bytes(),
                                  recipe_.language_weights == "int8");
   }
@@ -241,6 +266,7 @@ class Planner {
                  {"model", kF32Bytes * static_cast<double>(bridge_.all() + encoder_trained())}};
   }
 
+  double gguf_bytes_ = 0;
   const Recipe& recipe_;
   std::int64_t processes_;
   Blip2Config initial_, config_;

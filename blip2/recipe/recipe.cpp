@@ -194,8 +194,8 @@ void validate_recipe(const Recipe& recipe, const std::string& where) {
   require(precision == "auto" || precision == "bf16" || precision == "f32", where, "precision",
           "auto, bf16 or f32", precision);
   const std::string& language = recipe.language_weights;
-  require(language == "auto" || language == "int8", where, "language_weights", "auto or int8",
-          language);
+  require(language == "auto" || language == "int8" || language == "stored", where,
+          "language_weights", "auto, int8 or stored", language);
   require(language == "auto" || recipe.stage == 2, where, "language_weights",
           "auto in stage 1, which does not read the language model", language);
   require(recipe.prompt.question.find("{}") != std::string::npos, where, "prompt.question",

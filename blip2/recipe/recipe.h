@@ -175,7 +175,8 @@ struct Recipe {
     visit("log_every", self.log_every, "steps between lines of the log");
     visit("precision", self.precision, "bf16, f32, or auto: bf16 if the processor has it");
     visit("language_weights", self.language_weights,
-          "the frozen language model's matrices in stage 2: auto (as precision says) or int8");
+          "the frozen language model's matrices in stage 2: auto (as precision says), int8, or "
+          "stored (a GGUF file's blocks as they are)");
     visit("dropout", self.dropout, "dropout of the Q-Former");
     visit("train_word_embeddings", self.train_word_embeddings,
           "train the Q-Former's word embeddings; false: they stay as they are");

@@ -6,6 +6,7 @@
 #include "blip2/model/directory.h"
 #include "blip2/model/generation_config.h"
 #include "blip2/model/image_side.h"
+#include "blip2/model/language_side.h"
 #include "blip2/model/prompts.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/recipe/compute_type.h"
@@ -26,6 +27,7 @@ std::string hash_frozen_files(const StartingModel& start, bool with_vision) {
   };
   if (with_vision) add(start.bridge / kVisionFile);
   add(start.language / kLanguageFile);
+  add(start.language / kLanguageGguf);
   return hash_text(hash);
 }
 
@@ -75,27 +77,31 @@ Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> w
 
 // The words objective of stage 1, if the recipe asks for it.
 std::optional<CaptionWords> caption_words(const Recipe& recipe, const Blip2Config& config,
-                                          const std::shared_ptr<const TensorFile>& weights,
+                                          const LanguageWeights& weights,
                                           const std::vector<Record>& records) {
   if (recipe.objectives.words <= 0) return std::nullopt;
   const auto tokenizer = load_tokenizer(recipe.init);
   const auto embed = [&](const at::Tensor& ids) {
-    return embed_from_file(weights, *config.language, compute_type(recipe), kLanguagePrefix, ids);
+    return embed_from_file(weights.file, *config.language, compute_type(recipe), weights.prefix,
+                           ids);
   };
   PromptFormat format = prompt_format(config, *tokenizer);
   format.max_target_tokens = recipe.data.max_text_tokens;
   return CaptionWords(records, *tokenizer, format, embed, recipe.objectives);
 }
 
+MatrixForm trained_through(const Recipe& recipe) {
+  if (recipe.language_weights == "int8") return MatrixForm::int8;
+  return recipe.language_weights == "stored" ? MatrixForm::blocks : MatrixForm::joined;
+}
+
 // Stage 2 with the language model of the directory.
 std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const TrainingSetup& setup,
                                             const LanguageConfig& config,
-                                            std::shared_ptr<const TensorFile> weights,
-                                            const Ranks* ranks) {
+                                            const LanguageWeights& weights, const Ranks* ranks) {
   const StageTokenizers tokenizers{*setup.language_tokenizer, *setup.qformer_tokenizer};
-  const MatrixForm form = recipe.language_weights == "int8" ? MatrixForm::int8 : MatrixForm::joined;
-  FrozenLanguage language =
-      load_frozen_language(std::move(weights), config, compute_type(recipe), kLanguagePrefix, form);
+  FrozenLanguage language = load_frozen_language(weights.file, config, compute_type(recipe),
+                                                 weights.prefix, trained_through(recipe));
   return make_stage2_task(recipe, setup.bridge, std::move(language), tokenizers,
                           setup.train.records, setup.validation.records, ranks);
 }
@@ -108,8 +114,9 @@ TrainingSetup open_training(const Recipe& recipe, const Ranks* ranks,
   const Blip2Config& initial = start.config;
   require_trainable(initial, recipe);
   const std::shared_ptr<const TensorFile> weights = open_model_weights(start.bridge);
-  const auto language =
-      start.language == start.bridge ? weights : open_model_weights(start.language);
+  const LanguageWeights language = language_weights(
+      start.language,
+      start.language == start.bridge ? weights : open_model_weights(start.language));
   TrainingSetup setup;
   setup.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);
   setup.qformer_tokenizer = load_tokenizer(start.bridge / kQFormerTokenizer);

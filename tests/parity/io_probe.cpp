@@ -3,6 +3,7 @@
 //   float32 FILE OUT [PREFIX]  tensors (whose name starts so) converted to f32, as safetensors
 //   copy FILE OUT       every tensor as it is, as safetensors, with the file's own metadata
 //   folder DIR OUT      the weights of a model directory, as safetensors
+//   quantise FILE OUT TYPE  tensors in blocks of that type, their bytes as u8 by row
 //   time FILE           seconds to open the file and to convert all of it to f32
 #include <fmt/format.h>
 
@@ -15,6 +16,7 @@
 #include "blip2/base/error.h"
 #include "blip2/io/gguf.h"
 #include "blip2/io/json.h"
+#include "blip2/io/quantise.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/io/torch_archive.h"
 
@@ -45,6 +47,20 @@ void convert(const TensorFile& file, const std::filesystem::path& output,
     auto& values = floats.emplace_back(static_cast<std::size_t>(tensor.numel()));
     to_float32(tensor, values);
     views.push_back({tensor.name, DType::f32, tensor.shape, std::as_bytes(std::span(values))});
+  }
+  write_safetensors(output, views);
+}
+
+void quantise_all(const TensorFile& file, const std::filesystem::path& output,
+                  const std::string& type) {
+  std::deque<std::vector<std::byte>> blocks;
+  std::vector<TensorView> views;
+  for (const TensorView& tensor : file.tensors()) {
+    std::vector<float> values(static_cast<std::size_t>(tensor.numel()));
+    to_float32(tensor, values);
+    const auto& bytes = blocks.emplace_back(quantise(dtype_from_name(type).value(), values));
+    const auto rows = tensor.shape[0], size = static_cast<std::int64_t>(bytes.size());
+    views.push_back({tensor.name, DType::u8, {rows, size / rows}, bytes});
   }
   write_safetensors(output, views);
 }
@@ -82,6 +98,8 @@ int run(const std::string& verb, const std::string& path, const std::string& out
     list(*open_tensor_file(path));
   } else if (verb == "float32") {
     convert(*open_tensor_file(path), output, prefix);
+  } else if (verb == "quantise") {
+    quantise_all(*open_tensor_file(path), output, prefix);
   } else if (verb == "copy") {
     copy(*open_tensor_file(path), output);
   } else {

@@ -9,7 +9,12 @@
 //   SPEC: a list of lists of ids; one JSON line each: the most probable token after each position
 // language save MODEL DTYPE OUT.safetensors
 //   OUT: the model's tensors; prints its configuration as one JSON line
-// MODEL: a GGUF file or a Hugging Face directory.
+// language forced MODEL DTYPE SPEC.json
+//   SPEC: a list of lists of ids; one JSON line each: {"best", "log_probabilities"} after each
+//   position but the last: the most probable token and the logarithm of the next one's probability,
+//   by a session that is given the ids one at a time
+// MODEL: a GGUF file or a Hugging Face directory. DTYPE: f32, bf16, f16, or blocks: a GGUF file's
+// blocks as they are, the rest in f32.
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -28,9 +33,16 @@ namespace {
 using namespace blip2;
 using nlohmann::json;
 
-std::shared_ptr<LanguageModel> open_model(const std::filesystem::path& path, at::ScalarType dtype) {
+at::ScalarType type_of(const std::string& name) {
+  if (name == "bf16") return at::kBFloat16;
+  return name == "f16" ? at::kHalf : at::kFloat;
+}
+
+std::shared_ptr<LanguageModel> open_model(const std::filesystem::path& path,
+                                          const std::string& dtype) {
   const auto [config, weights] = open_language_files(path);
-  return load_language_model(weights, config, dtype);
+  return load_language_model(weights, config, type_of(dtype), {},
+                             dtype == "blocks" ? MatrixForm::blocks : MatrixForm::stored);
 }
 
 void save(const LanguageModel& model, const std::filesystem::path& in, const char* out) {
@@ -39,11 +51,6 @@ void save(const LanguageModel& model, const std::filesystem::path& in, const cha
   for (const auto& [name, tensor] : tensors) views.push_back(view_of(name, tensor));
   write_safetensors(out, views);
   std::cout << decoder_config_to_json(open_language_files(in).config).dump() << "\n";
-}
-
-at::ScalarType type_of(const std::string& name) {
-  if (name == "bf16") return at::kBFloat16;
-  return name == "f16" ? at::kHalf : at::kFloat;
 }
 
 void forward(LanguageModel& model, const char* in, const char* out) {
@@ -97,6 +104,31 @@ void greedy(LanguageModel& model, const char* spec) {
   }
 }
 
+// The logits after each of `ids` but the last.
+template <typename Take>
+void force(const LanguageModel& model, const std::vector<std::int64_t>& ids, const Take& take) {
+  const auto session = model.make_session();
+  const std::int64_t offsets[] = {0, 1};
+  std::span<const float> logits = session->prompt(model.embed(at::tensor({ids[0]})), offsets);
+  for (std::size_t i = 1; i < ids.size(); ++i) {
+    take(at::from_blob(const_cast<float*>(logits.data()), {model.vocabulary()}), ids[i]);
+    const auto next = static_cast<std::int32_t>(ids[i]);
+    logits = session->advance(std::span(&next, 1));
+  }
+}
+
+void forced(const LanguageModel& model, const char* spec) {
+  const torch::NoGradGuard no_grad;
+  for (const json& item : read_json(spec)) {
+    json best = json::array(), probabilities = json::array();
+    force(model, item.get<std::vector<std::int64_t>>(), [&](const at::Tensor& logits, auto next) {
+      best.push_back(logits.argmax().item<std::int64_t>());
+      probabilities.push_back(logits.log_softmax(0)[next].item<float>());
+    });
+    std::cout << json{{"best", best}, {"log_probabilities", probabilities}}.dump() << "\n";
+  }
+}
+
 std::vector<std::vector<Generated>> run_case(const std::shared_ptr<LanguageModel>& model,
                                              const json& item) {
   GenerationOptions options;
@@ -133,15 +165,16 @@ void generate_all(const std::shared_ptr<LanguageModel>& model, const char* spec)
 
 int main(int argc, char** argv) {
   if (argc < 5) {
-    std::cerr << "language forward|loss|generate|greedy|save MODEL DTYPE IN [OUT]\n";
+    std::cerr << "language forward|loss|generate|greedy|forced|save MODEL DTYPE IN [OUT]\n";
     return 2;
   }
   try {
     const std::string command = argv[1];
-    const auto model = open_model(argv[2], type_of(argv[3]));
+    const auto model = open_model(argv[2], argv[3]);
     if (command == "forward") forward(*model, argv[4], argv[5]);
     if (command == "loss") loss(*model, argv[4], argv[5]);
     if (command == "greedy") greedy(*model, argv[4]);
+    if (command == "forced") forced(*model, argv[4]);
     if (command == "save") save(*model, argv[2], argv[4]);
     if (command == "generate") generate_all(model, argv[4]);
     return 0;

@@ -327,3 +327,26 @@ def test_efficientnet_archives(probe, tmp_path, packages, variant):
     probe("io", "copy", path, tmp_path / "out")
     expected = torch.load(path, map_location="cpu", weights_only=True)
     same_tensors(safetensors.torch.load_file(tmp_path / "out"), dict(expected))
+
+
+@pytest.mark.parametrize("name", ["Q8_0", "Q4_0", "Q4_K"])
+def test_quantised_blocks(probe, tmp_path, name):
+    """Q8_0 and Q4_0 bit for bit as PyPI gguf quantises; Q4_K, which it does not, with less error than Q4_1."""
+    rng = np.random.default_rng(3)
+    values = rng.standard_normal((24, 768)).astype(np.float32) * np.exp(rng.uniform(-4, 4, (24, 1))).astype(np.float32)
+    values[3, :256] = 0
+    values[4, 64:96] = 0.25
+    values[5] = np.abs(values[5])
+    safetensors.numpy.save_file({"w": values}, tmp_path / "a.safetensors")
+    probe("io", "quantise", tmp_path / "a.safetensors", tmp_path / "out", name)
+    ours = safetensors.numpy.load_file(tmp_path / "out")["w"]
+    kind = gguf.GGMLQuantizationType[name]
+    if name != "Q4_K":
+        assert np.array_equal(ours, gguf.quants.quantize(values, kind))
+        return
+    q4_1 = gguf.GGMLQuantizationType.Q4_1
+    usual = gguf.quants.dequantize(gguf.quants.quantize(values, q4_1), q4_1)
+    back = gguf.quants.dequantize(ours, kind)
+    off, other = (np.linalg.norm(x - values, axis=1) for x in (back, usual))
+    assert (off <= 1.1 * other + 1e-7).all() and off.sum() < other.sum()
+    assert not back[3, :256].any()

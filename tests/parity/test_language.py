@@ -168,7 +168,49 @@ def test_smollm2_greedy_tokens(probe, tmp_path, smollm2):
         assert json.loads(line)[len(prompt) - 1 : -1] == answer
 
 
-@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+def forced(probe, tmp_path, path, dtype, ids):
+    (tmp_path / "ids.json").write_text(json.dumps(ids))
+    lines = probe("language", "forced", path, dtype, tmp_path / "ids.json").splitlines()
+    answers = [json.loads(line) for line in lines]
+    return [best for answer in answers for best in answer["best"]], torch.tensor(
+        [value for answer in answers for value in answer["log_probabilities"]])
+
+
+@pytest.fixture(scope="module")
+def texts(smollm2):
+    """Eight texts of 64 tokens that the model itself draws."""
+    _, model = smollm2
+    torch.manual_seed(11)
+    with torch.no_grad():
+        return model.generate(torch.ones(8, 1, dtype=torch.long), max_new_tokens=63, min_new_tokens=63,
+                              do_sample=True, top_k=0, pad_token_id=2).tolist()
+
+
+def test_smollm2_in_blocks_is_near_its_numbers(probe, tmp_path, smollm2, texts, instructions):
+    """Q4_1 and Q8_0 as they lie in the file, activations in eight bits: the perplexity is the dequantised model's."""
+    path, model = smollm2
+    best, ours = forced(probe, tmp_path, path, "blocks", texts)
+    ids = torch.tensor(texts)
+    with torch.no_grad():
+        logits = model(ids).logits[:, :-1]
+    theirs = logits.log_softmax(-1).gather(-1, ids[:, 1:, None]).flatten()
+    assert abs(ours.mean() - theirs.mean()) < 0.01 * theirs.mean().abs()
+    assert (ours - theirs).abs().mean() < 0.1
+    assert (torch.tensor(best) == logits.argmax(-1).flatten()).float().mean() > 0.95
+
+
+def test_smollm2_in_blocks_is_the_same_on_every_instruction_set(probe, tmp_path, smollm2, texts, monkeypatch):
+    path, _ = smollm2
+    monkeypatch.setenv("BLIP2_KERNELS", "plain")
+    best, plain = forced(probe, tmp_path, path, "blocks", texts[:2])
+    for name in ("avx2", "avx512", ""):
+        monkeypatch.setenv("BLIP2_KERNELS", name)
+        again, other = forced(probe, tmp_path, path, "blocks", texts[:2])
+        assert again == best
+        assert (other - plain).abs().max() < 0.02  # a rounding to eight bits may fall the other way
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16", "blocks"])
 def test_a_batch_answers_as_its_rows_alone(probe, tmp_path, smollm2, dtype):
     path, _ = smollm2
     draw = random.Random(5)

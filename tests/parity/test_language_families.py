@@ -202,9 +202,9 @@ def gguf_name(name):
     return f"{GGUF_PARTS[stem]}.{kind}"
 
 
-def write_gguf(path, family, model, add_words=None):
+def write_gguf(path, family, model, add_words=None, kind=None):
     """As llama.cpp's converter writes it: Llama's q and k permuted, Conv1D weights transposed.
-    add_words(writer) adds a tokenizer."""
+    add_words(writer) adds a tokenizer. Of a `kind` ("Q8_0"), matrices are quantised."""
     import gguf
 
     c = model.config
@@ -241,7 +241,13 @@ def write_gguf(path, family, model, add_words=None):
             if family == "llama" and part in name:
                 halves = values.reshape(heads, 2, values.shape[0] // heads // 2, *values.shape[1:])
                 values = halves.swapaxes(1, 2).reshape(values.shape)
-        writer.add_tensor(gguf_name(name), numpy.ascontiguousarray(values))
+        values = numpy.ascontiguousarray(values)
+        if kind is None or values.ndim < 2:
+            writer.add_tensor(gguf_name(name), values)
+            continue
+        raw = gguf.GGMLQuantizationType[kind]
+        data = gguf.quants.quantize(values, raw)
+        writer.add_tensor(gguf_name(name), data, raw_dtype=raw)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -258,6 +264,42 @@ def test_gguf(probe, tmp_path, family, seed):
     with torch.no_grad():
         theirs = model(inputs_embeds=embeds, attention_mask=mask.long()).logits
     assert (ours["logits"] - theirs)[mask].abs().max() < 1e-4
+
+
+WIDE = {
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**gated(0, hidden_size=64, intermediate_size=96,
+                                                          num_attention_heads=4, attention_bias=True))),
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**gated(1, hidden_size=64, intermediate_size=96, head_dim=16))),
+    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**IDS, vocab_size=51, n_embd=64, n_inner=96, n_layer=2, n_head=4,
+                                               n_positions=96)),
+}
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_1", "Q5_0"])
+@pytest.mark.parametrize("family", WIDE)
+def test_gguf_in_blocks(probe, tmp_path, family, kind, instructions):
+    """Blocks that stay as they are are the file's numbers: training passes and greedy texts."""
+    torch.manual_seed(7)
+    model = WIDE[family]().eval()
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            norm = "norm" in name or ".ln_" in name
+            value.uniform_(0.5, 1.5) if norm and "weight" in name else value.normal_(0, 0.25)
+    write_gguf(tmp_path / "model.gguf", family, model, kind=kind)
+    answers, ids = [], [[3 + (7 * i) % 40 for i in range(30)]]
+    (tmp_path / "ids.json").write_text(json.dumps(ids))
+    for dtype in ("f32", "blocks"):
+        torch.manual_seed(1)
+        *_, ours = forward(probe, tmp_path, tmp_path / "model.gguf", 64, dtype)
+        line = probe("language", "forced", tmp_path / "model.gguf", dtype, tmp_path / "ids.json")
+        answers.append((ours, json.loads(line)))
+    (widened, text), (blocks, in_blocks) = answers
+    for name in ("hidden", "logits", "dembeds"):  # these go through widened matrices
+        assert torch.allclose(widened[name], blocks[name], atol=1e-4 * widened[name].abs().max().item()), name
+    # Activations in eight bits: within a percent of the spread.
+    one, other = (torch.tensor(answer["log_probabilities"]) for answer in (text, in_blocks))
+    assert (one - other).norm() < 0.02 * one.norm()
+    assert not torch.equal(one, other)
 
 
 @pytest.mark.parametrize("family,change,message", [

@@ -26,6 +26,11 @@ const KernelSet& chosen() {
   return set;
 }
 
+const BlockKernelSet& chosen_blocks() {
+  static const BlockKernelSet set = choose_block_kernels(runnable_block_kernels(), kernels_name());
+  return set;
+}
+
 }  // namespace
 
 std::vector<KernelSet> runnable_kernels() {
@@ -37,6 +42,23 @@ std::vector<KernelSet> runnable_kernels() {
   if (processor().amx_bf16) sets.push_back(amx_kernels());
 #endif
   return sets;
+}
+
+std::vector<BlockKernelSet> runnable_block_kernels() {
+  std::vector<BlockKernelSet> sets{plain_block_kernels()};
+#if defined(__x86_64__)
+  if (processor().avx2) sets.push_back(avx2_block_kernels());
+  if (processor().avx512) sets.push_back(avx512_block_kernels());
+  if (processor().avx512_vnni) sets.push_back(avx512_vnni_block_kernels());
+#endif
+  return sets;
+}
+
+BlockKernelSet choose_block_kernels(const std::vector<BlockKernelSet>& sets, const char* kernels) {
+  const std::string_view most = kernels;
+  if (most == "plain") return sets.front();
+  if (most == "avx2") return sets[std::min<std::size_t>(1, sets.size() - 1)];
+  return sets.back();
 }
 
 KernelSet choose_kernels(const std::vector<KernelSet>& sets, const char* most) {
@@ -67,6 +89,21 @@ const Kernels<F16>& kernels<F16>() {
 
 const char* kernels_name() {
   return chosen().name;
+}
+
+template <>
+const BlockKernels<float>& block_kernels<float>() {
+  return *chosen_blocks().f32;
+}
+
+template <>
+const BlockKernels<Bf16>& block_kernels<Bf16>() {
+  return *chosen_blocks().bf16;
+}
+
+template <>
+const BlockKernels<F16>& block_kernels<F16>() {
+  return *chosen_blocks().f16;
 }
 
 namespace {

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "blip2/base/random.h"
@@ -46,11 +48,93 @@ BLIP2_INLINE VecHalf round_to_f16(Vec x) {
 }  // namespace
 }  // namespace blip2
 
+#define BLIP2_BLOCK_ROWS 4
+#define BLIP2_OWN_DOTS
+#define BLIP2_OWN_BYTES
+#include "blip2/nn/kernels/block_dots.h"
+
+namespace blip2 {
+namespace {
+
+constexpr bool kSignedBytes = true;
+
+template <typename Bytes>
+BLIP2_INLINE Vec bytes_at(const std::uint8_t* p) {
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  const __m256i wide = std::is_same_v<Bytes, SignedLaneBytes> ? _mm256_cvtepi8_epi32(bytes)
+                                                              : _mm256_cvtepu8_epi32(bytes);
+  return reinterpret<Vec>(_mm256_cvtepi32_ps(wide));
+}
+
+BLIP2_INLINE __m256i pairs_added(__m256i pairs) {
+  return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+
+// Pairs of products fit 16 bits.
+template <int kBits>
+struct Dots {
+  using Codes = __m256i;
+  using Sum = __m256i;
+  static BLIP2_INLINE Codes codes(VecBytes bytes) { return reinterpret<Codes>(bytes); }
+  static BLIP2_INLINE Sum begin(std::int32_t start) { return _mm256_set1_epi32(start); }
+  static BLIP2_INLINE Sum add(Sum sum, Codes codes, const std::int8_t* quad) {
+    const __m256i x = reinterpret<__m256i>(splat_quad(quad));
+    return _mm256_add_epi32(sum, pairs_added(_mm256_maddubs_epi16(codes, x)));
+  }
+  static BLIP2_INLINE VecInt total(Sum sum) { return reinterpret<VecInt>(sum); }
+};
+
+// Pairs of products of a whole block fit 16 bits: 16 * 15 * 127.
+template <>
+struct Dots<4> {
+  using Codes = __m256i;
+  struct Sum {
+    __m256i pairs;
+    std::int32_t start;
+  };
+  static BLIP2_INLINE Codes codes(VecBytes bytes) { return reinterpret<Codes>(bytes); }
+  static BLIP2_INLINE Sum begin(std::int32_t start) { return {_mm256_setzero_si256(), start}; }
+  static BLIP2_INLINE Sum add(Sum sum, Codes codes, const std::int8_t* quad) {
+    const __m256i x = reinterpret<__m256i>(splat_quad(quad));
+    return {_mm256_add_epi16(sum.pairs, _mm256_maddubs_epi16(codes, x)), sum.start};
+  }
+  static BLIP2_INLINE VecInt total(Sum sum) {
+    return reinterpret<VecInt>(pairs_added(sum.pairs)) + sum.start;
+  }
+};
+
+// The instruction takes magnitudes of codes, so activations take over their signs.
+template <>
+struct Dots<8> {
+  struct Codes {
+    __m256i values, magnitudes;
+  };
+  using Sum = __m256i;
+  static BLIP2_INLINE Codes codes(VecBytes bytes) {
+    const __m256i values = reinterpret<__m256i>(VecBytes(bytes ^ std::uint8_t{128}));
+    return {values, _mm256_abs_epi8(values)};
+  }
+  static BLIP2_INLINE Sum begin(std::int32_t start) { return _mm256_set1_epi32(start); }
+  static BLIP2_INLINE Sum add(Sum sum, Codes codes, const std::int8_t* quad) {
+    const __m256i x = _mm256_sign_epi8(reinterpret<__m256i>(splat_quad(quad)), codes.values);
+    return _mm256_add_epi32(sum, pairs_added(_mm256_maddubs_epi16(codes.magnitudes, x)));
+  }
+  static BLIP2_INLINE VecInt total(Sum sum) { return reinterpret<VecInt>(sum); }
+};
+
+}  // namespace
+}  // namespace blip2
+
+#include "blip2/nn/kernels/block_table.h"
 #include "blip2/nn/kernels/table.h"
 
 namespace blip2 {
 KernelSet avx2_kernels() {
   return {"avx2", &table<float>, &table<Bf16>, &table<F16>};
+}
+
+BlockKernelSet avx2_block_kernels() {
+  return {"avx2", &block_table<float>, &block_table<Bf16>, &block_table<F16>};
 }
 }  // namespace blip2
 

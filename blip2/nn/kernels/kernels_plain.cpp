@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "blip2/base/random.h"
@@ -14,10 +16,16 @@
 #endif
 #define BLIP2_LANES 4
 #define BLIP2_TILE_ROWS 1
+#define BLIP2_BLOCK_ROWS 2
+#include "blip2/nn/kernels/block_table.h"
 #include "blip2/nn/kernels/table.h"
 
 namespace blip2 {
 KernelSet plain_kernels() {
   return {"plain", &table<float>, &table<Bf16>, &table<F16>};
+}
+
+BlockKernelSet plain_block_kernels() {
+  return {"plain", &block_table<float>, &block_table<Bf16>, &block_table<F16>};
 }
 }  // namespace blip2

@@ -1,0 +1,59 @@
+#include "blip2/model/language_side.h"
+
+#include <algorithm>
+
+#include "blip2/base/error.h"
+#include "blip2/io/gguf.h"
+#include "blip2/language/language_gguf.h"
+#include "blip2/model/config.h"
+#include "blip2/model/directory.h"
+#include "blip2/model/image_side.h"
+
+namespace blip2 {
+namespace {
+
+bool has_blocks(const TensorFile& file) {
+  return std::any_of(file.tensors().begin(), file.tensors().end(),
+                     [](const TensorView& view) { return is_block_type(view.dtype); });
+}
+
+}  // namespace
+
+LanguageWeights language_weights(const std::filesystem::path& folder,
+                                 std::shared_ptr<const TensorFile> weights) {
+  const auto path = folder / kLanguageGguf;
+  if (!std::filesystem::exists(path)) return {std::move(weights), kLanguagePrefix};
+  return {open_gguf(path), ""};
+}
+
+FrozenLanguage load_language(const std::filesystem::path& folder,
+                             std::shared_ptr<const TensorFile> weights,
+                             const LanguageConfig& config, const std::string& precision) {
+  auto [file, prefix] = language_weights(folder, std::move(weights));
+  if (precision == "auto" && has_blocks(*file)) {
+    return load_frozen_language(std::move(file), config, at::kFloat, prefix, MatrixForm::blocks);
+  }
+  const at::ScalarType type = type_of_precision(precision, stored_type(*file, prefix));
+  return load_frozen_language(std::move(file), config, type, prefix);
+}
+
+void write_quantised_language(const LanguageWeights& weights, const LanguageConfig& config,
+                              DType type, const std::filesystem::path& folder) {
+  const auto* decoder = std::get_if<DecoderConfig>(&config);
+  if (decoder == nullptr) {
+    throw Error("a T5 is not kept in blocks", folder.string(), "ask for bf16 or f32");
+  }
+  const at::ScalarType stored = stored_type(*weights.file, weights.prefix);
+  write_language_gguf(weights.file, *decoder, weights.prefix, stored, type, folder / kLanguageGguf);
+}
+
+void quantise_language(const std::filesystem::path& folder, DType type) {
+  const Blip2Config config = read_blip2_config(folder / "config.json");
+  if (!config.language) return;
+  const LanguageWeights weights = language_weights(folder, open_model_weights(folder));
+  write_quantised_language(weights, *config.language, type, folder);
+  std::filesystem::remove(folder / kLanguageFile);
+  write_weight_index(folder);
+}
+
+}  // namespace blip2

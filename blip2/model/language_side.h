@@ -1,0 +1,41 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "blip2/io/tensor_file.h"
+#include "blip2/language/frozen_language.h"
+
+namespace blip2 {
+
+// A directory in this program's own layout may keep its language model as the GGUF file that it
+// comes from, in place of kLanguageFile.
+inline constexpr char kLanguageGguf[] = "model-language.gguf";
+
+// Where a directory's language model has its weights: in a file, under a prefix of its names.
+struct LanguageWeights {
+  std::shared_ptr<const TensorFile> file;
+  std::string prefix;
+};
+
+// The directory's GGUF file, or `weights`, which are the directory's.
+LanguageWeights language_weights(const std::filesystem::path& folder,
+                                 std::shared_ptr<const TensorFile> weights);
+
+// The directory's language model for writing texts. `precision` "f32", "bf16" or "f16", or "auto":
+// as the files store it; of a GGUF file's matrices those in blocks stay so, and the rest is f32.
+FrozenLanguage load_language(const std::filesystem::path& folder,
+                             std::shared_ptr<const TensorFile> weights,
+                             const LanguageConfig& config, const std::string& precision);
+
+// Writes the language model of `weights` into `folder` as kLanguageGguf, its matrices in `type`
+// (Q8_0, Q4_0 or Q4_K). Error for a T5.
+void write_quantised_language(const LanguageWeights& weights, const LanguageConfig& config,
+                              DType type, const std::filesystem::path& folder);
+
+// The same for a directory in this program's own layout, in place of the language model that it
+// has; nothing if it has none.
+void quantise_language(const std::filesystem::path& folder, DType type);
+
+}  // namespace blip2

@@ -1,0 +1,78 @@
+#include "blip2/nn/block_matrix.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include <atomic>
+
+#include "blip2/base/error.h"
+#include "blip2/nn/element_type.h"
+#include "blip2/nn/kernels/block_kernels.h"
+
+namespace blip2 {
+namespace {
+
+using Int = std::int64_t;
+
+std::byte* bytes_of(const at::Tensor& tensor) {
+  return static_cast<std::byte*>(tensor.mutable_data_ptr());
+}
+
+}  // namespace
+
+bool is_block_type(DType type) {
+  return block_layout(type).has_value();
+}
+
+void refuse_scales(const TensorView& tensor, const std::string& file) {
+  throw Error(fmt::format("{} has a scale that is not finite", dtype_name(tensor.dtype)),
+              file + (file.empty() ? "" : ": ") + tensor.name, "the file is damaged");
+}
+
+BlockMatrix::BlockMatrix(const TensorView& tensor, std::span<const std::int32_t> rows,
+                         const std::string& file)
+    : type_(tensor.dtype), outs_(tensor.shape.at(0)), width_(tensor.shape.at(1)) {
+  TORCH_CHECK(is_block_type(type_) && tensor.shape.size() == 2, tensor.name, ": no blocks");
+  packed_ = at::empty({packed_bytes(type_, outs_, width_)}, at::kByte);
+  const Int groups = (outs_ + kGroupOuts - 1) / kGroupOuts;
+  std::atomic<Int> bad = -1;
+  at::parallel_for(0, groups, 16, [&](Int begin, Int end) {
+    const Int out =
+        pack_groups(type_, tensor.data.data(), outs_, width_, rows, begin, end, bytes_of(packed_));
+    if (out >= 0) bad = out;
+  });
+  if (bad >= 0) refuse_scales(tensor, file);
+}
+
+BlockMatrixView BlockMatrix::view() const {
+  return {type_, outs_, width_, static_cast<const std::byte*>(packed_.const_data_ptr())};
+}
+
+void BlockMatrix::widen_into(at::Tensor& to) const {
+  TORCH_CHECK(to.is_contiguous() && to.sizes() == at::IntArrayRef({outs_, width_}));
+  const Int groups = (outs_ + kGroupOuts - 1) / kGroupOuts;
+  with_element(to.scalar_type(), [&]<typename T>() {
+    T* const y = static_cast<T*>(to.mutable_data_ptr());
+    at::parallel_for(0, groups, 1, [&](Int begin, Int end) {
+      const Int first = begin * kGroupOuts, last = std::min(end * kGroupOuts, outs_);
+      block_kernels<T>().widen(view(), first, last, y + first * width_);
+    });
+  });
+}
+
+template <typename T>
+ActivationRows quantise_rows(const T* x, Int rows, Int width) {
+  const Int blocks = width / kBlockWidth;
+  auto y =
+      std::make_unique_for_overwrite<ActivationBlock[]>(static_cast<std::size_t>(rows * blocks));
+  at::parallel_for(0, rows, 16, [&](Int begin, Int end) {
+    block_kernels<T>().quantise(x, rows, width, begin, end, y.get());
+  });
+  return y;
+}
+
+template ActivationRows quantise_rows(const float*, Int, Int);
+template ActivationRows quantise_rows(const Bf16*, Int, Int);
+template ActivationRows quantise_rows(const F16*, Int, Int);
+
+}  // namespace blip2

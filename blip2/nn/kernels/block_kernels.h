@@ -1,0 +1,30 @@
+#pragma once
+
+#include "blip2/nn/kernels/arguments.h"
+#include "blip2/nn/kernels/block_layout.h"
+
+namespace blip2 {
+
+// Products of activations in eight bits with matrices in GGUF's blocks (block_layout.h), for
+// activations and results of type T. As the other kernels (kernels.h) these start no threads, and a
+// row's result depends on that row alone. Whole numbers are multiplied and added exactly; a block's
+// sum is scaled in f32, and blocks are added in ascending order.
+template <typename T>
+struct BlockKernels {
+  using Int = std::int64_t;
+
+  // The rows [begin, end) of x [rows, width] in eight bits.
+  void (*quantise)(const T* x, Int rows, Int width, Int begin, Int end, ActivationBlock* y);
+  // y[rows, outs] = x[rows, width] weight[outs, width]^T for the groups [begin, end). y is indexed
+  // by out and has `stride` elements a row, which are T or f32 as `store` says.
+  void (*multiply)(const BlockMatrixView& weight, const ActivationBlock* x, Int rows, Int begin,
+                   Int end, Store store, void* y, Int stride);
+  // The outs [begin, end) as T: y [end - begin, width].
+  void (*widen)(const BlockMatrixView& weight, Int begin, Int end, T* y);
+};
+
+// Of the same instructions as kernels<T>(), with VNNI where the processor has it.
+template <typename T>
+const BlockKernels<T>& block_kernels();
+
+}  // namespace blip2

@@ -1,0 +1,1 @@
+blip2_probe(blocks TORCH DEPS nn)
