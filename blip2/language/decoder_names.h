@@ -2,10 +2,10 @@
 
 namespace blip2 {
 
-// What a family's files call its tensors, in Hugging Face's terms; the names of a layer's parts
-// follow "<layers><number>.". A part that the family does not have is "".
+// What files call a model's tensors; the names of a layer's parts follow "<layers><number>.". A
+// part that the family does not have is "".
 struct DecoderNames {
-  const char *embeddings, *positions = "", *norm, *layers;
+  const char *embeddings, *positions = "", *norm, *head = "lm_head", *layers;
   const char* input_norm;
   const char *q = "", *k = "", *v = "", *qkv = "";  // three matrices, or one
   const char *q_norm = "", *k_norm = "", *o, *post_norm, *gate = "", *up, *down;
@@ -15,6 +15,7 @@ struct DecoderNames {
   const char *buffer = nullptr, *other_buffer = nullptr;
 };
 
+extern const DecoderNames kGgufNames;   // of every family, for what a GGUF file has
 extern const DecoderNames kLlamaNames;  // and what transformers modelled on it
 extern const DecoderNames kQwenNames;   // the same in GGUF files without paired rows
 extern const DecoderNames kOptNames, kGpt2Names;

@@ -58,8 +58,8 @@ std::int32_t begin_token(const LanguageConfig& config) {
   return std::visit([](const auto& c) { return c.bos_token_id; }, config);
 }
 
-bool is_spare_tensor(const LanguageConfig& config, std::string_view name) {
-  return std::visit([&](const auto& c) { return is_spare_tensor(c, name); }, config);
+std::vector<std::string> spare_tensors(const LanguageConfig& config) {
+  return std::visit([](const auto& c) { return spare_tensors(c); }, config);
 }
 
 EmbeddingsName embeddings_name(const LanguageConfig& config, const TensorFile& file,

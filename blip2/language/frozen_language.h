@@ -6,7 +6,6 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -33,9 +32,8 @@ bool has_encoder(const LanguageConfig& config);
 const std::vector<std::int32_t>& end_tokens(const LanguageConfig& config);
 std::int32_t begin_token(const LanguageConfig& config);  // -1: none
 
-// Whether a file may have the tensor beside the model's weights, without use (name after the
-// prefix).
-bool is_spare_tensor(const LanguageConfig& config, std::string_view name);
+// Patterns of the tensors that a file may have beside the model's weights, without use.
+std::vector<std::string> spare_tensors(const LanguageConfig& config);
 // Under which name the file has the word embeddings.
 EmbeddingsName embeddings_name(const LanguageConfig& config, const TensorFile& file,
                                const std::string& prefix);

@@ -17,7 +17,7 @@ namespace blip2 {
 class Bridge : public torch::nn::Module {
  public:
   // Random weights from `seed`: N(0, initializer_range), as BERT's. Without one the parameters are
-  // without memory, for adopt_parameters.
+  // without memory, for adopt().
   explicit Bridge(const Blip2Config& config, std::optional<std::uint64_t> seed = 0);
 
   const Blip2Config& config() const { return config_; }

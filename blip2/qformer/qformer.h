@@ -31,8 +31,8 @@ class QFormer : public torch::nn::Module {
   // Starts from a BERT checkpoint (names with or without "bert."): the text path as it is, the
   // queries' feed-forwards as copies of it; cross-attention and words beyond BERT's vocabulary
   // ([DEC]) keep their random start; token type 0 is added to the positions, where BERT adds it.
-  // Throws Error if a tensor is missing or its shape differs.
-  void init_from_bert(const TensorFile& bert);
+  // Throws Error that lists what is missing or differs in its shape.
+  void init_from_bert(const std::shared_ptr<const TensorFile>& bert);
 
   TextEmbeddings embeddings{nullptr};
   torch::nn::LayerNorm layernorm{nullptr};

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,11 @@ struct NamedTensor {
   std::string name;
   at::Tensor value;
 };
+
+// Gives the tensors the values that the file has under their names; Error that lists those which it
+// has not or has in another shape.
+void restore_tensors(const std::shared_ptr<const TensorFile>& file,
+                     const std::vector<NamedTensor>& tensors);
 
 // AdamW (Loshchilov & Hutter 2019) on f32 parameters: weights of two or more dimensions decay,
 // biases and other 1-D parameters do not (LAVIS's rule).
@@ -34,8 +40,6 @@ class AdamW {
   // The moments and counts, named "exp_avg.NAME" and so on: kStates a parameter, in their order.
   static constexpr std::size_t kStates = 3;
   std::vector<NamedTensor> state() const;
-  // Error if the file's state is not that of these parameters.
-  void load_state(const TensorFile& file);
 
   const std::vector<NamedTensor>& parameters() const { return parameters_; }
 

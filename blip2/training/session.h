@@ -50,7 +50,4 @@ Session open_session(const Recipe& recipe, const Ranks* ranks = nullptr,
 void export_model(const Session& session, const Recipe& recipe,
                   const std::filesystem::path& folder);
 
-// Copies the file's tensors into those of the same names; Error if a name or shape differs.
-void copy_named_tensors(const TensorFile& file, const std::vector<NamedTensor>& tensors);
-
 }  // namespace blip2

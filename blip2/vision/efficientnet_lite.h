@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "blip2/image/transform.h"
-#include "blip2/io/tensor_file.h"
 #include "blip2/vision/folded_convolution.h"
 #include "blip2/vision/image_encoder.h"
 
@@ -90,13 +89,5 @@ class EfficientNetLite : public ImageEncoder {
   std::vector<std::shared_ptr<InvertedResidual>> blocks_;
   FoldedConvolution stem_, head_;
 };
-
-// The network with a file's weights, frozen and prepared. Reads the packages' .pth as well as
-// tensors `prefix` + member name of a model directory. Strict: Error that lists what is missing,
-// unexpected or of another shape.
-std::shared_ptr<EfficientNetLite> load_efficientnet_lite(const TensorFile& file,
-                                                         const EfficientNetLiteConfig& config,
-                                                         const std::string& prefix = {},
-                                                         at::ScalarType compute = at::kFloat);
 
 }  // namespace blip2

@@ -18,11 +18,13 @@ std::shared_ptr<ImageEncoder> make_image_encoder(const VisionConfig& config,
                                                  std::uint64_t seed = 0);
 
 // The encoder of a configuration with the weights that a file has under `prefix`, by Hugging Face's
-// names, LAVIS's (EVA and CLIP vision transformers) or torchvision's (ResNet).
+// names, LAVIS's (EVA and CLIP vision transformers), torchvision's (ResNet) or those of the package
+// efficientnet-lite-pytorch.
 //
 // Weights are kept in `dtype` (kFloat, kBFloat16, kHalf); those that the file has in it stay in the
 // mapped file. A vision transformer computes in that type, convolutional encoders in f32 unless it
-// is kBFloat16. `trainable`: weights of their own that require gradients (vision transformers).
+// is kBFloat16; an EfficientNet-Lite's weights are f32 always. `trainable`: weights of their own
+// that require gradients (vision transformers).
 //
 // Strict: one Error lists every missing, unexpected and mis-shaped tensor. Passed over are the
 // parts that no feature comes from: post_layernorm of EVA (BLIP-2's ln_vision) and CLIP, CLIP's
