@@ -38,9 +38,9 @@ class DecoderOnly {
   explicit DecoderOnly(const DecoderConfig& config) : c_(config) {
     DecoderWeights weights;
     weights.config = config;
-    for (const DecoderTensor& tensor : decoder_tensors(weights)) {
-      parameters_ += elements(tensor);
-      if (tensor.matrix) matrices_ += elements(tensor);
+    for (const TensorSlot& slot : decoder_tensors(weights)) {
+      parameters_ += elements(slot);
+      if (slot.is_matrix()) matrices_ += elements(slot);
     }
   }
 
@@ -105,9 +105,9 @@ class EncoderDecoder {
   explicit EncoderDecoder(const T5Config& config) : c_(config) {
     T5Weights weights;
     weights.config = c_;
-    for (const T5Tensor& tensor : t5_tensors(weights)) {
-      parameters_ += elements(tensor);
-      if (tensor.linear) matrices_ += elements(tensor);
+    for (const TensorSlot& slot : t5_tensors(weights)) {
+      parameters_ += elements(slot);
+      if (slot.is_matrix()) matrices_ += elements(slot);
     }
   }
 

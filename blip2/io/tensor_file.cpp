@@ -1,7 +1,9 @@
 #include "blip2/io/tensor_file.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -43,6 +45,17 @@ std::span<const std::byte> TensorFile::keep(std::vector<std::byte> bytes) {
   const auto owner = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
   copies_.push_back(owner);
   return *owner;
+}
+
+void TensorFile::refuse(const std::vector<std::string>& faults, std::string_view part) const {
+  if (faults.empty()) return;
+  const std::size_t count = faults.size(), shown = std::min<std::size_t>(count, 8);
+  std::string message = fmt::format(
+      "{} not fit the {}: {}", count == 1 ? "1 tensor does" : fmt::format("{} tensors do", count),
+      part, fmt::join(faults.begin(), faults.begin() + static_cast<long>(shown), "; "));
+  if (count > shown) message += fmt::format("; and {} more", count - shown);
+  throw Error(message, path_.string(),
+              "check that the configuration and the weights belong together");
 }
 
 void TensorFile::release(const TensorView& tensor) const {

@@ -25,23 +25,6 @@ constexpr DecoderNames kLlama{.embeddings = "model.embed_tokens",
                               .up = "mlp.up_proj",
                               .down = "mlp.down_proj"};
 
-constexpr DecoderNames kGguf{.embeddings = "token_embd",
-                             .positions = "position_embd",
-                             .norm = "output_norm",
-                             .layers = "blk.",
-                             .input_norm = "attn_norm",
-                             .q = "attn_q",
-                             .k = "attn_k",
-                             .v = "attn_v",
-                             .qkv = "attn_qkv",
-                             .q_norm = "attn_q_norm",
-                             .k_norm = "attn_k_norm",
-                             .o = "attn_output",
-                             .post_norm = "ffn_norm",
-                             .gate = "ffn_gate",
-                             .up = "ffn_up",
-                             .down = "ffn_down"};
-
 constexpr DecoderNames with_paired_rows(DecoderNames names) {
   names.paired_rows = true;
   return names;
@@ -50,11 +33,17 @@ constexpr DecoderNames with_paired_rows(DecoderNames names) {
 // Puts the tensors of one model's weights into a list.
 class Lister {
  public:
-  explicit Lister(DecoderWeights& weights) : weights_(weights), c_(weights.config) {}
+  Lister(DecoderWeights& weights, bool gguf)
+      : weights_(weights),
+        family_(*row_of(weights.config.family).names),
+        names_(gguf ? kGgufNames : family_),
+        transposed_(family_.transposed && !gguf),
+        paired_rows_(family_.paired_rows && gguf) {}
 
-  std::vector<DecoderTensor> list() {
+  std::vector<TensorSlot> list() {
     const std::int64_t d = c_.hidden_size;
-    add(names_.embeddings, "weight", weights_.embeddings.values, {c_.vocab_size, d});
+    add(names_.embeddings, "weight", weights_.embeddings.values, {c_.vocab_size, d}).table =
+        &weights_.embeddings;
     if (c_.learned_positions) {
       add(names_.positions, "weight", weights_.positions,
           {c_.max_position_embeddings + c_.position_offset, d});
@@ -69,8 +58,7 @@ class Lister {
     weights_.head.parts.resize(1);
     Linear::Part& head = weights_.head.parts[0];
     if (!c_.tie_word_embeddings) {
-      add("lm_head", "weight", head.weight, {c_.vocab_size, d});
-      list_.back().blocks = &head.blocks;
+      add(names_.head, "weight", head.weight, {c_.vocab_size, d}).blocks = &head.blocks;
     }
     return std::move(list_);
   }
@@ -85,7 +73,7 @@ class Lister {
   void layer(const std::string& at, DecoderLayer& layer) {
     const std::int64_t d = c_.hidden_size, f = c_.intermediate_size;
     norm(at + names_.input_norm, layer.input_norm, d);
-    if (*names_.qkv) {
+    if (*family_.qkv) {
       linear(at, layer.qkv, {{names_.qkv, c_.qkv_width()}}, d, c_.qkv_bias);
     } else {
       linear(at, layer.qkv,
@@ -111,41 +99,61 @@ class Lister {
   void norm(const std::string& name, Norm& norm, std::int64_t width) {
     norm.kind = c_.layer_norm ? Norm::Kind::layer : Norm::Kind::rms;
     norm.eps = c_.norm_eps;
-    add(name, "weight", norm.weight, {width});
-    if (c_.layer_norm) add(name, "bias", norm.bias, {width});
+    add(name, "weight", norm.weight, {width}).norm = &norm;
+    if (c_.layer_norm) add(name, "bias", norm.bias, {width}).norm = &norm;
   }
 
   // Matrices [outs, in] that read the same rows.
   void linear(const std::string& at, Linear& linear, std::initializer_list<Matrix> matrices,
               std::int64_t in, bool bias) {
     linear.parts.resize(matrices.size());
+    const std::size_t first = list_.size();
     auto part = linear.parts.begin();
     for (const auto& [name, outs, heads] : matrices) {
-      const std::size_t first = list_.size();
-      add(at + name, "weight", part->weight, names_.transposed ? Shape{in, outs} : Shape{outs, in});
-      list_.back().matrix = true;
-      list_.back().blocks = &part->blocks;
-      list_.back().transposed = names_.transposed;
-      if (bias) add(at + name, "bias", part->bias, {outs});
-      for (std::size_t i = first; i < list_.size(); ++i) {
-        list_[i].paired_heads = names_.paired_rows ? heads : 0;
-      }
+      const std::int64_t pairs = paired_rows_ ? heads : 0;
+      TensorSlot& weight =
+          add(at + name, "weight", part->weight, transposed_ ? Shape{in, outs} : Shape{outs, in});
+      weight.change = {transposed_, pairs};
+      weight.blocks = &part->blocks;
+      if (bias) add(at + name, "bias", part->bias, {outs}).change = {false, pairs};
       ++part;
     }
+    for (std::size_t i = first; i < list_.size(); ++i) list_[i].linear = &linear;
   }
 
-  void add(const std::string& name, const char* kind, at::Tensor& tensor, Shape shape) {
-    list_.push_back({name + "." + kind, &tensor, std::move(shape), layer_});
+  TensorSlot& add(const std::string& name, const char* kind, at::Tensor& tensor, Shape shape) {
+    list_.push_back({name + "." + kind, &tensor, std::move(shape)});
+    list_.back().layer = layer_;
+    return list_.back();
   }
 
   DecoderWeights& weights_;
-  const DecoderConfig& c_;
-  const DecoderNames& names_ = *row_of(c_.family).names;
+  const DecoderConfig& c_ = weights_.config;
+  const DecoderNames &family_, &names_;
+  bool transposed_, paired_rows_;
   std::int64_t layer_ = -1;
-  std::vector<DecoderTensor> list_;
+  std::vector<TensorSlot> list_;
 };
 
 }  // namespace
+
+const DecoderNames kGgufNames{.embeddings = "token_embd",
+                              .positions = "position_embd",
+                              .norm = "output_norm",
+                              .head = "output",
+                              .layers = "blk.",
+                              .input_norm = "attn_norm",
+                              .q = "attn_q",
+                              .k = "attn_k",
+                              .v = "attn_v",
+                              .qkv = "attn_qkv",
+                              .q_norm = "attn_q_norm",
+                              .k_norm = "attn_k_norm",
+                              .o = "attn_output",
+                              .post_norm = "ffn_norm",
+                              .gate = "ffn_gate",
+                              .up = "ffn_up",
+                              .down = "ffn_down"};
 
 const DecoderNames kLlamaNames = with_paired_rows(kLlama), kQwenNames = kLlama;
 
@@ -176,35 +184,8 @@ const DecoderNames kGpt2Names{.embeddings = "transformer.wte",
                               .buffer = ".attn.bias",
                               .other_buffer = ".attn.masked_bias"};
 
-std::vector<DecoderTensor> decoder_tensors(DecoderWeights& weights) {
-  return Lister(weights).list();
-}
-
-std::string gguf_name(DecoderFamily family, const std::string& name) {
-  using Names = DecoderNames;
-  const Names& ours = *row_of(family).names;
-  const std::size_t dot = name.rfind('.');
-  std::string stem = name.substr(0, dot), block;
-  const std::string kind = name.substr(dot), layers = ours.layers;
-  if (stem.starts_with(layers)) {
-    const std::size_t end = stem.find('.', layers.size());
-    block = "blk." + stem.substr(layers.size(), end + 1 - layers.size());
-    stem = stem.substr(end + 1);
-  }
-  constexpr const char* Names::*global[] = {&Names::embeddings, &Names::positions, &Names::norm};
-  constexpr const char* Names::*local[] = {
-      &Names::input_norm, &Names::q, &Names::k,         &Names::v,    &Names::qkv, &Names::q_norm,
-      &Names::k_norm,     &Names::o, &Names::post_norm, &Names::gate, &Names::up,  &Names::down};
-  if (stem == "lm_head") return "output" + kind;
-  if (block.empty()) {
-    for (const auto member : global) {
-      if (stem == ours.*member) return kGguf.*member + kind;
-    }
-  }
-  for (const auto member : local) {
-    if (stem == ours.*member) return block + kGguf.*member + kind;
-  }
-  return name;
+std::vector<TensorSlot> decoder_tensors(DecoderWeights& weights, bool gguf) {
+  return Lister(weights, gguf).list();
 }
 
 }  // namespace blip2

@@ -2,10 +2,10 @@
 
 namespace blip2 {
 
-// The names of the tensors in a family's files, as Hugging Face has them; the names of a layer's
-// parts follow "<layers><number>.". A part that the family does not have is "".
+// The names of a model's tensors in files; the names of a layer's parts follow "<layers><number>.".
+// A part that the family does not have is "".
 struct DecoderNames {
-  const char *embeddings, *positions = "", *norm, *layers;
+  const char *embeddings, *positions = "", *norm, *head = "lm_head", *layers;
   const char* input_norm;
   const char *q = "", *k = "", *v = "", *qkv = "";  // three matrices, or one
   const char *q_norm = "", *k_norm = "", *o, *post_norm, *gate = "", *up, *down;
@@ -15,6 +15,7 @@ struct DecoderNames {
   const char *buffer = nullptr, *other_buffer = nullptr;
 };
 
+extern const DecoderNames kGgufNames;   // of every family, for the tensors of a GGUF file
 extern const DecoderNames kLlamaNames;  // and of families that follow Llama in transformers
 extern const DecoderNames kQwenNames;   // Llama's names; rows in GGUF files are not paired
 extern const DecoderNames kOptNames, kGpt2Names;

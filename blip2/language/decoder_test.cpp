@@ -40,8 +40,8 @@ class DecoderFile : public ::testing::Test {
     weights.config = config;
     const at::Generator random = at::make_generator<at::CPUGeneratorImpl>(7);
     std::map<std::string, at::Tensor> tensors;
-    for (const DecoderTensor& tensor : decoder_tensors(weights)) {
-      tensors["lm." + tensor.name] = at::randn(tensor.shape, random);
+    for (const TensorSlot& slot : decoder_tensors(weights)) {
+      tensors["lm." + slot.name] = at::randn(slot.shape, random);
     }
     change(tensors);
     std::vector<TensorView> views;

@@ -4,13 +4,13 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "blip2/io/tensor_file.h"
 #include "blip2/language/decoder_config.h"
 #include "blip2/language/embeddings_name.h"
+#include "blip2/nn/adopt.h"
 #include "blip2/nn/linear.h"
 #include "blip2/nn/norm.h"
 #include "blip2/nn/word_table.h"
@@ -39,29 +39,16 @@ struct DecoderWeights {
   MatrixForm form = MatrixForm::stored;  // of the layers' matrices; `blocks`: of words and head too
 };
 
-// Hugging Face's name of each weight ("model.layers.0.self_attn.q_proj.weight"), its place and its
-// shape in Hugging Face's file, in the order in which they are saved.
-struct DecoderTensor {
-  std::string name;
-  at::Tensor* tensor;
-  std::vector<std::int64_t> shape;
-  BlockMatrix* blocks = nullptr;  // its place in blocks, if it is multiplied with
-  std::int64_t layer = -1;        // -1: of no layer
-  bool matrix = false;            // of a layer: it may become int8
-  bool transposed = false;        // the file has [in, out], as GPT-2's Conv1D
-  std::int64_t paired_heads = 0;  // heads whose rows GGUF pairs in its own way for rope; 0: none
-};
-std::vector<DecoderTensor> decoder_tensors(DecoderWeights& weights);
-
-// GGUF's name of Hugging Face's tensor.
-std::string gguf_name(DecoderFamily family, const std::string& name);
+// A slot for each weight, in the order in which they are saved: by Hugging Face's names
+// ("model.layers.0.self_attn.q_proj.weight") or by those of a GGUF file.
+std::vector<TensorSlot> decoder_tensors(DecoderWeights& weights, bool gguf = false);
 
 // Names, shapes and values exactly as transformers saves the model; contiguous.
 std::vector<std::pair<std::string, at::Tensor>> tensors_to_save(DecoderWeights& weights);
 
-// Whether a Hugging Face file may have the tensor beside the weights: a second copy of tied
-// embeddings, the causal masks of old GPT-2 files, and other old buffers.
-bool is_spare_tensor(const DecoderConfig& config, std::string_view name);
+// Patterns (AdoptOptions::ignored) of what a Hugging Face file may have beside the weights: a
+// second copy of tied embeddings, the causal masks of old GPT-2 files.
+std::vector<std::string> spare_tensors(const DecoderConfig& config);
 
 // The name under which a Hugging Face file has the word embeddings: the head's name if they are
 // tied and the file has only the head.

@@ -5,10 +5,8 @@
 
 #include "blip2/base/error.h"
 #include "blip2/language/t5_session.h"
-#include "blip2/language/tensor_faults.h"
-#include "blip2/nn/block_matrix.h"
+#include "blip2/nn/adopt.h"
 #include "blip2/nn/tensor_bridge.h"
-#include "blip2/nn/word_table.h"
 
 namespace blip2 {
 namespace {
@@ -67,8 +65,8 @@ std::int32_t begin_token(const LanguageConfig& config) {
   return std::visit([](const auto& c) { return c.bos_token_id; }, config);
 }
 
-bool is_spare_tensor(const LanguageConfig& config, std::string_view name) {
-  return std::visit([&](const auto& c) { return is_spare_tensor(c, name); }, config);
+std::vector<std::string> spare_tensors(const LanguageConfig& config) {
+  return std::visit([](const auto& c) { return spare_tensors(c); }, config);
 }
 
 EmbeddingsName embeddings_name(const LanguageConfig& config, const TensorFile& file,
@@ -79,18 +77,24 @@ EmbeddingsName embeddings_name(const LanguageConfig& config, const TensorFile& f
 at::Tensor embed_from_file(const std::shared_ptr<const TensorFile>& file,
                            const LanguageConfig& config, at::ScalarType dtype,
                            const std::string& prefix, const at::Tensor& ids) {
-  const EmbeddingsName words = embeddings_name(config, *file, prefix);
-  const std::string name = prefix + words.stored;
-  const TensorView* table = file->find(name);
+  const EmbeddingsName names = embeddings_name(config, *file, prefix);
   // A base model's file has no "model." or "transformer." before its names.
-  if (!table) table = file->find(prefix + words.usual.substr(words.usual.find('.') + 1));
-  if (!table) table = file->find(prefix + "token_embd.weight");  // a GGUF file's
-  const std::string fault =
-      tensor_fault(table, name, {vocabulary_of(config), language_width(config)});
-  if (!fault.empty()) refuse_faults({fault}, *file);
-  const at::Tensor rows = is_block_type(table->dtype) ? WordTable(*table, file).select(ids)
-                                                      : borrow(*table, file).index_select(0, ids);
-  return rows.to(dtype).to(at::kFloat);
+  const std::string base = names.usual.substr(names.usual.find('.') + 1);
+  std::string name = names.stored;
+  for (const std::string& other : {base, std::string("token_embd.weight")}) {
+    if (!file->find(prefix + name) && file->find(prefix + other)) name = other;
+  }
+  WordTable words;
+  TensorSlot slot{name, &words.values, {vocabulary_of(config), language_width(config)}};
+  slot.table = &words;
+  const TensorView* view = file->find(prefix + name);
+  adopt(file, {slot},
+        {.part = "language model",
+         .type = view ? scalar_type_of(view->dtype).value_or(at::kFloat) : at::kFloat,
+         .form = MatrixForm::blocks,
+         .prefix = prefix,
+         .ignored = {"*"}});
+  return words.select(ids).to(dtype).to(at::kFloat);
 }
 
 const LanguageTraits& FrozenLanguage::traits() const {

@@ -6,7 +6,6 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -39,9 +38,9 @@ const LanguageTraits& traits_of(const LanguageConfig& config);
 const std::vector<std::int32_t>& end_tokens(const LanguageConfig& config);
 std::int32_t begin_token(const LanguageConfig& config);  // -1: none
 
-// Whether a file may have the tensor beside the model's weights although nothing uses it. `name`:
-// without the prefix.
-bool is_spare_tensor(const LanguageConfig& config, std::string_view name);
+// Patterns of the tensors that a file may have beside the model's weights although nothing uses
+// them (AdoptOptions::ignored).
+std::vector<std::string> spare_tensors(const LanguageConfig& config);
 // The name under which the file has the word embeddings.
 EmbeddingsName embeddings_name(const LanguageConfig& config, const TensorFile& file,
                                const std::string& prefix);

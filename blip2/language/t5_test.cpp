@@ -53,8 +53,8 @@ std::map<std::string, at::Tensor> random_tensors(const T5Config& config) {
   T5Weights weights;
   weights.config = config;
   std::map<std::string, at::Tensor> tensors;
-  for (const T5Tensor& tensor : t5_tensors(weights)) {
-    tensors[tensor.name] = torch::randn(tensor.shape) * 0.5;
+  for (const TensorSlot& slot : t5_tensors(weights)) {
+    tensors[slot.name] = torch::randn(slot.shape) * 0.5;
   }
   return tensors;
 }
@@ -159,13 +159,14 @@ TEST(T5, Int8WeightsAreTheirRoundedValues) {
   T5Weights shapes;
   shapes.config = config;
   int matrices = 0;
-  for (const T5Tensor& tensor : t5_tensors(shapes)) {
-    if (!tensor.linear) continue;
+  for (const TensorSlot& slot : t5_tensors(shapes)) {
+    if (!slot.is_matrix()) continue;
     ++matrices;
-    const Int8Matrix rounded = to_int8(tensors[tensor.name]);
-    const at::Tensor off = tensors[tensor.name] - rounded.values * rounded.scale.unsqueeze(1);
-    EXPECT_LE((off.abs() / rounded.scale.unsqueeze(1)).max().item<float>(), 0.501f);
-    tensors[tensor.name] = rounded.values * rounded.scale.unsqueeze(1);
+    at::Tensor& tensor = tensors[slot.name];
+    const Int8Matrix rounded = to_int8(tensor);
+    const at::Tensor values = rounded.values * rounded.scale.unsqueeze(1);
+    EXPECT_LE(((tensor - values).abs() / rounded.scale.unsqueeze(1)).max().item<float>(), 0.501f);
+    tensor = values;
   }
   EXPECT_EQ(matrices, 2 * (4 + 3) + 2 * (8 + 3));
   const auto plain = load_t5(std::make_shared<TensorsFile>(tensors), config, at::kFloat);
@@ -194,7 +195,7 @@ TEST(T5, LoadsStrictly) {
   };
   const std::string name = "decoder.block.1.layer.1.EncDecAttention.k.weight";
   EXPECT_THAT(failure([&](auto& t) { t.erase(name); }),
-              HasSubstr(name + ": expected shape [6, 6]"));
+              HasSubstr(name + ": missing, expected shape [6, 6]"));
   EXPECT_THAT(failure([&](auto& t) { t[name] = at::zeros({6, 5}); }), HasSubstr("got [6, 5]"));
   EXPECT_THAT(failure([](auto& t) { t["extra"] = at::zeros({1}); }),
               HasSubstr("extra: not a tensor of this model"));

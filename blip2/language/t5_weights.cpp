@@ -2,29 +2,17 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <set>
-
 #include "blip2/base/error.h"
-#include "blip2/language/tensor_faults.h"
-#include "blip2/nn/load_progress.h"
-#include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
 namespace {
 
 constexpr const char* head_name = "lm_head.weight";
 
-constexpr const char* passed_over[] = {
-    "encoder.embed_tokens.weight",
-    "decoder.embed_tokens.weight",
-    "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",
-};
-
 // Collects the weights of one stack.
 class Names {
  public:
-  Names(const T5Config& config, std::vector<T5Tensor>& list) : c_(config), list_(list) {}
+  Names(const T5Config& config, std::vector<TensorSlot>& list) : c_(config), list_(list) {}
 
   void add_stack(const char* name, bool decoder, T5Stack& stack) {
     const auto count = decoder ? c_.num_decoder_layers : c_.num_layers;
@@ -58,6 +46,7 @@ class Names {
     norm.kind = Norm::Kind::rms;
     norm.eps = c_.layer_norm_epsilon;
     add(name, norm.weight, {c_.d_model});
+    list_.back().norm = &norm;
   }
 
   void add_attention(const std::string& layer, const char* kind, T5Attention& weights) {
@@ -83,82 +72,14 @@ class Names {
   }
 
   const T5Config& c_;
-  std::vector<T5Tensor>& list_;
+  std::vector<TensorSlot>& list_;
 };
-
-// The name that the file has a tensor by.
-std::string file_name(const T5Tensor& tensor, const EmbeddingsName& embeddings,
-                      const std::string& prefix) {
-  return prefix + (tensor.name == embeddings.usual ? embeddings.stored : tensor.name);
-}
-
-void check(const TensorFile& file, const T5Config& config, const std::vector<T5Tensor>& tensors,
-           const EmbeddingsName& embeddings, const std::string& prefix) {
-  std::vector<std::string> faults;
-  std::set<std::string> known;
-  for (const T5Tensor& tensor : tensors) {
-    const std::string name = file_name(tensor, embeddings, prefix);
-    known.insert(name);
-    const TensorView* view = file.find(name);
-    if (!view && tensor.name == head_name) continue;
-    const std::string fault = tensor_fault(view, name, tensor.shape);
-    if (!fault.empty()) faults.push_back(fault);
-  }
-  for (const TensorView& view : file.tensors()) {
-    if (!view.name.starts_with(prefix) || known.contains(view.name)) continue;
-    if (is_spare_tensor(config, view.name.substr(prefix.size()))) continue;
-    faults.push_back(fmt::format("{}: not a tensor of this model", view.name));
-  }
-  refuse_faults(faults, file);
-}
-
-// Gives each tensor what find(tensor) says of the file, if that is anything.
-template <typename Find>
-void fill(const std::vector<T5Tensor>& tensors, const std::shared_ptr<const TensorFile>& file,
-          at::ScalarType dtype, MatrixForm form, const Find& find) {
-  const auto rounds = [&](const T5Tensor& tensor) {
-    return form == MatrixForm::int8 && tensor.linear;
-  };
-  const auto stays = [&](const T5Tensor& tensor, const TensorView& view) {
-    return scalar_type_of(view.dtype) == dtype && !rounds(tensor);
-  };
-  std::uint64_t bytes = 0;
-  for (const T5Tensor& tensor : tensors) {
-    const TensorView* view = find(tensor);
-    if (view && !stays(tensor, *view)) bytes += view->data.size();
-  }
-  LoadProgress progress("language model", bytes);
-  for (const T5Tensor& tensor : tensors) {
-    const TensorView* view = find(tensor);
-    if (!view) continue;
-    const bool mapped = stays(tensor, *view);
-    *tensor.tensor =
-        mapped ? borrow(*view, file) : to_tensor(*view, rounds(tensor) ? at::kFloat : dtype);
-    if (tensor.linear) tensor.linear->hold(form);
-    if (mapped) continue;
-    file->release(*view);
-    progress.add(view->data.size());
-  }
-  progress.finish();
-}
-
-void widen_norms(T5Stack& stack) {
-  const auto widen = [](Norm& norm) {
-    if (norm.defined()) norm.widen();
-  };
-  widen(stack.norm);
-  for (T5Layer& layer : stack.layers) {
-    widen(layer.self.norm);
-    widen(layer.cross.norm);
-    widen(layer.feed_forward.norm);
-  }
-}
 
 }  // namespace
 
-std::vector<T5Tensor> t5_tensors(T5Weights& weights) {
+std::vector<TensorSlot> t5_tensors(T5Weights& weights) {
   const T5Config& c = weights.config;
-  std::vector<T5Tensor> list;
+  std::vector<TensorSlot> list;
   Names names(c, list);
   names.add("shared", weights.embeddings, {c.vocab_size, c.d_model});
   names.add_stack("encoder", false, weights.encoder);
@@ -167,8 +88,9 @@ std::vector<T5Tensor> t5_tensors(T5Weights& weights) {
   return list;
 }
 
-bool is_spare_tensor(const T5Config& /*config*/, std::string_view name) {
-  return is_old_buffer(name) || std::ranges::find(passed_over, name) != std::end(passed_over);
+std::vector<std::string> spare_tensors(const T5Config& /*config*/) {
+  return {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
+          "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"};
 }
 
 EmbeddingsName embeddings_name(const T5Config& config, const TensorFile& file,
@@ -190,19 +112,19 @@ std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> fil
                 file->path().string(), "ask for bf16 or f32");
   }
   TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, "T5 weights are f32 or bf16");
-  const c10::InferenceMode no_inference(false);
-  const torch::NoGradGuard no_grad;
   auto weights = std::make_shared<T5Weights>();
   weights->config = config;
   weights->dtype = dtype;
-  const auto tensors = t5_tensors(*weights);
-  const EmbeddingsName embeddings = embeddings_name(config, *file, prefix);
-  check(*file, config, tensors, embeddings, prefix);
-  fill(tensors, file, dtype, form,
-       [&](const T5Tensor& tensor) { return file->find(file_name(tensor, embeddings, prefix)); });
+  std::vector<TensorSlot> slots = t5_tensors(*weights);
+  slots.front().name = embeddings_name(config, *file, prefix).stored;
+  adopt(file, slots,
+        {.part = "language model",
+         .type = dtype,
+         .form = form,
+         .prefix = prefix,
+         .optional = {head_name},
+         .ignored = spare_tensors(config)});
   if (!weights->head.defined()) weights->head = weights->embeddings;
-  widen_norms(weights->encoder);
-  widen_norms(weights->decoder);
   return weights;
 }
 

@@ -4,12 +4,12 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "blip2/io/tensor_file.h"
 #include "blip2/language/embeddings_name.h"
 #include "blip2/language/t5_config.h"
+#include "blip2/nn/adopt.h"
 #include "blip2/nn/linear.h"
 #include "blip2/nn/norm.h"
 
@@ -44,19 +44,13 @@ struct T5Weights {
   T5Stack encoder, decoder;
 };
 
-// A weight: Hugging Face's name ("encoder.block.0.layer.0.SelfAttention.q.weight"), the tensor in
-// T5Weights and the shape. t5_tensors lists all weights in the order in which they are saved.
-struct T5Tensor {
-  std::string name;
-  at::Tensor* tensor;
-  std::vector<std::int64_t> shape;
-  Linear* linear = nullptr;  // the layer whose matrix the tensor is
-};
-std::vector<T5Tensor> t5_tensors(T5Weights& weights);
+// A slot for each weight by Hugging Face's names
+// ("encoder.block.0.layer.0.SelfAttention.q.weight"), in the order in which they are saved.
+std::vector<TensorSlot> t5_tensors(T5Weights& weights);
 
-// Whether a file may have the tensor beside the weights: copies of the embeddings, old buffers, and
-// a bias that old files of the original T5 have and no code uses.
-bool is_spare_tensor(const T5Config& config, std::string_view name);
+// Patterns (AdoptOptions::ignored) of what a file may have beside the weights: copies of the
+// embeddings, and a bias that old files of the original T5 have and no code uses.
+std::vector<std::string> spare_tensors(const T5Config& config);
 
 // The name under which a file has the word embeddings. If "shared.weight" is missing, it is the
 // name of a copy or of a tied head.

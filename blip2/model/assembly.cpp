@@ -37,8 +37,7 @@ ImagePart open_encoder(const Assembly& assembly, VisionConfig& config) {
   if (!fs::is_directory(path)) {
     const auto lite = EfficientNetLiteConfig::of(assembly.image_variant);
     config = lite;
-    return {load_efficientnet_lite(*open_tensor_file(path), lite),
-            efficientnet_lite_preprocessing(lite)};
+    return {load_image_encoder(open_tensor_file(path), lite, {}), default_preprocessing(lite)};
   }
   const auto where = path / "config.json", preprocessor = preprocessing_file(path);
   config = read_vision_config(read_json(where), where.string());
@@ -70,8 +69,8 @@ void open_t5(const fs::path& path, at::ScalarType type, LanguagePart& part) {
   const fs::path where = path / "config.json";
   const T5Config config = t5_config_from_json(read_json(where), where.string());
   const auto weights = load_t5_weights(open_model_weights(path), config, type);
-  for (const T5Tensor& tensor : t5_tensors(*weights)) {
-    part.tensors.emplace_back(tensor.name, *tensor.tensor);
+  for (const TensorSlot& slot : t5_tensors(*weights)) {
+    part.tensors.emplace_back(slot.name, slot.tensor());
   }
   part.words = weights->embeddings;
   part.config = config;
@@ -206,7 +205,7 @@ void assemble(const Assembly& assembly, const fs::path& folder,
     config.language = language.config;
   }
   const Bridge bridge(config, static_cast<std::uint64_t>(assembly.seed));
-  bridge.qformer->init_from_bert(*open_model_weights(bert));
+  bridge.qformer->init_from_bert(open_model_weights(bert));
   amplify_cross_attention(bridge, assembly.cross_attention_gain);
   if (config.language) scale_projection(bridge, language.words);
 

@@ -17,7 +17,7 @@ namespace blip2 {
 class Bridge : public torch::nn::Module {
  public:
   // Random weights from `seed`: N(0, initializer_range), as in BERT. Without a seed the parameters
-  // have no memory until adopt_parameters gives it to them.
+  // have no memory until adopt() gives it to them.
   explicit Bridge(const Blip2Config& config, std::optional<std::uint64_t> seed = 0);
 
   const Blip2Config& config() const { return config_; }

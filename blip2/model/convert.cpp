@@ -16,7 +16,7 @@
 #include "blip2/model/generation_config.h"
 #include "blip2/model/language_side.h"
 #include "blip2/model/weight_writer.h"
-#include "blip2/nn/tensor_bridge.h"
+#include "blip2/nn/adopt.h"
 #include "blip2/vision/image_encoders.h"
 
 namespace blip2 {
@@ -203,7 +203,8 @@ void copy_other_files(const fs::path& source, const fs::path& folder) {
 bool is_spare(const std::string& name, const Blip2Config& config) {
   if (is_old_buffer(name)) return true;
   return config.language && name.starts_with(kLanguagePrefix) &&
-         is_spare_tensor(*config.language, name.substr(std::string_view(kLanguagePrefix).size()));
+         matches_any(name.substr(std::string_view(kLanguagePrefix).size()),
+                     spare_tensors(*config.language));
 }
 
 // Copies a directory in its own layout, with its files as they are.

@@ -10,6 +10,7 @@
 #include "blip2/base/file.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/model/language_side.h"
+#include "blip2/nn/adopt.h"
 #include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
@@ -17,10 +18,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Tensors of transformers' classes that no member of the bridge has: buffers of old files, and the
-// text side of a Q-Former that reads no text.
-constexpr const char* kNoMembers[] = {"*position_ids", "qformer.encoder.layer.*.intermediate.*",
+// Tensors of transformers' classes that no member of the bridge has: the text side of a Q-Former
+// that reads no text.
+constexpr const char* kNoMembers[] = {"qformer.encoder.layer.*.intermediate.*",
                                       "qformer.encoder.layer.*.output.*"};
+// Those of the heads of stage 1.
+constexpr const char* kHeads[] = {"vision_projection.*", "text_projection.*", "itm_head.*", "cls.*",
+                                  "temperature"};
 
 // The name with `to` instead of `from` at its beginning, if it begins so.
 bool replace_front(std::string& name, std::string_view from, std::string_view to) {
@@ -135,26 +139,23 @@ std::shared_ptr<Bridge> load_bridge(std::shared_ptr<const TensorFile> weights,
   const c10::InferenceMode no_inference(false);
   auto bridge = std::make_shared<Bridge>(config, std::nullopt);
   for (at::Tensor& parameter : bridge->parameters()) parameter.requires_grad_(trainable);
-  LoadOptions options;
-  options.ignored = {std::string(kVisionPrefix) + "*", std::string(kLanguagePrefix) + "*"};
+  std::vector<TensorSlot> slots = slots_of(*bridge);
+  for (TensorSlot& slot : slots) slot.name = bridge_tensor_name(config.layout, slot.name);
+  AdoptOptions options{
+      .part = "Q-Former",
+      .own = trainable,
+      .ignored = {std::string(kVisionPrefix) + "*", std::string(kLanguagePrefix) + "*"}};
+  const auto ignore = [&](const auto& names) {
+    options.ignored.insert(options.ignored.end(), std::begin(names), std::end(names));
+  };
   // A model may be read for one of its stages alone.
-  if (!config.stage1_heads) {
-    for (const char* name : {"vision_projection.*", "text_projection.*", "itm_head.*", "cls.*"}) {
-      options.ignored.emplace_back(name);
-    }
-    options.ignored.emplace_back("temperature");
-  }
+  if (!config.stage1_heads) ignore(kHeads);
   if (!config.language) options.ignored.emplace_back("language_projection.*");
-  const ModelLayout layout = config.layout;
-  if (layout != ModelLayout::own) {
-    options.ignored.insert(options.ignored.end(), std::begin(kNoMembers), std::end(kNoMembers));
+  if (config.layout != ModelLayout::own) {
+    ignore(kNoMembers);
     options.optional = {"cls.*", "temperature"};
   }
-  options.rename = [layout](const std::string& member) {
-    return bridge_tensor_name(layout, member);
-  };
-  options.part = "Q-Former";
-  adopt_parameters(*bridge, std::move(weights), at::kFloat, /*own=*/trainable, options);
+  adopt(weights, slots, options);
   return bridge;
 }
 

@@ -1,14 +1,13 @@
 #include "blip2/model/lavis_checkpoint.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstring>
 #include <optional>
 
 #include "blip2/base/error.h"
-#include "blip2/nn/tensor_bridge.h"
+#include "blip2/nn/adopt.h"
 
 namespace blip2 {
 namespace {
@@ -70,13 +69,7 @@ class Sorter {
     }
     check_head("weight", kWords);
     check_head("bias", "Qformer.cls.predictions.bias");
-    if (unknown_.empty()) return;
-    const auto shown = static_cast<long>(std::min<std::size_t>(unknown_.size(), 8));
-    throw Error(
-        fmt::format("{} tensor(s) are none of LAVIS's BLIP-2 models': {}{}", unknown_.size(),
-                    fmt::join(unknown_.begin(), unknown_.begin() + shown, ", "),
-                    unknown_.size() > 8 ? ", …" : ""),
-        where());
+    out_.file->refuse(unknown_, "BLIP-2 models of LAVIS");
   }
 
  private:
@@ -94,7 +87,7 @@ class Sorter {
       return;
     }
     std::string ours = lavis_bridge_name(name);
-    if (ours.empty()) return unknown_.push_back(name);
+    if (ours.empty()) return unknown_.push_back(view.name + ": not a tensor of theirs");
     if (ours == "language_projection.weight") out_.projection = name.substr(0, name.find('.'));
     out_.bridge.emplace_back(std::move(ours), &view);
   }

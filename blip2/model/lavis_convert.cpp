@@ -116,11 +116,8 @@ void add_image_encoder(const LavisCheckpoint& checkpoint, const LavisParts& part
                 source.file->path().string(), "it is not the encoder that was trained on");
   }
   config.vision = source.config;
-  for (const auto& item : encoder->named_parameters()) {
-    weights.take(kVisionPrefix + item.key(), item.value().detach());
-  }
-  for (const auto& item : encoder->named_buffers()) {
-    weights.take(kVisionPrefix + item.key(), item.value());
+  for (const auto& [name, tensor] : members_of(*encoder)) {
+    weights.take(kVisionPrefix + name, tensor.detach());
   }
 }
 
@@ -153,9 +150,9 @@ void add_language_model(const LavisCheckpoint& checkpoint, const LavisParts& par
   }
   const auto t5 = load_t5_weights(file, std::get<T5Config>(*config.language),
                                   type == at::kHalf ? at::kFloat : type, prefix);
-  for (const T5Tensor& tensor : t5_tensors(*t5)) {  // a tied head is not in the file
-    const TensorView* view = file->find(prefix + tensor.name);
-    if (view) weights.take(*view, kLanguagePrefix + tensor.name);
+  for (const TensorSlot& slot : t5_tensors(*t5)) {  // a tied head is not in the file
+    const TensorView* view = file->find(prefix + slot.name);
+    if (view) weights.take(*view, kLanguagePrefix + slot.name);
   }
   weights.hold(file);
 }

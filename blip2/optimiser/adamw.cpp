@@ -7,8 +7,7 @@
 #include <cmath>
 #include <utility>
 
-#include "blip2/base/error.h"
-#include "blip2/nn/tensor_bridge.h"
+#include "blip2/nn/adopt.h"
 
 namespace blip2 {
 namespace {
@@ -26,15 +25,6 @@ std::vector<at::Tensor> gradients_of(const std::vector<NamedTensor>& parameters)
 double norm_of(const std::vector<at::Tensor>& gradients) {
   if (gradients.empty()) return 0;
   return at::stack(at::_foreach_norm(gradients)).to(at::kDouble).norm().item<double>();
-}
-
-void restore(const TensorFile& file, const std::string& name, at::Tensor& into) {
-  const at::Tensor value = to_tensor(file.get(name));
-  if (value.sizes() != into.sizes()) {
-    throw Error("expected shape " + shape_text(into.sizes()) + ", got " + shape_text(value.sizes()),
-                file.path().string() + ": " + name, "the checkpoint is of another model");
-  }
-  into.copy_(value);
 }
 
 }  // namespace
@@ -104,13 +94,11 @@ std::vector<NamedTensor> AdamW::state() const {
   return state;
 }
 
-void AdamW::load_state(const TensorFile& file) {
-  const at::NoGradGuard no_grad;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    restore(file, kAverage + parameters_[i].name, exp_avg_[i]);
-    restore(file, kSquare + parameters_[i].name, exp_avg_sq_[i]);
-    restore(file, kStep + parameters_[i].name, steps_[i]);
-  }
+void restore_tensors(const std::shared_ptr<const TensorFile>& file,
+                     const std::vector<NamedTensor>& tensors) {
+  std::vector<TensorSlot> slots;
+  for (const auto& [name, tensor] : tensors) slots.push_back({name, tensor, tensor.sizes().vec()});
+  adopt(file, slots, {.part = "model that is trained", .own = true, .ignored = {"*"}});
 }
 
 }  // namespace blip2

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,11 @@ struct NamedTensor {
   std::string name;
   at::Tensor value;
 };
+
+// Gives the tensors the values that the file has under their names; Error that lists those which it
+// has not or has in another shape.
+void restore_tensors(const std::shared_ptr<const TensorFile>& file,
+                     const std::vector<NamedTensor>& tensors);
 
 // AdamW (Loshchilov & Hutter 2019) on f32 parameters: weights of two or more dimensions decay,
 // biases and other 1-D parameters do not (LAVIS's rule).
@@ -35,8 +41,6 @@ class AdamW {
   // parameter, in the order of the parameters.
   static constexpr std::size_t kStates = 3;
   std::vector<NamedTensor> state() const;
-  // Loads a state; Error if the file's state belongs to other parameters.
-  void load_state(const TensorFile& file);
 
   const std::vector<NamedTensor>& parameters() const { return parameters_; }
 

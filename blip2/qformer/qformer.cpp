@@ -8,16 +8,11 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
+#include "blip2/nn/adopt.h"
 #include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
 namespace {
-
-// The file's tensor of that name, with or without BERT's own prefix.
-at::Tensor bert_tensor(const TensorFile& bert, const std::string& name) {
-  const TensorView* plain = bert.find(name);
-  return to_tensor(plain ? *plain : bert.get("bert." + name));
-}
 
 void copy_rows(at::Tensor into, const at::Tensor& from, const std::string& what) {
   const bool fits = from.dim() == into.dim() && from.sizes().slice(1) == into.sizes().slice(1) &&
@@ -30,7 +25,7 @@ void copy_rows(at::Tensor into, const at::Tensor& from, const std::string& what)
   into.narrow(0, 0, from.size(0)).copy_(from);
 }
 
-// BERT's name of a parameter of a layer, empty for those that it has not.
+// BERT's name of a parameter of the encoder, empty for those that it has not.
 std::string bert_name(std::string name) {
   if (name.find("crossattention") != std::string::npos) return {};
   const auto replace = [&name](const std::string& from, const std::string& to) {
@@ -40,7 +35,7 @@ std::string bert_name(std::string name) {
   replace("intermediate_query", "intermediate");
   replace("output_query", "output");
   replace("attention.attention", "attention.self");
-  return name;
+  return "encoder." + name;
 }
 
 }  // namespace
@@ -107,26 +102,25 @@ QFormerPass QFormer::pass(const ComputeOptions& options) const {
   return QFormerPass(*this, options);
 }
 
-void QFormer::init_from_bert(const TensorFile& bert) {
-  const at::NoGradGuard no_grad;
-  for (const auto& parameter : encoder->named_parameters()) {
-    const std::string name = bert_name(parameter.key());
-    if (name.empty()) continue;
-    const at::Tensor value = bert_tensor(bert, "encoder." + name);
-    if (value.sizes() != parameter.value().sizes()) {
-      throw Error(fmt::format("encoder.{}: expected {}, got {}", name,
-                              shape_text(parameter.value().sizes()), shape_text(value.sizes())),
-                  bert.path().string(), "the Q-Former's sizes must be BERT's");
-    }
-    parameter.value().copy_(value);
+void QFormer::init_from_bert(const std::shared_ptr<const TensorFile>& bert) {
+  std::vector<TensorSlot> slots;
+  for (TensorSlot& slot : slots_of(*encoder)) {
+    slot.name = bert_name(slot.name);
+    if (!slot.name.empty()) slots.push_back(std::move(slot));
   }
-  layernorm->weight.copy_(bert_tensor(bert, "embeddings.LayerNorm.weight"));
-  layernorm->bias.copy_(bert_tensor(bert, "embeddings.LayerNorm.bias"));
+  for (TensorSlot& slot : slots_of(*layernorm)) {
+    slot.name = "embeddings.LayerNorm." + slot.name;
+    slots.push_back(std::move(slot));
+  }
+  const std::string prefix = bert->find(slots.front().name) ? "" : "bert.";
+  adopt(bert, slots, {.part = "Q-Former", .own = true, .prefix = prefix, .ignored = {"*"}});
   if (embeddings.is_empty()) return;
-  copy_rows(embeddings->word_embeddings->weight,
-            bert_tensor(bert, "embeddings.word_embeddings.weight"), "word embeddings");
-  const at::Tensor positions = bert_tensor(bert, "embeddings.position_embeddings.weight") +
-                               bert_tensor(bert, "embeddings.token_type_embeddings.weight")[0];
+  const at::NoGradGuard no_grad;
+  const auto table = [&](const std::string& name) {
+    return to_tensor(bert->get(prefix + "embeddings." + name + ".weight"));
+  };
+  copy_rows(embeddings->word_embeddings->weight, table("word_embeddings"), "word embeddings");
+  const at::Tensor positions = table("position_embeddings") + table("token_type_embeddings")[0];
   copy_rows(embeddings->position_embeddings->weight, positions, "positions");
 }
 

@@ -163,7 +163,7 @@ class Trainer {
     }
     check_unchanged(found->state, found->folder);
     load_weights(found->folder);
-    optimizer_.load_state(*open_tensor_file(found->folder / "optimizer.safetensors"));
+    restore_tensors(open_tensor_file(found->folder / "optimizer.safetensors"), optimizer_.state());
     if (found->state.contains("best_step")) {
       best_step_ = found->state["best_step"].get<std::int64_t>();
       best_loss_ = found->state["best_loss"].get<double>();
@@ -189,8 +189,7 @@ class Trainer {
   }
 
   void load_weights(const std::filesystem::path& checkpoint) {
-    const auto file = open_tensor_file(checkpoint / "weights.safetensors");
-    copy_named_tensors(*file, optimizer_.parameters());
+    restore_tensors(open_tensor_file(checkpoint / "weights.safetensors"), optimizer_.parameters());
   }
 
   // The step's items. Their pictures or features are read ahead, in the sampler's order.

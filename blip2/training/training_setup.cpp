@@ -8,7 +8,6 @@
 #include "blip2/model/image_side.h"
 #include "blip2/model/language_side.h"
 #include "blip2/model/prompts.h"
-#include "blip2/nn/tensor_bridge.h"
 #include "blip2/recipe/compute_type.h"
 #include "blip2/tasks/stage1_task.h"
 #include "blip2/tasks/stage2_task.h"
@@ -175,20 +174,6 @@ void export_model(const TrainingSetup& setup, const Recipe& recipe, const fs::pa
   }
   write_weight_index(folder);
   if (recipe.stage == 2) keep_stage1(start.bridge, folder / kStage1Folder);
-}
-
-void copy_named_tensors(const TensorFile& file, const std::vector<NamedTensor>& tensors) {
-  const at::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : tensors) {
-    const at::Tensor value = to_tensor(file.get(name));
-    if (value.sizes() != tensor.sizes()) {
-      throw Error(
-          "expected shape " + shape_text(tensor.sizes()) + ", got " + shape_text(value.sizes()),
-          file.path().string() + ": " + name, "the checkpoint is of another model");
-    }
-    at::Tensor target = tensor;
-    target.copy_(value);
-  }
 }
 
 }  // namespace blip2

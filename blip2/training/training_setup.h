@@ -45,7 +45,4 @@ TrainingSetup open_training(const Recipe& recipe, const Ranks* ranks = nullptr,
 void export_model(const TrainingSetup& setup, const Recipe& recipe,
                   const std::filesystem::path& folder);
 
-// Copies the file's tensors into the tensors of the same names; Error if a name or shape differs.
-void copy_named_tensors(const TensorFile& file, const std::vector<NamedTensor>& tensors);
-
 }  // namespace blip2

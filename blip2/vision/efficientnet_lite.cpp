@@ -6,7 +6,6 @@
 #include "blip2/base/error.h"
 #include "blip2/base/nearest.h"
 #include "blip2/io/fields.h"
-#include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
 namespace {
@@ -69,16 +68,6 @@ torch::nn::Conv2d convolution(std::int64_t in, std::int64_t out, std::int64_t ke
 
 torch::nn::BatchNorm2d norm(std::int64_t channels) {
   return torch::nn::BatchNorm2d(torch::nn::BatchNorm2dOptions(channels).eps(kNormEpsilon));
-}
-
-// The package puts an underscore before every name of its own: "_blocks.0._bn1.weight".
-std::string package_name(const std::string& member) {
-  const std::size_t dot = member.find('.');
-  if (member.starts_with("blocks.")) {
-    const std::size_t inner = member.find('.', dot + 1) + 1;
-    return "_" + member.substr(0, inner) + "_" + member.substr(inner);
-  }
-  return "_" + member;
 }
 
 }  // namespace
@@ -215,24 +204,6 @@ at::Tensor EfficientNetLite::forward(const at::Tensor& pixel_values) const {
     out.slice(0, i, end).copy_(features(pixel_values.slice(0, i, end)));
   }
   return out;
-}
-
-std::shared_ptr<EfficientNetLite> load_efficientnet_lite(const TensorFile& file,
-                                                         const EfficientNetLiteConfig& config,
-                                                         const std::string& prefix,
-                                                         at::ScalarType compute) {
-  auto network = std::make_shared<EfficientNetLite>(config);
-  LoadOptions options;
-  options.prefix = prefix;
-  if (file.find(prefix + "_conv_stem.weight")) {
-    options.rename = package_name;
-    options.ignored = {prefix + "_fc.weight", prefix + "_fc.bias"};
-  }
-  load_parameters(*network, file, options);
-  network->eval();
-  for (auto& parameter : network->parameters()) parameter.set_requires_grad(false);
-  network->prepare(compute);
-  return network;
 }
 
 }  // namespace blip2

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "blip2/image/transform.h"
-#include "blip2/io/tensor_file.h"
 #include "blip2/vision/folded_convolution.h"
 #include "blip2/vision/image_encoder.h"
 
@@ -92,13 +91,5 @@ class EfficientNetLite : public ImageEncoder {
   std::vector<std::shared_ptr<InvertedResidual>> blocks_;
   FoldedConvolution stem_, head_;
 };
-
-// Loads the network from a file, frozen and prepared. Reads the packages' .pth files, and tensors
-// named `prefix` + member name in a model directory. Strict: one Error lists missing, unexpected
-// and mis-shaped tensors.
-std::shared_ptr<EfficientNetLite> load_efficientnet_lite(const TensorFile& file,
-                                                         const EfficientNetLiteConfig& config,
-                                                         const std::string& prefix = {},
-                                                         at::ScalarType compute = at::kFloat);
 
 }  // namespace blip2

@@ -1,17 +1,13 @@
 #include "blip2/vision/foreign_names.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
-#include <fnmatch.h>
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 #include <span>
 #include <string_view>
 
 #include "blip2/base/error.h"
-#include "blip2/vision/vit.h"
 
 namespace blip2 {
 namespace {
@@ -79,12 +75,6 @@ TensorRecipe vit_recipe(const std::string& name, std::span<const NameRule> rules
   throw Error("no name for " + name, "LAVIS");
 }
 
-const VitConfig& lavis_kind(const VisionConfig& config) {
-  const auto* vit = std::get_if<VitConfig>(&config);
-  if (vit && (vit->is_eva() || vit->model_type == "clip_vision_model")) return *vit;
-  throw Error("LAVIS's BLIP-2 has EVA and CLIP vision transformers only", "image encoder");
-}
-
 // "encoder.stages.1.layers.0.layer.2.convolution.weight" -> "layer2.0.conv3.weight"
 std::string torchvision_name(const std::string& name) {
   const std::string member = name.substr(name.rfind('.'));  // ".weight"
@@ -101,140 +91,45 @@ std::string torchvision_name(const std::string& name) {
   return fmt::format("{}{}{}{}", layer, norm ? "bn" : "conv", part + 1, member);
 }
 
-template <typename Encoder, typename Config, typename Recipe>
-std::vector<TensorRecipe> recipes_of(const Config& config, const Recipe& recipe) {
-  const Encoder encoder(config);
-  std::vector<TensorRecipe> recipes;
-  for (const auto& item : encoder.named_parameters()) recipes.push_back(recipe(item.key()));
-  for (const auto& item : encoder.named_buffers()) recipes.push_back(recipe(item.key()));
-  return recipes;
+// The package puts an underscore before every name of its own: "_blocks.0._bn1.weight".
+std::string package_name(const std::string& member) {
+  const std::size_t dot = member.find('.');
+  if (member.starts_with("blocks.")) {
+    const std::size_t inner = member.find('.', dot + 1) + 1;
+    return "_" + member.substr(0, inner) + "_" + member.substr(inner);
+  }
+  return "_" + member;
 }
-
-bool matches(const std::string& name, const std::vector<std::string>& patterns) {
-  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
-    return fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
-  });
-}
-
-class RecastFile : public TensorFile {
- public:
-  RecastFile(std::shared_ptr<const TensorFile> file, const std::vector<TensorRecipe>& recipes,
-             const std::vector<std::string>& ignored, const std::string& from,
-             const std::string& to)
-      : TensorFile(file->path()), file_(std::move(file)), from_(from) {
-    keep(file_);
-    for (const TensorRecipe& recipe : recipes) make(recipe, to);
-    for (const TensorView& view : file_->tensors()) {
-      if (!view.name.starts_with(from_) || used_.contains(view.name)) continue;
-      if (matches(view.name.substr(from_.size()), ignored)) continue;
-      faults_.push_back(view.name + ": not a tensor of this model");
-    }
-    refuse();
-  }
-  std::string_view format() const override { return file_->format(); }
-
- private:
-  // The part's view; empty data and a fault if it is not there.
-  TensorView part_of(const TensorPart& part) {
-    const std::string name = from_ + part.source;
-    used_.insert(name);
-    const TensorView* view = file_->find(name);
-    if (!view) {
-      if (!part.source.ends_with("num_batches_tracked")) faults_.push_back(name + ": missing");
-      return {};
-    }
-    if (part.of == 1) return *view;
-    if (view->shape.empty() || view->shape[0] % part.of != 0) {
-      faults_.push_back(
-          fmt::format("{}: expected {} equal parts, got {}", name, part.of, describe(*view)));
-      return {};
-    }
-    TensorView slice = *view;
-    slice.shape[0] /= part.of;
-    const auto bytes = view->data.size() / static_cast<std::size_t>(part.of);
-    slice.data = view->data.subspan(bytes * static_cast<std::size_t>(part.index), bytes);
-    return slice;
-  }
-
-  void make(const TensorRecipe& recipe, const std::string& to) {
-    TensorView first = part_of(recipe.parts.front());
-    if (first.data.empty()) return;
-    if (recipe.parts.size() > 1 && !join(recipe, first)) return;
-    first.name = to + recipe.name;
-    add(std::move(first));
-  }
-
-  // Puts the recipe's parts into `first`, its first part; whether they were there and alike.
-  bool join(const TensorRecipe& recipe, TensorView& first) {
-    std::vector<std::byte> bytes(first.data.begin(), first.data.end());
-    const std::size_t size = bytes.size();
-    for (std::size_t i = 1; i < recipe.parts.size(); ++i) {
-      if (recipe.parts[i].source.empty()) {
-        bytes.resize(bytes.size() + size);
-        continue;
-      }
-      const TensorView next = part_of(recipe.parts[i]);
-      if (next.data.empty()) return false;
-      if (next.shape != first.shape || next.dtype != first.dtype) {
-        faults_.push_back(
-            fmt::format("{}: expected {} beside {}", next.name, describe(first), describe(next)));
-        return false;
-      }
-      bytes.insert(bytes.end(), next.data.begin(), next.data.end());
-    }
-    first.shape[0] *= static_cast<std::int64_t>(recipe.parts.size());
-    first.data = keep(std::move(bytes));
-    return true;
-  }
-
-  void refuse() const {
-    if (faults_.empty()) return;
-    const std::size_t shown = std::min<std::size_t>(faults_.size(), 8);
-    throw Error(
-        fmt::format("{} tensor(s) do not fit the image encoder: {}{}", faults_.size(),
-                    fmt::join(faults_.begin(), faults_.begin() + static_cast<long>(shown), "; "),
-                    shown < faults_.size() ? "; …" : ""),
-        path().string(), "check that the configuration and the weights belong together");
-  }
-
-  std::shared_ptr<const TensorFile> file_;
-  std::string from_;
-  std::set<std::string> used_;
-  std::vector<std::string> faults_;
-};
 
 }  // namespace
 
-std::vector<TensorRecipe> lavis_recipes(const VisionConfig& config) {
-  const VitConfig& vit = lavis_kind(config);
-  return recipes_of<Vit>(vit, [&](const std::string& name) {
-    return vit.is_eva() ? vit_recipe(name, kEva, kEvaBlocks) : vit_recipe(name, kClip, kClipBlocks);
-  });
+TensorRecipe foreign_recipe(const VitConfig& config, const std::string& name) {
+  if (config.is_eva()) return vit_recipe(name, kEva, kEvaBlocks);
+  if (config.is_clip()) return vit_recipe(name, kClip, kClipBlocks);
+  throw Error("LAVIS's BLIP-2 has EVA and CLIP vision transformers only", "image encoder");
 }
 
-std::vector<TensorRecipe> torchvision_recipes(const ResNetConfig& config) {
-  return recipes_of<ResNet>(config, [](const std::string& name) {
-    return TensorRecipe{name, {{torchvision_name(name)}}};
-  });
+TensorRecipe foreign_recipe(const ResNetConfig&, const std::string& name) {
+  return {name, {{torchvision_name(name)}}};
 }
 
-std::vector<std::string> lavis_ignored(const VisionConfig& config) {
-  const VitConfig& vit = lavis_kind(config);
-  const std::string cut =
-      fmt::format("{}{}.*", vit.is_eva() ? kEvaBlocks : kClipBlocks, vit.layers());
-  if (vit.is_eva()) return {cut, "norm.*", "fc_norm.*", "head.*"};
+TensorRecipe foreign_recipe(const EfficientNetLiteConfig&, const std::string& name) {
+  return {name, {{package_name(name)}}};
+}
+
+std::vector<std::string> foreign_ignored(const VitConfig& config) {
+  const char* blocks = config.is_eva() ? kEvaBlocks : kClipBlocks;
+  const std::string cut = fmt::format("{}{}.*", blocks, config.layers());
+  if (config.is_eva()) return {cut, "norm.*", "fc_norm.*", "head.*"};
   return {cut, "ln_final.*", "ln_post.*", "proj"};
 }
 
-std::vector<std::string> torchvision_ignored() {
+std::vector<std::string> foreign_ignored(const ResNetConfig&) {
   return {"fc.weight", "fc.bias"};
 }
 
-std::unique_ptr<TensorFile> recast(std::shared_ptr<const TensorFile> file,
-                                   const std::vector<TensorRecipe>& recipes,
-                                   const std::vector<std::string>& ignored, const std::string& from,
-                                   const std::string& to) {
-  return std::make_unique<RecastFile>(std::move(file), recipes, ignored, from, to);
+std::vector<std::string> foreign_ignored(const EfficientNetLiteConfig&) {
+  return {"_fc.weight", "_fc.bias"};
 }
 
 VitConfig lavis_vit_config(const TensorFile& file, const std::string& prefix) {

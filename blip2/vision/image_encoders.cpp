@@ -7,7 +7,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
-#include "blip2/nn/tensor_bridge.h"
+#include "blip2/nn/adopt.h"
 #include "blip2/vision/foreign_names.h"
 #include "blip2/vision/vit.h"
 
@@ -43,20 +43,19 @@ at::Tensor random_values(const std::string& name, at::IntArrayRef shape, bool co
   return at::randn(shape, generator) * deviation;
 }
 
+// What a Hugging Face directory may have beside the encoder's tensors.
 std::vector<std::string> ignored_of(const VitConfig& config) {
-  std::vector<std::string> ignored{"embeddings.position_ids"};
-  if (config.is_eva()) ignored.emplace_back("post_layernorm.*");
-  if (config.model_type == "clip_vision_model") {
-    ignored.emplace_back("post_layernorm.*");
-    for (std::int64_t i = config.layers(); i < config.num_hidden_layers; ++i) {
-      ignored.push_back(fmt::format("encoder.layers.{}.*", i));
-    }
+  if (config.is_eva()) return {"post_layernorm.*"};
+  if (config.model_type == "siglip_vision_model") return {"head.*"};
+  if (config.model_type == "dinov2") return {"embeddings.mask_token"};
+  std::vector<std::string> ignored{"post_layernorm.*"};
+  for (std::int64_t i = config.layers(); i < config.num_hidden_layers; ++i) {
+    ignored.push_back(fmt::format("encoder.layers.{}.*", i));
   }
-  if (config.model_type == "siglip_vision_model") ignored.emplace_back("head.*");
-  if (config.model_type == "dinov2") ignored.emplace_back("embeddings.mask_token");
   return ignored;
 }
-std::vector<std::string> ignored_of(const ResNetConfig&) {
+template <typename Convolutional>
+std::vector<std::string> ignored_of(const Convolutional&) {
   return {};
 }
 
@@ -74,18 +73,11 @@ std::vector<std::string> anchors_of(const EfficientNetLiteConfig&) {
   return {"conv_stem.weight", "_conv_stem.weight"};
 }
 
-// The file under Hugging Face's names.
+// Whether the file has the encoder by the other naming's names.
 template <typename Config>
-std::shared_ptr<const TensorFile> renamed(std::shared_ptr<const TensorFile> file,
-                                          const Config& config, const std::string& prefix) {
+bool is_foreign(const TensorFile& file, const Config& config, const std::string& prefix) {
   const auto anchors = anchors_of(config);
-  if (file->find(prefix + anchors.front())) return file;
-  if (anchors.size() < 2 || !file->find(prefix + anchors.back())) return file;
-  if constexpr (std::is_same_v<Config, ResNetConfig>) {
-    return recast(file, torchvision_recipes(config), torchvision_ignored(), prefix, prefix);
-  } else {
-    return recast(file, lavis_recipes(config), lavis_ignored(config), prefix, prefix);
-  }
+  return !file.find(prefix + anchors.front()) && file.find(prefix + anchors.back());
 }
 
 template <typename Config>
@@ -93,23 +85,26 @@ std::shared_ptr<ImageEncoder> load(std::shared_ptr<const TensorFile> file, const
                                    const std::string& prefix, at::ScalarType dtype,
                                    bool trainable) {
   const auto encoder = build(config);
-  LoadOptions options;
-  options.prefix = prefix;
-  options.part = "image encoder";
-  options.optional = {"*.num_batches_tracked"};
-  for (const std::string& name : ignored_of(config)) options.ignored.push_back(prefix + name);
-  adopt_parameters(*encoder, renamed(std::move(file), config, prefix), dtype, trainable, options);
+  const std::vector<TensorSlot> slots = slots_of(*encoder);
+  // An EfficientNet-Lite keeps its unfolded weights in f32.
+  const bool lite = std::is_same_v<Config, EfficientNetLiteConfig>;
+  AdoptOptions options{.part = "image encoder",
+                       .type = lite ? at::kFloat : dtype,
+                       .own = trainable,
+                       .prefix = prefix,
+                       .optional = {"*.num_batches_tracked"},
+                       .ignored = ignored_of(config)};
+  if (is_foreign(*file, config, prefix)) {
+    std::vector<TensorRecipe> recipes;
+    for (const TensorSlot& slot : slots) recipes.push_back(foreign_recipe(config, slot.name));
+    file = recast(std::move(file), recipes, prefix);
+    options.ignored = foreign_ignored(config);
+  }
+  adopt(file, slots, options);
   for (auto& parameter : encoder->parameters()) parameter.set_requires_grad(trainable);
   if (!trainable) encoder->eval();
   prepare(*encoder, dtype);
   return encoder;
-}
-
-std::shared_ptr<ImageEncoder> load(const std::shared_ptr<const TensorFile>& file,
-                                   const EfficientNetLiteConfig& config, const std::string& prefix,
-                                   at::ScalarType dtype, bool /*trainable*/) {
-  return load_efficientnet_lite(*file, config, prefix,
-                                dtype == at::kBFloat16 ? at::kBFloat16 : at::kFloat);
 }
 
 }  // namespace

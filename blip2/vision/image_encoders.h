@@ -18,11 +18,12 @@ std::shared_ptr<ImageEncoder> make_image_encoder(const VisionConfig& config,
                                                  std::uint64_t seed = 0);
 
 // Loads an encoder with the weights that a file has under `prefix`, by Hugging Face's names,
-// LAVIS's names (EVA and CLIP vision transformers) or torchvision's (ResNet).
+// LAVIS's (EVA and CLIP vision transformers), torchvision's (ResNet) or those of the package
+// efficientnet-lite-pytorch.
 //
 // Weights are kept in `dtype` (kFloat, kBFloat16, kHalf); weights that have this type in the file
 // stay in the mapped file. A vision transformer computes in that type, convolutional encoders in
-// f32 unless it is kBFloat16. `trainable`: the weights get memory of their own and require
+// f32 unless it is kBFloat16; an EfficientNet-Lite's weights are always f32. `trainable`: the weights get memory of their own and require
 // gradients (vision transformers).
 //
 // Strict: one Error lists every missing, unexpected and mis-shaped tensor. Tensors that no feature

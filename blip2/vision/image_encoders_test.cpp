@@ -199,15 +199,12 @@ std::vector<TensorView> foreign(const std::map<std::string, at::Tensor>& tensors
 TEST_F(EncoderFileTest, JoinsLavisBiases) {
   const VitConfig config = small("blip_2_vision_model");
   std::map<std::string, at::Tensor> tensors;
-  for (const TensorRecipe& recipe : lavis_recipes(config)) {
-    const at::Tensor shape_of =
-        make_image_encoder(config)->named_parameters()[recipe.name].detach();
+  for (const auto& [name, tensor] : members_of(*make_image_encoder(config))) {
+    const TensorRecipe recipe = foreign_recipe(config, name);
     for (const TensorPart& part : recipe.parts) {
-      if (!part.source.empty()) {
-        auto shape = shape_of.sizes().vec();
-        shape[0] /= std::ssize(recipe.parts);
-        tensors[part.source] = torch::randn(shape);
-      }
+      auto shape = tensor.sizes().vec();
+      shape[0] /= std::ssize(recipe.parts);
+      if (!part.source.empty()) tensors[part.source] = torch::randn(shape);
     }
   }
   EXPECT_TRUE(tensors.contains("blocks.1.attn.q_bias"));
@@ -227,25 +224,55 @@ TEST_F(EncoderFileTest, JoinsLavisBiases) {
                     HasSubstr("visual_encoder.blocks.7.attn.proj.bias: not a tensor")));
 }
 
-TEST(ForeignNamesTest, SplitsClipAndNamesResNet) {
-  const auto part_of = [](const std::vector<TensorRecipe>& recipes, const std::string& name) {
-    for (const TensorRecipe& recipe : recipes) {
-      if (recipe.name == name) return recipe.parts.front();
-    }
-    return TensorPart{};
+TEST(ForeignNamesTest, SplitsClipAndNamesConvolutions) {
+  const auto part_of = [](const auto& config, const std::string& name) {
+    return foreign_recipe(config, name).parts.front();
   };
-  const auto clip = lavis_recipes(small("clip_vision_model"));
-  const TensorPart value = part_of(clip, "encoder.layers.1.self_attn.v_proj.weight");
+  const TensorPart value =
+      part_of(small("clip_vision_model"), "encoder.layers.1.self_attn.v_proj.weight");
   EXPECT_EQ(value.source, "transformer.resblocks.1.attn.in_proj_weight");
   EXPECT_EQ(value.index, 2);
   EXPECT_EQ(value.of, 3);
-  EXPECT_THAT(message_of([] { lavis_recipes(small("dinov2")); }), HasSubstr("EVA and CLIP"));
-  const auto resnet = torchvision_recipes(small_resnet());
+  EXPECT_THAT(message_of([] { foreign_recipe(small("dinov2"), "layernorm.bias"); }),
+              HasSubstr("EVA and CLIP"));
+  const ResNetConfig resnet;
   EXPECT_EQ(part_of(resnet, "encoder.stages.1.layers.0.layer.2.normalization.running_var").source,
             "layer2.0.bn3.running_var");
   EXPECT_EQ(part_of(resnet, "encoder.stages.1.layers.0.shortcut.convolution.weight").source,
             "layer2.0.downsample.0.weight");
   EXPECT_EQ(part_of(resnet, "embedder.embedder.convolution.weight").source, "conv1.weight");
+  const EfficientNetLiteConfig lite;
+  EXPECT_EQ(part_of(lite, "blocks.3.bn1.weight").source, "_blocks.3._bn1.weight");
+  EXPECT_EQ(part_of(lite, "conv_stem.weight").source, "_conv_stem.weight");
+}
+
+// A package's file: its names, and a classifier that no feature comes from.
+TEST_F(EncoderFileTest, ReadsThePackageOfAnEfficientNetLite) {
+  EfficientNetLiteConfig config;
+  config.image_size = 32;
+  const auto encoder = make_image_encoder(config, 1);
+  std::map<std::string, at::Tensor> tensors{{"_fc.weight", torch::zeros({2, 1280})}};
+  for (const auto& [name, tensor] : members_of(*encoder)) {
+    tensors[foreign_recipe(config, name).parts.front().source] = tensor.detach();
+  }
+  const auto file = write(foreign(tensors, ""));
+  const auto loaded = load_image_encoder(file, config, find_encoder_prefix(*file, config));
+  const at::Tensor pixels = pictures(*encoder);
+  EXPECT_TRUE(at::equal(loaded->forward(pixels), encoder->forward(pixels)));
+  EXPECT_EQ(loaded->named_parameters()["conv_stem.weight"].const_data_ptr(),
+            file->get("_conv_stem.weight").data.data());
+  EXPECT_EQ(load_image_encoder(file, config, "", at::kHalf)
+                ->named_parameters()["conv_stem.weight"]
+                .scalar_type(),
+            at::kFloat);
+
+  tensors.erase("_blocks.2._bn1.weight");
+  tensors["_bn0.bias"] = torch::zeros({5});
+  const auto broken = write(foreign(tensors, ""));
+  EXPECT_THAT(message_of([&] { load_image_encoder(broken, config, ""); }),
+              AllOf(HasSubstr("2 tensors do not fit the image encoder"),
+                    HasSubstr("_blocks.2._bn1.weight: missing, for blocks.2.bn1.weight of shape"),
+                    HasSubstr("_bn0.bias, for bn0.bias: expected shape [32], got [5]")));
 }
 
 TEST(ResNetTest, AnImagesFeaturesDoNotDependOnItsBatch) {

@@ -10,7 +10,7 @@
 #include "blip2/base/processor.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/nn/tensor_bridge.h"
-#include "blip2/vision/efficientnet_lite.h"
+#include "blip2/vision/image_encoders.h"
 
 namespace blip2 {
 namespace {
@@ -88,15 +88,15 @@ TEST(EfficientNetLiteTest, SavedWeightsAreTheUnfoldedOnes) {
                     ("efficientnet_" + std::to_string(::getpid()) + ".safetensors");
   const auto network = random_network();
   write_safetensors(path, views_of(*network, "vision_model."));
-  const auto file = open_tensor_file(path);
+  const std::shared_ptr<const TensorFile> file = open_tensor_file(path);
   EXPECT_TRUE(file->find("vision_model.blocks.1.expand_conv.weight"));
   EXPECT_TRUE(file->find("vision_model.bn0.running_var"));
-  const auto loaded = load_efficientnet_lite(*file, small_config(), "vision_model.");
+  const auto loaded = load_image_encoder(file, small_config(), "vision_model.");
   const at::Tensor pixels = torch::randn({1, 3, 64, 64});
   EXPECT_TRUE(at::equal(loaded->forward(pixels), network->forward(pixels)));
 
   EfficientNetLiteConfig other = EfficientNetLiteConfig::of("lite1");
-  EXPECT_THAT(message_of([&] { load_efficientnet_lite(*file, other, "vision_model."); }),
+  EXPECT_THAT(message_of([&] { load_image_encoder(file, other, "vision_model."); }),
               HasSubstr("expected shape [144, 1, 3, 3], got [144, 1, 5, 5]"));
   std::filesystem::remove(path);
 }

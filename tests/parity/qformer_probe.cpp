@@ -244,7 +244,7 @@ void run_mask(const std::filesystem::path& folder, std::int64_t vocabulary) {
 void run_bert(const std::filesystem::path& folder, const std::filesystem::path& bert) {
   const QFormerConfig config = read_qformer_config(read_json(folder / "config.json"), "config");
   Stage1Model model(config, 8);
-  model.qformer.init_from_bert(*open_safetensors(bert));
+  model.qformer.init_from_bert(open_safetensors(bert));
   write(folder / "out.safetensors", model.parameters());
 }
 

@@ -15,7 +15,7 @@
 #include "blip2/image/transform.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/nn/tensor_bridge.h"
-#include "blip2/vision/efficientnet_lite.h"
+#include "blip2/vision/image_encoders.h"
 
 namespace {
 
@@ -30,10 +30,10 @@ void write(const std::string& path, const at::Tensor& features) {
   blip2::write_safetensors(path, views);
 }
 
-std::shared_ptr<blip2::EfficientNetLite> load(const std::string& weights,
-                                              const blip2::EfficientNetLiteConfig& config,
-                                              at::ScalarType type = at::kFloat) {
-  return blip2::load_efficientnet_lite(*blip2::open_tensor_file(weights), config, "", type);
+std::shared_ptr<blip2::ImageEncoder> load(const std::string& weights,
+                                          const blip2::EfficientNetLiteConfig& config,
+                                          at::ScalarType type = at::kFloat) {
+  return blip2::load_image_encoder(blip2::open_tensor_file(weights), config, "", type);
 }
 
 void features(const Arguments& a) {
