@@ -7,6 +7,8 @@
 #include "blip2/base/error.h"
 #include "blip2/io/gguf.h"
 #include "blip2/language/decoder_families.h"
+#include "blip2/language/gguf_tensors.h"
+#include "blip2/language/rope_table.h"
 #include "blip2/language/tensor_faults.h"
 #include "blip2/nn/load_progress.h"
 #include "blip2/nn/tensor_bridge.h"
@@ -20,12 +22,20 @@ at::Tensor unpermute(const at::Tensor& weight, std::int64_t heads) {
   return weight.view({heads, half, 2, -1}).transpose(1, 2).reshape(weight.sizes());
 }
 
+// The other way round.
+at::Tensor permute(const at::Tensor& weight, std::int64_t heads) {
+  const std::int64_t half = weight.size(0) / heads / 2;
+  return weight.view({heads, 2, half, -1}).transpose(1, 2).reshape(weight.sizes());
+}
+
 // The file's row of each row that unpermute gives.
 std::vector<std::int32_t> unpermuted_rows(std::int64_t rows, std::int64_t heads) {
   const at::Tensor order = unpermute(at::arange(rows, at::kInt).view({rows, 1}), heads);
   const auto* data = order.const_data_ptr<std::int32_t>();
   return {data, data + rows};
 }
+
+constexpr char kRopeFactors[] = "rope_freqs.weight";
 
 class Loader {
  public:
@@ -38,8 +48,8 @@ class Loader {
         prefix_(std::move(prefix)),
         form_(form) {}
 
-  void load(DecoderWeights& weights) {
-    const auto tensors = decoder_tensors(weights);
+  // Finds out how the file names the tensors, and checks that they are all there.
+  void prepare(const std::vector<DecoderTensor>& tensors) {
     // A base model's file has no "model." or "transformer." before its names.
     const std::string& first = tensors.front().name;
     const std::size_t base = first.find('.') + 1;
@@ -48,6 +58,11 @@ class Loader {
     }
     if (!gguf_) embeddings_ = embeddings_name(config_, *file_, prefix_);
     check(tensors);
+  }
+
+  void load(DecoderWeights& weights) {
+    const auto tensors = decoder_tensors(weights);
+    prepare(tensors);
     std::uint64_t bytes = 0;
     for (const DecoderTensor& tensor : tensors) bytes += converted_bytes(tensor);
     LoadProgress progress("language model", bytes);
@@ -70,6 +85,18 @@ class Loader {
     if (config_.tie_word_embeddings) tie_head(weights, tensors.front());
     weights.head.hold(form_ == MatrixForm::blocks ? form_ : MatrixForm::stored);
     weights.norm.widen();
+  }
+
+  at::Tensor read(const DecoderTensor& tensor) const {
+    const TensorView& view = file_view(tensor);
+    if (tensor.transposed && !gguf_) return to_tensor(view, dtype_).t().contiguous();
+    if (gguf_ && tensor.paired_heads > 0) {
+      return unpermute(to_tensor(view), tensor.paired_heads).to(dtype_);
+    }
+    if (scalar_type_of(view.dtype) == dtype_) return borrow(view, file_);
+    at::Tensor converted = to_tensor(view, dtype_);
+    file_->release(view);
+    return converted;
   }
 
  private:
@@ -130,7 +157,10 @@ class Loader {
   }
 
   bool passed_over(const std::string& name) const {
-    if (gguf_) return config_.tie_word_embeddings && name == file_name("lm_head.weight");
+    if (gguf_) {
+      return (config_.tie_word_embeddings && name == file_name("lm_head.weight")) ||
+             (config_.rope_scaling && name == prefix_ + kRopeFactors);
+    }
     return is_spare_tensor(config_, name.substr(prefix_.size()));
   }
 
@@ -160,18 +190,6 @@ class Loader {
     return mapped ? 0 : view.data.size();
   }
 
-  at::Tensor read(const DecoderTensor& tensor) const {
-    const TensorView& view = file_view(tensor);
-    if (tensor.transposed && !gguf_) return to_tensor(view, dtype_).t().contiguous();
-    if (gguf_ && tensor.paired_heads > 0) {
-      return unpermute(to_tensor(view), tensor.paired_heads).to(dtype_);
-    }
-    if (scalar_type_of(view.dtype) == dtype_) return borrow(view, file_);
-    at::Tensor converted = to_tensor(view, dtype_);
-    file_->release(view);
-    return converted;
-  }
-
   std::shared_ptr<const TensorFile> file_;
   bool gguf_;
   const DecoderConfig& config_;
@@ -182,6 +200,31 @@ class Loader {
 };
 
 }  // namespace
+
+std::vector<GgufTensor> gguf_tensors(std::shared_ptr<const TensorFile> file,
+                                     const DecoderConfig& config, const std::string& prefix) {
+  DecoderWeights places;
+  places.config = config;
+  const auto tensors = decoder_tensors(places);
+  const auto loader =
+      std::make_shared<Loader>(std::move(file), config, at::kFloat, prefix, MatrixForm::stored);
+  loader->prepare(tensors);
+  std::vector<GgufTensor> list;
+  for (DecoderTensor tensor : tensors) {
+    auto shape = tensor.shape;
+    if (tensor.transposed) std::reverse(shape.begin(), shape.end());
+    tensor.tensor = nullptr, tensor.blocks = nullptr;  // places that nothing is read into
+    list.push_back(
+        {gguf_name(config.family, tensor.name), std::move(shape), tensor.layer, [loader, tensor] {
+           const at::Tensor values = loader->read(tensor).contiguous();
+           return tensor.paired_heads > 0 ? permute(values, tensor.paired_heads) : values;
+         }});
+  }
+  if (config.rope_scaling) {
+    list.push_back({kRopeFactors, {config.head_dim / 2}, -1, [&] { return rope_factors(config); }});
+  }
+  return list;
+}
 
 std::vector<std::pair<std::string, at::Tensor>> tensors_to_save(DecoderWeights& weights) {
   std::vector<std::pair<std::string, at::Tensor>> list;

@@ -6,6 +6,8 @@
 #include <set>
 
 #include "blip2/base/error.h"
+#include "blip2/io/gguf.h"
+#include "blip2/language/gguf_tensors.h"
 #include "blip2/language/tensor_faults.h"
 #include "blip2/nn/load_progress.h"
 #include "blip2/nn/tensor_bridge.h"
@@ -31,6 +33,7 @@ class Names {
     stack.layers.resize(static_cast<std::size_t>(count));
     for (std::size_t i = 0; i < stack.layers.size(); ++i) {
       T5Layer& layer = stack.layers[i];
+      layer_ = static_cast<std::int64_t>(i);
       const std::string block = fmt::format("{}.block.{}.layer.", name, i);
       add_attention(block + "0", ".SelfAttention.", layer.self);
       if (i == 0) {
@@ -40,11 +43,12 @@ class Names {
       if (decoder) add_attention(block + "1", ".EncDecAttention.", layer.cross);
       add_feed_forward(block + (decoder ? "2" : "1"), layer.feed_forward);
     }
+    layer_ = -1;
     add_norm(fmt::format("{}.final_layer_norm", name), stack.norm);
   }
 
   void add(const std::string& name, at::Tensor& tensor, std::vector<std::int64_t> shape) {
-    list_.push_back({name + ".weight", &tensor, std::move(shape)});
+    list_.push_back({name + ".weight", &tensor, std::move(shape), layer_});
   }
 
  private:
@@ -52,6 +56,7 @@ class Names {
     linear.parts.resize(1);
     add(name, linear.parts[0].weight, std::move(shape));
     list_.back().linear = &linear;
+    list_.back().blocks = &linear.parts[0].blocks;
   }
 
   void add_norm(const std::string& name, Norm& norm) {
@@ -84,63 +89,116 @@ class Names {
 
   const T5Config& c_;
   std::vector<T5Tensor>& list_;
+  std::int64_t layer_ = -1;
 };
 
-// The name that the file has a tensor by.
-std::string file_name(const T5Tensor& tensor, const EmbeddingsName& embeddings,
-                      const std::string& prefix) {
-  return prefix + (tensor.name == embeddings.usual ? embeddings.stored : tensor.name);
-}
+// Where a file has the tensors of a T5.
+class Source {
+ public:
+  Source(std::shared_ptr<const TensorFile> file, const T5Config& config, std::string prefix)
+      : file_(std::move(file)),
+        gguf_(dynamic_cast<const GgufFile*>(file_.get()) != nullptr),
+        prefix_(std::move(prefix)) {
+    if (!gguf_) embeddings_ = embeddings_name(config, *file_, prefix_);
+  }
 
-void check(const TensorFile& file, const T5Config& config, const std::vector<T5Tensor>& tensors,
-           const EmbeddingsName& embeddings, const std::string& prefix) {
-  std::vector<std::string> faults;
-  std::set<std::string> known;
-  for (const T5Tensor& tensor : tensors) {
-    const std::string name = file_name(tensor, embeddings, prefix);
-    known.insert(name);
-    const TensorView* view = file.find(name);
-    if (!view && tensor.name == head_name) continue;
-    const std::string fault = tensor_fault(view, name, tensor.shape);
-    if (!fault.empty()) faults.push_back(fault);
-  }
-  for (const TensorView& view : file.tensors()) {
-    if (!view.name.starts_with(prefix) || known.contains(view.name)) continue;
-    if (is_spare_tensor(config, view.name.substr(prefix.size()))) continue;
-    faults.push_back(fmt::format("{}: not a tensor of this model", view.name));
-  }
-  refuse_faults(faults, file);
-}
+  const std::shared_ptr<const TensorFile>& file() const { return file_; }
+  // Null if the file does not have it.
+  const TensorView* find(const T5Tensor& tensor) const { return file_->find(name(tensor)); }
 
-// Gives each tensor what find(tensor) says of the file, if that is anything.
-template <typename Find>
-void fill(const std::vector<T5Tensor>& tensors, const std::shared_ptr<const TensorFile>& file,
-          at::ScalarType dtype, MatrixForm form, const Find& find) {
-  const auto rounds = [&](const T5Tensor& tensor) {
-    return form == MatrixForm::int8 && tensor.linear;
-  };
-  const auto stays = [&](const T5Tensor& tensor, const TensorView& view) {
-    return scalar_type_of(view.dtype) == dtype && !rounds(tensor);
-  };
-  std::uint64_t bytes = 0;
-  for (const T5Tensor& tensor : tensors) {
-    const TensorView* view = find(tensor);
-    if (view && !stays(tensor, *view)) bytes += view->data.size();
+  void check(const T5Config& config, const std::vector<T5Tensor>& tensors) const {
+    std::vector<std::string> faults;
+    std::set<std::string> known;
+    for (const T5Tensor& tensor : tensors) {
+      known.insert(name(tensor));
+      const TensorView* view = find(tensor);
+      if (!view && tensor.name == head_name) continue;
+      const std::string fault = tensor_fault(view, name(tensor), tensor.shape);
+      if (!fault.empty()) faults.push_back(fault);
+    }
+    for (const TensorView& view : file_->tensors()) {
+      if (!view.name.starts_with(prefix_) || known.contains(view.name)) continue;
+      if (!gguf_ && is_spare_tensor(config, view.name.substr(prefix_.size()))) continue;
+      faults.push_back(fmt::format("{}: not a tensor of this model", view.name));
+    }
+    refuse_faults(faults, *file_);
   }
-  LoadProgress progress("language model", bytes);
-  for (const T5Tensor& tensor : tensors) {
-    const TensorView* view = find(tensor);
-    if (!view) continue;
-    const bool mapped = stays(tensor, *view);
-    *tensor.tensor =
-        mapped ? borrow(*view, file) : to_tensor(*view, rounds(tensor) ? at::kFloat : dtype);
-    if (tensor.linear) tensor.linear->hold(form);
-    if (mapped) continue;
-    file->release(*view);
-    progress.add(view->data.size());
+
+ private:
+  // The name that the file has a tensor by.
+  std::string name(const T5Tensor& tensor) const {
+    if (gguf_) return prefix_ + t5_gguf_name(tensor.name);
+    return prefix_ + (tensor.name == embeddings_.usual ? embeddings_.stored : tensor.name);
   }
-  progress.finish();
-}
+
+  std::shared_ptr<const TensorFile> file_;
+  bool gguf_;
+  std::string prefix_;
+  EmbeddingsName embeddings_;
+};
+
+// Gives each tensor what the file has of it, if that is anything.
+class Filler {
+ public:
+  Filler(const Source& source, T5Weights& weights, MatrixForm form)
+      : source_(source), weights_(weights), form_(form) {}
+
+  void fill(const std::vector<T5Tensor>& tensors) const {
+    std::uint64_t bytes = 0;
+    for (const T5Tensor& tensor : tensors) {
+      const TensorView* view = source_.find(tensor);
+      if (view && !stays(tensor, *view)) bytes += view->data.size();
+    }
+    LoadProgress progress("language model", bytes);
+    for (const T5Tensor& tensor : tensors) {
+      const TensorView* view = source_.find(tensor);
+      if (!view) continue;
+      take(tensor, *view);
+      if (tensor.linear) tensor.linear->hold(form_);
+      if (stays(tensor, *view)) continue;
+      if (!is_words(tensor) || !in_blocks(*view)) source_.file()->release(*view);
+      progress.add(view->data.size());
+    }
+    progress.finish();
+    if (!source_.find(tensors.back())) tie_head(*source_.find(tensors.front()));
+    weights_.head.hold(form_ == MatrixForm::blocks ? form_ : MatrixForm::stored);
+  }
+
+ private:
+  bool is_words(const T5Tensor& tensor) const {
+    return tensor.tensor == &weights_.embeddings.values;
+  }
+  bool in_blocks(const TensorView& view) const {
+    return form_ == MatrixForm::blocks && is_block_type(view.dtype);
+  }
+  bool rounds(const T5Tensor& tensor) const { return form_ == MatrixForm::int8 && tensor.linear; }
+  bool stays(const T5Tensor& tensor, const TensorView& view) const {
+    return scalar_type_of(view.dtype) == weights_.dtype && !rounds(tensor);
+  }
+
+  void take(const T5Tensor& tensor, const TensorView& view) const {
+    const auto& file = source_.file();
+    if (tensor.blocks && in_blocks(view)) {
+      *tensor.blocks = BlockMatrix(view, {}, file->path().string());
+    } else if (is_words(tensor) && in_blocks(view)) {
+      weights_.embeddings = WordTable(view, file);
+    } else if (stays(tensor, view)) {
+      *tensor.tensor = borrow(view, file);
+    } else {
+      *tensor.tensor = to_tensor(view, rounds(tensor) ? at::kFloat : weights_.dtype);
+    }
+  }
+
+  void tie_head(const TensorView& words) const {
+    Linear::Part& head = weights_.head.parts.at(0);
+    head.weight = weights_.embeddings.values;
+    if (in_blocks(words)) head.blocks = BlockMatrix(words, {}, source_.file()->path().string());
+  }
+
+  const Source& source_;
+  T5Weights& weights_;
+  MatrixForm form_;
+};
 
 void widen_norms(T5Stack& stack) {
   const auto widen = [](Norm& norm) {
@@ -160,10 +218,12 @@ std::vector<T5Tensor> t5_tensors(T5Weights& weights) {
   const T5Config& c = weights.config;
   std::vector<T5Tensor> list;
   Names names(c, list);
-  names.add("shared", weights.embeddings, {c.vocab_size, c.d_model});
+  names.add("shared", weights.embeddings.values, {c.vocab_size, c.d_model});
   names.add_stack("encoder", false, weights.encoder);
   names.add_stack("decoder", true, weights.decoder);
-  names.add("lm_head", weights.head, {c.vocab_size, c.d_model});
+  weights.head.parts.resize(1);
+  names.add("lm_head", weights.head.parts[0].weight, {c.vocab_size, c.d_model});
+  list.back().blocks = &weights.head.parts[0].blocks;
   return list;
 }
 
@@ -196,14 +256,31 @@ std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> fil
   weights->config = config;
   weights->dtype = dtype;
   const auto tensors = t5_tensors(*weights);
-  const EmbeddingsName embeddings = embeddings_name(config, *file, prefix);
-  check(*file, config, tensors, embeddings, prefix);
-  fill(tensors, file, dtype, form,
-       [&](const T5Tensor& tensor) { return file->find(file_name(tensor, embeddings, prefix)); });
-  if (!weights->head.defined()) weights->head = weights->embeddings;
+  const Source source(std::move(file), config, prefix);
+  source.check(config, tensors);
+  Filler(source, *weights, form).fill(tensors);
   widen_norms(weights->encoder);
   widen_norms(weights->decoder);
   return weights;
+}
+
+std::vector<GgufTensor> gguf_tensors(std::shared_ptr<const TensorFile> file, const T5Config& config,
+                                     const std::string& prefix) {
+  T5Weights places;
+  places.config = config;
+  const auto tensors = t5_tensors(places);
+  const Source source(std::move(file), config, prefix);
+  source.check(config, tensors);
+  const TensorView& words = *source.find(tensors.front());
+  std::vector<GgufTensor> list;
+  for (const T5Tensor& tensor : tensors) {
+    const TensorView* view = source.find(tensor);
+    const bool is_head = tensor.name == head_name;
+    if (is_head && (!view || std::ranges::equal(view->data, words.data))) continue;
+    list.push_back({t5_gguf_name(tensor.name), tensor.shape, tensor.layer,
+                    [view, file = source.file()] { return to_tensor(*view); }});
+  }
+  return list;
 }
 
 }  // namespace blip2

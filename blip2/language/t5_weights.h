@@ -12,6 +12,7 @@
 #include "blip2/language/t5_config.h"
 #include "blip2/nn/linear.h"
 #include "blip2/nn/norm.h"
+#include "blip2/nn/word_table.h"
 
 namespace blip2 {
 
@@ -36,11 +37,12 @@ struct T5Stack {
 };
 
 // All frozen weights; every tensor f32 or every tensor bf16, but for the layers' matrices if they
-// are int8.
+// are int8, and for what is in blocks.
 struct T5Weights {
   T5Config config;
   at::ScalarType dtype = at::kFloat;
-  at::Tensor embeddings, head;  // [V, D]; head is embeddings if the file has no other
+  WordTable embeddings;  // [V, D]
+  Linear head;           // [V, D]; of the embeddings' numbers if the file has no other
   T5Stack encoder, decoder;
 };
 
@@ -50,7 +52,9 @@ struct T5Tensor {
   std::string name;
   at::Tensor* tensor;
   std::vector<std::int64_t> shape;
-  Linear* linear = nullptr;  // the layer's that it is the matrix of
+  std::int64_t layer = -1;        // of its stack; -1: of no layer
+  Linear* linear = nullptr;       // the layer's that it is the matrix of
+  BlockMatrix* blocks = nullptr;  // its place in blocks, if it is multiplied with
 };
 std::vector<T5Tensor> t5_tensors(T5Weights& weights);
 
@@ -63,9 +67,10 @@ bool is_spare_tensor(const T5Config& config, std::string_view name);
 EmbeddingsName embeddings_name(const T5Config& config, const TensorFile& file,
                                const std::string& prefix);
 
-// Reads the weights that the file has under `prefix`. Those that already are of `dtype` stay in the
-// mapped file. One Error lists everything missing, unexpected (under the prefix) and mis-shaped;
-// spare tensors are passed over. Error for f16. No matrices of a T5 are joined.
+// Reads the weights that the file has under `prefix`, by GGUF's names from a GGUF file. Those that
+// already are of `dtype` stay in the mapped file, with MatrixForm::blocks those of a GGUF file that
+// are in blocks stay in them. One Error lists everything missing, unexpected (under the prefix) and
+// mis-shaped; spare tensors are passed over. Error for f16. No matrices of a T5 are joined.
 std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> file,
                                            const T5Config& config, at::ScalarType dtype,
                                            const std::string& prefix = {},

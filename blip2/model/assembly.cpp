@@ -71,7 +71,7 @@ void open_t5(const fs::path& path, at::ScalarType type, LanguagePart& part) {
   for (const T5Tensor& tensor : t5_tensors(*weights)) {
     part.tensors.emplace_back(tensor.name, *tensor.tensor);
   }
-  part.words = weights->embeddings;
+  part.words = weights->embeddings.values;
   part.config = config;
 }
 
