@@ -71,6 +71,9 @@ void convert(const ConvertOptions& options) {
     assemble(read_assembly(options.source), options.folder, type);
     if (blocks) quantise_language(options.folder, *blocks);
   }
+  if (blocks && !std::filesystem::exists(std::filesystem::path(options.folder) / kLanguageGguf)) {
+    log_warning("{} has no language model: nothing was quantised", options.source);
+  }
   keep_choices(options);
   log_info("model written to {}", options.folder);
 }
@@ -88,8 +91,8 @@ void add_convert(CLI::App& app) {
   verb->add_option("--weights", options->weights,
                    "Number type of the image encoder's, the language model's and the projection's "
                    "weights; auto: as they are, bf16 when assembling; stored: as they are, a GGUF "
-                   "file kept with its blocks; q8_0 (int8), q4_0 (int4), q4_k: the language model "
-                   "in GGUF's blocks, the rest as with auto")
+                   "file kept with its blocks; q8_0 (int8), q4_0 (int4), q4_k (llama.cpp's "
+                   "Q4_K_M): the language model quantised as a GGUF file, the rest as with auto")
       ->check(CLI::IsMember(
           {"auto", "stored", "f32", "bf16", "f16", "q8_0", "q4_0", "q4_k", "int8", "int4"}))
       ->capture_default_str();

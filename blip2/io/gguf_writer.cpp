@@ -1,6 +1,5 @@
 #include "blip2/io/gguf_writer.h"
 
-#include <algorithm>
 #include <map>
 #include <string_view>
 
@@ -9,7 +8,10 @@
 namespace blip2 {
 namespace {
 
-constexpr std::uint32_t kVersion = 3, kUint32 = 4, kFloat32 = 6, kString = 8;
+constexpr std::uint32_t kVersion = 3;
+// gguf_metadata_value_type's numbers.
+constexpr std::uint32_t kUint8 = 0, kUint32 = 4, kInt32 = 5, kFloat32 = 6, kBool = 7, kString = 8,
+                        kArray = 9;
 constexpr std::uint64_t kAlignment = 32;
 
 // ggml_type's numbers of what is written.
@@ -45,7 +47,13 @@ void GgufWriter::add_key(const std::string& key, std::uint32_t type) {
   ++pair_count_;
 }
 
-void GgufWriter::add(const std::string& key, const std::string& value) {
+void GgufWriter::add_array(const std::string& key, std::uint32_t type, std::size_t count) {
+  add_key(key, kArray);
+  put(pairs_, type);
+  put<std::uint64_t>(pairs_, count);
+}
+
+void GgufWriter::add(const std::string& key, std::string_view value) {
   add_key(key, kString);
   put_string(pairs_, value);
 }
@@ -58,6 +66,31 @@ void GgufWriter::add(const std::string& key, std::uint32_t value) {
 void GgufWriter::add(const std::string& key, float value) {
   add_key(key, kFloat32);
   put(pairs_, value);
+}
+
+void GgufWriter::add_flag(const std::string& key, bool value) {
+  add_key(key, kBool);
+  put<std::uint8_t>(pairs_, value ? 1 : 0);
+}
+
+void GgufWriter::add(const std::string& key, std::span<const std::string> values) {
+  add_array(key, kString, values.size());
+  for (const std::string& value : values) put_string(pairs_, value);
+}
+
+void GgufWriter::add(const std::string& key, std::span<const std::int32_t> values) {
+  add_array(key, kInt32, values.size());
+  for (const std::int32_t value : values) put(pairs_, value);
+}
+
+void GgufWriter::add(const std::string& key, std::span<const float> values) {
+  add_array(key, kFloat32, values.size());
+  for (const float value : values) put(pairs_, value);
+}
+
+void GgufWriter::add_bytes(const std::string& key, std::string_view values) {
+  add_array(key, kUint8, values.size());
+  pairs_ += values;
 }
 
 void GgufWriter::add_tensor(const std::string& name, DType type,
@@ -88,8 +121,18 @@ void GgufWriter::begin() {
 }
 
 void GgufWriter::append(std::span<const std::byte> data) {
+  const bool fits = next_ < tensors_.size() && data.size() <= tensors_[next_].bytes - appended_;
+  if (!fits) throw Error("more data than tensors have been added");
   file_.write(data);
-  pad(data.size());
+  appended_ += data.size();
+  if (appended_ < tensors_[next_].bytes) return;
+  pad(appended_);
+  ++next_, appended_ = 0;
+}
+
+void GgufWriter::commit() {
+  if (next_ < tensors_.size()) throw Error("data of a tensor are missing");
+  file_.commit();
 }
 
 void GgufWriter::pad(std::uint64_t bytes) {

@@ -1,21 +1,107 @@
 #include "blip2/io/quantise.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 
 #include "blip2/base/error.h"
+#include "blip2/io/quantise_k.h"
 
 // ggml-quants.c's quantize_row_*_ref, operation by operation.
 namespace blip2 {
 namespace {
 
-using Codes = std::array<std::uint8_t, 32>;
+constexpr int kWidth = 32;  // numbers of a block
 
-// Binary32 to binary16, to nearest even; what is too large becomes infinity.
+std::byte as_byte(int value) {
+  return static_cast<std::byte>(value);
+}
+
+void quantise_q8_0(const float* x, std::byte* out) {
+  float most = 0;
+  for (int i = 0; i < kWidth; ++i) most = std::max(most, std::abs(x[i]));
+  const float d = most / 127.0f, inverse = d != 0 ? 1.0f / d : 0.0f;
+  put_half(out, d);
+  for (int i = 0; i < kWidth; ++i) {
+    out[2 + i] = as_byte(static_cast<std::int8_t>(std::round(x[i] * inverse)));
+  }
+}
+
+// The number of the largest magnitude, the first of equals.
+float at_most(const float* x) {
+  float most = 0, found = 0;
+  for (int i = 0; i < kWidth; ++i) {
+    if (std::abs(x[i]) > most) most = std::abs(x[i]), found = x[i];
+  }
+  return found;
+}
+
+void quantise_q4_0(const float* x, std::byte* out) {
+  const float d = at_most(x) / -8.0f, inverse = d != 0 ? 1.0f / d : 0.0f;
+  put_half(out, d);
+  const auto code = [&](float value) {
+    return std::min(15, static_cast<int>(value * inverse + 8.5f));
+  };
+  for (int i = 0; i < 16; ++i) out[2 + i] = as_byte(code(x[i]) | code(x[16 + i]) << 4);
+}
+
+// Codes of five bits: the low four of i and 16 + i share a byte, the fifth ones a word.
+template <typename Code>
+void put_five_bits(std::byte* out, const float* x, const Code& code) {
+  std::uint32_t high = 0;
+  for (int i = 0; i < 16; ++i) {
+    const auto one = static_cast<std::uint32_t>(code(x[i])),
+               other = static_cast<std::uint32_t>(code(x[16 + i]));
+    out[4 + i] = static_cast<std::byte>((one & 15u) | (other & 15u) << 4);
+    high |= (one >> 4 & 1u) << i | (other >> 4 & 1u) << (16 + i);
+  }
+  std::memcpy(out, &high, sizeof high);
+}
+
+void quantise_q5_0(const float* x, std::byte* out) {
+  const float d = at_most(x) / -16.0f, inverse = d != 0 ? 1.0f / d : 0.0f;
+  put_half(out, d);
+  put_five_bits(out + 2, x, [&](float value) {
+    return std::min(31, static_cast<int>(value * inverse + 16.5f));
+  });
+}
+
+void quantise_q5_1(const float* x, std::byte* out) {
+  const auto [low, high] = std::minmax_element(x, x + kWidth);
+  const float from = *low, d = (*high - from) / 31.0f, inverse = d != 0 ? 1.0f / d : 0.0f;
+  put_half(out, d);
+  put_half(out + 2, from);
+  put_five_bits(out + 4, x,
+                [&](float value) { return static_cast<int>((value - from) * inverse + 0.5f); });
+}
+
+using Quantiser = void (*)(const float*, std::byte*);
+
+Quantiser quantiser_of(DType type) {
+  switch (type) {
+    case DType::q8_0:
+      return quantise_q8_0;
+    case DType::q4_0:
+      return quantise_q4_0;
+    case DType::q5_0:
+      return quantise_q5_0;
+    case DType::q5_1:
+      return quantise_q5_1;
+    case DType::q4_k:
+      return quantise_q4_k;
+    case DType::q5_k:
+      return quantise_q5_k;
+    case DType::q6_k:
+      return quantise_q6_k;
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace
+
 std::uint16_t to_half(float value) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(value), sign = bits >> 16 & 0x8000u;
   const std::uint32_t size = bits & 0x7fffffffu;
@@ -37,170 +123,50 @@ float from_half(std::uint16_t half) {
 
 void put_half(std::byte* out, float value) {
   const std::uint16_t half = to_half(value);
+  if ((half & 0x7c00u) == 0x7c00u)
+    throw Error("numbers are too large for a scale in half precision");
   std::memcpy(out, &half, sizeof half);
 }
 
-int nearest(float value) {
-  return static_cast<int>(std::nearbyint(value));
-}
-
-void q8_0(const float* x, std::byte* out) {
-  float most = 0;
-  for (int i = 0; i < 32; ++i) most = std::max(most, std::abs(x[i]));
-  const float d = most / 127.0f, inverse = d != 0 ? 1.0f / d : 0.0f;
-  put_half(out, d);
-  for (int i = 0; i < 32; ++i) {
-    out[2 + i] = static_cast<std::byte>(static_cast<std::int8_t>(std::round(x[i] * inverse)));
-  }
-}
-
-void q4_0(const float* x, std::byte* out) {
-  float most = 0, at_most = 0;  // the largest magnitude, and the number that has it
-  for (int i = 0; i < 32; ++i) {
-    if (std::abs(x[i]) > most) most = std::abs(x[i]), at_most = x[i];
-  }
-  const float d = at_most / -8.0f, inverse = d != 0 ? 1.0f / d : 0.0f;
-  put_half(out, d);
-  const auto code = [&](float value) {
-    return static_cast<std::uint8_t>(std::min(15, static_cast<int>(value * inverse + 8.5f)));
-  };
-  for (int i = 0; i < 16; ++i) {
-    out[2 + i] = static_cast<std::byte>(code(x[i]) | code(x[16 + i]) << 4);
-  }
-}
-
-// x is near scale * code - minimum.
-struct Fit {
-  float scale = 0, minimum = 0;
-};
-
-class Fitter {
- public:
-  explicit Fitter(const float* x) : x_(x) {
-    float squares = 0;
-    for (int i = 0; i < 32; ++i) squares += x[i] * x[i];
-    const float size = std::sqrt(squares / 32.0f);
-    for (int i = 0; i < 32; ++i) weight_[at(i)] = size + std::abs(x[i]);
-    low_ = *std::min_element(x, x + 32);
-    high_ = *std::max_element(x, x + 32);
-    for (int i = 0; i < 32; ++i) sum_w_ += weight_[at(i)], sum_x_ += weight_[at(i)] * x[i];
-    low_ = std::min(low_, 0.0f);
-  }
-
-  Fit fit() const {
-    if (high_ == low_) return {0, -low_};
-    Fit best{(high_ - low_) / 15.0f, -low_};
-    float least = error(codes(15.0f, low_), best);
-    for (int step = 0; step <= 20; ++step) {
-      // As in the reference, from the best minimum so far.
-      const Codes tried = codes(-1.0f + 0.1f * static_cast<float>(step) + 15.0f, -best.minimum);
-      Fit found;
-      if (!solve(tried, found)) continue;
-      const float off = error(tried, found);
-      if (off < least) least = off, best = found;
-    }
-    return best;
-  }
-
- private:
-  static std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
-  Codes codes(float steps, float low) const {
-    const float inverse = steps / (high_ - low);
-    Codes codes;
-    for (int i = 0; i < 32; ++i) {
-      codes[at(i)] = static_cast<std::uint8_t>(std::clamp(nearest(inverse * (x_[i] - low)), 0, 15));
-    }
-    return codes;
-  }
-
-  float error(const Codes& codes, const Fit& fit) const {
-    float sum = 0;
-    for (int i = 0; i < 32; ++i) {
-      const float off = fit.scale * static_cast<float>(codes[at(i)]) - fit.minimum - x_[i];
-      sum += weight_[at(i)] * off * off;
-    }
-    return sum;
-  }
-
-  // The least squares for these codes; the minimum is not below zero.
-  bool solve(const Codes& codes, Fit& fit) const {
-    float l = 0, l2 = 0, xl = 0;
-    for (int i = 0; i < 32; ++i) {
-      const auto code = static_cast<float>(codes[at(i)]);
-      const float w = weight_[at(i)];
-      l += w * code, l2 += w * code * code, xl += w * code * x_[i];
-    }
-    const float determinant = sum_w_ * l2 - l * l;
-    if (!(determinant > 0)) return false;
-    fit.scale = (sum_w_ * xl - sum_x_ * l) / determinant;
-    fit.minimum = -(l2 * sum_x_ - l * xl) / determinant;
-    if (fit.minimum < 0) fit = {xl / l2, 0};
-    return true;
-  }
-
-  const float* x_;
-  std::array<float, 32> weight_{};
-  float low_ = 0, high_ = 0, sum_w_ = 0, sum_x_ = 0;
-};
-
-void put_scale_and_minimum(std::byte* out, int i, int scale, int minimum) {
-  const auto byte = [](int value) { return static_cast<std::byte>(value); };
-  if (i < 4) {
-    out[i] = byte(scale), out[4 + i] = byte(minimum);
-    return;
-  }
-  out[4 + i] = byte((scale & 15) | (minimum & 15) << 4);
-  out[i - 4] |= byte(scale >> 4 << 6);
-  out[i] |= byte(minimum >> 4 << 6);
-}
-
-void q4_k(const float* x, std::byte* out) {
-  std::array<Fit, 8> fits;
-  Fit most;
-  for (int j = 0; j < 8; ++j) {
-    Fit& fit = fits[static_cast<std::size_t>(j)] = Fitter(x + 32 * j).fit();
-    most = {std::max(most.scale, fit.scale), std::max(most.minimum, fit.minimum)};
-  }
-  put_half(out, most.scale / 63.0f);
-  put_half(out + 2, most.minimum / 63.0f);
-  const float d = from_half(to_half(most.scale / 63.0f)),
-              dmin = from_half(to_half(most.minimum / 63.0f));
-  const float inverse = most.scale > 0 ? 63.0f / most.scale : 0,
-              inverse_min = most.minimum > 0 ? 63.0f / most.minimum : 0;
-  for (int j = 0; j < 8; ++j) {
-    const Fit& fit = fits[static_cast<std::size_t>(j)];
-    const int scale = std::clamp(nearest(inverse * fit.scale), 0, 63),
-              minimum = std::clamp(nearest(inverse_min * fit.minimum), 0, 63);
-    put_scale_and_minimum(out + 4, j, scale, minimum);
-    const float step = d * static_cast<float>(scale), offset = dmin * static_cast<float>(minimum);
-    for (int i = 0; i < 32; ++i) {
-      const int code = step != 0 ? std::clamp(nearest((x[32 * j + i] + offset) / step), 0, 15) : 0;
-      out[16 + j / 2 * 32 + i] |= static_cast<std::byte>(code << (j % 2 * 4));
-    }
-  }
-}
-
-}  // namespace
-
 bool can_quantise(DType type) {
-  return type == DType::q8_0 || type == DType::q4_0 || type == DType::q4_k;
+  return quantiser_of(type) != nullptr;
+}
+
+std::string_view scale_search(DType type) {
+  switch (type) {
+    case DType::q8_0:
+      return "Q8_0: one scale of 32 numbers, the largest magnitude / 127";
+    case DType::q4_0:
+      return "Q4_0: one scale of 32 numbers, the largest by magnitude / -8";
+    case DType::q5_0:
+      return "Q5_0: one scale of 32 numbers, the largest by magnitude / -16";
+    case DType::q5_1:
+      return "Q5_1: one scale and minimum of 32 numbers, their range / 31";
+    case DType::q4_k:
+      return "Q4_K: the best of 22 scales and minima of 32 numbers, by squared error times "
+             "(root mean square + magnitude)";
+    case DType::q5_k:
+      return "Q5_K: the best of 17 scales and minima of 32 numbers, by squared error times "
+             "(root mean square + magnitude)";
+    case DType::q6_k:
+      return "Q6_K: the best of 19 scales of 16 numbers, by squared error times squared magnitude";
+    default:
+      return "not quantised";
+  }
 }
 
 std::vector<std::byte> quantise(DType type, std::span<const float> values) {
   const DTypeBlock block = dtype_block(type);
   const auto elements = static_cast<std::size_t>(block.elements),
              bytes = static_cast<std::size_t>(block.bytes), count = values.size() / elements;
-  if (!can_quantise(type) || count * elements != values.size()) {
-    throw Error("cannot quantise to " + std::string(dtype_name(type)));
+  const Quantiser into = quantiser_of(type);
+  if (into == nullptr || count * elements != values.size()) {
+    throw Error("cannot quantise " + std::to_string(values.size()) + " numbers to " +
+                std::string(dtype_name(type)));
   }
   std::vector<std::byte> out(count * bytes);
   for (std::size_t i = 0; i < count; ++i) {
-    const float* from = values.data() + i * elements;
-    std::byte* const to = out.data() + i * bytes;
-    if (type == DType::q8_0) q8_0(from, to);
-    if (type == DType::q4_0) q4_0(from, to);
-    if (type == DType::q4_k) q4_k(from, to);
+    into(values.data() + i * elements, out.data() + i * bytes);
   }
   return out;
 }

@@ -2,9 +2,15 @@
 
 #include "blip2/io/gguf.h"
 #include "blip2/language/decoder_families.h"
+#include "blip2/language/gguf_tensors.h"
+#include "blip2/language/rope_table.h"
+#include "blip2/nn/adopt.h"
+#include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
 namespace {
+
+constexpr char kRopeFactors[] = "rope_freqs.weight";
 
 // Names the slots as a Hugging Face file has them: a base model's file lacks the first word of each
 // name ("model.", "transformer."), and tied embeddings may have the head's name.
@@ -16,6 +22,36 @@ void name_as_stored(std::vector<TensorSlot>& slots, const DecoderConfig& config,
   for (TensorSlot& slot : slots) {
     if (slot.name.starts_with(base)) slot.name.erase(0, base.size());
   }
+}
+
+bool is_gguf(const TensorFile& file) {
+  return dynamic_cast<const GgufFile*>(&file) != nullptr;
+}
+
+// The slots by the names that the file has.
+std::vector<TensorSlot> stored_tensors(DecoderWeights& weights, const TensorFile& file,
+                                       const std::string& prefix) {
+  std::vector<TensorSlot> slots = decoder_tensors(weights, is_gguf(file));
+  if (!is_gguf(file)) name_as_stored(slots, weights.config, file, prefix);
+  return slots;
+}
+
+AdoptOptions adopt_options(const DecoderConfig& config, const TensorFile& file,
+                           const std::string& prefix) {
+  AdoptOptions options{.part = "language model", .prefix = prefix};
+  if (!is_gguf(file)) {
+    options.ignored = spare_tensors(config);
+  } else {
+    if (config.tie_word_embeddings) options.ignored.push_back("output.weight");
+    if (config.rope_scaling) options.ignored.push_back(kRopeFactors);
+  }
+  return options;
+}
+
+// The inverse of what TensorChange does to paired rows: (i, i + half a head) become neighbours.
+at::Tensor pair_rows(const at::Tensor& weight, std::int64_t heads) {
+  const std::int64_t half = weight.size(0) / heads / 2;
+  return weight.view({heads, 2, half, -1}).transpose(1, 2).reshape(weight.sizes());
 }
 
 // The head has the numbers of the word embeddings, in blocks of its own if those are in blocks.
@@ -30,6 +66,30 @@ void tie_head(DecoderWeights& weights, const std::shared_ptr<const TensorFile>& 
 }
 
 }  // namespace
+
+std::vector<GgufTensor> gguf_tensors(std::shared_ptr<const TensorFile> file,
+                                     const DecoderConfig& config, const std::string& prefix) {
+  DecoderWeights places, gguf_places;
+  places.config = gguf_places.config = config;
+  const std::vector<TensorSlot> from = stored_tensors(places, *file, prefix),
+                                to = decoder_tensors(gguf_places, /*gguf=*/true);
+  check_slots(file, from, adopt_options(config, *file, prefix));
+  std::vector<GgufTensor> list;
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    const auto read = [file, name = prefix + from[i].name, change = from[i].change,
+                       heads = to[i].change.paired_heads] {
+      const TensorView& view = file->get(name);
+      const at::Tensor values = change(to_tensor(view, at::kFloat));
+      file->release(view);
+      return heads > 0 ? pair_rows(values, heads) : values;
+    };
+    list.push_back({to[i].name, to[i].shape, to[i].layer, read});
+  }
+  if (config.rope_scaling) {
+    list.push_back({kRopeFactors, {config.head_dim / 2}, -1, [&] { return rope_factors(config); }});
+  }
+  return list;
+}
 
 std::vector<std::pair<std::string, at::Tensor>> tensors_to_save(DecoderWeights& weights) {
   std::vector<std::pair<std::string, at::Tensor>> list;
@@ -71,14 +131,10 @@ std::shared_ptr<DecoderWeights> load_decoder_weights(std::shared_ptr<const Tenso
   weights->config = config;
   weights->dtype = dtype;
   weights->form = form;
-  const bool gguf = dynamic_cast<const GgufFile*>(file.get()) != nullptr;
-  std::vector<TensorSlot> slots = decoder_tensors(*weights, gguf);
-  if (!gguf) name_as_stored(slots, config, *file, prefix);
-  std::vector<std::string> spare = spare_tensors(config);
-  if (gguf && config.tie_word_embeddings) spare = {"output.weight"};
-  adopt(
-      file, slots,
-      {.part = "language model", .type = dtype, .form = form, .prefix = prefix, .ignored = spare});
+  const std::vector<TensorSlot> slots = stored_tensors(*weights, *file, prefix);
+  AdoptOptions options = adopt_options(config, *file, prefix);
+  options.type = dtype, options.form = form;
+  adopt(file, slots, options);
   if (config.tie_word_embeddings) tie_head(*weights, file, prefix + slots.front().name);
   weights->head.hold(form == MatrixForm::blocks ? form : MatrixForm::stored);
   return weights;

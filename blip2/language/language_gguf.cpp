@@ -3,106 +3,217 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <map>
+#include <string_view>
 #include <vector>
 
 #include "blip2/base/error.h"
-#include "blip2/io/gguf_writer.h"
 #include "blip2/io/quantise.h"
+#include "blip2/language/block_choice.h"
 #include "blip2/language/decoder_families.h"
-#include "blip2/language/decoder_weights.h"
-#include "blip2/nn/tensor_bridge.h"
+#include "blip2/language/gguf_tensors.h"
+#include "blip2/nn/load_progress.h"
 
 namespace blip2 {
 namespace {
 
-// Hugging Face's rows of q and k as GGUF pairs them for rope (decoder_weights.cpp undoes it).
-at::Tensor paired(const at::Tensor& weight, std::int64_t heads) {
-  const std::int64_t half = weight.size(0) / heads / 2;
-  return weight.view({heads, 2, half, -1}).transpose(1, 2).reshape(weight.sizes());
+constexpr std::string_view kWords = "token_embd.weight", kHead = "output.weight";
+
+TensorRole role_of(const GgufTensor& tensor, bool has_head) {
+  const auto is = [&](std::string_view end) { return tensor.name.ends_with(end); };
+  if (tensor.name == kWords) return has_head ? TensorRole::words : TensorRole::head;
+  if (tensor.name == kHead) return TensorRole::head;
+  if (tensor.shape.size() < 2 || tensor.layer < 0 || is("attn_rel_b.weight")) {
+    return TensorRole::plain;
+  }
+  if (is("attn_v.weight")) return TensorRole::values;
+  if (is("attn_qkv.weight")) return TensorRole::joined_qkv;
+  return is("ffn_down.weight") ? TensorRole::down : TensorRole::matrix;
 }
 
-DType type_for(const DecoderTensor& tensor, bool words, DType wanted) {
-  if (!tensor.blocks && !words) return DType::f32;
-  const std::int64_t width = tensor.transposed ? tensor.shape.front() : tensor.shape.back();
-  for (const DType type : {words || !tensor.matrix ? DType::q8_0 : wanted, DType::q8_0}) {
-    if (width % dtype_block(type).elements == 0) return type;
+// The type of each tensor.
+std::vector<DType> choose_types(const std::vector<GgufTensor>& tensors, DType wanted) {
+  const auto stack_of = [](const GgufTensor& tensor) { return tensor.name.substr(0, 4); };
+  std::map<std::string, std::int64_t> layers;  // of an encoder's, a decoder's or the only stack
+  for (const GgufTensor& tensor : tensors) {
+    auto& count = layers[stack_of(tensor)];
+    count = std::max(count, tensor.layer + 1);
   }
-  return DType::f16;
+  const bool has_head = std::any_of(tensors.begin(), tensors.end(),
+                                    [](const GgufTensor& tensor) { return tensor.name == kHead; });
+  std::vector<DType> types;
+  for (const GgufTensor& tensor : tensors) {
+    types.push_back(block_choice(wanted, {role_of(tensor, has_head), tensor.layer,
+                                          layers[stack_of(tensor)], tensor.shape.back()}));
+  }
+  return types;
 }
 
-// [outs, in] f32 -> the bytes of `type`, rows shared out over the threads.
-std::vector<std::byte> encoded(const at::Tensor& values, DType type, const std::string& name) {
-  if (!values.isfinite().all().item<bool>()) throw Error("a number is not finite", name);
-  const at::Tensor plain =
-      can_quantise(type) ? values : values.to(type == DType::f16 ? at::kHalf : at::kFloat);
-  if (!can_quantise(type)) {
-    const auto* data = static_cast<const std::byte*>(plain.const_data_ptr());
-    return {data, data + plain.nbytes()};
-  }
-  const auto width = static_cast<std::size_t>(values.size(1));
+// Rows [count, width] f32 as the bytes of a quantised type, shared out over the threads.
+std::vector<std::byte> quantised(const at::Tensor& rows, DType type) {
+  const auto width = static_cast<std::size_t>(rows.size(1));
   const DTypeBlock block = dtype_block(type);
-  const std::size_t row =
+  const std::size_t size =
       width / static_cast<std::size_t>(block.elements) * static_cast<std::size_t>(block.bytes);
-  std::vector<std::byte> bytes(static_cast<std::size_t>(values.size(0)) * row);
-  at::parallel_for(0, values.size(0), 16, [&](std::int64_t begin, std::int64_t end) {
+  const float* from = rows.const_data_ptr<float>();
+  std::vector<std::byte> bytes(static_cast<std::size_t>(rows.size(0)) * size);
+  at::parallel_for(0, rows.size(0), 16, [&](std::int64_t begin, std::int64_t end) {
     for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-      const auto from = quantise(type, {values.const_data_ptr<float>() + i * width, width});
-      std::copy(from.begin(), from.end(), bytes.begin() + static_cast<std::ptrdiff_t>(i * row));
+      const auto row = quantise(type, {from + i * width, width});
+      std::copy(row.begin(), row.end(), bytes.begin() + static_cast<std::ptrdiff_t>(i * size));
     }
   });
   return bytes;
 }
 
-void add_metadata(GgufWriter& writer, const DecoderConfig& c) {
-  // llama.cpp has Mistral's layers under Llama's name.
-  const std::string name(c.family == DecoderFamily::mistral ? "llama" : row_of(c.family).name);
-  const auto size = [&](const char* key, std::int64_t value) {
-    writer.add(name + "." + key, static_cast<std::uint32_t>(value));
+void append_plain(const at::Tensor& values, GgufWriter& writer) {
+  writer.append({static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()});
+}
+
+// Some rows at a time, so that a large table is not held twice.
+void append(const at::Tensor& values, DType type, GgufWriter& writer) {
+  constexpr std::int64_t kNumbers = 1 << 24;
+  if (type == DType::f32) return append_plain(values, writer);
+  const std::int64_t most = std::max<std::int64_t>(1, kNumbers / values.size(1));
+  for (std::int64_t begin = 0; begin < values.size(0); begin += most) {
+    const at::Tensor rows = values.narrow(0, begin, std::min(most, values.size(0) - begin));
+    if (type == DType::f16) {
+      append_plain(rows.to(at::kHalf), writer);
+    } else {
+      writer.append(quantised(rows, type));
+    }
+  }
+}
+
+void append(const GgufTensor& tensor, DType type, const std::filesystem::path& path,
+            GgufWriter& writer) {
+  const at::Tensor values = tensor.read();
+  const std::string where = path.string() + ": " + tensor.name;
+  if (!values.isfinite().all().item<bool>()) throw Error("a number is not finite", where);
+  if (type == DType::f16 && values.abs().max().item<float>() > 65504.0f) {
+    throw Error("a number is too large for f16", where);
+  }
+  try {
+    append(values, type, writer);
+  } catch (const Error& error) {
+    if (!error.where().empty()) throw;  // the file's own
+    throw error.within(where);
+  }
+}
+
+void add_ids(std::int32_t bos, std::int32_t pad, const std::vector<std::int32_t>& ends,
+             GgufWriter& writer) {
+  const auto id = [&](const char* key, std::int32_t value) {
+    if (value < 0) return;
+    writer.add(std::string("tokenizer.ggml.") + key + "_token_id",
+               static_cast<std::uint32_t>(value));
   };
-  writer.add("general.architecture", name);
+  id("bos", bos);
+  if (!ends.empty()) id("eos", ends[0]);
+  if (ends.size() > 1) id("eot", ends[1]);
+  id("padding", pad);
+}
+
+// Sizes under the architecture's name.
+class Sizes {
+ public:
+  Sizes(std::string architecture, GgufWriter& writer)
+      : architecture_(std::move(architecture)), writer_(writer) {
+    writer.add("general.architecture", architecture_);
+  }
+  void operator()(const char* key, std::int64_t value) const {
+    writer_.add(architecture_ + "." + key, static_cast<std::uint32_t>(value));
+  }
+  void number(const char* key, double value) const {
+    writer_.add(architecture_ + "." + key, static_cast<float>(value));
+  }
+
+ private:
+  std::string architecture_;
+  GgufWriter& writer_;
+};
+
+void add_sizes(const DecoderConfig& c, GgufWriter& writer) {
+  // llama.cpp has Mistral's layers under Llama's name.
+  const bool mistral = c.family == DecoderFamily::mistral;
+  const Sizes size(mistral ? "llama" : std::string(row_of(c.family).name), writer);
+  size("vocab_size", c.vocab_size);
   size("context_length", c.max_position_embeddings);
   size("embedding_length", c.hidden_size);
   size("block_count", c.num_hidden_layers);
   size("feed_forward_length", c.intermediate_size);
   size("attention.head_count", c.num_attention_heads);
   size("attention.head_count_kv", c.num_key_value_heads);
-  writer.add(
-      name + (c.layer_norm ? ".attention.layer_norm_epsilon" : ".attention.layer_norm_rms_epsilon"),
-      c.norm_eps);
-  if (c.learned_positions) return;
-  size("attention.key_length", c.head_dim);
-  size("attention.value_length", c.head_dim);
-  size("rope.dimension_count", c.head_dim);
-  writer.add(name + ".rope.freq_base", static_cast<float>(c.rope_theta));
+  size.number(c.layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
+              c.norm_eps);
+  if (!c.learned_positions) {
+    size("attention.key_length", c.head_dim);
+    size("attention.value_length", c.head_dim);
+    size("rope.dimension_count", c.head_dim);
+    size.number("rope.freq_base", c.rope_theta);
+  }
+  add_ids(c.bos_token_id, c.pad_token_id, c.eos_token_id, writer);
+}
+
+void add_sizes(const T5Config& c, GgufWriter& writer) {
+  constexpr std::int64_t kPositions = 512;  // that T5 was trained on; it has no limit
+  const Sizes size("t5", writer);
+  size("vocab_size", c.vocab_size);
+  size("context_length", kPositions);
+  size("embedding_length", c.d_model);
+  size("block_count", c.num_layers);
+  size("decoder_block_count", c.num_decoder_layers);
+  size("feed_forward_length", c.d_ff);
+  size("attention.head_count", c.num_heads);
+  size("attention.key_length", c.d_kv);
+  size("attention.value_length", c.d_kv);
+  size("attention.relative_buckets_count", c.relative_attention_num_buckets);
+  size.number("attention.layer_norm_rms_epsilon", c.layer_norm_epsilon);
+  size.number("attention.layer_norm_epsilon", c.layer_norm_epsilon);
+  size("decoder_start_token_id", c.decoder_start_token_id);
+  add_ids(c.bos_token_id, c.pad_token_id, c.eos_token_id, writer);
+}
+
+// How the numbers were quantised.
+void add_search(DType wanted, std::vector<DType> types, GgufWriter& writer) {
+  std::string text = mix_name(wanted) + " as llama.cpp mixes types, without an importance matrix.";
+  std::sort(types.begin(), types.end());
+  types.erase(std::unique(types.begin(), types.end()), types.end());
+  for (const DType type : types) {
+    if (can_quantise(type)) text += " " + std::string(scale_search(type)) + ".";
+  }
+  writer.add("general.quantization_version", std::uint32_t{2});
+  writer.add("general.file_type", file_type_of(wanted));
+  writer.add("blip2.quantisation", text);
 }
 
 }  // namespace
 
-void write_language_gguf(const std::shared_ptr<const TensorFile>& file, const DecoderConfig& config,
-                         const std::string& prefix, at::ScalarType stored, DType type,
-                         const std::filesystem::path& path) {
-  if (config.rope_scaling) {
-    throw Error("scaled rope is not written into GGUF files", path.string(),
-                "keep the language model in bf16 or f16");
-  }
-  const auto weights = load_decoder_weights(file, config, stored, prefix);
-  const auto tensors = decoder_tensors(*weights);
+void write_language_gguf(const std::shared_ptr<const TensorFile>& file,
+                         const LanguageConfig& config, const std::string& prefix, DType type,
+                         const std::filesystem::path& path,
+                         const std::function<void(GgufWriter&)>& add_words) {
+  const c10::InferenceMode no_inference(false);
+  const torch::NoGradGuard no_grad;
+  const auto tensors =
+      std::visit([&](const auto& c) { return gguf_tensors(file, c, prefix); }, config);
+  const std::vector<DType> types = choose_types(tensors, type);
   GgufWriter writer(path);
-  add_metadata(writer, config);
-  const auto is_words = [&](const DecoderTensor& tensor) { return &tensor == &tensors.front(); };
-  for (const DecoderTensor& tensor : tensors) {
-    std::vector<std::int64_t> shape = tensor.shape;
-    if (tensor.transposed) std::reverse(shape.begin(), shape.end());
-    writer.add_tensor(gguf_name(config.family, tensor.name),
-                      type_for(tensor, is_words(tensor), type), shape);
+  std::visit([&](const auto& c) { add_sizes(c, writer); }, config);
+  add_search(type, types, writer);
+  add_words(writer);
+  std::uint64_t bytes = 0;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    writer.add_tensor(tensors[i].name, types[i], tensors[i].shape);
+    bytes += tensor_bytes(types[i], tensors[i].shape).value_or(0);
   }
   writer.begin();
-  for (const DecoderTensor& tensor : tensors) {
-    at::Tensor values = tensor.tensor->to(at::kFloat);
-    if (tensor.paired_heads > 0) values = paired(values, tensor.paired_heads);
-    writer.append(
-        encoded(values.contiguous(), type_for(tensor, is_words(tensor), type), tensor.name));
+  LoadProgress progress("quantised language model", bytes);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    append(tensors[i], types[i], path, writer);
+    progress.add(tensor_bytes(types[i], tensors[i].shape).value_or(0));
   }
+  progress.finish();
   writer.commit();
 }
 

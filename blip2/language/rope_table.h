@@ -1,5 +1,7 @@
 #pragma once
 
+#include <torch/torch.h>
+
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -27,5 +29,8 @@ class RopeTable {
   std::optional<Llama3Rope> scaling_;
   std::vector<float> cos_, sin_;
 };
+
+// What `config`'s scaled rope divides each frequency by: [head_dim / 2] f32.
+at::Tensor rope_factors(const DecoderConfig& config);
 
 }  // namespace blip2

@@ -62,7 +62,9 @@ at::Tensor attend_cross(const at::Tensor& x, Offsets offsets, const at::Tensor& 
 }  // namespace
 
 at::Tensor T5::embed(const at::Tensor& ids) const {
-  return at::embedding(weights_->embeddings, ids).to(at::kFloat);
+  std::vector<std::int64_t> shape = ids.sizes().vec();
+  shape.push_back(config().d_model);
+  return weights_->embeddings.select(ids.reshape({-1})).view(shape);
 }
 
 at::Tensor T5::encode(const at::Tensor& embeds, Offsets offsets) const {
@@ -100,7 +102,7 @@ at::Tensor T5::decode(const at::Tensor& states, Offsets offsets, const at::Tenso
 }
 
 std::int64_t T5::step_bytes() const {
-  auto bytes = static_cast<std::int64_t>(weights_->head.nbytes());
+  std::int64_t bytes = weights_->head.bytes();
   for (const T5Layer& layer : weights_->decoder.layers) {
     for (const Linear* linear : {&layer.self.q, &layer.self.k, &layer.self.v, &layer.self.o,
                                  &layer.cross.q, &layer.cross.o, &layer.feed_forward.gate,
@@ -115,7 +117,7 @@ at::Tensor T5::logits(const at::Tensor& hidden) const {
   const T5Config& c = config();
   const double scale =
       c.scale_decoder_outputs ? 1.0 / std::sqrt(static_cast<double>(c.d_model)) : 1.0;
-  return t5_linear((hidden * scale).to(dtype()), Linear(weights_->head)).to(at::kFloat);
+  return t5_linear((hidden * scale).to(dtype()), weights_->head).to(at::kFloat);
 }
 
 std::shared_ptr<T5> load_t5(std::shared_ptr<const TensorFile> file, const T5Config& config,

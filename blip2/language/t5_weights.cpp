@@ -2,7 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "blip2/base/error.h"
+#include "blip2/io/gguf.h"
+#include "blip2/language/gguf_tensors.h"
+#include "blip2/nn/adopt.h"
+#include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
 namespace {
@@ -19,6 +25,7 @@ class Names {
     stack.layers.resize(static_cast<std::size_t>(count));
     for (std::size_t i = 0; i < stack.layers.size(); ++i) {
       T5Layer& layer = stack.layers[i];
+      layer_ = static_cast<std::int64_t>(i);
       const std::string block = fmt::format("{}.block.{}.layer.", name, i);
       add_attention(block + "0", ".SelfAttention.", layer.self);
       if (i == 0) {
@@ -28,11 +35,13 @@ class Names {
       if (decoder) add_attention(block + "1", ".EncDecAttention.", layer.cross);
       add_feed_forward(block + (decoder ? "2" : "1"), layer.feed_forward);
     }
+    layer_ = -1;
     add_norm(fmt::format("{}.final_layer_norm", name), stack.norm);
   }
 
   void add(const std::string& name, at::Tensor& tensor, std::vector<std::int64_t> shape) {
     list_.push_back({name + ".weight", &tensor, std::move(shape)});
+    list_.back().layer = layer_;
   }
 
  private:
@@ -40,6 +49,7 @@ class Names {
     linear.parts.resize(1);
     add(name, linear.parts[0].weight, std::move(shape));
     list_.back().linear = &linear;
+    list_.back().blocks = &linear.parts[0].blocks;
   }
 
   void add_norm(const std::string& name, Norm& norm) {
@@ -73,7 +83,43 @@ class Names {
 
   const T5Config& c_;
   std::vector<TensorSlot>& list_;
+  std::int64_t layer_ = -1;
 };
+
+bool is_gguf(const TensorFile& file) {
+  return dynamic_cast<const GgufFile*>(&file) != nullptr;
+}
+
+// The slots by the names that the file has.
+std::vector<TensorSlot> stored_tensors(T5Weights& weights, const TensorFile& file,
+                                       const std::string& prefix) {
+  std::vector<TensorSlot> slots = t5_tensors(weights);
+  if (!is_gguf(file)) {
+    slots.front().name = embeddings_name(weights.config, file, prefix).stored;
+    return slots;
+  }
+  for (TensorSlot& slot : slots) slot.name = t5_gguf_name(slot.name);
+  return slots;
+}
+
+AdoptOptions adopt_options(const T5Config& config, const TensorFile& file,
+                           const std::string& prefix) {
+  AdoptOptions options{.part = "language model", .prefix = prefix};
+  options.optional = {is_gguf(file) ? t5_gguf_name(head_name) : head_name};
+  if (!is_gguf(file)) options.ignored = spare_tensors(config);
+  return options;
+}
+
+// A head that the file does not have has the numbers of the word embeddings, in blocks of its own
+// if those are in blocks.
+void complete_head(T5Weights& weights, const std::shared_ptr<const TensorFile>& file,
+                   const std::string& words) {
+  Linear::Part& head = weights.head.parts.at(0);
+  if (head.weight.defined() || head.blocks.defined()) return;
+  head.weight = weights.embeddings.values;
+  if (head.weight.defined()) return;
+  head.blocks = BlockMatrix(file->get(words), {}, file->path().string());
+}
 
 }  // namespace
 
@@ -81,10 +127,13 @@ std::vector<TensorSlot> t5_tensors(T5Weights& weights) {
   const T5Config& c = weights.config;
   std::vector<TensorSlot> list;
   Names names(c, list);
-  names.add("shared", weights.embeddings, {c.vocab_size, c.d_model});
+  names.add("shared", weights.embeddings.values, {c.vocab_size, c.d_model});
+  list.back().table = &weights.embeddings;
   names.add_stack("encoder", false, weights.encoder);
   names.add_stack("decoder", true, weights.decoder);
-  names.add("lm_head", weights.head, {c.vocab_size, c.d_model});
+  weights.head.parts.resize(1);
+  names.add("lm_head", weights.head.parts[0].weight, {c.vocab_size, c.d_model});
+  list.back().blocks = &weights.head.parts[0].blocks;
   return list;
 }
 
@@ -115,17 +164,31 @@ std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> fil
   auto weights = std::make_shared<T5Weights>();
   weights->config = config;
   weights->dtype = dtype;
-  std::vector<TensorSlot> slots = t5_tensors(*weights);
-  slots.front().name = embeddings_name(config, *file, prefix).stored;
-  adopt(file, slots,
-        {.part = "language model",
-         .type = dtype,
-         .form = form,
-         .prefix = prefix,
-         .optional = {head_name},
-         .ignored = spare_tensors(config)});
-  if (!weights->head.defined()) weights->head = weights->embeddings;
+  const std::vector<TensorSlot> slots = stored_tensors(*weights, *file, prefix);
+  AdoptOptions options = adopt_options(config, *file, prefix);
+  options.type = dtype, options.form = form;
+  adopt(file, slots, options);
+  complete_head(*weights, file, prefix + slots.front().name);
+  weights->head.hold(form == MatrixForm::blocks ? form : MatrixForm::stored);
   return weights;
+}
+
+std::vector<GgufTensor> gguf_tensors(std::shared_ptr<const TensorFile> file, const T5Config& config,
+                                     const std::string& prefix) {
+  T5Weights places;
+  places.config = config;
+  const std::vector<TensorSlot> from = stored_tensors(places, *file, prefix),
+                                to = t5_tensors(places);
+  check_slots(file, from, adopt_options(config, *file, prefix));
+  const TensorView& words = file->get(prefix + from.front().name);
+  std::vector<GgufTensor> list;
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    const TensorView* view = file->find(prefix + from[i].name);
+    if (to[i].name == head_name && (!view || std::ranges::equal(view->data, words.data))) continue;
+    list.push_back({t5_gguf_name(to[i].name), to[i].shape, to[i].layer,
+                    [view, file] { return to_tensor(*view, at::kFloat).contiguous(); }});
+  }
+  return list;
 }
 
 }  // namespace blip2

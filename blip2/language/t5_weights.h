@@ -40,7 +40,8 @@ struct T5Stack {
 struct T5Weights {
   T5Config config;
   at::ScalarType dtype = at::kFloat;
-  at::Tensor embeddings, head;  // [V, D]; head is embeddings if the file has no head
+  WordTable embeddings;  // [V, D]
+  Linear head;           // [V, D]; of the embeddings' numbers if the file has no other
   T5Stack encoder, decoder;
 };
 

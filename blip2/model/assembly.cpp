@@ -72,7 +72,7 @@ void open_t5(const fs::path& path, at::ScalarType type, LanguagePart& part) {
   for (const TensorSlot& slot : t5_tensors(*weights)) {
     part.tensors.emplace_back(slot.name, slot.tensor());
   }
-  part.words = weights->embeddings;
+  part.words = weights->embeddings.values;
   part.config = config;
 }
 

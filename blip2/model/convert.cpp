@@ -55,7 +55,7 @@ void refuse_half_t5(const Blip2Config& config, std::optional<at::ScalarType> wei
 void refuse_gguf(const fs::path& source) {
   if (!fs::exists(source / kLanguageGguf)) return;
   throw Error("transformers' class does not keep a GGUF file", (source / kLanguageGguf).string(),
-              "convert to --own-layout with --weights bf16 first");
+              "one of the program's own layout converts to --own-layout with --weights bf16 first");
 }
 
 // What converts with --weights: the parts that are frozen, and the projection between them.
@@ -182,7 +182,8 @@ void convert_to_transformers(const TensorFile& weights, const Blip2Config& own, 
 }
 
 bool is_weight_file(const std::string& name) {
-  return name.ends_with(".safetensors") || name.ends_with(".bin") || name.ends_with(".index.json");
+  return name.ends_with(".safetensors") || name.ends_with(".bin") ||
+         name.ends_with(".index.json") || name == kLanguageGguf;
 }
 
 void copy_other_files(const fs::path& source, const fs::path& folder) {
@@ -252,15 +253,22 @@ bool is_language(const std::string& name) {
 }
 
 // The language model of a GGUF file under Hugging Face's names.
-void write_widened(const LanguageWeights& weights, const Blip2Config& config, at::ScalarType type,
-                   const fs::path& folder) {
-  const auto model =
-      load_language_model(weights.file, std::get<DecoderConfig>(*config.language), type);
-  const auto tensors = model->tensors();
+void write_widened(const LanguageWeights& weights, const LanguageConfig& config,
+                   at::ScalarType type, const fs::path& folder) {
   std::vector<TensorView> views;
-  for (const auto& [name, tensor] : tensors)
-    views.push_back(view_of(kLanguagePrefix + name, tensor));
-  write_safetensors(folder / kLanguageFile, views, {{"format", "pt"}});
+  const auto write = [&](const auto& tensors) {
+    for (const auto& [name, tensor] : tensors) {
+      views.push_back(view_of(kLanguagePrefix + name, tensor));
+    }
+    write_safetensors(folder / kLanguageFile, views, {{"format", "pt"}});
+  };
+  if (const auto* decoder = std::get_if<DecoderConfig>(&config)) {
+    return write(load_language_model(weights.file, *decoder, type)->tensors());
+  }
+  const auto t5 = load_t5_weights(weights.file, std::get<T5Config>(config), type);
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const TensorSlot& slot : t5_tensors(*t5)) tensors.emplace_back(slot.name, slot.tensor());
+  write(tensors);
 }
 
 // A directory in this program's layout, one file a part; the convolutional encoder stays f32.
@@ -268,7 +276,7 @@ void copy_own(const std::shared_ptr<const TensorFile>& weights, const Blip2Confi
               const fs::path& source, const fs::path& folder, std::optional<at::ScalarType> type) {
   link_frozen_parts(source, folder, /*with_language=*/!type);
   if (config.language && type && fs::exists(source / kLanguageGguf)) {
-    write_widened(language_weights(source, weights), config, *type, folder);
+    write_widened(language_weights(source, weights), *config.language, *type, folder);
   } else if (config.language && type) {
     write_part(*weights, type, folder / kLanguageFile, is_language);
   }
@@ -323,6 +331,7 @@ void convert_model(const fs::path& source, const fs::path& folder,
   refuse_half_t5(config, weights, source);
   check_tokenizers(config, source);
   check_source(file, config, language_weights(source, file));
+  if (config.layout != ModelLayout::own && weights) refuse_gguf(source);
   make_model_folder(folder);
   if (config.layout != ModelLayout::own) {
     const bool quantised = blocks && config.language;

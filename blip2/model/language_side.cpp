@@ -8,6 +8,7 @@
 #include "blip2/model/config.h"
 #include "blip2/model/directory.h"
 #include "blip2/model/image_side.h"
+#include "blip2/text/gguf_tokenizer.h"
 
 namespace blip2 {
 namespace {
@@ -39,12 +40,15 @@ FrozenLanguage load_language(const std::filesystem::path& folder,
 
 void write_quantised_language(const LanguageWeights& weights, const LanguageConfig& config,
                               DType type, const std::filesystem::path& folder) {
-  const auto* decoder = std::get_if<DecoderConfig>(&config);
-  if (decoder == nullptr) {
-    throw Error("a T5 is not kept in blocks", folder.string(), "ask for bf16 or f32");
+  const auto count = static_cast<std::int32_t>(vocabulary_of(config));
+  try {
+    write_language_gguf(weights.file, config, weights.prefix, type, folder / kLanguageGguf,
+                        [&](GgufWriter& writer) { add_gguf_tokenizer(folder, count, writer); });
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove(folder / "config.json", ignored);
+    throw;
   }
-  const at::ScalarType stored = stored_type(*weights.file, weights.prefix);
-  write_language_gguf(weights.file, *decoder, weights.prefix, stored, type, folder / kLanguageGguf);
 }
 
 void quantise_language(const std::filesystem::path& folder, DType type) {

@@ -9,8 +9,9 @@
 
 namespace blip2 {
 
-// A directory in this program's own layout may keep its language model as the GGUF file that it
-// comes from, in place of kLanguageFile.
+// A directory may keep its language model as a GGUF file, in place of kLanguageFile or of the
+// tensors under kLanguagePrefix: the file that it comes from, or one that it has been quantised
+// into.
 inline constexpr char kLanguageGguf[] = "model-language.gguf";
 
 // Where a directory's language model has its weights: in a file, under a prefix of its names.
@@ -30,7 +31,8 @@ FrozenLanguage load_language(const std::filesystem::path& folder,
                              const LanguageConfig& config, const std::string& precision);
 
 // Writes the language model of `weights` into `folder` as kLanguageGguf, its matrices in `type`
-// (Q8_0, Q4_0 or Q4_K). Error for a T5.
+// (Q8_0, Q4_0 or Q4_K), with the tokenizer that `folder` has. Error as write_language_gguf's: the
+// folder then has no config.json, so that nobody takes it for what was asked for.
 void write_quantised_language(const LanguageWeights& weights, const LanguageConfig& config,
                               DType type, const std::filesystem::path& folder);
 

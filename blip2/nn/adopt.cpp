@@ -4,36 +4,14 @@
 #include <fnmatch.h>
 
 #include <algorithm>
-#include <optional>
 #include <set>
 #include <utility>
 
-#include "blip2/base/progress.h"
+#include "blip2/nn/load_progress.h"
 #include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
 namespace {
-
-// Progress of weights that are converted while they are loaded, in MiB; silent for models that load
-// at once. Weights that stay in the mapped file take no time and do not count.
-class LoadProgress {
- public:
-  LoadProgress(const std::string& part, std::uint64_t bytes) {
-    constexpr std::uint64_t kShown = 1u << 30;
-    if (bytes >= kShown) progress_.emplace(part + ", MiB", static_cast<std::int64_t>(bytes >> 20));
-  }
-  void add(std::uint64_t bytes) {
-    done_ += bytes;
-    if (progress_) progress_->update(static_cast<std::int64_t>(done_ >> 20));
-  }
-  void finish() {
-    if (progress_) progress_->finish();
-  }
-
- private:
-  std::optional<Progress> progress_;
-  std::uint64_t done_ = 0;
-};
 
 // Whether the place holds whole numbers or truth values, which keep their type.
 bool is_integral(const TensorSlot& slot) {

@@ -6,6 +6,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/io/json.h"
+#include "blip2/text/gguf_tokenizer.h"
 #include "blip2/text/pipeline_tokenizer.h"
 #include "blip2/text/sentencepiece.h"
 #include "blip2/text/tokenizer_config.h"
@@ -75,6 +76,10 @@ TokenizerDefinition read_any(const fs::path& path) {
 
 std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& path) {
   return make_tokenizer(read_any(path));
+}
+
+void add_gguf_tokenizer(const fs::path& path, std::int32_t count, GgufWriter& writer) {
+  add_gguf_tokenizer(read_any(path), count, writer);
 }
 
 }  // namespace blip2

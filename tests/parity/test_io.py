@@ -1,6 +1,7 @@
 """Weight files against the packages that define them: safetensors, gguf, torch."""
 
 import collections
+import hashlib
 import json
 
 import gguf
@@ -329,24 +330,55 @@ def test_efficientnet_archives(probe, tmp_path, packages, variant):
     same_tensors(safetensors.torch.load_file(tmp_path / "out"), dict(expected))
 
 
-@pytest.mark.parametrize("name", ["Q8_0", "Q4_0", "Q4_K"])
-def test_quantised_blocks(probe, tmp_path, name):
-    """Q8_0 and Q4_0 bit for bit as PyPI gguf quantises; Q4_K, which it does not, with less error than Q4_1."""
+# SHA-256 of what llama.cpp's ggml_quantize_chunk (PyPI xllamacpp 2026.10) makes of numbers_to_quantise().
+LLAMA_CPP = {
+    "Q4_K": "210b6d4c2360f9f9a9432d6cf16ec356ac21da72654db194bb0788d4b9beea1e",
+    "Q5_K": "1329930e3856d1139480cfb7dfd35c9509169dcd1623a3eaca3fc4908e6024c2",
+    "Q6_K": "3a3cbe51a9cd594097fe747f0f4c7ab2854e9c2a16d36a2c2d8cc905a4a59377",
+}
+
+
+def numbers_to_quantise():
+    """Rows of every size, and such as have zeros, one value, one sign, or scales below binary16's."""
     rng = np.random.default_rng(3)
-    values = rng.standard_normal((24, 768)).astype(np.float32) * np.exp(rng.uniform(-4, 4, (24, 1))).astype(np.float32)
+    values = rng.integers(-4096, 4097, (24, 768)).astype(np.float32) * rng.integers(1, 9, (24, 768)).astype(np.float32)
+    values *= np.ldexp(np.float32(1), rng.integers(-20, -8, (24, 1)))
     values[3, :256] = 0
     values[4, 64:96] = 0.25
     values[5] = np.abs(values[5])
+    values[6] = -np.abs(values[6])
+    values[7, ::2] = 0
+    values[8] *= np.float32(2) ** -24
+    return values
+
+
+@pytest.mark.parametrize("name", ["Q8_0", "Q4_0", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"])
+def test_quantised_blocks(probe, tmp_path, name):
+    """Bit for bit as PyPI gguf quantises, and what it does not quantise as llama.cpp does."""
+    values = numbers_to_quantise()
     safetensors.numpy.save_file({"w": values}, tmp_path / "a.safetensors")
     probe("io", "quantise", tmp_path / "a.safetensors", tmp_path / "out", name)
     ours = safetensors.numpy.load_file(tmp_path / "out")["w"]
     kind = gguf.GGMLQuantizationType[name]
-    if name != "Q4_K":
+    if name in LLAMA_CPP:
+        assert hashlib.sha256(ours.tobytes()).hexdigest() == LLAMA_CPP[name]
+    else:
         assert np.array_equal(ours, gguf.quants.quantize(values, kind))
-        return
-    q4_1 = gguf.GGMLQuantizationType.Q4_1
-    usual = gguf.quants.dequantize(gguf.quants.quantize(values, q4_1), q4_1)
     back = gguf.quants.dequantize(ours, kind)
-    off, other = (np.linalg.norm(x - values, axis=1) for x in (back, usual))
-    assert (off <= 1.1 * other + 1e-7).all() and off.sum() < other.sum()
+    bits = int(name[1])
+    off, size = (np.linalg.norm(x, axis=1) for x in (back - values, values))
+    assert (np.delete(off / size, 8) < 2.0 ** -bits * 2).all()
     assert not back[3, :256].any()
+
+
+@pytest.mark.parametrize("change,type,message", [
+    (lambda w: w[:, :40], "Q8_0", "cannot quantise"),
+    (lambda w: w[:, :128], "Q4_K", "cannot quantise"),
+    (lambda w: w, "Q2_K", "cannot quantise"),
+    (lambda w: w * np.float32(1e12), "Q8_0", "too large"),
+    (lambda w: w * np.float32(1e12), "Q6_K", "too large"),
+])
+def test_what_cannot_be_quantised(probe, tmp_path, change, type, message):
+    safetensors.numpy.save_file({"w": change(numbers_to_quantise()[:1]).copy()}, tmp_path / "a.safetensors")
+    with pytest.raises(AssertionError, match=message):
+        probe("io", "quantise", tmp_path / "a.safetensors", tmp_path / "out", type)
