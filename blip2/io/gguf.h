@@ -71,4 +71,9 @@ std::unique_ptr<GgufFile> open_gguf(const std::filesystem::path& path);
 // Whether the file starts as GGUF files do.
 bool looks_like_gguf(std::span<const std::byte> bytes);
 
+// Whether a weight file is a GGUF file.
+inline bool is_gguf(const TensorFile& file) {
+  return dynamic_cast<const GgufFile*>(&file) != nullptr;
+}
+
 }  // namespace blip2

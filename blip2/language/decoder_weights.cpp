@@ -24,10 +24,6 @@ void name_as_stored(std::vector<TensorSlot>& slots, const DecoderConfig& config,
   }
 }
 
-bool is_gguf(const TensorFile& file) {
-  return dynamic_cast<const GgufFile*>(&file) != nullptr;
-}
-
 // The slots by the names that the file has.
 std::vector<TensorSlot> stored_tensors(DecoderWeights& weights, const TensorFile& file,
                                        const std::string& prefix) {

@@ -86,10 +86,6 @@ class Names {
   std::int64_t layer_ = -1;
 };
 
-bool is_gguf(const TensorFile& file) {
-  return dynamic_cast<const GgufFile*>(&file) != nullptr;
-}
-
 // The slots by the names that the file has.
 std::vector<TensorSlot> stored_tensors(T5Weights& weights, const TensorFile& file,
                                        const std::string& prefix) {
