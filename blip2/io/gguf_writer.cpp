@@ -8,7 +8,7 @@
 namespace blip2 {
 namespace {
 
-constexpr std::uint32_t kVersion = 3;
+constexpr std::uint32_t kWrittenVersion = 3;
 // gguf_metadata_value_type's numbers.
 constexpr std::uint32_t kUint8 = 0, kUint32 = 4, kInt32 = 5, kFloat32 = 6, kBool = 7, kString = 8,
                         kArray = 9;
@@ -35,7 +35,7 @@ void put_string(std::string& out, std::string_view text) {
   out += text;
 }
 
-std::uint64_t padded(std::uint64_t bytes) {
+std::uint64_t aligned(std::uint64_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
@@ -102,7 +102,7 @@ void GgufWriter::add_tensor(const std::string& name, DType type,
 
 void GgufWriter::begin() {
   std::string head = "GGUF";
-  put(head, kVersion);
+  put(head, kWrittenVersion);
   put<std::uint64_t>(head, tensors_.size());
   put(head, pair_count_);
   head += pairs_;
@@ -113,7 +113,7 @@ void GgufWriter::begin() {
     for (auto size = tensor.shape.rbegin(); size != tensor.shape.rend(); ++size) put(head, *size);
     put(head, type_number(tensor.type));
     put(head, offset);
-    offset += padded(tensor.bytes);
+    offset += aligned(tensor.bytes);
   }
   const std::uint64_t size = head.size();
   file_.write(head);
@@ -136,7 +136,7 @@ void GgufWriter::commit() {
 }
 
 void GgufWriter::pad(std::uint64_t bytes) {
-  file_.write(std::string(padded(bytes) - bytes, '\0'));
+  file_.write(std::string(aligned(bytes) - bytes, '\0'));
 }
 
 }  // namespace blip2

@@ -14,7 +14,7 @@ namespace {
 
 using Int = std::int64_t;
 
-std::byte* bytes_of(const at::Tensor& tensor) {
+std::byte* packed_bytes_of(const at::Tensor& tensor) {
   return static_cast<std::byte*>(tensor.mutable_data_ptr());
 }
 
@@ -38,7 +38,7 @@ BlockMatrix::BlockMatrix(const TensorView& tensor, std::span<const std::int32_t>
   std::atomic<Int> bad = -1;
   at::parallel_for(0, groups, 16, [&](Int begin, Int end) {
     const Int out =
-        pack_groups(type_, tensor.data.data(), outs_, width_, rows, begin, end, bytes_of(packed_));
+        pack_groups(type_, tensor.data.data(), outs_, width_, rows, begin, end, packed_bytes_of(packed_));
     if (out >= 0) bad = out;
   });
   if (bad >= 0) refuse_scales(tensor, file);

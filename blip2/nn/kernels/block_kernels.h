@@ -26,5 +26,11 @@ struct BlockKernels {
 // Of the same instructions as kernels<T>(), with VNNI where the processor has it.
 template <typename T>
 const BlockKernels<T>& block_kernels();
+template <>
+const BlockKernels<float>& block_kernels<float>();
+template <>
+const BlockKernels<Bf16>& block_kernels<Bf16>();
+template <>
+const BlockKernels<F16>& block_kernels<F16>();
 
 }  // namespace blip2

@@ -26,7 +26,7 @@ using kernel_check::Tensor;
 
 constexpr DType kTypes[] = {DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1,
                             DType::q8_0, DType::q4_k, DType::q5_k, DType::q6_k};
-constexpr Int kOuts = 43, kWidth = 512, kRows = 13;  // no multiples of a group or a tile
+constexpr Int kOutCount = 43, kAcross = 512, kRowsOfX = 13;  // no multiples of a group or a tile
 
 // A file's matrix of random bytes with scales of either sign around 0.01.
 struct FileMatrix {
@@ -38,7 +38,7 @@ struct FileMatrix {
   TensorView view() const { return {"blk.0.w", type, {outs, width}, bytes}; }
 };
 
-FileMatrix file_matrix(DType type, Int outs = kOuts, Int width = kWidth) {
+FileMatrix file_matrix(DType type, Int outs = kOutCount, Int width = kAcross) {
   const DTypeBlock block = dtype_block(type);
   const Int count = outs * width / block.elements;
   const Tensor noise = random<float>({count * block.bytes}, 1, 1000).to(at::kInt).to(at::kByte);
@@ -123,14 +123,14 @@ TEST(BlockKernels, OneBlockByHand) {
 
 TEST(BlockKernels, ActivationsAreTheNearestToEven) {
   std::vector<ActivationBlock> first;
-  const Tensor x = random<float>({kRows, kWidth}, 3) * at::linspace(0, 4, kWidth).exp();
+  const Tensor x = random<float>({kRowsOfX, kAcross}, 3) * at::linspace(0, 4, kAcross).exp();
   x[2].zero_();
   for (const BlockKernelSet& set : runnable_block_kernels()) {
     const auto rows = quantised(*set.f32, x);
-    const Tensor most = x.view({kRows, -1, 32}).abs().amax(-1, true);
+    const Tensor most = x.view({kRowsOfX, -1, 32}).abs().amax(-1, true);
     const Tensor inverse = at::where(most > 0, 127 / most, 0);
-    const Tensor expected = (x.view({kRows, -1, 32}) * inverse).round() * (most / 127);
-    EXPECT_LT((meant(rows, kRows, kWidth) - exact(expected).view({kRows, kWidth}))
+    const Tensor expected = (x.view({kRowsOfX, -1, 32}) * inverse).round() * (most / 127);
+    EXPECT_LT((meant(rows, kRowsOfX, kAcross) - exact(expected).view({kRowsOfX, kAcross}))
                   .abs()
                   .max()
                   .item<double>(),
@@ -144,26 +144,27 @@ TEST(BlockKernels, ActivationsAreTheNearestToEven) {
 template <typename T>
 void check_product(const BlockKernels<T>& k, const FileMatrix& file) {
   const BlockMatrix matrix(file.view());
-  const Tensor x = random<T>({kRows, kWidth}, 4);
+  const Tensor x = random<T>({kRowsOfX, kAcross}, 4);
   const auto rows = quantised(k, x);
-  const Tensor from = meant(rows, kRows, kWidth), weight = exact(file.values);
+  const Tensor from = meant(rows, kRowsOfX, kAcross), weight = exact(file.values);
   const Tensor expected = from.mm(weight.t()), size = from.abs().mm(weight.abs().t());
-  const Int stride = kOuts + 2, cut = 1;
-  const Tensor wide = at::ones({kRows, stride}), sum = at::ones({kRows, stride}),
-               value = at::ones({kRows, stride}, x.dtype());
+  const Int stride = kOutCount + 2, cut = 1;
+  const Tensor wide = at::ones({kRowsOfX, stride}), sum = at::ones({kRowsOfX, stride}),
+               value = at::ones({kRowsOfX, stride}, x.dtype());
   for (const auto& [store, y] :
        {std::pair{Store::value, value}, {Store::value_f32, wide}, {Store::add_f32, sum}}) {
-    k.multiply(matrix.view(), rows.data(), kRows, 0, cut, store, y.data_ptr(), stride);
-    k.multiply(matrix.view(), rows.data(), kRows, cut, groups_of(matrix), store, y.data_ptr(),
+    k.multiply(matrix.view(), rows.data(), kRowsOfX, 0, cut, store, y.data_ptr(), stride);
+    k.multiply(matrix.view(), rows.data(), kRowsOfX, cut, groups_of(matrix), store, y.data_ptr(),
                stride);
-    EXPECT_TRUE((y.narrow(1, kOuts, 2) == 1).all().item<bool>()) << "behind the outs";
+    EXPECT_TRUE((y.narrow(1, kOutCount, 2) == 1).all().item<bool>()) << "behind the outs";
   }
   const auto off = [&](const Tensor& y, const Tensor& e) {
-    return ((exact(y.narrow(1, 0, kOuts)) - e).abs() / size).max().item<double>();
+    return ((exact(y.narrow(1, 0, kOutCount)) - e).abs() / size).max().item<double>();
   };
   EXPECT_LT(off(wide, expected), 1e-6);
   EXPECT_LT(off(sum, 1 + expected), 1e-5);
-  EXPECT_TRUE(value.narrow(1, 0, kOuts).equal(wide.narrow(1, 0, kOuts).to(x.scalar_type())));
+  EXPECT_TRUE(
+      value.narrow(1, 0, kOutCount).equal(wide.narrow(1, 0, kOutCount).to(x.scalar_type())));
 }
 
 TEST(BlockKernels, ProductsAreTheFilesNumbers) {
@@ -181,17 +182,18 @@ TEST(BlockKernels, RowsDoNotDependOnEachOther) {
     const BlockMatrix matrix(file_matrix(type).view());
     for (const BlockKernelSet& set : runnable_block_kernels()) {
       SCOPED_TRACE(set.name);
-      const Tensor x = random<float>({kRows, kWidth}, 5), alone = at::empty({kRows, kOuts});
-      for (Int row = 0; row < kRows; ++row) {
+      const Tensor x = random<float>({kRowsOfX, kAcross}, 5),
+                   alone = at::empty({kRowsOfX, kOutCount});
+      for (Int row = 0; row < kRowsOfX; ++row) {
         const auto one = quantised(*set.f32, x.narrow(0, row, 1));
         set.f32->multiply(matrix.view(), one.data(), 1, 0, groups_of(matrix), Store::value_f32,
-                          alone[row].data_ptr(), kOuts);
+                          alone[row].data_ptr(), kOutCount);
       }
-      for (Int count = 2; count <= kRows; ++count) {
+      for (Int count = 2; count <= kRowsOfX; ++count) {
         const auto rows = quantised(*set.f32, x.narrow(0, 0, count));
-        const Tensor y = at::empty({count, kOuts});
+        const Tensor y = at::empty({count, kOutCount});
         set.f32->multiply(matrix.view(), rows.data(), count, 0, groups_of(matrix), Store::value_f32,
-                          y.data_ptr(), kOuts);
+                          y.data_ptr(), kOutCount);
         EXPECT_TRUE(y.equal(alone.narrow(0, 0, count))) << count << " rows";
       }
     }
@@ -204,7 +206,7 @@ TEST(BlockKernels, WidenGivesTheFilesNumbers) {
     const FileMatrix file = file_matrix(type);
     const BlockMatrix matrix(file.view());
     on_every_set([&]<typename T>(const BlockKernels<T>& k) {
-      const Tensor y = at::empty({20, kWidth}, kernel_check::type_of<T>());
+      const Tensor y = at::empty({20, kAcross}, kernel_check::type_of<T>());
       k.widen(matrix.view(), 10, 30, data<T>(y));
       kernel_check::expect_close<T>(y, exact(file.values.narrow(0, 10, 20)), "widened");
     });
@@ -215,11 +217,11 @@ TEST(BlockKernels, NotFiniteActivationsMakeTheirRowNan) {
   const BlockMatrix matrix(file_matrix(DType::q5_k).view());
   for (const float bad : {NAN, INFINITY, -INFINITY}) {
     for (const BlockKernelSet& set : runnable_block_kernels()) {
-      const Tensor x = random<float>({3, kWidth}, 6), y = at::empty({3, kOuts});
+      const Tensor x = random<float>({3, kAcross}, 6), y = at::empty({3, kOutCount});
       x[1][77] = bad;
       const auto rows = quantised(*set.f32, x);
       set.f32->multiply(matrix.view(), rows.data(), 3, 0, groups_of(matrix), Store::value_f32,
-                        y.data_ptr(), kOuts);
+                        y.data_ptr(), kOutCount);
       EXPECT_TRUE(y[1].isnan().all().item<bool>()) << set.name;
       EXPECT_FALSE(y[0].isnan().any().item<bool>() || y[2].isnan().any().item<bool>());
     }
