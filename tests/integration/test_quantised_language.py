@@ -32,7 +32,7 @@ FAMILIES = {
     "qwen2": (lambda: tokenizer_of("qwen2"), transformers.Qwen2ForCausalLM, transformers.Qwen2Config, GATED | dict(
         tie_word_embeddings=False, bos_token_id=0, eos_token_id=0)),
     "qwen3": (lambda: tokenizer_of("qwen3"), transformers.Qwen3ForCausalLM, transformers.Qwen3Config, GATED | dict(
-        tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, head_dim=32)),
+        tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, head_dim=128)),
     "gpt2": (lambda: tokenizer_of("gpt2"), transformers.GPT2LMHeadModel, transformers.GPT2Config, dict(
         n_embd=256, n_inner=288, n_layer=3, n_head=4, n_positions=96, bos_token_id=0, eos_token_id=0)),
     "opt": (byte_level_tokenizer, transformers.OPTForCausalLM, transformers.OPTConfig, dict(
