@@ -17,6 +17,7 @@ struct NormalizerStep {
     prepend,         // `content` before a text that is not empty
     replace,         // every `pattern` by `content`
     replace_spaces,  // every run of at least two spaces by `content`
+    replace_white,   // every run of white space by `content`
     strip,           // white space at the ends
     charsmap,        // SentencePiece's precompiled map
   };
