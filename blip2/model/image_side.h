@@ -22,8 +22,12 @@ at::ScalarType type_of_precision(const std::string& precision, at::ScalarType st
 struct ReadPictures {
   std::vector<std::string> failures;  // N: what is wrong, with the file; empty where nothing is
   std::vector<std::size_t> good;      // those without a failure, n
-  at::Tensor features;                // [n, P, D] f32 of the good ones
+  at::Tensor features;                // [n, …] f32 of the good ones
 };
+
+// Decodes and preprocesses picture files in parallel: as features, the values [n, 3, H, W] that an
+// encoder reads.
+ReadPictures read_pixels(std::span<const std::string> images, const Preprocessing& preprocessing);
 
 // The frozen image encoder of a model directory with its preprocessing.
 class ImageSide {
@@ -39,7 +43,8 @@ class ImageSide {
   // Features of picture files, decoded in parallel: [N, P, D] f32, each picture's whatever stands
   // beside it. Error naming the file that cannot be read.
   at::Tensor encode(std::span<const std::string> images) const;
-  // The same of those that can be read; the others are named, and change nothing for these.
+  // The same [n, P, D] of those that can be read; the others are named, and change nothing for
+  // these.
   ReadPictures encode_readable(std::span<const std::string> images) const;
   // The same of preprocessed pictures [N, 3, S, S] f32.
   at::Tensor encode(const at::Tensor& pixel_values) const;
