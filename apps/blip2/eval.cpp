@@ -11,6 +11,7 @@
 #include "apps/blip2/bad_items.h"
 #include "apps/blip2/choice_flags.h"
 #include "apps/blip2/eval_output.h"
+#include "apps/blip2/eval_scores.h"
 #include "apps/blip2/generate.h"
 #include "apps/blip2/generation_flags.h"
 #include "apps/blip2/options.h"
@@ -21,12 +22,6 @@
 #include "blip2/base/log.h"
 #include "blip2/base/progress.h"
 #include "blip2/data/records.h"
-#include "blip2/evaluation/caption_hits.h"
-#include "blip2/evaluation/caption_metrics.h"
-#include "blip2/evaluation/exact_match.h"
-#include "blip2/evaluation/kind_scores.h"
-#include "blip2/evaluation/lemmas.h"
-#include "blip2/evaluation/vqa_accuracy.h"
 #include "blip2/model/prompts.h"
 #include "blip2/model/retrieval_model.h"
 #include "blip2/nn/rank_work.h"
@@ -43,7 +38,7 @@ constexpr std::size_t kNamed = 20;  // bad records that are named
 struct EvalOptions {
   RunOptions run;
   GenerationOptions generation;
-  std::string task, data, report, results, recipe, fusion = "probability";
+  std::string task, data, report, results, recipe, clip, fusion = "probability";
   std::optional<std::string> prompt, question_template;  // if not given: the model's
   std::int64_t batch_size = 32, rerank = 128, folds = 1;
   double matching_weight = 1;
@@ -166,70 +161,13 @@ std::vector<EvalAnswer> drop_unreadable(RecordFile& file, std::vector<EvalAnswer
   return answers;
 }
 
-// The mean over records of score(answer, right answers).
-template <typename Score>
-double mean_score(const EvalOptions& options, const std::vector<Record>& records,
-                  const std::vector<EvalAnswer>& answers, const Score& score) {
-  double sum = 0;
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    sum += static_cast<double>(score(answers[i].text, right_answers(records[i], options)));
-  }
-  return sum / static_cast<double>(records.size());
-}
-
-// Sets which captions are hits: by the record's first caption, its title, and its keywords.
-void mark_hits(const EvalOptions& options, const std::vector<Record>& records,
-               std::vector<EvalAnswer>& answers) {
-  std::vector<std::string> generic;
-  for (const std::string& word : options.generic_words) {
-    for (std::string& lemma : lemmas_of(word)) generic.push_back(std::move(lemma));
-  }
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    const Record& record = records[i];
-    answers[i].hit = is_hit(answers[i].text, first_text(record.captions), record.keywords, generic);
-  }
-}
-
-// The accuracy of all questions and of their kinds.
-ordered_json score_questions(const std::vector<Record>& records, std::vector<EvalAnswer>& answers) {
-  KindScores kinds;
-  double sum = 0;
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    const double accuracy = vqa_accuracy(answers[i].text, records[i].answers);
-    answers[i].score = accuracy;
-    kinds.add(records[i].kinds, accuracy);
-    sum += accuracy;
-  }
-  ordered_json result{{"accuracy", sum / static_cast<double>(records.size())},
-                      {"questions", records.size()}};
-  if (!kinds.empty()) result["by_kind"] = kinds.to_json();
-  return result;
-}
-
-// Of all records; sets each answer's own score.
-ordered_json score_answers(const EvalOptions& options, const std::vector<Record>& records,
-                           std::vector<EvalAnswer>& answers) {
-  if (options.task == "vqa") return score_questions(records, answers);
-  std::vector<std::string> candidates;
-  std::vector<CaptionTexts> references;
-  std::size_t hits = 0;
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    candidates.push_back(answers[i].text);
-    references.emplace_back(records[i].captions);
-    hits += answers[i].hit.value_or(false);
-  }
-  const Interval interval = wilson_interval(hits, records.size());
-  const std::vector<CaptionScore> each = score_texts(candidates, references);
-  for (std::size_t i = 0; i < each.size(); ++i) answers[i].score = each[i].cider;
-  const CaptionScores scores = summarise(each);
-  return {{"exact", mean_score(options, records, answers, equals_any)},
-          {"bleu", scores.bleu},
-          {"rouge_l", scores.rouge_l},
-          {"cider", scores.cider},
-          {"cider_d", scores.cider_d},
-          {"hits", static_cast<double>(hits) / static_cast<double>(records.size())},
-          {"hits_interval", {interval.low, interval.high}},
-          {"captions", records.size()}};
+// Of all records; sets each answer's own scores.
+ordered_json score_answers(const EvalOptions& options, const ScoreByClip& clip,
+                           std::span<const Record> records, std::span<EvalAnswer> answers) {
+  if (options.task == "vqa") return scores_of_questions(records, answers);
+  mark_hits(options.generic_words, records, answers);
+  if (clip) mark_clip_scores(clip, records, answers);
+  return scores_of_captions(records, answers);
 }
 
 void print_result(const EvalOptions& options, const ordered_json& result) {
@@ -256,6 +194,8 @@ void evaluate(const EvalOptions& options) {
   auto file = read_records(options.data, RecordUse::train, policy);
   const bool first = speaks(ranks.get());
   require_same(ranks.get(), options.data + ": records", std::to_string(file.records.size()));
+  // Opened before the work of hours begins.
+  const ScoreByClip clip = options.clip.empty() ? nullptr : open_clip(options.clip);
   ordered_json result;
   std::vector<EvalAnswer> answers;
   if (options.task == "retrieval") {
@@ -273,8 +213,7 @@ void evaluate(const EvalOptions& options) {
     std::vector<EvalAnswer> all = answers_of(options, file.records, ranks.get());
     if (!first) return;
     answers = drop_unreadable(file, std::move(all), policy);
-    if (options.task == "caption") mark_hits(options, file.records, answers);
-    result = score_answers(options, file.records, answers);
+    result = score_answers(options, clip, file.records, answers);
   }
   if (!file.bad.empty()) result["bad"] = file.bad.size();
   if (!options.results.empty()) write_eval_results(options.results, file.records, answers);
@@ -287,11 +226,15 @@ void evaluate(const EvalOptions& options) {
   report_bad(options, file);
 }
 
-// What --choose asks for. Names are re-ranked as `caption` does it unless --rerank says otherwise.
+// What --choose asks for; Error for what the task has not. Names are re-ranked as `caption` does it
+// unless --rerank says otherwise.
 void settle_choice(const CLI::App& verb, EvalOptions& options) {
   if (!options.results.empty() && options.task == "retrieval") {
     throw Error("expected the task caption or vqa", "--results",
                 "retrieval has no text for each record");
+  }
+  if (!options.clip.empty() && options.task != "caption") {
+    throw Error(fmt::format("expected the task caption, got {}", options.task), "--clip");
   }
   if (!options.choice_flags.on()) return;
   if (options.task != "caption") {
@@ -355,6 +298,10 @@ void add_eval(CLI::App& app) {
                    "Words, with commas between, that do not make a caption a hit: face,person")
       ->delimiter(',')
       ->allow_extra_args(false);
+  verb->add_option("--clip", options->clip,
+                   "Directory of a CLIP (transformers' CLIPModel): CLIPScore and RefCLIPScore are "
+                   "computed too (caption)")
+      ->check(CLI::ExistingDirectory);
   add_choice_flags(*verb, options->choice_flags);
   verb->add_option("--batch-size", options->batch_size, "Records at a time")
       ->check(CLI::Range(1, 4096))

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "blip2/data/records.h"
+#include "blip2/evaluation/clip_score.h"
 
 namespace blip2 {
 
@@ -16,6 +17,7 @@ struct EvalAnswer {
   std::string failure = {};                // why the picture cannot be read
   std::optional<double> probability = {};  // of a chosen caption
   std::optional<bool> hit = {};            // of a caption, see is_hit()
+  std::optional<ClipScore> clip = {};      // of a caption, if it is asked for
   double score = 0;                        // of a caption its CIDEr, of an answer its accuracy
 };
 

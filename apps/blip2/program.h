@@ -15,7 +15,8 @@ using DescribeFailure = std::string (*)(const std::exception&);
 
 // The program with these verbs: parses the arguments, the BLIP2_* variables and the file of
 // --config, runs the verb that they name and gives the exit code: 0 done, 1 failed with one
-// message, 2 wrong usage, 130 interrupted.
+// message, 2 wrong usage, 130 interrupted. What a verb throws that is no std::exception, as
+// NeedsTorch, is its caller's.
 int run_program(int argc, char** argv, std::span<const AddVerb> verbs, DescribeFailure describe);
 
 }  // namespace blip2

@@ -10,10 +10,10 @@
 namespace {
 
 constexpr std::array<blip2::AddVerb, 14> kVerbs{
-    blip2::add_caption, blip2::add_capfilt,  blip2::add_vqa,        blip2::add_chat,
-    blip2::add_match,   blip2::add_label,    blip2::add_embed,      blip2::add_train,
-    blip2::add_eval,    blip2::add_tokenize, blip2::add_preprocess, blip2::add_convert,
-    blip2::add_inspect, blip2::add_score};
+    blip2::add_caption, blip2::add_capfilt,        blip2::add_vqa,        blip2::add_chat,
+    blip2::add_match,   blip2::add_label,          blip2::add_embed,      blip2::add_train,
+    blip2::add_eval,    blip2::add_tokenize,       blip2::add_preprocess, blip2::add_convert,
+    blip2::add_inspect, blip2::add_score_with_clip};
 
 std::string describe(const std::exception& failure) {
   const auto* torch = dynamic_cast<const c10::Error*>(&failure);

@@ -2,6 +2,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/blip2/clip_scores.h"
+
 namespace blip2 {
 
 // Each adds one verb to the program; its callback does the work and throws Error on failure.
@@ -18,6 +20,10 @@ void add_tokenize(CLI::App& app);
 void add_preprocess(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_inspect(CLI::App& app);
-void add_score(CLI::App& app);
+void add_score(CLI::App& app);  // without LibTorch: throws NeedsTorch where --clip is given
+void add_score_with_clip(CLI::App& app);  // with it
+
+// Both of them: `open` opens the directory of --clip.
+void add_score_verb(CLI::App& app, OpenClip open);
 
 }  // namespace blip2

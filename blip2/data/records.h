@@ -21,7 +21,7 @@ struct Record {
   std::vector<std::string> answers;
   std::string image_id;     // as the data say it, otherwise as `image`
   std::string question_id;  // as the data say it; empty if they do not
-  QuestionKinds kinds;      // of a question, where the data say some
+  QuestionKinds kinds;      // of the question or the picture, where the data say some
   std::size_t line = 0;     // of the file, entry of the list, or sample; from 1
   std::size_t blanks = 0;   // captions that were blank and are left out
 

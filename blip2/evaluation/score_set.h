@@ -23,6 +23,11 @@ struct ScoreSet {
 ScoreSet score_caption_pairs(std::span<const TextPair> pairs, std::size_t threads = 1,
                              const std::filesystem::path& meteor_data = {});
 
+// Adds metrics that are means over the records that have values: `values` holds one row a record,
+// as long as `names`, or empty. Of a record without values, and of a set of such, they are NaN.
+void add_means(ScoreSet& set, const std::vector<std::string>& names,
+               std::span<const std::vector<double>> values);
+
 // "accuracy" (vqa_accuracy.h), and the same for each answer type that the references name.
 ScoreSet score_answer_pairs(std::span<const TextPair> pairs);
 
