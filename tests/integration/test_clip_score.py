@@ -58,7 +58,7 @@ def score(run_json, coco, clip, *more, **options):
 
 def test_scores_are_the_published_ones(run_json, clip, coco, pictures, tmp_path):
     per, both = expected(clip, pictures)
-    assert per.min() > 0.01 and per.max() - per.min() > 0.05
+    assert (per > 0.1).sum() >= 2 and (both > 0.1).sum() >= 2 and (per == 0).any()  # a negative cosine too
     ours = score(run_json, coco, clip, "--images", pictures, "--scores", tmp_path / "each.jsonl")
     each = [json.loads(line) for line in (tmp_path / "each.jsonl").read_text().splitlines()]
     assert [row["clipscore"] for row in each] == pytest.approx(per.tolist(), abs=LIMIT)
@@ -128,7 +128,7 @@ def test_a_missing_picture_costs_only_itself(run, run_json, clip, coco, pictures
     rows = [json.loads(line)["clipscore"] for line in (tmp_path / "each.jsonl").read_text().splitlines()]
     assert [row is None for row in rows] == [True, False, False, True, False]
     assert NAMES[0] in done.stderr and NAMES[3] in done.stderr and "2 of 5 are bad" in done.stderr
-    assert len(done.stderr.splitlines()) == 3, done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith(("warning: ", "blip2: "))]) == 3
     assert json.loads(run(*call, "--bad-share", 0.4).stdout) == ours
     run(*call, "--bad-share", 0.3, code=1)
     none = run(*base, "--images", tmp_path / "val", code=1)
