@@ -6,6 +6,7 @@
 
 #include "blip2/answers/answer_report.h"
 #include "blip2/answers/answer_scores.h"
+#include "blip2/answers/clip_scorer.h"
 #include "blip2/answers/record_answers.h"
 #include "blip2/base/error.h"
 #include "blip2/base/log.h"
@@ -13,6 +14,7 @@
 #include "blip2/decoding/options.h"
 #include "blip2/evaluation/caption_metrics.h"
 #include "blip2/evaluation/caption_tokens.h"
+#include "blip2/evaluation/clip_score.h"
 #include "blip2/evaluation/exact_match.h"
 #include "blip2/evaluation/resampling.h"
 #include "blip2/evaluation/vqa_accuracy.h"
@@ -22,6 +24,7 @@
 #include "blip2/io/tensor_file.h"
 #include "blip2/model/assembly.h"
 #include "blip2/model/batched_generation.h"
+#include "blip2/model/clip_model.h"
 #include "blip2/model/generation_config.h"
 #include "blip2/model/generation_model.h"
 #include "blip2/model/prompts.h"

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "apps/blip2/options.h"
+#include "apps/blip2/output.h"
 #include "blip2/base/error.h"
 #include "blip2/base/log.h"
 

@@ -13,6 +13,7 @@
 #include "apps/blip2/verbs.h"
 #include "blip2/answers/answer_report.h"
 #include "blip2/answers/answer_scores.h"
+#include "blip2/answers/clip_scorer.h"
 #include "blip2/base/error.h"
 #include "blip2/base/log.h"
 #include "blip2/data/records.h"
@@ -32,7 +33,7 @@ constexpr std::size_t kNamed = 20;  // bad records that are named
 struct EvalOptions {
   RunOptions run;
   GenerationOptions generation;
-  std::string task, data, report, results, recipe, fusion = "probability";
+  std::string task, data, report, results, recipe, clip, fusion = "probability";
   std::optional<std::string> prompt, question_template;  // if not given: the model's
   std::int64_t batch_size = 32, rerank = 128, folds = 1;
   double matching_weight = 1;
@@ -64,6 +65,8 @@ struct Evaluation {
 Evaluation evaluate_answers(const EvalOptions& options, RecordFile& file,
                             const BadRecordPolicy& policy, const Ranks* ranks) {
   require_kind(file.records, options);
+  // Opened first, so that a wrong directory is not found after hours of work.
+  const ScoreByClip clip = options.clip.empty() ? nullptr : open_clip(options.clip);
   const auto answer = [&](std::span<const Record> some, const TakeAnswer& take) {
     if (options.choice) {
       apply_threads(options.run.threads);
@@ -79,6 +82,7 @@ Evaluation evaluate_answers(const EvalOptions& options, RecordFile& file,
   std::vector<RecordAnswer> answers = drop_unreadable(file, std::move(all), policy);
   if (options.task == "vqa") return {score_questions(file.records, answers), answers};
   mark_hits(file.records, answers, options.generic_words);
+  if (clip) mark_clip_scores(file.records, answers, clip);
   return {score_captions(file.records, answers), answers};
 }
 
@@ -161,11 +165,15 @@ void evaluate(const EvalOptions& options) {
   report_bad(options, file);
 }
 
-// What --choose asks for. Names are re-ranked as `caption` does it unless --rerank says otherwise.
+// What --choose asks for; Error for what the task has not. Names are re-ranked as `caption` does it
+// unless --rerank says otherwise.
 void settle_choice(const CLI::App& verb, EvalOptions& options) {
   if (!options.results.empty() && options.task == "retrieval") {
     throw Error("expected the task caption or vqa", "--results",
                 "retrieval has no text for each record");
+  }
+  if (!options.clip.empty() && options.task != "caption") {
+    throw Error(fmt::format("expected the task caption, got {}", options.task), "--clip");
   }
   if (!options.choice_flags.on()) return;
   if (options.task != "caption") {
@@ -229,6 +237,10 @@ void add_eval(CLI::App& app) {
                    "Words, with commas between, that do not make a caption a hit: face,person")
       ->delimiter(',')
       ->allow_extra_args(false);
+  verb->add_option("--clip", options->clip,
+                   "Directory of a CLIP (transformers' CLIPModel): CLIPScore and RefCLIPScore are "
+                   "computed too (caption)")
+      ->check(CLI::ExistingDirectory);
   add_choice_flags(*verb, options->choice_flags);
   verb->add_option("--batch-size", options->batch_size, "Records at a time")
       ->check(CLI::Range(1, 4096))

@@ -1,5 +1,6 @@
 // The program `blip2`. It runs the verbs that need no LibTorch itself, as loading LibTorch takes
-// longer than they do, and becomes blip2-torch for all else.
+// longer than they do, and becomes blip2-torch for all else: for other verbs, and where an option
+// needs it.
 
 #include <array>
 #include <string_view>
@@ -23,7 +24,12 @@ std::string describe(const std::exception& failure) {
 int main(int argc, char** argv) {
   const std::string_view verb = argc > 1 ? argv[1] : "";
   for (const std::string_view own : kOwnNames) {
-    if (verb == own) return blip2::run_program(argc, argv, kOwnVerbs, describe);
+    if (verb != own) continue;
+    try {
+      return blip2::run_program(argc, argv, kOwnVerbs, describe);
+    } catch (const blip2::NeedsTorch&) {
+      break;
+    }
   }
   return blip2::become_torch_program(argv);
 }

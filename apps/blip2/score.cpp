@@ -6,38 +6,25 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <thread>
 
+#include "apps/blip2/bad_items.h"
 #include "apps/blip2/output.h"
+#include "apps/blip2/score_report.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/base/log.h"
 #include "blip2/data/data_source.h"
+#include "blip2/data/record_fields.h"
 #include "blip2/data/records.h"
 #include "blip2/evaluation/kind_scores.h"
 #include "blip2/evaluation/score_set.h"
 #include "blip2/evaluation/text_items.h"
-#include "blip2/io/tar_place.h"
-#include "blip2/report/extreme_answers.h"
-#include "blip2/report/html_report.h"
 
 namespace blip2 {
 namespace {
 
 using nlohmann::ordered_json;
-
-struct ScoreOptions {
-  std::string task, results, references, against, scores, report, images, meteor_data;
-  bool partial = false, json = false;
-  std::size_t samples = 1000;
-  std::uint64_t seed = 0;
-
-  TextTask text_task() const { return task == "vqa" ? TextTask::vqa : TextTask::caption; }
-  Resampling resampling() const {
-    return {samples, seed, std::max(1u, std::thread::hardware_concurrency())};
-  }
-};
 
 // References from data that hold their pictures: folders, shards, Visual Genome.
 std::vector<TextItem> items_of_records(const ScoreOptions& options) {
@@ -65,18 +52,71 @@ std::vector<TextItem> read_references(const ScoreOptions& options) {
   return items_of_records(options);
 }
 
-struct Scored {
-  std::vector<TextPair> pairs;
-  ScoreSet set;
+// The metrics of captions; `clip` has a row a pair, or nothing without --clip.
+ScoreSet score_captions_of(const ScoreOptions& options, std::span<const TextPair> pairs,
+                           std::span<const std::vector<double>> clip) {
+  ScoreSet set = score_caption_pairs(pairs, options.resampling().threads, options.meteor_data);
+  if (!clip.empty()) add_means(set, {kClipNames.begin(), kClipNames.end()}, clip);
+  return set;
+}
+
+// What CLIP reads of the pairs. Of a picture that is not there: no name, and the failure.
+struct ClipInputs {
+  std::vector<ClipItem> items;
+  std::vector<std::string> failures;
 };
 
+ClipInputs clip_inputs(const ScoreOptions& options, std::span<const TextPair> pairs) {
+  PictureFinder pictures(picture_folders_of(options), "--images names their folder");
+  ClipInputs inputs;
+  for (const TextPair& pair : pairs) {
+    const std::string& name = picture_name(pair);
+    inputs.items.push_back({"", pair.result->texts[0], pair.reference->texts});
+    inputs.failures.emplace_back();
+    try {
+      if (name.empty()) throw Error("neither references nor results name its picture");
+      inputs.items.back().image =
+          pictures.find(name, {std::filesystem::path(name).filename().string()});
+    } catch (const Error& error) {
+      inputs.failures.back() = error.within(pair.reference->names[0]).what();
+    }
+  }
+  return inputs;
+}
+
+// Sets what CLIP says of the pairs whose pictures can be read; the others are bad, and named if
+// there is a list of such. Error if all are.
+void score_by_clip(const ScoreOptions& options, const ScoreByClip& clip, Scored& scored,
+                   BadItems* bad) {
+  const ClipInputs inputs = clip_inputs(options, scored.pairs);
+  std::vector<ClipItem> found;
+  for (const ClipItem& item : inputs.items) {
+    if (!item.image.empty()) found.push_back(item);
+  }
+  const std::vector<ClipResult> results = clip(found);
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < inputs.items.size(); ++i) {
+    scored.clip.emplace_back();
+    std::string failure = inputs.failures[i];
+    if (failure.empty()) {
+      const ClipResult& result = results[next++];
+      failure = result.failure;
+      if (failure.empty()) scored.clip[i] = {result.score.clipscore, result.score.refclipscore};
+    }
+    if (!failure.empty() && bad != nullptr) bad->add("", failure);
+  }
+  if (bad != nullptr) bad->check(scored.pairs.size());
+}
+
 Scored score_file(const ScoreOptions& options, const std::vector<TextItem>& results,
-                  const std::vector<TextItem>& references) {
-  Scored scored{pair_items(results, references, options.partial), {}};
-  scored.set =
-      options.task == "vqa"
-          ? score_answer_pairs(scored.pairs)
-          : score_caption_pairs(scored.pairs, options.resampling().threads, options.meteor_data);
+                  const std::vector<TextItem>& references, const ScoreByClip& clip, BadItems* bad) {
+  Scored scored{pair_items(results, references, options.partial)};
+  if (options.task == "vqa") {
+    scored.set = score_answer_pairs(scored.pairs);
+    return scored;
+  }
+  if (clip) score_by_clip(options, clip, scored, bad);
+  scored.set = score_captions_of(options, scored.pairs, scored.clip);
   return scored;
 }
 
@@ -97,17 +137,20 @@ ordered_json question_parts(const Scored& scored) {
 
 // The metrics of each domain of pictures, scored as a set of its own.
 ordered_json caption_parts(const ScoreOptions& options, const Scored& scored) {
-  std::map<std::string, std::vector<TextPair>> parts;
-  for (const TextPair& pair : scored.pairs) {
-    const auto found = pair.reference->kinds.find("domain");
-    if (found != pair.reference->kinds.end()) parts[found->second].push_back(pair);
+  std::map<std::string, Scored> parts;
+  for (std::size_t i = 0; i < scored.pairs.size(); ++i) {
+    const QuestionKinds& kinds = scored.pairs[i].reference->kinds;
+    const auto found = kinds.find("domain");
+    if (found == kinds.end()) continue;
+    Scored& part = parts[found->second];
+    part.pairs.push_back(scored.pairs[i]);
+    if (!scored.clip.empty()) part.clip.push_back(scored.clip[i]);
   }
   ordered_json out = ordered_json::object();
-  for (const auto& [domain, pairs] : parts) {
-    const ScoreSet set =
-        score_caption_pairs(pairs, options.resampling().threads, options.meteor_data);
+  for (const auto& [domain, part] : parts) {
+    const ScoreSet set = score_captions_of(options, part.pairs, part.clip);
     out["domain"][domain] = with_names(set, metrics_of(set.sums, set.metrics));
-    out["domain"][domain]["captions"] = pairs.size();
+    out["domain"][domain]["captions"] = part.pairs.size();
   }
   return out;
 }
@@ -137,12 +180,6 @@ std::string verdict_on(const ScoreOptions& options, double difference, double p)
                      p < 0.05 ? "chance alone hardly makes such a difference"
                               : "chance alone may make such a difference",
                      p);
-}
-
-// The place of the metric that the verdict and the report are about.
-std::size_t main_metric(const ScoreSet& set) {
-  const auto found = std::find(set.names.begin(), set.names.end(), "cider");
-  return found == set.names.end() ? 0 : static_cast<std::size_t>(found - set.names.begin());
 }
 
 // Both files' scores, and how they differ over the records that both have.
@@ -187,105 +224,49 @@ void write_scores(const ScoreOptions& options, const Scored& scored) {
   file.commit();
 }
 
-// The picture of a reference as a file's bytes: as the file names it, beside that file, or in the
-// folder --images; empty if it is nowhere, or no picture for a page.
-std::string picture_of(const ScoreOptions& options, const TextItem& reference) {
-  if (reference.image.empty()) return {};
-  if (TarPlace::parse(reference.image)) return read_source(reference.image);
-  const std::filesystem::path name = reference.image;
-  std::vector<std::filesystem::path> places{
-      std::filesystem::path(options.references).parent_path() / name};
-  if (!options.images.empty()) {
-    places.push_back(std::filesystem::path(options.images) / name);
-    places.push_back(std::filesystem::path(options.images) / name.filename());
-  }
-  for (const auto& place : places) {
-    try {
-      std::string file = read_source(place.string());
-      data_uri(file);
-      return file;
-    } catch (const Error&) {  // the next place may have it
-    }
-  }
-  return {};
-}
-
-// A table of all metrics, those of --against beside them if there are any.
-void add_metrics(HtmlReport& report, const ScoreOptions& options, const Scored& ours,
-                 const Scored* theirs) {
-  const auto a = metrics_of(ours.set.sums, ours.set.metrics);
-  const auto b = theirs == nullptr ? a : metrics_of(theirs->set.sums, theirs->set.metrics);
-  std::vector<std::vector<std::string>> rows;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    rows.push_back({ours.set.names[i], fmt::format("{:.4f}", a[i])});
-    if (theirs == nullptr) continue;
-    rows.back().push_back(fmt::format("{:.4f}", b[i]));
-    rows.back().push_back(fmt::format("{:.4f}", a[i] - b[i]));
-  }
-  std::vector<std::string> header{"metric", options.results};
-  if (theirs != nullptr) header.insert(header.end(), {options.against, "difference"});
-  report.table(header, rows);
-}
-
-// HTML: the metrics, all figures, and the best and worst answers. With --against the best are those
-// that are better there than the other file's, by the most, and both are shown.
-void write_report(const ScoreOptions& options, const ordered_json& result, const Scored& ours,
-                  const Scored* theirs) {
-  constexpr std::size_t kShown = 24;
-  HtmlReport report("blip2 score: " + options.task);
-  report.paragraph(fmt::format("Results {}, references {}.", options.results, options.references));
-  if (theirs != nullptr) report.paragraph(result["verdict"].get<std::string>() + ".");
-  add_metrics(report, options, ours, theirs);
-  const std::size_t shown = main_metric(ours.set);
-  std::vector<ScoredAnswer> answers;
-  for (std::size_t i = 0; i < ours.pairs.size(); ++i) {
-    const auto& [said, reference] = ours.pairs[i];
-    ScoredAnswer answer{ours.set.metrics(ours.set.sums.row(i))[shown], {}};
-    if (!reference->question.empty()) answer.lines.push_back(reference->question);
-    answer.lines.push_back(said->texts[0]);
-    if (theirs != nullptr) {
-      answer.score -= theirs->set.metrics(theirs->set.sums.row(i))[shown];
-      answer.lines.push_back("against: " + theirs->pairs[i].result->texts[0]);
-    }
-    answer.lines.push_back("right: " + reference->texts[0]);
-    answers.push_back(std::move(answer));
-  }
-  const std::string name = ours.set.names[shown] + (theirs == nullptr ? "" : " difference");
-  add_extreme_answers(report, answers, name, kShown,
-                      [&](std::size_t i) { return picture_of(options, *ours.pairs[i].reference); });
-  report.heading("All figures");
-  report.preformatted(result.dump(2));
-  write_file(options.report, report.html());
-}
-
-void score(const ScoreOptions& options) {
+void check_options(const ScoreOptions& options) {
   if (options.samples == 0 && !options.against.empty()) {
     throw CLI::ValidationError("--samples", "expected at least 1 with --against");
   }
+  if (options.task == "vqa" && !options.clip.empty()) {
+    throw CLI::ValidationError("--clip", "expected the task caption");
+  }
+}
+
+void score(const ScoreOptions& options, OpenClip open) {
+  check_options(options);
+  const ScoreByClip clip = options.clip.empty() ? nullptr : open(options.clip);
+  BadItems bad(/*json=*/false, options.bad_share);
   const auto references = read_references(options);
   const auto results = read_text_items(options.results, options.text_task());
-  const Scored scored = score_file(options, results, references);
+  const Scored scored = score_file(options, results, references, clip, &bad);
   std::vector<TextItem> others;
   std::optional<Scored> against;
   if (!options.against.empty()) {
     others = read_text_items(options.against, options.text_task());
-    against = score_file(options, others, references);
+    against = score_file(options, others, references, clip, nullptr);
   }
-  const ordered_json out = against ? compare(options, scored, *against) : describe(options, scored);
+  ordered_json out = against ? compare(options, scored, *against) : describe(options, scored);
   if (!options.scores.empty()) write_scores(options, scored);
+  if (bad.count() > 0) out["bad"] = bad.count();
   if (!options.report.empty()) {
-    write_report(options, out, scored, against ? &*against : nullptr);
+    write_score_report(options, out, scored, against ? &*against : nullptr);
   }
   if (options.json) {
     print_json(out);
   } else {
     print_line(out.dump(2));
   }
+  bad.finish(scored.pairs.size());
 }
 
 }  // namespace
 
 void add_score(CLI::App& app) {
+  add_score_verb(app, [](const std::string&) -> ScoreByClip { throw NeedsTorch{}; });
+}
+
+void add_score_verb(CLI::App& app, OpenClip open) {
   auto* verb = app.add_subcommand("score", "Score a file of captions or answers without a model");
   auto options = std::make_shared<ScoreOptions>();
   verb->add_option("--task", options->task, "Kind of the results")
@@ -304,7 +285,12 @@ void add_score(CLI::App& app) {
   verb->add_option("--scores", options->scores, "JSONL file to write: the scores of each record");
   verb->add_option("--report", options->report,
                    "HTML file to write: the scores, the best and the worst answers");
-  verb->add_option("--images", options->images, "Folder of the pictures for the report")
+  verb->add_option("--clip", options->clip,
+                   "Directory of a CLIP (transformers' CLIPModel): CLIPScore and RefCLIPScore are "
+                   "computed too, of the pictures that the references name")
+      ->check(CLI::ExistingDirectory);
+  add_bad_share(*verb, options->bad_share);
+  verb->add_option("--images", options->images, "Folder of the pictures for --clip and the report")
       ->check(CLI::ExistingDirectory);
   verb->add_option("--meteor-data", options->meteor_data,
                    "meteor-1.5.jar of pycocoevalcap, or its folder: METEOR is computed too")
@@ -317,7 +303,7 @@ void add_score(CLI::App& app) {
       ->capture_default_str();
   verb->add_option("--seed", options->seed, "Seed of the draws")->capture_default_str();
   add_json_flag(*verb, options->json);
-  verb->callback([options] { score(*options); });
+  verb->callback([options, open] { score(*options, open); });
 }
 
 }  // namespace blip2

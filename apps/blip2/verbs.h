@@ -1,6 +1,9 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <string>
+
+#include "blip2/evaluation/clip_score.h"
 
 namespace blip2 {
 
@@ -19,7 +22,18 @@ void add_tokenize(CLI::App& app);
 void add_preprocess(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_inspect(CLI::App& app);
-void add_score(CLI::App& app);
 void add_bench(CLI::App& app);
+
+// Thrown by a verb of the program without LibTorch if its options need LibTorch: main.cpp then
+// becomes the program that has it. The verb prints and writes nothing before.
+struct NeedsTorch {};
+
+// Opens the CLIP of a directory.
+using OpenClip = ScoreByClip (*)(const std::string& folder);
+
+// `score`: `open` opens the directory of --clip.
+void add_score_verb(CLI::App& app, OpenClip open);
+// `score` without LibTorch: throws NeedsTorch if --clip is given.
+void add_score(CLI::App& app);
 
 }  // namespace blip2

@@ -20,6 +20,7 @@ using nlohmann::ordered_json;
 ordered_json result_of(const Record& record, const RecordAnswer& answer) {
   ordered_json line{{"image", record.image}};
   if (record.image_id != record.image) line["image_id"] = record.image_id;
+  for (const auto& [field, kind] : record.kinds) line[field] = kind;
   if (record.is_question()) {
     line["question"] = record.question;
     line["text"] = answer.text;
@@ -32,6 +33,10 @@ ordered_json result_of(const Record& record, const RecordAnswer& answer) {
   if (!record.keywords.empty()) line["keywords"] = record.keywords;
   line["exact"] = equals_any(answer.text, record.captions);
   if (answer.hit) line["hit"] = *answer.hit;
+  if (answer.clip) {
+    line["clipscore"] = answer.clip->clipscore;
+    line["refclipscore"] = answer.clip->refclipscore;
+  }
   if (answer.probability) line["probability"] = *answer.probability;
   return line;
 }

@@ -15,7 +15,14 @@ namespace blip2 {
 void mark_hits(std::span<const Record> records, std::span<RecordAnswer> answers,
                const std::vector<std::string>& generic_words);
 
-// What `blip2 eval` prints of all captions (exact, bleu, …, hits); sets each answer's own score.
+// Sets the CLIPScores of captions. Error for a picture that cannot be read.
+void mark_clip_scores(std::span<const Record> records, std::span<RecordAnswer> answers,
+                      const ScoreByClip& clip);
+
+// What `blip2 eval` prints of all captions (exact, bleu, …, hits); sets each answer's own score. If
+// the CLIPScores are marked, their means are there with bootstrap intervals. "by_kind" has the
+// scores of each of NoCaps' domains that the records name, as a set with its own document
+// frequencies.
 nlohmann::ordered_json score_captions(std::span<const Record> records,
                                       std::span<RecordAnswer> answers);
 // The accuracy of all questions and of their kinds; sets each answer's own score.

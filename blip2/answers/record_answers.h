@@ -9,6 +9,7 @@
 
 #include "blip2/data/records.h"
 #include "blip2/decoding/options.h"
+#include "blip2/evaluation/clip_score.h"
 
 namespace blip2 {
 
@@ -22,6 +23,7 @@ struct RecordAnswer {
   std::string failure = {};                // why the picture cannot be read
   std::optional<double> probability = {};  // of a chosen caption
   std::optional<bool> hit = {};            // of a caption, see is_hit()
+  std::optional<ClipScore> clip = {};      // of a caption, see mark_clip_scores()
   double score = 0;                        // of a caption its CIDEr, of an answer its accuracy
 };
 

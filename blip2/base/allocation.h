@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstddef>
+#include <memory>
+
 namespace blip2 {
 
 // How the program's memory goes back to the system. With another allocator than glibc's both
@@ -12,5 +15,16 @@ void give_back_memory();
 // From now on blocks of 64 KiB and more go back to the system as soon as they are freed, so that
 // they leave no gaps. Fresh pages cost time.
 void give_back_blocks();
+
+// Memory of zeros from the system, which takes it back when it is freed: on huge pages where the
+// system has them for the asking, for large tables that are read here and there.
+struct FreePages {
+  void* begin;
+  std::size_t bytes;
+  void operator()(void*) const;
+};
+using Pages = std::unique_ptr<void, FreePages>;
+// Throws std::bad_alloc.
+Pages zeroed_pages(std::size_t bytes);
 
 }  // namespace blip2

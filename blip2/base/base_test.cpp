@@ -4,8 +4,11 @@
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
+#include <new>
 #include <numeric>
+#include <span>
 
+#include "blip2/base/allocation.h"
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/base/hash.h"
@@ -114,6 +117,16 @@ TEST(HashTest, SeesEveryBitAndTheLength) {
   std::sort(seen.begin(), seen.end());
   EXPECT_EQ(std::adjacent_find(seen.begin(), seen.end()), seen.end());
   EXPECT_EQ(hash_text(0xabc), "0000000000000abc");
+}
+
+TEST(AllocationTest, PagesAreZerosThatCanBeWritten) {
+  for (const std::size_t bytes : {std::size_t{1}, std::size_t{5000}, std::size_t{9} << 20}) {
+    const Pages pages = zeroed_pages(bytes);
+    const std::span all(static_cast<unsigned char*>(pages.get()), bytes);
+    EXPECT_TRUE(std::all_of(all.begin(), all.end(), [](unsigned char c) { return c == 0; }));
+    std::fill(all.begin(), all.end(), 7);
+  }
+  EXPECT_THROW(zeroed_pages(~std::size_t{0}), std::bad_alloc);
 }
 
 TEST(NearestTest, SuggestsOnlyLikelyTypos) {

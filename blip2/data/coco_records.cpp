@@ -96,6 +96,7 @@ void read_coco_records(const RecordReading& reading) {
         Record record;
         record.image = pictures.find(text_of(value_of(object, "file_name"), "file_name"));
         record.image_id = "coco:" + id;
+        record.kinds = picture_kinds(object);
         record.line = element.number;
         images.back().record = std::move(record);
       });

@@ -131,6 +131,7 @@ std::vector<std::string> keywords_of(const nlohmann::json& object) {
 void read_texts(Record& record, const nlohmann::json& object, RecordUse use,
                 const std::string& column) {
   record.keywords = keywords_of(object);
+  record.kinds = picture_kinds(object);
   if (!column.empty()) {
     record.captions = texts_of(object, {column.c_str()});
     if (record.captions.empty() && use != RecordUse::pictures) {

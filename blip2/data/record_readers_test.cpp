@@ -59,6 +59,20 @@ TEST_F(RecordReadersTest, CocoJoinsTheCaptionsOfAPicture) {
   EXPECT_THAT(failure(source + "?images=/nowhere"), HasSubstr("no good record"));
 }
 
+TEST_F(RecordReadersTest, PicturesHaveNoCapsDomains) {
+  put("a.jpg", "x");
+  const RecordFile coco = read(put("nocaps.json", R"({"images": [
+      {"id": 1, "file_name": "a.jpg", "domain": "near-domain"}],
+      "annotations": [{"image_id": 1, "caption": "a"}]})"));
+  EXPECT_EQ(coco.records.at(0).kinds.at("domain"), "near-domain");
+  const RecordFile lines =
+      read(put("lines.jsonl",
+               "{\"image\": \"a.jpg\", \"caption\": \"a\", \"domain\": \"in-domain\"}\n"
+               "{\"image\": \"a.jpg\", \"caption\": \"a\", \"domain\": 3}\n"));
+  EXPECT_EQ(lines.records.at(0).kinds.at("domain"), "in-domain");
+  EXPECT_TRUE(lines.records.at(1).kinds.empty());
+}
+
 TEST_F(RecordReadersTest, KarpathyWantsASplit) {
   put("val2014/a.jpg", "x");
   put("b.jpg", "x");

@@ -22,7 +22,7 @@ struct Record {
   std::vector<std::string> answers;
   std::string image_id;     // as the data has it, otherwise `image`
   std::string question_id;  // as the data has it, otherwise empty
-  QuestionKinds kinds;      // a question's kinds, if the data has any
+  QuestionKinds kinds;      // the kinds of the question or the picture, if the data has any
   std::size_t line = 0;     // number of the line, list entry or sample; from 1
   std::size_t blanks = 0;   // number of blank captions that were left out
 

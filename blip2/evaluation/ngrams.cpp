@@ -64,10 +64,13 @@ bool is_regular(std::string_view text) {
 // Calls found(part) for what single spaces separate.
 template <typename Found>
 void each_between_spaces(std::string_view text, const Found& found) {
-  for (std::size_t end = 0; (end = text.find(' ')) != text.npos; text.remove_prefix(end + 1)) {
-    found(text.substr(0, end));
+  std::size_t begin = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (text[at] != ' ') continue;
+    found(text.substr(begin, at - begin));
+    begin = at + 1;
   }
-  found(text);
+  found(text.substr(begin));
 }
 
 }  // namespace

@@ -61,15 +61,21 @@ inline std::uint64_t hash_of(const WideNgram& ngram) {
   return scatter(scatter(pair(0)) ^ pair(2));
 }
 
-// Calls found(order - 1, n-gram) for all n-grams of a caption.
+// The first word of an n-gram of n + 1 words.
+inline std::uint32_t first_word_of(NarrowNgram ngram, std::size_t n) {
+  return static_cast<std::uint32_t>(ngram >> 16 * n) - 1;
+}
+inline std::uint32_t first_word_of(const WideNgram& ngram, std::size_t /*n*/) {
+  return ngram[0] - 1;
+}
+
+// Calls found(order - 1, n-gram) for the n-grams that begin with a caption's word `begin`.
 template <typename Ngram, typename Found>
-void each_ngram(std::span<const std::uint32_t> words, const Found& found) {
-  for (std::size_t begin = 0; begin < words.size(); ++begin) {
-    Ngram ngram{};
-    for (std::size_t n = 0; n < kNgramOrders && begin + n < words.size(); ++n) {
-      ngram = longer(ngram, n, words[begin + n]);
-      found(n, ngram);
-    }
+void each_ngram_at(std::span<const std::uint32_t> words, std::size_t begin, const Found& found) {
+  Ngram ngram{};
+  for (std::size_t n = 0; n < kNgramOrders && begin + n < words.size(); ++n) {
+    ngram = longer(ngram, n, words[begin + n]);
+    found(n, ngram);
   }
 }
 

@@ -10,13 +10,10 @@ namespace {
 template <typename Entries, typename Found>
 void for_common(const Entries& a, const Entries& b, const Found& found) {
   for (auto i = a.begin(), j = b.begin(); i != a.end() && j != b.end();) {
-    if (i->ngram == j->ngram) {
-      found(*i++, *j++);
-    } else if (i->ngram < j->ngram) {
-      ++i;
-    } else {
-      ++j;
-    }
+    const bool less = i->ngram < j->ngram, more = j->ngram < i->ngram;
+    if (less == more) found(*i, *j);
+    i += !more;  // no branch: which of them is less cannot be foretold
+    j += !less;
   }
 }
 
@@ -38,42 +35,41 @@ CaptionScore PictureScorer<Ngram>::score(std::size_t candidate, std::size_t firs
   for (std::size_t i = first; i < end; ++i) weigh(kept_[i - first]);
   references_ = std::span(kept_).first(end - first);
   CaptionScore score;
-  score.bleu = count_bleu();
+  compare(score);
   score.rouge_l = rouge_l(candidate, first, end);
-  add_cider(score);
   return score;
 }
 
 template <typename Ngram>
 void PictureScorer<Ngram>::gather(std::size_t caption, Weighed& out) {
-  for (auto& entries : out.entries) entries.clear();
+  for (auto& ngrams : out.ngrams) ngrams.clear();
   const auto words = captions_.words(caption);
   out.words = static_cast<double>(words.size());
-  each_ngram<Ngram>(words, [&](std::size_t n, const Ngram& ngram) {
-    frequencies_.prefetch(hash_of(ngram));
-    out.entries[n].push_back({ngram, 1, 0});
-  });
+  for (std::size_t begin = 0; begin < words.size(); ++begin) {
+    each_ngram_at<Ngram>(words, begin, [&](std::size_t n, const Ngram& ngram) {
+      frequencies_.prefetch(words[begin], hash_of(ngram));
+      out.ngrams[n].push_back(ngram);
+    });
+  }
 }
 
 // Counts equal n-grams together and gives each its weight.
 template <typename Ngram>
 void PictureScorer<Ngram>::weigh(Weighed& caption) {
   for (std::size_t n = 0; n < kNgramOrders; ++n) {
+    auto& ngrams = caption.ngrams[n];
     auto& entries = caption.entries[n];
-    std::sort(entries.begin(), entries.end(),
-              [](const Entry& a, const Entry& b) { return a.ngram < b.ngram; });
-    std::size_t used = 0;
-    for (const Entry& entry : entries) {
-      if (used > 0 && entries[used - 1].ngram == entry.ngram) {
-        ++entries[used - 1].count;
-      } else {
-        entries[used++] = entry;
-      }
+    std::sort(ngrams.begin(), ngrams.end());
+    entries.clear();
+    for (const Ngram& ngram : ngrams) {
+      const bool again = !entries.empty() && entries.back().ngram == ngram;
+      if (!again) entries.push_back({ngram, 0, 0});
+      ++entries.back().count;
     }
-    entries.resize(used);
     double squares = 0;
     for (Entry& entry : entries) {
-      const auto pictures = frequencies_.of(entry.ngram, hash_of(entry.ngram));
+      const auto pictures =
+          frequencies_.of(entry.ngram, first_word_of(entry.ngram, n), hash_of(entry.ngram));
       entry.weight = entry.count * (logs_.back() - logs_[pictures]);
       squares += entry.weight * entry.weight;
     }
@@ -82,30 +78,14 @@ void PictureScorer<Ngram>::weigh(Weighed& caption) {
 }
 
 template <typename Ngram>
-BleuCounts PictureScorer<Ngram>::count_bleu() {
-  BleuCounts out;
-  out.length = candidate_.words;
-  out.reference_length = references_[0].words;
+double PictureScorer<Ngram>::closest_length() const {
+  double closest = references_[0].words;
   for (const Weighed& r : references_) {
-    const double near = std::abs(r.words - out.length);
-    const double best = std::abs(out.reference_length - out.length);
-    if (near < best || (near == best && r.words < out.reference_length)) {
-      out.reference_length = r.words;
-    }
+    const double near = std::abs(r.words - candidate_.words);
+    const double best = std::abs(closest - candidate_.words);
+    if (near < best || (near == best && r.words < closest)) closest = r.words;
   }
-  for (std::size_t n = 0; n < kNgramOrders; ++n) {
-    const auto& ours = candidate_.entries[n];
-    most_.assign(ours.size(), 0);
-    for (const Weighed& r : references_) {
-      for_common(ours, r.entries[n], [&](const Entry& a, const Entry& b) {
-        double& most = most_[static_cast<std::size_t>(&a - ours.data())];
-        most = std::max(most, std::min(a.count, b.count));
-      });
-    }
-    out.ngrams[n] = std::max(0., out.length - static_cast<double>(n));
-    for (const double count : most_) out.right[n] += count;
-  }
-  return out;
+  return closest;
 }
 
 template <typename Ngram>
@@ -138,11 +118,12 @@ double PictureScorer<Ngram>::rouge_l(std::size_t candidate, std::size_t first, s
   return (1 + kBeta2) * precision * recall / (recall + kBeta2 * precision);
 }
 
-// pycocoevalcap's CIDEr counts n-grams and takes the number of bigrams for a caption's length;
-// CIDEr-D of the paper has their shares in the caption, and words.
+// BLEU's counts, CIDEr and CIDEr-D. pycocoevalcap's CIDEr counts n-grams and takes the number of
+// bigrams for a caption's length; CIDEr-D of the paper has their shares in the caption, and words.
 template <typename Ngram>
-void PictureScorer<Ngram>::add_cider(CaptionScore& score) const {
+void PictureScorer<Ngram>::compare(CaptionScore& score) {
   const auto bigrams = [](const Weighed& caption) { return std::max(0., caption.words - 1); };
+  for (std::size_t n = 0; n < kNgramOrders; ++n) most_[n].assign(candidate_.entries[n].size(), 0);
   for (const Weighed& r : references_) {
     double sum = 0, sum_of_shares = 0;
     for (std::size_t n = 0; n < kNgramOrders; ++n) {
@@ -150,6 +131,8 @@ void PictureScorer<Ngram>::add_cider(CaptionScore& score) const {
       const double scale = std::max(1., candidate_.words - place) / std::max(1., r.words - place);
       double clipped = 0, clipped_shares = 0;
       for_common(candidate_.entries[n], r.entries[n], [&](const Entry& a, const Entry& b) {
+        double& most = most_[n][static_cast<std::size_t>(&a - candidate_.entries[n].data())];
+        most = std::max(most, std::min(a.count, b.count));
         clipped += std::min(a.weight, b.weight) * b.weight;
         clipped_shares += std::min(a.weight, scale * b.weight) * b.weight;
       });
@@ -163,6 +146,11 @@ void PictureScorer<Ngram>::add_cider(CaptionScore& score) const {
   const double scale = 10. / kNgramOrders / static_cast<double>(references_.size());
   score.cider *= scale;
   score.cider_d *= scale;
+  score.bleu = {candidate_.words, closest_length()};
+  for (std::size_t n = 0; n < kNgramOrders; ++n) {
+    score.bleu.ngrams[n] = std::max(0., candidate_.words - static_cast<double>(n));
+    for (const double count : most_[n]) score.bleu.right[n] += count;
+  }
 }
 
 template class PictureScorer<NarrowNgram>;

@@ -29,6 +29,7 @@ class PictureScorer {
   };
   // A caption's n-grams by order, in order within it.
   struct Weighed {
+    std::array<std::vector<Ngram>, kNgramOrders> ngrams;  // as they come
     std::array<std::vector<Entry>, kNgramOrders> entries;
     std::array<double, kNgramOrders> norms{};
     double words = 0;
@@ -36,9 +37,9 @@ class PictureScorer {
 
   void gather(std::size_t caption, Weighed& out);
   void weigh(Weighed& caption);
-  BleuCounts count_bleu();
+  double closest_length() const;
   double rouge_l(std::size_t candidate, std::size_t first, std::size_t end);
-  void add_cider(CaptionScore& score) const;
+  void compare(CaptionScore& score);
   double common_subsequence(std::span<const std::uint32_t> a, std::span<const std::uint32_t> b);
 
   const CaptionNumbers& captions_;
@@ -47,7 +48,7 @@ class PictureScorer {
   Weighed candidate_;
   std::vector<Weighed> kept_;  // the references; more of them than the picture has
   std::span<const Weighed> references_;
-  std::vector<double> most_;
+  std::array<std::vector<double>, kNgramOrders> most_;  // times that a reference has an n-gram
   std::vector<std::uint32_t> row_;
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "blip2/base/error.h"
 #include "blip2/base/parallel.h"
@@ -48,9 +49,14 @@ std::vector<Interval> bootstrap_intervals(const RecordSums& sums, const MetricsO
   std::vector<Interval> intervals;
   for (std::size_t m = 0; !drawn.empty() && m < drawn[0].size(); ++m) {
     std::vector<double> values;
-    for (const auto& one : drawn) values.push_back(one[m]);
+    for (const auto& one : drawn) {
+      if (!std::isnan(one[m])) values.push_back(one[m]);
+    }
     std::sort(values.begin(), values.end());
-    intervals.push_back({quantile(values, 0.025), quantile(values, 0.975)});
+    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+    intervals.push_back(values.empty()
+                            ? Interval{kNone, kNone}
+                            : Interval{quantile(values, 0.025), quantile(values, 0.975)});
   }
   return intervals;
 }

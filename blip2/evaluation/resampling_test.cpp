@@ -37,6 +37,15 @@ TEST(ResamplingTest, TheIntervalOfAMeanIsThatOfTheNormalDistribution) {
   EXPECT_NEAR(interval.high, centre + half, half / 10);
 }
 
+// Of two records one has no value: a quarter of the draws has none at all.
+TEST(ResamplingTest, DrawsWithoutValuesAreLeftOut) {
+  const RecordSums some{2, {1, 0.25, 0, 0}}, none{2, {0, 0, 0, 0}};
+  const auto interval = bootstrap_intervals(some, mean, {.samples = 200})[0];
+  EXPECT_EQ(interval.low, 0.25);
+  EXPECT_EQ(interval.high, 0.25);
+  EXPECT_TRUE(std::isnan(bootstrap_intervals(none, mean, {.samples = 20})[0].low));
+}
+
 TEST(ResamplingTest, TheSeedAloneDecides) {
   const RecordSums sums = rows_of(coins(100, 0.5, 2));
   const auto draw = [&](std::uint64_t seed, std::size_t threads) {

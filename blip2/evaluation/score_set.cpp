@@ -1,6 +1,7 @@
 #include "blip2/evaluation/score_set.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "blip2/evaluation/caption_metrics.h"
 #include "blip2/evaluation/exact_match.h"
@@ -90,6 +91,28 @@ ScoreSet score_caption_pairs(std::span<const TextPair> pairs, std::size_t thread
     if (!meteor.empty()) append(meteor[i], values);
   }
   return set;
+}
+
+void add_means(ScoreSet& set, const std::vector<std::string>& names,
+               std::span<const std::vector<double>> values) {
+  const std::size_t before = set.sums.width;
+  RecordSums wider{before + 1 + names.size(), {}};
+  for (std::size_t i = 0; i < set.sums.records(); ++i) {
+    const auto row = set.sums.row(i);
+    wider.values.insert(wider.values.end(), row.begin(), row.end());
+    wider.values.push_back(values[i].empty() ? 0 : 1);
+    wider.values.insert(wider.values.end(), values[i].begin(), values[i].end());
+    wider.values.resize((i + 1) * wider.width);
+  }
+  set.names.insert(set.names.end(), names.begin(), names.end());
+  set.sums = std::move(wider);
+  set.metrics = [before, inner = std::move(set.metrics)](std::span<const double> sums) {
+    std::vector<double> metrics = inner(sums.first(before));
+    for (std::size_t i = before + 1; i < sums.size(); ++i) {
+      metrics.push_back(sums[i] / sums[before]);  // 0 / 0 where no record has values
+    }
+    return metrics;
+  };
 }
 
 ScoreSet score_answer_pairs(std::span<const TextPair> pairs) {

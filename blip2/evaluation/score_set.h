@@ -23,6 +23,12 @@ struct ScoreSet {
 ScoreSet score_caption_pairs(std::span<const TextPair> pairs, std::size_t threads = 1,
                              const std::filesystem::path& meteor_data = {});
 
+// Adds metrics that are means over the records with values. `values` has one row for each record,
+// which has one value for each of `names` or is empty. The metrics of a record without values, and
+// of a set of such records, are NaN.
+void add_means(ScoreSet& set, const std::vector<std::string>& names,
+               std::span<const std::vector<double>> values);
+
 // "accuracy" (vqa_accuracy.h), overall and for each answer type that the references name.
 ScoreSet score_answer_pairs(std::span<const TextPair> pairs);
 

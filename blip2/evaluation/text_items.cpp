@@ -199,13 +199,7 @@ class ItemReader {
     const std::string image = optional_text(entry, {"file_name"});
     TextItem& item = items_.of(names_of_item(id_value(entry, {"id"}), image, {}), number);
     item.image = image;
-    add_domain(entry, item);
-  }
-
-  // NoCaps' parts: pictures in, near and out of COCO's domain.
-  static void add_domain(const json& entry, TextItem& item) {
-    const std::string domain = optional_text(entry, {"domain"});
-    if (!domain.empty()) item.kinds["domain"] = domain;
+    item.kinds.merge(picture_kinds(entry));
   }
 
   void add_karpathy(const json& entry, std::size_t number) {
@@ -215,7 +209,8 @@ class ItemReader {
     if (!split_.empty() && split != split_) return;
     const std::string image = optional_text(entry, {"filename"});
     TextItem& item = items_.of(names_of_item(id_value(entry, {"cocoid"}), image, {}), number);
-    item.image = image;
+    const std::string folder = optional_text(entry, {"filepath"});
+    item.image = folder.empty() ? image : folder + "/" + image;
     item.texts = texts_in(entry, {"sentences"}, "raw");
   }
 
@@ -256,7 +251,7 @@ class ItemReader {
       const auto texts = texts_in(entry, {"caption", "captions", "text"}, "caption");
       item.texts.insert(item.texts.end(), texts.begin(), texts.end());
       if (!image.empty()) item.image = image;
-      return add_domain(entry, item);
+      return item.kinds.merge(picture_kinds(entry));
     }
     const std::string asked = optional_text(entry, {"question"});
     auto names = names_of_item(id_value(entry, {"question_id", "questionId"}), image, asked);

@@ -46,7 +46,8 @@ void JsonElements::skip_space() {
 
 void JsonElements::skip_string() {
   while (true) {
-    at_ = std::min(text_.find_first_of("\"\\", at_ + 1), text_.size());
+    ++at_;
+    while (at_ < text_.size() && text_[at_] != '"' && text_[at_] != '\\') ++at_;
     if (at_ >= text_.size()) fail("the end of a string");
     if (text_[at_] == '"') break;
     ++at_;  // the escaped character

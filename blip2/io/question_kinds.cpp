@@ -29,4 +29,10 @@ QuestionKinds question_kinds(const nlohmann::json& entry) {
   return kinds;
 }
 
+QuestionKinds picture_kinds(const nlohmann::json& entry) {
+  QuestionKinds kinds;
+  if (entry.is_object()) add_fields(entry, {"domain"}, kinds);
+  return kinds;
+}
+
 }  // namespace blip2

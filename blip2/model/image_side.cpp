@@ -66,15 +66,15 @@ at::Tensor ImageSide::encode(std::span<const std::string> images) const {
   return read.features;
 }
 
-ReadPictures ImageSide::encode_readable(std::span<const std::string> images) const {
-  const std::int64_t height = preprocessing_.height, width = preprocessing_.width;
+ReadPictures read_pixels(std::span<const std::string> images, const Preprocessing& preprocessing) {
+  const std::int64_t height = preprocessing.height, width = preprocessing.width;
   ReadPictures read{std::vector<std::string>(images.size()), {}, {}};
   at::Tensor pixels = at::empty({std::ssize(images), 3, height, width});
   float* out = pixels.mutable_data_ptr<float>();
   parallel_for(images.size(), static_cast<std::size_t>(at::get_num_threads()), [&](std::size_t i) {
     try {
       const auto values =
-          preprocess(load_image(images[i], preprocessing_.sixteen_bit), preprocessing_);
+          preprocess(load_image(images[i], preprocessing.sixteen_bit), preprocessing);
       std::copy(values.begin(), values.end(),
                 out + static_cast<std::int64_t>(i) * 3 * height * width);
     } catch (const Error& error) {
@@ -86,15 +86,18 @@ ReadPictures ImageSide::encode_readable(std::span<const std::string> images) con
   for (std::size_t i = 0; i < images.size(); ++i) {
     if (read.failures[i].empty()) read.good.push_back(i);
   }
-  if (read.good.empty()) {
-    read.features = at::empty({0, encoder_->positions(), encoder_->width()});
-    return read;
-  }
   if (read.good.size() < images.size()) {
     const std::vector<std::int64_t> places(read.good.begin(), read.good.end());
     pixels = pixels.index_select(0, at::tensor(places, at::kLong));
   }
-  read.features = encode(pixels);
+  read.features = pixels;
+  return read;
+}
+
+ReadPictures ImageSide::encode_readable(std::span<const std::string> images) const {
+  ReadPictures read = read_pixels(images, preprocessing_);
+  read.features = read.good.empty() ? at::empty({0, encoder_->positions(), encoder_->width()})
+                                    : encode(read.features);
   return read;
 }
 

@@ -22,8 +22,12 @@ at::ScalarType type_of_precision(const std::string& precision, at::ScalarType st
 struct ReadPictures {
   std::vector<std::string> failures;  // N: the error with the file's name; "" for a good picture
   std::vector<std::size_t> good;      // indices of the n good pictures
-  at::Tensor features;                // [n, P, D] f32 of the good pictures
+  at::Tensor features;                // [n, …] f32 of the good pictures; an encoder's: [n, P, D]
 };
+
+// Decodes and preprocesses picture files in parallel. The features are the values [n, 3, H, W] that
+// an encoder reads.
+ReadPictures read_pixels(std::span<const std::string> images, const Preprocessing& preprocessing);
 
 // The frozen image encoder of a model directory with its preprocessing. For one thread at a time:
 // each call uses all threads.
@@ -40,8 +44,8 @@ class ImageSide {
   // Features of picture files, which are decoded in parallel: [N, P, D] f32. A picture's features
   // do not depend on the pictures beside it. Error naming the file that cannot be read.
   at::Tensor encode(std::span<const std::string> images) const;
-  // The features of the files that can be read. Unreadable files are named in the result and change
-  // nothing for the readable ones.
+  // The features [n, P, D] of the files that can be read. Unreadable files are named in the result
+  // and change nothing for the readable ones.
   ReadPictures encode_readable(std::span<const std::string> images) const;
   // The features of preprocessed pictures [N, 3, S, S] f32.
   at::Tensor encode(const at::Tensor& pixel_values) const;

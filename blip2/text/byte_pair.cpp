@@ -51,15 +51,23 @@ BytePairEncoder::BytePairEncoder(const BytePairModel& model, std::span<const std
       merges_(model.merges),
       whole_(std::make_unique<std::atomic<Whole>[]>(pieces.size())) {
   byte_ids_.fill(-1);
+  last_ids_.fill(-1);
   words_.reserve(pieces.size());
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     const auto id = static_cast<std::int32_t>(i);
     if (model.unknown == pieces[i]) unknown_ = id;
+    const bool ends = pieces[i].ends_with(model.word_end);
+    std::string_view piece = pieces[i];
+    if (ends) piece.remove_suffix(model.word_end.size());
     bool in_alphabet = false;
-    std::string bytes = token_bytes(pieces[i], &in_alphabet);
+    std::string bytes = token_bytes(piece, &in_alphabet);
     if (!in_alphabet || bytes.empty()) continue;
-    if (bytes.size() == 1) byte_ids_[static_cast<unsigned char>(bytes[0])] = id;
-    words_.emplace(std::move(bytes), id);
+    if (bytes.size() == 1) {
+      const auto byte = static_cast<unsigned char>(bytes[0]);
+      if (ends) last_ids_[byte] = id;
+      if (!ends || model.word_end.empty()) byte_ids_[byte] = id;
+    }
+    if (ends) words_.emplace(std::move(bytes), id);
   }
   if (model.unknown && unknown_ < 0) {
     throw Error("the unknown token \"" + *model.unknown + "\" is not in the vocabulary");
@@ -70,7 +78,9 @@ void BytePairEncoder::encode(std::string_view text, std::vector<std::int32_t>& i
   if (pattern_ == SplitPattern::none) return encode_digits(text, ids);
   while (!text.empty()) {
     const std::size_t length = first_split(text, pattern_);
-    encode_digits(text.substr(0, length), ids);
+    const std::string_view part = text.substr(0, length);
+    const bool dropped = drops_spaces(pattern_) && is_whitespace(decode_utf8(part).value);
+    if (!dropped) encode_digits(part, ids);
     text.remove_prefix(length);
   }
 }
@@ -114,8 +124,9 @@ void BytePairEncoder::merge_word(std::string_view word, std::vector<std::int32_t
   std::vector<std::int32_t> symbols;
   symbols.reserve(word.size());
   bool after_unknown = false;
-  for (const char byte : word) {
-    const std::int32_t id = byte_ids_[static_cast<unsigned char>(byte)];
+  for (std::size_t i = 0; i < word.size(); ++i) {
+    const auto& byte_ids = i + 1 == word.size() ? last_ids_ : byte_ids_;
+    const std::int32_t id = byte_ids[static_cast<unsigned char>(word[i])];
     const bool unknown = id < 0;
     if (!unknown) {
       symbols.push_back(id);

@@ -41,7 +41,7 @@ class BytePairEncoder {
   DigitSplit digits_;
   bool add_prefix_space_, split_words_, ignore_merges_, fuse_unknown_;
   std::int32_t unknown_ = -1;
-  std::array<std::int32_t, 256> byte_ids_;
+  std::array<std::int32_t, 256> byte_ids_, last_ids_;  // last_ids_: of a word's last byte
   MergeTable merges_;
   TokenIds words_;  // a token's bytes -> its id
   std::unique_ptr<std::atomic<Whole>[]> whole_;

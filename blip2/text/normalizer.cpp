@@ -34,6 +34,22 @@ std::string replace_spaces(std::string_view text, std::string_view content) {
   return out;
 }
 
+std::string replace_white(std::string_view text, std::string_view content) {
+  std::string out;
+  for (bool in_run = false; !text.empty();) {
+    const CodePoint c = decode_utf8(text);
+    const bool white = is_whitespace(c.value);
+    if (!white) {
+      out.append(text.substr(0, c.bytes));
+    } else if (!in_run) {
+      append_replacement(out, content);
+    }
+    in_run = white;
+    text.remove_prefix(c.bytes);
+  }
+  return out;
+}
+
 std::string strip(std::string_view text, bool left, bool right) {
   std::size_t begin = text.size(), end = 0;
   for (std::size_t at = 0; at < text.size();) {
@@ -59,6 +75,8 @@ std::string run_step(const NormalizerStep& step, std::string_view text) {
       return replace_all(text, step.pattern, step.content);
     case Kind::replace_spaces:
       return replace_spaces(text, step.content);
+    case Kind::replace_white:
+      return replace_white(text, step.content);
     case Kind::strip:
       return strip(text, step.left, step.right);
     case Kind::charsmap:

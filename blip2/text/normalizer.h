@@ -17,6 +17,7 @@ struct NormalizerStep {
     prepend,         // puts `content` before a text that is not empty
     replace,         // replaces every `pattern` by `content`
     replace_spaces,  // replaces every run of at least two spaces by `content`
+    replace_white,   // replaces every run of white space by `content`
     strip,           // takes white space off the ends
     charsmap,        // applies SentencePiece's precompiled map
   };

@@ -92,6 +92,25 @@ Encoder make_plain_encoder(TokenizerDefinition d) {
   return make_encoder(d);
 }
 
+// The text with a space for each end of a word and none around, as transformers' CLIPTokenizer
+// decodes; what Python's strip() takes is more than white space.
+std::string words_at(std::string_view text, std::string_view word_end) {
+  std::string out;
+  for (std::size_t end; (end = text.find(word_end)) != text.npos;) {
+    out.append(text.substr(0, end)).append(" ");
+    text.remove_prefix(end + word_end.size());
+  }
+  out.append(text);
+  std::size_t first = out.size(), last = 0;
+  for (std::size_t at = 0; at < out.size();) {
+    const CodePoint c = decode_utf8(std::string_view(out).substr(at));
+    const bool stripped = is_whitespace(c.value) || (c.value >= 0x1c && c.value <= 0x1f);
+    if (!stripped) first = std::min(first, at), last = at + c.bytes;
+    at += c.bytes;
+  }
+  return first < last ? out.substr(first, last - first) : std::string();
+}
+
 // Added tokens cut out of the text, the rest through the model: what tokenizer.json describes.
 class PipelineTokenizer : public Tokenizer {
  public:
@@ -233,7 +252,9 @@ std::string PipelineTokenizer::join(std::vector<std::string> tokens) const {
   }
   std::string text;
   for (const std::string& token : tokens) text += token_bytes(token);
-  return to_valid_utf8(text);
+  const std::string& word_end = std::get<BytePairModel>(definition_.model).word_end;
+  const std::string valid = to_valid_utf8(text);
+  return word_end.empty() ? valid : words_at(valid, word_end);
 }
 
 std::string PipelineTokenizer::piece(std::int32_t id) const {

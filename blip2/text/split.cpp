@@ -83,6 +83,19 @@ std::size_t numbers(std::string_view text, int limit) {
   return at;
 }
 
+// The first match of CLIP's pattern, or the white space before it.
+std::size_t clip_split(std::string_view text, bool with_special) {
+  if (with_special) {
+    for (const std::string_view token : {"<|startoftext|>", "<|endoftext|>"}) {
+      if (text.starts_with(token)) return token.size();
+    }
+  }
+  if (const std::size_t length = contraction(text)) return length;
+  const CodePoint first = decode_utf8(text);
+  const Kind kind = kind_of(first.value);
+  return kind == Kind::number ? first.bytes : end_of_run(text, first.bytes, kind);
+}
+
 }  // namespace
 
 std::string_view split_regex(SplitPattern pattern) {
@@ -94,10 +107,22 @@ std::string_view split_regex(SplitPattern pattern) {
     return R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|)"
            R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
   }
+  if (pattern == SplitPattern::clip) {
+    return R"('s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+)";
+  }
+  if (pattern == SplitPattern::clip_special) {
+    return R"(<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|)"
+           R"([^\s\p{L}\p{N}]+)";
+  }
   return {};
 }
 
+bool drops_spaces(SplitPattern pattern) {
+  return pattern == SplitPattern::clip || pattern == SplitPattern::clip_special;
+}
+
 std::size_t first_split(std::string_view text, SplitPattern pattern) {
+  if (drops_spaces(pattern)) return clip_split(text, pattern == SplitPattern::clip_special);
   if (text[0] == '\'') {
     if (const std::size_t length = contraction_of_any_case(text)) return length;
   }

@@ -13,17 +13,25 @@ enum class DigitSplit { none, runs, single };
 std::size_t first_digit_split(std::string_view text, DigitSplit split);
 
 // The split by a regular expression that a tokenizer.json asks for before byte-level BPE.
-enum class SplitPattern { none, llama3, qwen2 };
+enum class SplitPattern { none, llama3, qwen2, clip, clip_special };
 
 // The regular expression, as tokenizer.json has it.
 std::string_view split_regex(SplitPattern pattern);
 
-// The number of bytes of the first match of the pattern in a non-empty valid UTF-8 `text`. The
-// patterns are like GPT-2's below, with these differences: contractions match in any case, any one
-// character but a line end may stand before letters, digits match singly or (llama3) up to three
-// together, and line ends match with the characters before them. Sources: Llama 3's and Qwen2's
-// tokenizer.json.
+// The number of bytes of the first match of the pattern in a non-empty valid UTF-8 `text`. Llama
+// 3's and Qwen2's patterns are like GPT-2's below, with these differences: contractions match in
+// any case, any one character but a line end may stand before letters, digits match singly or
+// (llama3) up to three together, and line ends match with the characters before them. Sources:
+// Llama 3's and Qwen2's tokenizer.json.
+//
+// CLIP's pattern matches GPT-2's contractions, a run of letters, one number, or a run of all other
+// characters but white space; clip_special also matches CLIP's special tokens where they are
+// written out. White space between matches is a part of its own here. Source: openai/CLIP,
+// clip/simple_tokenizer.py.
 std::size_t first_split(std::string_view text, SplitPattern pattern);
+
+// Whether the pattern leaves out the parts of white space, so that only its matches count.
+bool drops_spaces(SplitPattern pattern);
 
 // The number of bytes of the first match of GPT-2's pattern in a non-empty valid UTF-8 `text`:
 //   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+

@@ -110,6 +110,24 @@ TEST(Split, FollowsGpt2sPattern) {
   EXPECT_THAT(words("x²  '"), ElementsAre("x", "²", " ", " '"));
 }
 
+TEST(Split, FollowsClipsPattern) {
+  const auto parts = [](std::string_view text, SplitPattern pattern) {
+    std::vector<std::string> out;
+    while (!text.empty()) {
+      out.emplace_back(text.substr(0, first_split(text, pattern)));
+      text.remove_prefix(out.back().size());
+    }
+    return out;
+  };
+  EXPECT_THAT(parts("it's 42!?  x\u00b2", SplitPattern::clip),
+              ElementsAre("it", "'s", " ", "4", "2", "!?", "  ", "x", "\u00b2"));
+  EXPECT_THAT(parts("<|endoftext|>!", SplitPattern::clip), ElementsAre("<|", "endoftext", "|>!"));
+  EXPECT_THAT(parts("<|endoftext|>!", SplitPattern::clip_special),
+              ElementsAre("<|endoftext|>", "!"));
+  EXPECT_THAT(parts("!<|endoftext|>", SplitPattern::clip_special),
+              ElementsAre("!<|", "endoftext", "|>"));
+}
+
 TEST(Split, CutsDigitsOff) {
   EXPECT_EQ(first_digit_split("ab12", DigitSplit::single), 2u);
   EXPECT_EQ(first_digit_split("12ab", DigitSplit::single), 1u);
@@ -189,6 +207,22 @@ TEST_F(TokenizerTest, BytePairFromVocabAndMergesAsOptHasIt) {
   EXPECT_EQ(tokenizer->special().pad, 1);
   tokenizer->save(folder_ / "saved");
   EXPECT_THAT(load_tokenizer(folder_ / "saved")->encode("ab</s>a"), ElementsAre(2, 6, 4, 2, 6));
+}
+
+// "l" and "o" inside a word and at its end, "lo" at the end alone: "lol" is l o l</w>.
+TEST_F(TokenizerTest, BytePairFromVocabAndMergesAsClipHasIt) {
+  write("vocab.json", R"({"l":0,"o":1,"a":2,"l</w>":3,"o</w>":4,"a</w>":5,"lo</w>":6,
+                          "<|startoftext|>":7,"<|endoftext|>":8})");
+  write("merges.txt", "#version: 0.2\nl o</w>\n");
+  const auto tokenizer = load();
+  EXPECT_THAT(tokenizer->encode("LO \n lol"), ElementsAre(7, 6, 0, 1, 3, 8));
+  EXPECT_THAT(tokenizer->encode("a<|endoftext|>a"), ElementsAre(7, 5, 8, 5, 8));
+  EXPECT_THAT(tokenizer->encode("x"), ElementsAre(7, 8, 8)) << "unknown bytes are the end token";
+  EXPECT_EQ(tokenizer->decode(Ids{7, 6, 0, 1, 3, 8}), "lo lol");
+  EXPECT_EQ(tokenizer->special().bos, 7);
+  tokenizer->save(folder_ / "saved");
+  EXPECT_THAT(load_tokenizer(folder_ / "saved")->encode("LO \n lol"),
+              ElementsAre(7, 6, 0, 1, 3, 8));
 }
 
 TEST_F(TokenizerTest, AddedTokensTakeTheLongestAndTheirFlags) {
@@ -304,6 +338,9 @@ TEST_F(TokenizerTest, RefusesWhatItDoesNotSupport) {
       {replaced(json, R"({"type":"ByteLevel"})", R"({"type":"CTC"})"), "decoder"},
       {replaced(json, R"("type":"BPE")", R"("type":"BPE","byte_fallback":true)"), "byte_fallback"},
       {replaced(json, R"("type":"BPE")", R"("type":"BPE","dropout":0.5)"), "dropout"},
+      {replaced(json, R"("type":"BPE")",
+                R"("type":"BPE","ignore_merges":true,"end_of_word_suffix":"</w>")"),
+       "ignore_merges"},
       {replaced(json, R"("type":"BPE")", R"("type":"BPE","unk_token":"<u>")"), "<u>"},
       {replaced(json, R"("post_processor":null)",
                 R"("post_processor":{"type":"BertProcessing","cls":["h",99],"sep":["e",1]})"),

@@ -43,7 +43,7 @@ struct PairMerge {
   std::int32_t left, right, merged;
 };
 
-// Byte-level BPE as GPT-2 has it.
+// Byte-level BPE as GPT-2 and CLIP have it.
 struct BytePairModel {
   std::vector<PairMerge> merges = {};
   SplitPattern pattern = SplitPattern::none;  // the first split; then digits, then words
@@ -53,6 +53,7 @@ struct BytePairModel {
   bool ignore_merges = false;  // a word that is a token gives that token, without merges
   std::optional<std::string> unknown = {};
   bool fuse_unknown = false;
+  std::string word_end = {};  // what the token of a word's last byte has behind it: CLIP's "</w>"
 };
 
 // BPE over characters as SentencePiece has it (Llama, Mistral).

@@ -60,6 +60,32 @@ json with_defaults(json defaults, const json& config) {
   return defaults;
 }
 
+// Whether vocab.json and merges.txt are CLIP's: by the class that tokenizer_config.json names or,
+// if it names none, by the vocabulary.
+bool is_clip(const json& config, const TokenizerDefinition& definition) {
+  const auto name = member_or<std::string>(config, "tokenizer_class", "", definition.where);
+  if (!name.empty()) return name.starts_with("CLIPTokenizer");
+  return find_id(definition.ids, "<|startoftext|>") && find_id(definition.ids, "a</w>");
+}
+
+// As transformers' CLIPTokenizer builds it.
+void set_clip_pipeline(const json& config, BytePairModel model, TokenizerDefinition& definition) {
+  using Kind = NormalizerStep::Kind;
+  const json options = with_defaults({{"unk_token", "<|endoftext|>"},
+                                      {"bos_token", "<|startoftext|>"},
+                                      {"eos_token", "<|endoftext|>"},
+                                      {"pad_token", "<|endoftext|>"}},
+                                     config);
+  definition.normalizer = {{Kind::nfc}, {Kind::replace_white, "", " "}, {Kind::lower_case}};
+  model.pattern = SplitPattern::clip_special;
+  model.word_end = "</w>";
+  apply_tokenizer_config(options, definition, definition.where);
+  model.unknown = definition.roles.at("unk_token");
+  definition.model = std::move(model);
+  definition.prefix = {*find_id(definition.ids, definition.roles.at("bos_token"))};
+  definition.suffix = {*find_id(definition.ids, definition.roles.at("eos_token"))};
+}
+
 // The token of a GGUF id key, or empty if there is none.
 std::string gguf_token(const GgufFile& file, const std::string& key,
                        const std::vector<std::string>& pieces) {
@@ -167,6 +193,10 @@ TokenizerDefinition read_vocab_and_merges(const fs::path& vocab, const fs::path&
   for (const std::string_view line : lines_of(text)) list.push_back(std::string(line));
   BytePairModel model;
   model.merges = read_merges(list, definition.ids, merges.string() + ": line");
+  if (is_clip(config, definition)) {
+    set_clip_pipeline(config, std::move(model), definition);
+    return definition;
+  }
   const json options = with_defaults({{"unk_token", "<|endoftext|>"},
                                       {"bos_token", "<|endoftext|>"},
                                       {"eos_token", "<|endoftext|>"}},

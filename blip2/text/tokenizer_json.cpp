@@ -41,11 +41,13 @@ WordPieceModel read_word_piece(const json& root, const std::string& where) {
   return result;
 }
 
-void refuse_bpe_options(const json& model, const std::string& where) {
-  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+void refuse_bpe_options(const json& model, bool bytes, const std::string& where) {
+  const auto refuse = [&](const char* key) {
     const json value = model.value(key, json());
     if (!value.is_null() && value != "") refuse_part(key, value, where, "none");
-  }
+  };
+  refuse("continuing_subword_prefix");
+  if (!bytes) refuse("end_of_word_suffix");
   const json dropout = model.value("dropout", json());
   if (!dropout.is_null() && dropout != 0) refuse_part("dropout", dropout, where, "null");
 }
@@ -54,7 +56,7 @@ void refuse_bpe_options(const json& model, const std::string& where) {
 template <typename Model>
 void read_bpe_options(const json& model, const TokenIds& ids, const std::string& where,
                       Model& result) {
-  refuse_bpe_options(model, where);
+  refuse_bpe_options(model, std::is_same_v<Model, BytePairModel>, where);
   result.merges = read_merges(list_member(model, "merges", where), ids, where + ".merges");
   result.ignore_merges = member_or(model, "ignore_merges", false, where);
   result.fuse_unknown = member_or(model, "fuse_unk", false, where);
@@ -77,6 +79,10 @@ void read_bpe(const json& root, TokenizerDefinition& definition, const std::stri
   read_bpe_options(model, definition.ids, where + ": model", result);
   if (member_or(model, "byte_fallback", false, where + ": model")) {
     refuse_part("byte_fallback", true, where, "false with ByteLevel");
+  }
+  read_member(result.word_end, model, "end_of_word_suffix", where + ": model");
+  if (!result.word_end.empty() && result.ignore_merges) {
+    refuse_part("ignore_merges", true, where, "false with end_of_word_suffix");
   }
   read_byte_level(split, result, place);
   definition.model = std::move(result);

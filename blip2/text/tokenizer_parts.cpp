@@ -11,9 +11,10 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kNormalizers =
-    "NFC, Lowercase, Prepend, Replace of a string or of \" {2,}\", Strip, Precompiled, Sequence";
+    "NFC, Lowercase, Prepend, Replace of a string, of \" {2,}\" or of \"\\s+\", Strip, "
+    "Precompiled, Sequence";
 constexpr const char* kByteLevel =
-    "ByteLevel, with Llama 3's or Qwen2's Split or with Digits before it in a Sequence";
+    "ByteLevel, with Llama 3's, Qwen2's or CLIP's Split or with Digits before it in a Sequence";
 
 // The pattern of a Replace or Split: {"String": …} or {"Regex": …}.
 std::string pattern_of(const json& value, const char* kind, const std::string& where) {
@@ -24,10 +25,10 @@ NormalizerStep read_replace(const json& value, const std::string& where) {
   NormalizerStep step{NormalizerStep::Kind::replace, pattern_of(value, "String", where),
                       string_member(value, "content", where)};
   if (!step.pattern.empty()) return step;
-  if (pattern_of(value, "Regex", where) != " {2,}") {
-    refuse_part("normalizer", value, where, kNormalizers);
-  }
-  step.kind = NormalizerStep::Kind::replace_spaces;
+  const std::string regex = pattern_of(value, "Regex", where);
+  if (regex != " {2,}" && regex != "\\s+") refuse_part("normalizer", value, where, kNormalizers);
+  using Kind = NormalizerStep::Kind;
+  step.kind = regex == "\\s+" ? Kind::replace_white : Kind::replace_spaces;
   return step;
 }
 
@@ -72,11 +73,13 @@ std::string read_replacement(const json& value, const std::string& where) {
 
 SplitPattern read_split(const json& value, const std::string& where) {
   const std::string regex = pattern_of(value, "Regex", where);
-  for (const SplitPattern pattern : {SplitPattern::llama3, SplitPattern::qwen2}) {
-    if (regex == split_regex(pattern) && string_member(value, "behavior", where) == "Isolated" &&
-        !member_or(value, "invert", false, where)) {
-      return pattern;
-    }
+  const std::string behavior = string_member(value, "behavior", where);
+  const bool invert = member_or(value, "invert", false, where);
+  for (const SplitPattern pattern : {SplitPattern::llama3, SplitPattern::qwen2, SplitPattern::clip,
+                                     SplitPattern::clip_special}) {
+    if (regex != split_regex(pattern)) continue;
+    const bool dropping = drops_spaces(pattern);
+    if (behavior == (dropping ? "Removed" : "Isolated") && invert == dropping) return pattern;
   }
   refuse_part("pre_tokenizer", value, where, kByteLevel);
 }

@@ -32,6 +32,8 @@ Json write_step(const NormalizerStep& step) {
       return replace("String", step.pattern, step.content);
     case Kind::replace_spaces:
       return replace("Regex", " {2,}", step.content);
+    case Kind::replace_white:
+      return replace("Regex", "\\s+", step.content);
     case Kind::strip:
       return {{"type", "Strip"}, {"strip_left", step.left}, {"strip_right", step.right}};
     case Kind::charsmap:
@@ -99,10 +101,11 @@ Json write_space_split(const SpaceSplit& split) {
 Json write_byte_level(const BytePairModel& model) {
   std::vector<Json> steps;
   if (model.pattern != SplitPattern::none) {
+    const bool dropping = drops_spaces(model.pattern);
     steps.push_back({{"type", "Split"},
                      {"pattern", {{"Regex", std::string(split_regex(model.pattern))}}},
-                     {"behavior", "Isolated"},
-                     {"invert", false}});
+                     {"behavior", dropping ? "Removed" : "Isolated"},
+                     {"invert", dropping}});
   }
   if (model.digits != DigitSplit::none) {
     const bool single = model.digits == DigitSplit::single;

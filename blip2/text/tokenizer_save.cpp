@@ -97,12 +97,12 @@ Json head(const TokenizerDefinition& definition) {
 }
 
 template <typename Model>
-Json bpe_options(const Model& model, bool byte_fallback) {
+Json bpe_options(const Model& model, bool byte_fallback, const std::string& word_end = {}) {
   return {{"type", "BPE"},
           {"dropout", nullptr},
           {"unk_token", optional_string(model.unknown)},
           {"continuing_subword_prefix", nullptr},
-          {"end_of_word_suffix", nullptr},
+          {"end_of_word_suffix", word_end.empty() ? Json(nullptr) : Json(word_end)},
           {"fuse_unk", model.fuse_unknown},
           {"byte_fallback", byte_fallback},
           {"ignore_merges", model.ignore_merges}};
@@ -123,7 +123,8 @@ Json model_options(const TokenizerDefinition& definition) {
   if (const auto* model = std::get_if<CharacterPairModel>(&definition.model)) {
     return bpe_options(*model, model->byte_fallback);
   }
-  return bpe_options(std::get<BytePairModel>(definition.model), false);
+  const auto& model = std::get<BytePairModel>(definition.model);
+  return bpe_options(model, false, model.word_end);
 }
 
 std::string vocabulary(const TokenizerDefinition& definition) {

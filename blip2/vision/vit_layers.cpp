@@ -77,15 +77,15 @@ VitBlock::VitBlock(torch::nn::Module& root, const std::string& path, const VitBl
   out_ = vit_linear(root, at(gated_ ? "mlp.weights_out" : "mlp.fc2"), inner, width);
 }
 
-at::Tensor VitBlock::operator()(const at::Tensor& x, const at::Tensor& scales) const {
-  at::Tensor a = attend(norm1_(x));         // [B, P, D]
-  if (scale1_.defined()) a = a * scale1_;   // [B, P, D]
-  if (scales.defined()) a = a * scales[0];  // [B, P, D]
-  const at::Tensor h = x + a;               // [B, P, D]
-  at::Tensor f = feed_forward(norm2_(h));   // [B, P, D]
-  if (scale2_.defined()) f = f * scale2_;   // [B, P, D]
-  if (scales.defined()) f = f * scales[1];  // [B, P, D]
-  return h + f;                             // [B, P, D]
+at::Tensor VitBlock::operator()(const at::Tensor& x, const at::Tensor& scales, bool causal) const {
+  at::Tensor a = attend(norm1_(x), causal);  // [B, P, D]
+  if (scale1_.defined()) a = a * scale1_;    // [B, P, D]
+  if (scales.defined()) a = a * scales[0];   // [B, P, D]
+  const at::Tensor h = x + a;                // [B, P, D]
+  at::Tensor f = feed_forward(norm2_(h));    // [B, P, D]
+  if (scale2_.defined()) f = f * scale2_;    // [B, P, D]
+  if (scales.defined()) f = f * scales[1];   // [B, P, D]
+  return h + f;                              // [B, P, D]
 }
 
 std::vector<at::Tensor> VitBlock::parameters() const {
@@ -98,7 +98,7 @@ std::vector<at::Tensor> VitBlock::parameters() const {
   return all;
 }
 
-at::Tensor VitBlock::attend(const at::Tensor& x) const {
+at::Tensor VitBlock::attend(const at::Tensor& x, bool causal) const {
   const auto heads = [&](const at::Tensor& t) {
     return t.unflatten(-1, {heads_, -1}).transpose(1, 2);
   };
@@ -109,8 +109,9 @@ at::Tensor VitBlock::attend(const at::Tensor& x) const {
   } else {
     q = heads(query_(x)), k = heads(key_(x)), v = heads(value_(x));
   }
-  const at::Tensor seen = at::scaled_dot_product_attention(q, k, v);  // [B, h, P, D/h]
-  return output_(seen.transpose(1, 2).flatten(2));                    // [B, P, D]
+  const at::Tensor seen =
+      at::scaled_dot_product_attention(q, k, v, {}, 0, causal);  // [B, h, P, D/h]
+  return output_(seen.transpose(1, 2).flatten(2));               // [B, P, D]
 }
 
 at::Tensor VitBlock::feed_forward(const at::Tensor& x) const {

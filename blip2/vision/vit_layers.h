@@ -59,12 +59,13 @@ class VitBlock {
   VitBlock(torch::nn::Module& root, const std::string& path, const VitBlockNames& names,
            const VitConfig& config);
   // [B, P, D] -> [B, P, D]. `scales` [2, B, 1, 1]: factors on what attention and feed-forward add
-  // for each picture; undefined: 1.
-  at::Tensor operator()(const at::Tensor& x, const at::Tensor& scales = {}) const;
+  // for each picture; undefined: 1. `causal`: each position sees itself and those before it.
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& scales = {},
+                        bool causal = false) const;
   std::vector<at::Tensor> parameters() const;
 
  private:
-  at::Tensor attend(const at::Tensor& x) const;
+  at::Tensor attend(const at::Tensor& x, bool causal) const;
   at::Tensor feed_forward(const at::Tensor& x) const;
   at::Tensor activate(const at::Tensor& x) const;
 
