@@ -1,4 +1,4 @@
-#include "blip2/data/record_fields.h"
+#include "blip2/data/record_fields_internal.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -8,7 +8,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/nn/kernels/kernels.h"
-#include "blip2/qformer/layer_functions.h"
+#include "blip2/qformer/layer_functions_internal.h"
 #include "blip2/qformer/packed_rows.h"
 #include "blip2/qformer/threads.h"
 

@@ -1,6 +1,6 @@
 // Products with matrices in blocks: every type by every instruction set that the machine has,
 // against the file's numbers in f64. tests/parity/test_blocks.py holds them to PyPI gguf.
-#include "blip2/nn/kernels/block_kernels.h"
+#include "blip2/nn/kernels/block_kernels_internal.h"
 
 #include <gtest/gtest.h>
 
@@ -13,7 +13,7 @@
 #include "blip2/base/processor.h"
 #include "blip2/nn/block_matrix.h"
 #include "blip2/nn/kernels/kernel_check.h"
-#include "blip2/nn/kernels/tables.h"
+#include "blip2/nn/kernels/tables_internal.h"
 
 namespace blip2 {
 namespace {
