@@ -1,5 +1,6 @@
 # `cmake --install`: the rooms as static libraries with their headers, the program, and what
-# find_package(blip2) reads. docs/library.md says which headers are for users.
+# find_package(blip2) reads. Headers named *_internal.h belong to their room alone;
+# docs/library.md says which of the others are for users.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -13,10 +14,9 @@ set(_config_folder ${CMAKE_INSTALL_LIBDIR}/cmake/blip2)
 install(TARGETS blip2_all blip2_options ${_rooms_built} EXPORT blip2-targets)
 install(EXPORT blip2-targets NAMESPACE blip2:: DESTINATION ${_config_folder})
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/blip2 DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-        FILES_MATCHING PATTERN "*.h" PATTERN "test_files.h" EXCLUDE
-        PATTERN "message_of.h" EXCLUDE PATTERN "put_file.h" EXCLUDE
-        PATTERN "kernel_check.h" EXCLUDE
-        PATTERN "test_tar.h" EXCLUDE PATTERN "record_test.h" EXCLUDE)
+        FILES_MATCHING PATTERN "*.h" PATTERN "*_internal.h" EXCLUDE
+        PATTERN "test_*.h" EXCLUDE PATTERN "*_test.h" EXCLUDE
+        PATTERN "message_of.h" EXCLUDE PATTERN "kernel_check.h" EXCLUDE)
 
 configure_package_config_file(${CMAKE_SOURCE_DIR}/cmake/blip2-config.cmake.in
                               ${CMAKE_BINARY_DIR}/blip2-config.cmake

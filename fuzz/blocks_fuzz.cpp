@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "blip2/nn/kernels/block_layout.h"
-#include "blip2/nn/kernels/tables.h"
+#include "blip2/nn/kernels/tables_internal.h"
 
 namespace {
 

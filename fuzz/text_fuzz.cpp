@@ -9,9 +9,9 @@
 
 #include "blip2/base/error.h"
 #include "blip2/io/json.h"
-#include "blip2/text/pipeline_tokenizer.h"
-#include "blip2/text/sentencepiece.h"
-#include "blip2/text/tokenizer_json.h"
+#include "blip2/text/pipeline_tokenizer_internal.h"
+#include "blip2/text/sentencepiece_internal.h"
+#include "blip2/text/tokenizer_json_internal.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view input(reinterpret_cast<const char*>(data), size);

@@ -1,4 +1,4 @@
-#include "blip2/io/torch_archive.h"
+#include "blip2/io/torch_archive_internal.h"
 #include "fuzz/read_all.h"
 
 // Any bytes as a file of this format: read or refused with Error, nothing else.

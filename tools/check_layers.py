@@ -76,6 +76,8 @@ def check_file(file, room, target):
             yield f"{where}: {path} is not a file of this repository, as seen from its root"
         elif path.startswith("apps/") and room:
             yield f"{where}: a room may not include the program"
+        elif path.endswith("_internal.h") and where.startswith(("apps/", "examples/")):
+            yield f"{where}: {path} is private to its room"
         elif path.startswith("blip2/") and room:
             problem = check_room_include(room, target, path, where)
             if problem:

@@ -15,7 +15,7 @@
 #include "blip2/base/file.h"
 #include "blip2/base/log.h"
 #include "blip2/data/data_source.h"
-#include "blip2/data/record_fields.h"
+#include "blip2/data/picture_finder.h"
 #include "blip2/data/records.h"
 #include "blip2/evaluation/kind_scores.h"
 #include "blip2/evaluation/score_set.h"

@@ -12,8 +12,8 @@
 #include "blip2/base/interrupt.h"
 #include "blip2/base/log.h"
 #include "blip2/base/progress.h"
-#include "blip2/capfilt/filter_settings.h"
-#include "blip2/capfilt/filter_shard.h"
+#include "blip2/capfilt/filter_settings_internal.h"
+#include "blip2/capfilt/filter_shard_internal.h"
 #include "blip2/io/utf8.h"
 
 namespace blip2 {

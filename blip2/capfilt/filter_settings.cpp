@@ -1,4 +1,4 @@
-#include "blip2/capfilt/filter_settings.h"
+#include "blip2/capfilt/filter_settings_internal.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

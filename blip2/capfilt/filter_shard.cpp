@@ -1,4 +1,4 @@
-#include "blip2/capfilt/filter_shard.h"
+#include "blip2/capfilt/filter_shard_internal.h"
 
 #include <fmt/format.h>
 

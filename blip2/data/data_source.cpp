@@ -11,7 +11,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/base/nearest.h"
-#include "blip2/data/record_fields.h"
+#include "blip2/data/record_fields_internal.h"
 #include "blip2/io/json.h"
 #include "blip2/io/json_elements.h"
 #include "blip2/io/tar_samples.h"

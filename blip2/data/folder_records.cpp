@@ -10,8 +10,8 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
-#include "blip2/data/record_readers.h"
-#include "blip2/data/sidecar.h"
+#include "blip2/data/record_readers_internal.h"
+#include "blip2/data/sidecar_internal.h"
 #include "blip2/io/tar_samples.h"
 
 namespace blip2 {

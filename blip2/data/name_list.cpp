@@ -8,7 +8,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
-#include "blip2/data/record_fields.h"
+#include "blip2/data/record_fields_internal.h"
 #include "blip2/io/utf8.h"
 
 namespace blip2 {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "blip2/base/error.h"
-#include "blip2/data/record_readers.h"
+#include "blip2/data/record_readers_internal.h"
 
 namespace blip2 {
 namespace {

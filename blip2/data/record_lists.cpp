@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "blip2/base/error.h"
-#include "blip2/data/record_readers.h"
+#include "blip2/data/record_readers_internal.h"
 #include "blip2/io/utf8.h"
 
 namespace blip2 {

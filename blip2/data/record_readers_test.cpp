@@ -1,4 +1,4 @@
-#include "blip2/data/record_readers.h"
+#include "blip2/data/record_readers_internal.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

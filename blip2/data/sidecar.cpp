@@ -1,10 +1,10 @@
-#include "blip2/data/sidecar.h"
+#include "blip2/data/sidecar_internal.h"
 
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
-#include "blip2/data/record_fields.h"
+#include "blip2/data/record_fields_internal.h"
 #include "blip2/io/utf8.h"
 
 namespace blip2 {

@@ -1,4 +1,4 @@
-#include "blip2/decoding/beam_search.h"
+#include "blip2/decoding/beam_search_internal.h"
 
 #include <ATen/Parallel.h>
 
@@ -8,7 +8,7 @@
 #include <tuple>
 #include <utility>
 
-#include "blip2/decoding/processors.h"
+#include "blip2/decoding/processors_internal.h"
 
 namespace blip2 {
 namespace {

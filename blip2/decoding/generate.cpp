@@ -9,8 +9,8 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
-#include "blip2/decoding/beam_search.h"
-#include "blip2/decoding/processors.h"
+#include "blip2/decoding/beam_search_internal.h"
+#include "blip2/decoding/processors_internal.h"
 
 namespace blip2 {
 namespace {

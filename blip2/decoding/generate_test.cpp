@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "blip2/base/error.h"
-#include "blip2/decoding/processors.h"
+#include "blip2/decoding/processors_internal.h"
 
 namespace blip2 {
 namespace {

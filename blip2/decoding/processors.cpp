@@ -1,4 +1,4 @@
-#include "blip2/decoding/processors.h"
+#include "blip2/decoding/processors_internal.h"
 
 #include <fmt/format.h>
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "blip2/evaluation/lemmas.h"
-#include "blip2/evaluation/text_words.h"
+#include "blip2/evaluation/text_words_internal.h"
 #include "blip2/text/unicode.h"
 
 namespace blip2 {

@@ -9,7 +9,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/parallel.h"
 #include "blip2/evaluation/caption_tokens.h"
-#include "blip2/evaluation/picture_scorer.h"
+#include "blip2/evaluation/picture_scorer_internal.h"
 
 namespace blip2 {
 namespace {

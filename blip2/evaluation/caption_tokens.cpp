@@ -9,9 +9,9 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/parallel.h"
-#include "blip2/evaluation/pattern_automaton.h"
-#include "blip2/evaluation/ptb_rules.h"
-#include "blip2/evaluation/python_text.h"
+#include "blip2/evaluation/pattern_automaton_internal.h"
+#include "blip2/evaluation/ptb_rules_internal.h"
+#include "blip2/evaluation/python_text_internal.h"
 #include "blip2/text/unicode.h"
 
 namespace blip2 {

@@ -1,4 +1,4 @@
-#include "blip2/evaluation/char_set.h"
+#include "blip2/evaluation/char_set_internal.h"
 
 #include <algorithm>
 #include <map>

@@ -1,4 +1,4 @@
-#include "blip2/evaluation/english_stemmer.h"
+#include "blip2/evaluation/english_stemmer_internal.h"
 
 #include <algorithm>
 #include <utility>

@@ -4,7 +4,7 @@
 #include <iterator>
 #include <optional>
 
-#include "blip2/evaluation/text_words.h"
+#include "blip2/evaluation/text_words_internal.h"
 
 namespace blip2 {
 namespace {

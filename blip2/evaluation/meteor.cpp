@@ -1,4 +1,4 @@
-#include "blip2/evaluation/meteor.h"
+#include "blip2/evaluation/meteor_internal.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,9 +11,9 @@
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/base/parallel.h"
-#include "blip2/evaluation/english_stemmer.h"
-#include "blip2/evaluation/meteor_synonyms.h"
-#include "blip2/evaluation/meteor_words.h"
+#include "blip2/evaluation/english_stemmer_internal.h"
+#include "blip2/evaluation/meteor_synonyms_internal.h"
+#include "blip2/evaluation/meteor_words_internal.h"
 #include "blip2/io/zip.h"
 
 namespace blip2 {

@@ -1,4 +1,4 @@
-#include "blip2/evaluation/meteor_alignment.h"
+#include "blip2/evaluation/meteor_alignment_internal.h"
 
 #include <algorithm>
 #include <cstddef>

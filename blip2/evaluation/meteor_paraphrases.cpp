@@ -1,4 +1,4 @@
-#include "blip2/evaluation/meteor_paraphrases.h"
+#include "blip2/evaluation/meteor_paraphrases_internal.h"
 
 #include <algorithm>
 #include <string_view>

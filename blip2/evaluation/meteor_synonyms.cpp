@@ -1,4 +1,4 @@
-#include "blip2/evaluation/meteor_synonyms.h"
+#include "blip2/evaluation/meteor_synonyms_internal.h"
 
 #include <algorithm>
 #include <charconv>

@@ -1,4 +1,4 @@
-#include "blip2/evaluation/meteor.h"
+#include "blip2/evaluation/meteor_internal.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,9 +7,9 @@
 #include <cmath>
 
 #include "blip2/base/error.h"
-#include "blip2/evaluation/english_stemmer.h"
-#include "blip2/evaluation/meteor_synonyms.h"
-#include "blip2/evaluation/meteor_words.h"
+#include "blip2/evaluation/english_stemmer_internal.h"
+#include "blip2/evaluation/meteor_synonyms_internal.h"
+#include "blip2/evaluation/meteor_words_internal.h"
 
 namespace blip2 {
 namespace {

@@ -1,4 +1,4 @@
-#include "blip2/evaluation/meteor_words.h"
+#include "blip2/evaluation/meteor_words_internal.h"
 
 #include <algorithm>
 

@@ -4,7 +4,7 @@
 #include <unordered_map>
 
 #include "blip2/base/parallel.h"
-#include "blip2/evaluation/python_text.h"
+#include "blip2/evaluation/python_text_internal.h"
 
 namespace blip2 {
 namespace {

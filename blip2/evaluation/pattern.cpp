@@ -1,4 +1,4 @@
-#include "blip2/evaluation/pattern.h"
+#include "blip2/evaluation/pattern_internal.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "blip2/evaluation/pattern_automaton.h"
+#include "blip2/evaluation/pattern_automaton_internal.h"
 
 #include <algorithm>
 #include <utility>

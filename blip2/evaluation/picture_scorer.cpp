@@ -1,4 +1,4 @@
-#include "blip2/evaluation/picture_scorer.h"
+#include "blip2/evaluation/picture_scorer_internal.h"
 
 #include <algorithm>
 #include <cmath>

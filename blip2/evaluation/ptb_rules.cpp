@@ -1,4 +1,4 @@
-#include "blip2/evaluation/ptb_rules.h"
+#include "blip2/evaluation/ptb_rules_internal.h"
 
 namespace blip2 {
 namespace {

@@ -1,4 +1,4 @@
-#include "blip2/evaluation/python_text.h"
+#include "blip2/evaluation/python_text_internal.h"
 
 #include "blip2/text/unicode.h"
 

@@ -5,7 +5,7 @@
 
 #include "blip2/evaluation/caption_metrics.h"
 #include "blip2/evaluation/exact_match.h"
-#include "blip2/evaluation/meteor.h"
+#include "blip2/evaluation/meteor_internal.h"
 #include "blip2/evaluation/vqa_accuracy.h"
 
 namespace blip2 {

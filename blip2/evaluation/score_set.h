@@ -19,7 +19,7 @@ struct ScoreSet {
 };
 
 // "bleu_1" to "bleu_4", "rouge_l", "cider" and "cider_d" (caption_metrics.h), "exact", the share of
-// captions that equal a reference, and, if its data are given, "meteor" (meteor.h).
+// captions that equal a reference, and, if its data are given, "meteor" (meteor_internal.h).
 ScoreSet score_caption_pairs(std::span<const TextPair> pairs, std::size_t threads = 1,
                              const std::filesystem::path& meteor_data = {});
 

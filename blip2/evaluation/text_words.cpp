@@ -1,4 +1,4 @@
-#include "blip2/evaluation/text_words.h"
+#include "blip2/evaluation/text_words_internal.h"
 
 #include "blip2/text/unicode.h"
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "blip2/evaluation/exact_match.h"
-#include "blip2/evaluation/python_text.h"
+#include "blip2/evaluation/python_text_internal.h"
 #include "blip2/text/unicode.h"
 
 namespace blip2 {

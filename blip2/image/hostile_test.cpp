@@ -8,7 +8,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
-#include "blip2/image/codecs.h"
+#include "blip2/image/codecs_internal.h"
 #include "blip2/image/image.h"
 #include "blip2/image/transform.h"
 

@@ -6,8 +6,8 @@
 #include <string_view>
 
 #include "blip2/base/error.h"
-#include "blip2/image/codecs.h"
-#include "blip2/image/orientation.h"
+#include "blip2/image/codecs_internal.h"
+#include "blip2/image/orientation_internal.h"
 #include "blip2/io/tar_place.h"
 
 namespace blip2 {

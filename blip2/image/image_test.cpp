@@ -8,8 +8,8 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
-#include "blip2/image/codecs.h"
-#include "blip2/image/orientation.h"
+#include "blip2/image/codecs_internal.h"
+#include "blip2/image/orientation_internal.h"
 #include "blip2/image/transform.h"
 
 namespace blip2 {

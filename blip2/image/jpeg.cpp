@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "blip2/base/error.h"
-#include "blip2/image/codecs.h"
-#include "blip2/image/orientation.h"
+#include "blip2/image/codecs_internal.h"
+#include "blip2/image/orientation_internal.h"
 
 #include <jpeglib.h>  // needs size_t and FILE from <cstdio>
 // after jpeglib.h

@@ -1,10 +1,10 @@
-#include "blip2/image/orientation.h"
+#include "blip2/image/orientation_internal.h"
 
 #include <bit>
 #include <cstdint>
 #include <cstring>
 
-#include "blip2/image/codecs.h"
+#include "blip2/image/codecs_internal.h"
 
 namespace blip2 {
 namespace {

@@ -12,8 +12,8 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/log.h"
-#include "blip2/image/codecs.h"
-#include "blip2/image/orientation.h"
+#include "blip2/image/codecs_internal.h"
+#include "blip2/image/orientation_internal.h"
 
 namespace blip2 {
 namespace {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "blip2/base/error.h"
-#include "blip2/image/codecs.h"
-#include "blip2/image/resize_taps.h"
+#include "blip2/image/codecs_internal.h"
+#include "blip2/image/resize_taps_internal.h"
 
 // The two inner loops are compiled for several instruction sets and chosen when the program starts.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \

@@ -1,4 +1,4 @@
-#include "blip2/image/resize_taps.h"
+#include "blip2/image/resize_taps_internal.h"
 
 #include <algorithm>
 #include <cmath>

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "blip2/base/error.h"
-#include "blip2/image/codecs.h"
-#include "blip2/image/orientation.h"
+#include "blip2/image/codecs_internal.h"
+#include "blip2/image/orientation_internal.h"
 
 namespace blip2 {
 namespace {

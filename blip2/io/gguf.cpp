@@ -10,7 +10,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/io/byte_reader.h"
-#include "blip2/io/gguf_metadata.h"
+#include "blip2/io/gguf_metadata_internal.h"
 #include "blip2/io/utf8.h"
 
 namespace blip2 {

@@ -1,4 +1,4 @@
-#include "blip2/io/gguf_metadata.h"
+#include "blip2/io/gguf_metadata_internal.h"
 
 #include <fmt/format.h>
 

@@ -9,7 +9,7 @@
 #include "blip2/io/json.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/io/tensor_file.h"
-#include "blip2/io/torch_archive.h"
+#include "blip2/io/torch_archive_internal.h"
 #include "blip2/io/utf8.h"
 
 namespace blip2 {

@@ -1,4 +1,4 @@
-#include "blip2/io/pickle.h"
+#include "blip2/io/pickle_internal.h"
 
 #include <fmt/format.h>
 

@@ -3,7 +3,7 @@
 #include <optional>
 #include <utility>
 
-#include "blip2/io/pickle.h"
+#include "blip2/io/pickle_internal.h"
 #include "blip2/io/utf8.h"
 
 // What torch.save puts into pickles beyond plain values: storages, tensors and their containers

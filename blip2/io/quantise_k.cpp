@@ -1,4 +1,4 @@
-#include "blip2/io/quantise_k.h"
+#include "blip2/io/quantise_k_internal.h"
 
 #include <algorithm>
 #include <array>

@@ -7,7 +7,7 @@
 #include "blip2/base/message_of.h"
 #include "blip2/io/gguf.h"
 #include "blip2/io/test_files.h"
-#include "blip2/io/torch_archive.h"
+#include "blip2/io/torch_archive_internal.h"
 
 namespace blip2 {
 namespace {

@@ -1,4 +1,4 @@
-#include "blip2/io/torch_archive.h"
+#include "blip2/io/torch_archive_internal.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -9,7 +9,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/io/byte_reader.h"
-#include "blip2/io/pickle.h"
+#include "blip2/io/pickle_internal.h"
 #include "blip2/io/utf8.h"
 #include "blip2/io/zip.h"
 

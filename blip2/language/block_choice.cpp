@@ -1,4 +1,4 @@
-#include "blip2/language/block_choice.h"
+#include "blip2/language/block_choice_internal.h"
 
 namespace blip2 {
 namespace {

@@ -1,8 +1,8 @@
-#include "blip2/language/block_choice.h"
+#include "blip2/language/block_choice_internal.h"
 
 #include <gtest/gtest.h>
 
-#include "blip2/language/gguf_tensors.h"
+#include "blip2/language/gguf_tensors_internal.h"
 
 namespace blip2 {
 namespace {

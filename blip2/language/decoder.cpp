@@ -1,7 +1,7 @@
 #include "blip2/language/decoder.h"
 
-#include "blip2/language/decoder_session.h"
-#include "blip2/language/decoder_stack.h"
+#include "blip2/language/decoder_session_internal.h"
+#include "blip2/language/decoder_stack_internal.h"
 
 namespace blip2 {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/io/members.h"
-#include "blip2/language/decoder_families.h"
+#include "blip2/language/decoder_families_internal.h"
 
 namespace blip2 {
 namespace {

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "blip2/base/error.h"
-#include "blip2/language/decoder_families.h"
+#include "blip2/language/decoder_families_internal.h"
 
 namespace blip2 {
 namespace {

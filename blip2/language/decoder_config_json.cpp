@@ -1,4 +1,4 @@
-#include "blip2/language/decoder_families.h"
+#include "blip2/language/decoder_families_internal.h"
 
 namespace blip2 {
 namespace {

@@ -1,8 +1,8 @@
-#include "blip2/language/decoder_names.h"
+#include "blip2/language/decoder_names_internal.h"
 
 #include <fmt/format.h>
 
-#include "blip2/language/decoder_families.h"
+#include "blip2/language/decoder_families_internal.h"
 #include "blip2/language/decoder_weights.h"
 
 namespace blip2 {

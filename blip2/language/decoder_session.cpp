@@ -1,9 +1,9 @@
-#include "blip2/language/decoder_session.h"
+#include "blip2/language/decoder_session_internal.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "blip2/language/decoder_layers.h"
+#include "blip2/language/decoder_layers_internal.h"
 #include "blip2/nn/element_type.h"
 
 namespace blip2 {

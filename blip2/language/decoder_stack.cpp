@@ -1,9 +1,9 @@
-#include "blip2/language/decoder_stack.h"
+#include "blip2/language/decoder_stack_internal.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "blip2/language/decoder_pass.h"
+#include "blip2/language/decoder_pass_internal.h"
 #include "blip2/nn/padded_rows.h"
 
 namespace blip2 {

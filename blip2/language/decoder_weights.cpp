@@ -1,9 +1,9 @@
 #include "blip2/language/decoder_weights.h"
 
 #include "blip2/io/gguf.h"
-#include "blip2/language/decoder_families.h"
-#include "blip2/language/gguf_tensors.h"
-#include "blip2/language/rope_table.h"
+#include "blip2/language/decoder_families_internal.h"
+#include "blip2/language/gguf_tensors_internal.h"
+#include "blip2/language/rope_table_internal.h"
 #include "blip2/nn/adopt.h"
 #include "blip2/nn/tensor_bridge.h"
 

@@ -4,7 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "blip2/base/error.h"
-#include "blip2/language/t5_session.h"
+#include "blip2/language/t5_session_internal.h"
 #include "blip2/nn/adopt.h"
 #include "blip2/nn/tensor_bridge.h"
 

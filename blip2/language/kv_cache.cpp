@@ -1,4 +1,4 @@
-#include "blip2/language/kv_cache.h"
+#include "blip2/language/kv_cache_internal.h"
 
 #include <algorithm>
 #include <cstring>

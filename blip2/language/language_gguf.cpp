@@ -9,9 +9,9 @@
 
 #include "blip2/base/error.h"
 #include "blip2/io/quantise.h"
-#include "blip2/language/block_choice.h"
-#include "blip2/language/decoder_families.h"
-#include "blip2/language/gguf_tensors.h"
+#include "blip2/language/block_choice_internal.h"
+#include "blip2/language/decoder_families_internal.h"
+#include "blip2/language/gguf_tensors_internal.h"
 #include "blip2/nn/load_progress.h"
 
 namespace blip2 {

@@ -1,4 +1,4 @@
-#include "blip2/language/rope_table.h"
+#include "blip2/language/rope_table_internal.h"
 
 #include <algorithm>
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "blip2/language/t5_layers.h"
+#include "blip2/language/t5_layers_internal.h"
 
 namespace blip2 {
 namespace {

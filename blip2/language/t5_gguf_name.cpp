@@ -3,7 +3,7 @@
 #include <string_view>
 #include <utility>
 
-#include "blip2/language/gguf_tensors.h"
+#include "blip2/language/gguf_tensors_internal.h"
 
 namespace blip2 {
 namespace {

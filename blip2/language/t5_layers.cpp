@@ -1,4 +1,4 @@
-#include "blip2/language/t5_layers.h"
+#include "blip2/language/t5_layers_internal.h"
 
 #include <ATen/Parallel.h>
 

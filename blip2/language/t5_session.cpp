@@ -1,4 +1,4 @@
-#include "blip2/language/t5_session.h"
+#include "blip2/language/t5_session_internal.h"
 
 #include <ATen/Parallel.h>
 
@@ -6,7 +6,7 @@
 #include <cmath>
 #include <utility>
 
-#include "blip2/language/t5_layers.h"
+#include "blip2/language/t5_layers_internal.h"
 
 namespace blip2 {
 namespace {

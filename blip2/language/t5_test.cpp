@@ -9,8 +9,8 @@
 #include "blip2/base/error.h"
 #include "blip2/base/message_of.h"
 #include "blip2/language/t5.h"
-#include "blip2/language/t5_layers.h"
-#include "blip2/language/t5_session.h"
+#include "blip2/language/t5_layers_internal.h"
+#include "blip2/language/t5_session_internal.h"
 #include "blip2/language/teacher_forcing.h"
 #include "blip2/nn/tensor_bridge.h"
 

@@ -6,7 +6,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/io/gguf.h"
-#include "blip2/language/gguf_tensors.h"
+#include "blip2/language/gguf_tensors_internal.h"
 #include "blip2/nn/adopt.h"
 #include "blip2/nn/tensor_bridge.h"
 

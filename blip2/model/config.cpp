@@ -7,7 +7,7 @@
 #include "blip2/base/error.h"
 #include "blip2/io/fields.h"
 #include "blip2/io/json.h"
-#include "blip2/model/transformers_config.h"
+#include "blip2/model/transformers_config_internal.h"
 
 namespace blip2 {
 namespace {

@@ -15,7 +15,7 @@
 #include "blip2/model/directory.h"
 #include "blip2/model/generation_config.h"
 #include "blip2/model/language_side.h"
-#include "blip2/model/weight_writer.h"
+#include "blip2/model/weight_writer_internal.h"
 #include "blip2/nn/adopt.h"
 #include "blip2/vision/image_encoders.h"
 

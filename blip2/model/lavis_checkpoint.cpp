@@ -1,4 +1,4 @@
-#include "blip2/model/lavis_checkpoint.h"
+#include "blip2/model/lavis_checkpoint_internal.h"
 
 #include <fmt/format.h>
 

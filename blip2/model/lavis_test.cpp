@@ -6,9 +6,9 @@
 
 #include "blip2/base/message_of.h"
 #include "blip2/io/safetensors.h"
-#include "blip2/model/lavis_checkpoint.h"
+#include "blip2/model/lavis_checkpoint_internal.h"
 #include "blip2/model/lavis_convert.h"
-#include "blip2/model/lavis_texts.h"
+#include "blip2/model/lavis_texts_internal.h"
 #include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {

@@ -1,4 +1,4 @@
-#include "blip2/model/lavis_texts.h"
+#include "blip2/model/lavis_texts_internal.h"
 
 #include <fmt/format.h>
 #include <stdlib.h>

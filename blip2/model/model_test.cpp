@@ -7,7 +7,7 @@
 #include "blip2/model/convert.h"
 #include "blip2/model/directory.h"
 #include "blip2/model/soft_prompts.h"
-#include "blip2/model/transformers_config.h"
+#include "blip2/model/transformers_config_internal.h"
 
 namespace blip2 {
 namespace {

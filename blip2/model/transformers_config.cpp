@@ -1,4 +1,4 @@
-#include "blip2/model/transformers_config.h"
+#include "blip2/model/transformers_config_internal.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -1,4 +1,4 @@
-#include "blip2/model/weight_writer.h"
+#include "blip2/model/weight_writer_internal.h"
 
 #include <fmt/format.h>
 

@@ -201,7 +201,7 @@ TEST_F(Adopt, KeepsBlocksThatHaveAPlace) {
   adopt(from, {slot});
   EXPECT_TRUE(at::equal(a, at::zeros({32})));  // widened
   EXPECT_FALSE(blocks.defined());
-  a = {};
+  a = at::Tensor();
   WordTable table;
   TensorSlot words{"a", &table.values, {32}};
   adopt(from, {words}, {.form = MatrixForm::blocks});

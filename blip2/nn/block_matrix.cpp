@@ -7,7 +7,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/nn/element_type.h"
-#include "blip2/nn/kernels/block_kernels.h"
+#include "blip2/nn/kernels/block_kernels_internal.h"
 
 namespace blip2 {
 namespace {
@@ -37,8 +37,8 @@ BlockMatrix::BlockMatrix(const TensorView& tensor, std::span<const std::int32_t>
   const Int groups = (outs_ + kGroupOuts - 1) / kGroupOuts;
   std::atomic<Int> bad = -1;
   at::parallel_for(0, groups, 16, [&](Int begin, Int end) {
-    const Int out =
-        pack_groups(type_, tensor.data.data(), outs_, width_, rows, begin, end, packed_bytes_of(packed_));
+    const Int out = pack_groups(type_, tensor.data.data(), outs_, width_, rows, begin, end,
+                                packed_bytes_of(packed_));
     if (out >= 0) bad = out;
   });
   if (bad >= 0) refuse_scales(tensor, file);

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "blip2/nn/element_type.h"
-#include "blip2/nn/kernels/block_kernels.h"
+#include "blip2/nn/kernels/block_kernels_internal.h"
 #include "blip2/nn/padded_rows.h"
 
 namespace blip2 {

@@ -1,4 +1,4 @@
-#include "blip2/objectives/all_gather_texts.h"
+#include "blip2/objectives/all_gather_texts_internal.h"
 
 #include <torch/torch.h>
 

@@ -9,7 +9,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
 #include "blip2/nn/tensor_bridge.h"
-#include "blip2/objectives/all_gather_texts.h"
+#include "blip2/objectives/all_gather_texts_internal.h"
 
 namespace blip2 {
 namespace {

@@ -1,10 +1,15 @@
 #include "blip2/optimiser/adamw.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
 
+#include "blip2/base/message_of.h"
+#include "blip2/io/safetensors.h"
+#include "blip2/nn/tensor_bridge.h"
 #include "blip2/optimiser/schedule.h"
 
 namespace blip2 {
@@ -93,6 +98,37 @@ TEST(AdamWTest, NonFiniteGradientsChangeNothing) {
   EXPECT_FALSE(std::isfinite(optimizer.step(0.1)));
   EXPECT_TRUE(at::equal(parameters[0].value, before));
   EXPECT_FALSE(parameters[0].value.grad().defined());
+}
+
+TEST(AdamWTest, GoesOnFromASavedState) {
+  const auto path = std::filesystem::path(::testing::TempDir()) /
+                    ("adamw_" + std::to_string(::getpid()) + ".safetensors");
+  auto parameters = two_parameters(), others = two_parameters();
+  AdamW optimizer(parameters, {}), other(others, {});
+  const auto step = [](const std::vector<NamedTensor>& values, AdamW& adamw, double scale) {
+    set_gradients(values, scale);
+    adamw.step(0.1);
+  };
+  step(parameters, optimizer, 1);
+  std::vector<TensorView> views;
+  for (const auto& [name, value] : parameters) views.push_back(view_of(name, value));
+  for (const auto& [name, value] : optimizer.state()) views.push_back(view_of(name, value));
+  write_safetensors(path, views);
+  const std::shared_ptr<const TensorFile> file = open_tensor_file(path);
+  std::filesystem::remove(path);
+  restore_tensors(file, other.parameters());
+  restore_tensors(file, other.state());
+  step(parameters, optimizer, 2);
+  step(others, other, 2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_TRUE(at::equal(parameters[i].value, others[i].value));
+    EXPECT_TRUE(others[i].value.requires_grad());
+  }
+  const std::vector<NamedTensor> wrong{{"weight", at::ones({4, 2})}, {"gain", at::ones({1})}};
+  const std::string message = message_of([&] { restore_tensors(file, wrong); });
+  EXPECT_NE(message.find("2 tensors do not fit the model that is trained"), std::string::npos);
+  EXPECT_NE(message.find("weight: expected shape [4, 2], got [4, 3]"), std::string::npos);
+  EXPECT_NE(message.find("gain: missing"), std::string::npos);
 }
 
 TEST(ScheduleTest, WarmsUpThenFallsAsACosine) {

@@ -1,4 +1,4 @@
-#include "blip2/planning/bridge_size.h"
+#include "blip2/planning/bridge_size_internal.h"
 
 #include "blip2/language/frozen_language.h"
 #include "blip2/tasks/stage1_objectives.h"

@@ -1,4 +1,4 @@
-#include "blip2/planning/data_plan.h"
+#include "blip2/planning/data_plan_internal.h"
 
 #include <algorithm>
 #include <map>

@@ -1,5 +1,5 @@
 #include "blip2/planning/run_plan.h"
-#include "blip2/planning/bridge_size.h"
+#include "blip2/planning/bridge_size_internal.h"
 #include "blip2/recipe/compute_type.h"
 
 #include <fmt/format.h>
@@ -15,7 +15,7 @@
 #include "blip2/io/gguf.h"
 #include "blip2/model/config.h"
 #include "blip2/model/language_side.h"
-#include "blip2/planning/data_plan.h"
+#include "blip2/planning/data_plan_internal.h"
 #include "blip2/planning/step_plan.h"
 #include "blip2/tasks/starting_model.h"
 #include "blip2/tasks/task.h"

@@ -2,7 +2,7 @@
 #include <cstring>
 #include <optional>
 
-#include "blip2/qformer/layer_functions.h"
+#include "blip2/qformer/layer_functions_internal.h"
 #include "blip2/qformer/threads.h"
 
 namespace blip2 {

@@ -1,4 +1,4 @@
-#include "blip2/qformer/layer_functions.h"
+#include "blip2/qformer/layer_functions_internal.h"
 
 #include <algorithm>
 #include <vector>

@@ -7,8 +7,8 @@
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
 #include "blip2/nn/tensor_bridge.h"
-#include "blip2/qformer/layer_functions.h"
-#include "blip2/qformer/pass_weights.h"
+#include "blip2/qformer/layer_functions_internal.h"
+#include "blip2/qformer/pass_weights_internal.h"
 
 namespace blip2 {
 namespace {

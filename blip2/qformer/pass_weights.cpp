@@ -1,4 +1,4 @@
-#include "blip2/qformer/pass_weights.h"
+#include "blip2/qformer/pass_weights_internal.h"
 
 namespace blip2 {
 namespace {

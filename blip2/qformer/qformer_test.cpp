@@ -2,19 +2,25 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "blip2/base/error.h"
+#include "blip2/io/safetensors.h"
 #include "blip2/nn/kernels/kernels.h"
-#include "blip2/qformer/layer_functions.h"
+#include "blip2/nn/tensor_bridge.h"
+#include "blip2/qformer/layer_functions_internal.h"
 #include "blip2/qformer/packed_rows.h"
 #include "blip2/qformer/threads.h"
 
 namespace blip2 {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
@@ -242,6 +248,80 @@ TEST(QFormer, RefusesBadInput) {
       },
       ThrowsMessage<Error>(HasSubstr("picture")));
   EXPECT_THAT([&] { model.pass({.type = at::kHalf}); }, ThrowsMessage<Error>(HasSubstr("bf16")));
+}
+
+// A BERT of the tiny Q-Former's sizes under "bert.", with a pooler that no part has.
+std::map<std::string, at::Tensor> tiny_bert() {
+  const QFormer model(tiny(), 5);
+  std::map<std::string, at::Tensor> bert{{"bert.pooler.dense.weight", at::ones({12, 12})}};
+  const std::pair<const char*, std::string> names[] = {
+      {"embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight"},
+      {"layernorm.weight", "embeddings.LayerNorm.weight"},
+      {"layernorm.bias", "embeddings.LayerNorm.bias"}};
+  const auto parameters = model.named_parameters();
+  for (const auto& [ours, theirs] : names) bert["bert." + theirs] = parameters[ours].detach() + 1;
+  bert["bert.embeddings.word_embeddings.weight"] = at::ones({19, 12});
+  bert["bert.embeddings.token_type_embeddings.weight"] = at::full({2, 12}, 0.5);
+  for (const auto& item : parameters) {
+    std::string name = item.key();
+    const auto self = name.find("attention.attention.");
+    if (!name.starts_with("encoder.") || name.find("cross") != std::string::npos ||
+        name.find("_query.") != std::string::npos) {
+      continue;
+    }
+    if (self != std::string::npos) name.replace(self, 20, "attention.self.");
+    bert["bert." + name] = item.value().detach() + 1;
+  }
+  return bert;
+}
+
+void start_from(QFormer& model, const std::map<std::string, at::Tensor>& bert) {
+  const auto path = std::filesystem::path(::testing::TempDir()) /
+                    ("bert_" + std::to_string(::getpid()) + ".safetensors");
+  std::vector<TensorView> views;
+  for (const auto& [name, tensor] : bert) views.push_back(view_of(name, tensor));
+  write_safetensors(path, views);
+  const std::shared_ptr<const TensorFile> file = open_tensor_file(path);
+  std::filesystem::remove(path);
+  model.init_from_bert(file);
+}
+
+TEST(QFormer, StartsFromABert) {
+  QFormer model(tiny(), 7);
+  const QFormer before(tiny(), 7);
+  auto bert = tiny_bert();
+  start_from(model, bert);
+  const auto now = model.named_parameters(), then = before.named_parameters();
+  const auto is = [&](const char* ours, const std::string& theirs) {
+    return at::equal(now[ours], bert.at("bert." + theirs));
+  };
+  EXPECT_TRUE(is("layernorm.bias", "embeddings.LayerNorm.bias"));
+  EXPECT_TRUE(is("encoder.layer.1.attention.attention.key.weight",
+                 "encoder.layer.1.attention.self.key.weight"));
+  for (const char* name : {"intermediate_query", "intermediate"}) {
+    EXPECT_TRUE(is(("encoder.layer.2." + std::string(name) + ".dense.weight").c_str(),
+                   "encoder.layer.2.intermediate.dense.weight"));
+  }
+  EXPECT_NE(now["encoder.layer.2.intermediate_query.dense.weight"].const_data_ptr(),
+            now["encoder.layer.2.intermediate.dense.weight"].const_data_ptr());
+  EXPECT_TRUE(at::equal(now["embeddings.position_embeddings.weight"],
+                        bert.at("bert.embeddings.position_embeddings.weight") + 0.5));
+  const at::Tensor words = now["embeddings.word_embeddings.weight"];
+  EXPECT_TRUE(at::equal(words.narrow(0, 0, 19), at::ones({19, 12})));
+  for (const char* random : {"encoder.layer.0.crossattention.attention.query.weight",
+                             "embeddings.word_embeddings.weight"}) {
+    EXPECT_TRUE(at::equal(now[random][-1], then[random][-1])) << random;
+  }
+  for (const auto& item : now) EXPECT_TRUE(item.value().requires_grad()) << item.key();
+
+  bert.erase("bert.encoder.layer.1.output.dense.bias");
+  bert["bert.encoder.layer.0.intermediate.dense.weight"] = at::ones({15, 12});
+  EXPECT_THAT([&] { start_from(model, bert); },
+              ThrowsMessage<Error>(
+                  AllOf(HasSubstr("2 tensors do not fit the Q-Former"),
+                        HasSubstr("bert.encoder.layer.1.output.dense.bias: missing"),
+                        HasSubstr("bert.encoder.layer.0.intermediate.dense.weight: expected shape "
+                                  "[16, 12], got [15, 12]"))));
 }
 
 }  // namespace

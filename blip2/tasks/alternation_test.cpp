@@ -1,4 +1,4 @@
-#include "blip2/tasks/alternation.h"
+#include "blip2/tasks/alternation_internal.h"
 
 #include <gtest/gtest.h>
 

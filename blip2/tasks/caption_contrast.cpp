@@ -1,4 +1,4 @@
-#include "blip2/tasks/caption_contrast.h"
+#include "blip2/tasks/caption_contrast_internal.h"
 
 #include <utility>
 

@@ -3,7 +3,7 @@
 #include <array>
 #include <string>
 
-#include "blip2/tasks/alternation.h"
+#include "blip2/tasks/alternation_internal.h"
 
 namespace blip2 {
 

@@ -8,7 +8,7 @@
 #include "blip2/costs/step_estimate.h"
 #include "blip2/objectives/cmlm.h"
 #include "blip2/objectives/prefix_lm.h"
-#include "blip2/tasks/alternation.h"
+#include "blip2/tasks/alternation_internal.h"
 
 namespace blip2 {
 namespace {

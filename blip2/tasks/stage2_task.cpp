@@ -8,7 +8,7 @@
 #include "blip2/model/prompts.h"
 #include "blip2/model/soft_prompts.h"
 #include "blip2/recipe/compute_type.h"
-#include "blip2/tasks/caption_contrast.h"
+#include "blip2/tasks/caption_contrast_internal.h"
 #include "blip2/tasks/meters.h"
 #include "blip2/tasks/stage2_objectives.h"
 #include "blip2/tasks/words.h"

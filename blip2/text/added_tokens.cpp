@@ -1,4 +1,4 @@
-#include "blip2/text/added_tokens.h"
+#include "blip2/text/added_tokens_internal.h"
 
 #include <algorithm>
 

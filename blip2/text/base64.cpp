@@ -1,4 +1,4 @@
-#include "blip2/text/base64.h"
+#include "blip2/text/base64_internal.h"
 
 #include <cstdint>
 

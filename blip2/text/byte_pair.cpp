@@ -1,4 +1,4 @@
-#include "blip2/text/byte_pair.h"
+#include "blip2/text/byte_pair_internal.h"
 
 #include "blip2/base/error.h"
 #include "blip2/text/unicode.h"

@@ -1,4 +1,4 @@
-#include "blip2/text/chat_template.h"
+#include "blip2/text/chat_template_internal.h"
 
 #include <string_view>
 

@@ -1,4 +1,4 @@
-#include "blip2/text/merge_table.h"
+#include "blip2/text/merge_table_internal.h"
 
 #include <algorithm>
 #include <bit>

@@ -1,4 +1,4 @@
-#include "blip2/text/pipeline_tokenizer.h"
+#include "blip2/text/pipeline_tokenizer_internal.h"
 
 #include <algorithm>
 #include <map>
@@ -9,15 +9,15 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
-#include "blip2/text/added_tokens.h"
-#include "blip2/text/byte_pair.h"
-#include "blip2/text/character_pair.h"
-#include "blip2/text/tokenizer_config.h"
-#include "blip2/text/tokenizer_json.h"
-#include "blip2/text/turn_tokens.h"
+#include "blip2/text/added_tokens_internal.h"
+#include "blip2/text/byte_pair_internal.h"
+#include "blip2/text/character_pair_internal.h"
+#include "blip2/text/tokenizer_config_internal.h"
+#include "blip2/text/tokenizer_json_internal.h"
+#include "blip2/text/turn_tokens_internal.h"
 #include "blip2/text/unicode.h"
-#include "blip2/text/unigram.h"
-#include "blip2/text/word_piece.h"
+#include "blip2/text/unigram_internal.h"
+#include "blip2/text/word_piece_internal.h"
 
 namespace blip2 {
 namespace {

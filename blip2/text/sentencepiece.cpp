@@ -1,4 +1,4 @@
-#include "blip2/text/sentencepiece.h"
+#include "blip2/text/sentencepiece_internal.h"
 
 #include <bit>
 #include <cmath>

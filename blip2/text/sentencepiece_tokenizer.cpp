@@ -4,8 +4,8 @@
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/io/members.h"
-#include "blip2/text/sentencepiece.h"
-#include "blip2/text/tokenizer_config.h"
+#include "blip2/text/sentencepiece_internal.h"
+#include "blip2/text/tokenizer_config_internal.h"
 #include "blip2/text/unicode.h"
 
 namespace blip2 {

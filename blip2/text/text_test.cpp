@@ -5,8 +5,8 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
-#include "blip2/text/chat_template.h"
-#include "blip2/text/merge_table.h"
+#include "blip2/text/chat_template_internal.h"
+#include "blip2/text/merge_table_internal.h"
 #include "blip2/text/prompt.h"
 #include "blip2/text/split.h"
 #include "blip2/text/tokenizer.h"

@@ -7,10 +7,10 @@
 #include "blip2/base/file.h"
 #include "blip2/io/json.h"
 #include "blip2/text/gguf_tokenizer.h"
-#include "blip2/text/pipeline_tokenizer.h"
-#include "blip2/text/sentencepiece.h"
-#include "blip2/text/tokenizer_config.h"
-#include "blip2/text/tokenizer_json.h"
+#include "blip2/text/pipeline_tokenizer_internal.h"
+#include "blip2/text/sentencepiece_internal.h"
+#include "blip2/text/tokenizer_config_internal.h"
+#include "blip2/text/tokenizer_json_internal.h"
 
 namespace blip2 {
 namespace {

@@ -1,10 +1,10 @@
-#include "blip2/text/tokenizer_config.h"
+#include "blip2/text/tokenizer_config_internal.h"
 
 #include <array>
 
 #include "blip2/base/error.h"
 #include "blip2/io/members.h"
-#include "blip2/text/tokenizer_json.h"
+#include "blip2/text/tokenizer_json_internal.h"
 
 namespace blip2 {
 namespace {

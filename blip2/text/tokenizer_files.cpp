@@ -7,9 +7,9 @@
 #include "blip2/io/gguf.h"
 #include "blip2/io/json.h"
 #include "blip2/io/members.h"
-#include "blip2/text/sentencepiece.h"
-#include "blip2/text/tokenizer_config.h"
-#include "blip2/text/tokenizer_json.h"
+#include "blip2/text/sentencepiece_internal.h"
+#include "blip2/text/tokenizer_config_internal.h"
+#include "blip2/text/tokenizer_json_internal.h"
 #include "blip2/text/unicode.h"
 #include "blip2/text/vocabulary.h"
 

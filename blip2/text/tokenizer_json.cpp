@@ -1,10 +1,10 @@
-#include "blip2/text/tokenizer_json.h"
+#include "blip2/text/tokenizer_json_internal.h"
 
 #include <algorithm>
 
 #include "blip2/base/error.h"
 #include "blip2/io/members.h"
-#include "blip2/text/tokenizer_parts.h"
+#include "blip2/text/tokenizer_parts_internal.h"
 #include "blip2/text/vocabulary.h"
 
 namespace blip2 {

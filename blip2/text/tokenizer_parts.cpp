@@ -1,8 +1,8 @@
-#include "blip2/text/tokenizer_parts.h"
+#include "blip2/text/tokenizer_parts_internal.h"
 
 #include "blip2/base/error.h"
 #include "blip2/io/members.h"
-#include "blip2/text/base64.h"
+#include "blip2/text/base64_internal.h"
 #include "blip2/text/unicode.h"
 
 namespace blip2 {

@@ -1,5 +1,5 @@
-#include "blip2/text/base64.h"
-#include "blip2/text/tokenizer_parts.h"
+#include "blip2/text/base64_internal.h"
+#include "blip2/text/tokenizer_parts_internal.h"
 
 namespace blip2 {
 namespace {

@@ -1,8 +1,8 @@
 #include <nlohmann/json.hpp>
 
-#include "blip2/text/tokenizer_config.h"
-#include "blip2/text/tokenizer_json.h"
-#include "blip2/text/tokenizer_parts.h"
+#include "blip2/text/tokenizer_config_internal.h"
+#include "blip2/text/tokenizer_json_internal.h"
+#include "blip2/text/tokenizer_parts_internal.h"
 
 namespace blip2 {
 namespace {

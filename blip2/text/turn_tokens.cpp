@@ -1,4 +1,4 @@
-#include "blip2/text/turn_tokens.h"
+#include "blip2/text/turn_tokens_internal.h"
 
 #include <algorithm>
 #include <array>

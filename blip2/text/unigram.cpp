@@ -1,4 +1,4 @@
-#include "blip2/text/unigram.h"
+#include "blip2/text/unigram_internal.h"
 
 #include <algorithm>
 #include <limits>

@@ -1,4 +1,4 @@
-#include "blip2/text/word_piece.h"
+#include "blip2/text/word_piece_internal.h"
 
 #include <algorithm>
 #include <utility>

@@ -1,4 +1,4 @@
-#include "blip2/training/checkpoint.h"
+#include "blip2/training/checkpoint_internal.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

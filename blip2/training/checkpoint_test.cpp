@@ -1,4 +1,4 @@
-#include "blip2/training/checkpoint.h"
+#include "blip2/training/checkpoint_internal.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>

@@ -18,8 +18,8 @@
 #include "blip2/optimiser/schedule.h"
 #include "blip2/planning/run_plan.h"
 #include "blip2/planning/step_plan.h"
-#include "blip2/training/run_folder.h"
-#include "blip2/training/training_setup.h"
+#include "blip2/training/run_folder_internal.h"
+#include "blip2/training/training_setup_internal.h"
 
 namespace blip2 {
 namespace {

@@ -1,4 +1,4 @@
-#include "blip2/training/event_file.h"
+#include "blip2/training/event_file_internal.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "blip2/training/run_folder.h"
+#include "blip2/training/run_folder_internal.h"
 
 #include <fcntl.h>
 #include <sys/file.h>

@@ -1,5 +1,5 @@
-#include "blip2/training/run_report.h"
 #include "blip2/recipe/compute_type.h"
+#include "blip2/training/run_report_internal.h"
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>

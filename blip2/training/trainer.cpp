@@ -21,11 +21,11 @@
 #include "blip2/optimiser/schedule.h"
 #include "blip2/processes/ranks.h"
 #include "blip2/tasks/meters.h"
-#include "blip2/training/checkpoint.h"
-#include "blip2/training/event_file.h"
-#include "blip2/training/run_folder.h"
-#include "blip2/training/run_report.h"
-#include "blip2/training/training_setup.h"
+#include "blip2/training/checkpoint_internal.h"
+#include "blip2/training/event_file_internal.h"
+#include "blip2/training/run_folder_internal.h"
+#include "blip2/training/run_report_internal.h"
+#include "blip2/training/training_setup_internal.h"
 
 namespace blip2 {
 namespace {

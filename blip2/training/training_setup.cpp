@@ -1,4 +1,4 @@
-#include "blip2/training/training_setup.h"
+#include "blip2/training/training_setup_internal.h"
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"

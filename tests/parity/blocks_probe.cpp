@@ -9,7 +9,7 @@
 #include "blip2/io/gguf.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/nn/block_matrix.h"
-#include "blip2/nn/kernels/tables.h"
+#include "blip2/nn/kernels/tables_internal.h"
 #include "blip2/nn/tensor_bridge.h"
 
 namespace {

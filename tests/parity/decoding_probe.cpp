@@ -4,7 +4,7 @@
 #include <iostream>
 
 #include "blip2/base/error.h"
-#include "blip2/decoding/processors.h"
+#include "blip2/decoding/processors_internal.h"
 #include "blip2/io/fields.h"
 #include "blip2/io/json.h"
 

@@ -9,9 +9,9 @@
 
 #include "blip2/evaluation/caption_metrics.h"
 #include "blip2/evaluation/caption_tokens.h"
-#include "blip2/evaluation/english_stemmer.h"
-#include "blip2/evaluation/meteor.h"
-#include "blip2/evaluation/meteor_words.h"
+#include "blip2/evaluation/english_stemmer_internal.h"
+#include "blip2/evaluation/meteor_internal.h"
+#include "blip2/evaluation/meteor_words_internal.h"
 #include "blip2/evaluation/vqa_accuracy.h"
 #include "blip2/io/json.h"
 #include "blip2/text/unicode.h"

@@ -18,7 +18,7 @@
 #include "blip2/io/json.h"
 #include "blip2/io/quantise.h"
 #include "blip2/io/safetensors.h"
-#include "blip2/io/torch_archive.h"
+#include "blip2/io/torch_archive_internal.h"
 
 namespace blip2 {
 namespace {

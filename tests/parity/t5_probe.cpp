@@ -21,7 +21,7 @@
 #include "blip2/io/json.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/language/t5.h"
-#include "blip2/language/t5_session.h"
+#include "blip2/language/t5_session_internal.h"
 #include "blip2/nn/tensor_bridge.h"
 
 namespace {

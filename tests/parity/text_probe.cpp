@@ -9,7 +9,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/log.h"
 #include "blip2/io/json.h"
-#include "blip2/text/chat_template.h"
+#include "blip2/text/chat_template_internal.h"
 #include "blip2/text/tokenizer.h"
 
 namespace {

@@ -14,7 +14,7 @@
 #include "blip2/base/error.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/nn/tensor_bridge.h"
-#include "blip2/training/training_setup.h"
+#include "blip2/training/training_setup_internal.h"
 
 namespace {
 

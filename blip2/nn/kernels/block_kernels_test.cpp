@@ -1,6 +1,6 @@
 // Products with matrices in blocks: every type by every instruction set that the machine has,
 // against the file's numbers in f64. tests/parity/test_blocks.py holds them to PyPI gguf.
-#include "blip2/nn/kernels/block_kernels.h"
+#include "blip2/nn/kernels/block_kernels_internal.h"
 
 #include <gtest/gtest.h>
 
@@ -13,7 +13,7 @@
 #include "blip2/base/processor.h"
 #include "blip2/nn/block_matrix.h"
 #include "blip2/nn/kernels/kernel_check.h"
-#include "blip2/nn/kernels/tables.h"
+#include "blip2/nn/kernels/tables_internal.h"
 
 namespace blip2 {
 namespace {
@@ -156,7 +156,7 @@ void check_product(const BlockKernels<T>& k, const FileMatrix& file) {
     k.multiply(matrix.view(), rows.data(), kRowsOfX, 0, cut, store, y.data_ptr(), stride);
     k.multiply(matrix.view(), rows.data(), kRowsOfX, cut, groups_of(matrix), store, y.data_ptr(),
                stride);
-    EXPECT_TRUE((y.narrow(1, kOutCount, 2) == 1).all().item<bool>()) << "behind the outs";
+    EXPECT_TRUE((y.narrow(1, kOutCount, 2) == 1).all().template item<bool>()) << "behind the outs";
   }
   const auto off = [&](const Tensor& y, const Tensor& e) {
     return ((exact(y.narrow(1, 0, kOutCount)) - e).abs() / size).max().item<double>();

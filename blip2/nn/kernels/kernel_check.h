@@ -7,7 +7,7 @@
 
 #include <type_traits>
 
-#include "blip2/nn/kernels/tables.h"
+#include "blip2/nn/kernels/tables_internal.h"
 
 namespace blip2::kernel_check {
 

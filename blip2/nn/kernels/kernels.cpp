@@ -11,7 +11,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/processor.h"
-#include "blip2/nn/kernels/tables.h"
+#include "blip2/nn/kernels/tables_internal.h"
 
 namespace blip2 {
 namespace {

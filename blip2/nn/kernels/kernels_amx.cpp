@@ -1,5 +1,5 @@
 // The bf16 product on AMX's tiles (Sapphire Rapids and later); everything else is AVX-512's.
-#include "blip2/nn/kernels/tables.h"
+#include "blip2/nn/kernels/tables_internal.h"
 
 #if defined(__x86_64__)
 #include <cmath>
@@ -21,7 +21,7 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"  // _mm512_undefined_ps, GCC PR 105593
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
-#include "blip2/nn/kernels/avx512.h"
+#include "blip2/nn/kernels/avx512_internal.h"
 
 namespace blip2 {
 namespace {

@@ -1,5 +1,5 @@
 // The kernels for AVX2 with FMA.
-#include "blip2/nn/kernels/tables.h"
+#include "blip2/nn/kernels/tables_internal.h"
 
 #if defined(__x86_64__)
 #include <algorithm>
@@ -25,7 +25,7 @@
 #define BLIP2_LANES 8
 #define BLIP2_TILE_ROWS 2  // 8 sums, 4 weights and 1 activation in 16 registers
 #define BLIP2_OWN_HALVES
-#include "blip2/nn/kernels/vec.h"
+#include "blip2/nn/kernels/vec_internal.h"
 
 namespace blip2 {
 namespace {
@@ -51,7 +51,7 @@ BLIP2_INLINE VecHalf round_to_f16(Vec x) {
 #define BLIP2_BLOCK_ROWS 4
 #define BLIP2_OWN_DOTS
 #define BLIP2_OWN_BYTES
-#include "blip2/nn/kernels/block_dots.h"
+#include "blip2/nn/kernels/block_dots_internal.h"
 
 namespace blip2 {
 namespace {
@@ -125,8 +125,8 @@ struct Dots<8> {
 }  // namespace
 }  // namespace blip2
 
-#include "blip2/nn/kernels/block_table.h"
-#include "blip2/nn/kernels/table.h"
+#include "blip2/nn/kernels/block_table_internal.h"
+#include "blip2/nn/kernels/table_internal.h"
 
 namespace blip2 {
 KernelSet avx2_kernels() {

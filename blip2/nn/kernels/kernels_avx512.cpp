@@ -1,5 +1,5 @@
 // The kernels for AVX-512 without its bf16 (Skylake, Cascade Lake, Ice Lake).
-#include "blip2/nn/kernels/tables.h"
+#include "blip2/nn/kernels/tables_internal.h"
 
 #if defined(__x86_64__)
 #include <algorithm>
@@ -24,8 +24,8 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"  // _mm512_undefined_ps, GCC PR 105593
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
-#include "blip2/nn/kernels/avx512.h"
-#include "blip2/nn/kernels/block_avx512.h"
+#include "blip2/nn/kernels/avx512_internal.h"
+#include "blip2/nn/kernels/block_avx512_internal.h"
 
 namespace blip2 {
 namespace {
@@ -93,8 +93,8 @@ struct Dots<8> {
 }  // namespace
 }  // namespace blip2
 
-#include "blip2/nn/kernels/block_table.h"
-#include "blip2/nn/kernels/table.h"
+#include "blip2/nn/kernels/block_table_internal.h"
+#include "blip2/nn/kernels/table_internal.h"
 
 namespace blip2 {
 KernelSet avx512_kernels() {

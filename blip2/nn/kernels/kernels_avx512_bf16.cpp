@@ -1,6 +1,6 @@
 // The bf16 product of AVX-512 with BF16 (Zen 4, Cooper Lake and later); everything else is
 // AVX-512's.
-#include "blip2/nn/kernels/tables.h"
+#include "blip2/nn/kernels/tables_internal.h"
 
 #if defined(__x86_64__)
 #include <cmath>
@@ -20,7 +20,7 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"  // _mm512_undefined_ps, GCC PR 105593
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
-#include "blip2/nn/kernels/avx512.h"
+#include "blip2/nn/kernels/avx512_internal.h"
 
 namespace blip2 {
 namespace {
@@ -47,7 +47,7 @@ struct Dot<Bf16> {
 }  // namespace
 }  // namespace blip2
 
-#include "blip2/nn/kernels/linear.h"
+#include "blip2/nn/kernels/linear_internal.h"
 
 namespace blip2 {
 

@@ -1,5 +1,5 @@
 // Products with matrices in blocks for AVX-512 with VNNI (Cascade Lake, Ice Lake, Zen 4 and later).
-#include "blip2/nn/kernels/tables.h"
+#include "blip2/nn/kernels/tables_internal.h"
 
 #if defined(__x86_64__)
 #include <cmath>
@@ -21,8 +21,8 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"  // _mm512_undefined_ps, GCC PR 105593
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
-#include "blip2/nn/kernels/avx512.h"
-#include "blip2/nn/kernels/block_avx512.h"
+#include "blip2/nn/kernels/avx512_internal.h"
+#include "blip2/nn/kernels/block_avx512_internal.h"
 
 namespace blip2 {
 namespace {
@@ -45,7 +45,7 @@ struct Dots {
 }  // namespace
 }  // namespace blip2
 
-#include "blip2/nn/kernels/block_table.h"
+#include "blip2/nn/kernels/block_table_internal.h"
 
 namespace blip2 {
 BlockKernelSet avx512_vnni_block_kernels() {

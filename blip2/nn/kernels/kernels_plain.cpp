@@ -9,7 +9,7 @@
 
 #include "blip2/base/random.h"
 #include "blip2/nn/kernels/kernels.h"
-#include "blip2/nn/kernels/tables.h"
+#include "blip2/nn/kernels/tables_internal.h"
 
 #if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wpsabi"
@@ -17,8 +17,8 @@
 #define BLIP2_LANES 4
 #define BLIP2_TILE_ROWS 1
 #define BLIP2_BLOCK_ROWS 2
-#include "blip2/nn/kernels/block_table.h"
-#include "blip2/nn/kernels/table.h"
+#include "blip2/nn/kernels/block_table_internal.h"
+#include "blip2/nn/kernels/table_internal.h"
 
 namespace blip2 {
 KernelSet plain_kernels() {

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <vector>
 
-#include "blip2/nn/kernels/tables.h"
+#include "blip2/nn/kernels/tables_internal.h"
 
 namespace blip2 {
 namespace {

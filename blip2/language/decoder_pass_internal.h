@@ -1,0 +1,220 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "blip2/language/decoder_layers_internal.h"
+#include "blip2/language/decoder_stack_internal.h"
+#include "blip2/nn/element_type.h"
+#include "blip2/nn/padded_rows.h"
+
+namespace blip2 {
+
+// The layers over packed sequences, forward and backward: products go through ATen, and attention
+// sees tokens of the same sequence only. Included by decoder_stack.cpp only.
+template <typename T>
+class DecoderPass : DecoderLayers<T> {
+  using Layers = DecoderLayers<T>;
+  using Layers::c_, Layers::d_, Layers::f_, Layers::k_, Layers::layer_at, Layers::n_,
+      Layers::over_rows, Layers::q_, Layers::up_, Layers::weights_, Layers::width_;
+  using typename Layers::Int;
+  using typename Layers::Values;
+
+ public:
+  DecoderPass(const DecoderWeights& weights, const RopeTable& rope,
+              const DecoderStack::Offsets& offsets, DecoderActivations& memory, bool keep)
+      : Layers(weights, rope, positions_of(offsets)),
+        offsets_(offsets),
+        memory_(memory),
+        keep_(keep) {
+    for (std::size_t i = 1; i < offsets.size(); ++i) {
+      longest_ = std::max(longest_, offsets[i] - offsets[i - 1]);
+    }
+  }
+
+  at::Tensor forward(const at::Tensor& embeds) {
+    std::copy_n(embeds.const_data_ptr<float>(), n_ * d_, input(0));
+    for (Int l = 0; l < c_.num_hidden_layers; ++l) {
+      this->attention(l, values(l), input(l), middle(l));
+      this->feed_forward(l, values(l), middle(l), input(l + 1));
+    }
+    at::Tensor hidden = at::empty({n_, d_}, at::kFloat);
+    this->norm(weights_.norm, input(c_.num_hidden_layers), n_, hidden.mutable_data_ptr<float>());
+    return hidden;
+  }
+
+  at::Tensor backward(const at::Tensor& gradient) {
+    at::Tensor result = at::zeros({n_, d_}, at::kFloat);
+    float* const dx = result.mutable_data_ptr<float>();
+    add_gradient(weights_.norm, input(c_.num_hidden_layers), gradient.const_data_ptr<float>(), dx);
+    for (Int l = c_.num_hidden_layers; l-- > 0;) {
+      feed_forward_backward(l, dx);
+      attention_backward(l, dx);
+    }
+    return result;
+  }
+
+ private:
+  void feed_forward_backward(Int l, float* dx) {
+    const DecoderLayer& layer = layer_at(l);
+    T *const dact = data(memory_.wide), *const dgate_up = data(memory_.dgate_up);
+    T* const dnormed = data(memory_.delta);
+    narrow(dx);
+    multiply_back(data(memory_.narrow), layer.down, dact);  // [N, F]
+    activate_backward(values(l).gate_up, dact, dgate_up);   // [N, 2 F] or [N, F]
+    multiply_back(dgate_up, layer.gate_up, dnormed);        // [N, D]
+    add_gradient(layer.post_norm, middle(l), dnormed, dx);  // [N, D]
+  }
+
+  void attention_backward(Int l, float* dx) {
+    const DecoderLayer& layer = layer_at(l);
+    T *const dqkv = data(memory_.dqkv), *const delta = data(memory_.delta);
+    narrow(dx);
+    multiply_back(data(memory_.narrow), layer.o, delta);     // [N, Q]
+    attend_backward(values(l).qkv, delta, dqkv);             // [N, Q + 2 K]
+    norm_and_rotate_backward(layer, values(l).plain, dqkv);  // [N, Q + 2 K]
+    multiply_back(dqkv, layer.qkv, delta);                   // [N, D]
+    add_gradient(layer.input_norm, input(l), delta, dx);     // [N, D]
+  }
+
+  void attend(Int /*layer*/, const T* qkv, T* out) override {
+    over_heads([&](Int row, Int head, const AttentionShape& shape, float* scratch) {
+      const T* key = qkv + key_at(row, head);
+      k_.attention(qkv + query_at(row, head), key, key + c_.key_width(), out + output_at(row, head),
+                   shape, scratch);
+    });
+  }
+  void attend_backward(const T* qkv, const T* dout, T* dqkv) {
+    over_heads([&](Int row, Int head, const AttentionShape& shape, float* scratch) {
+      const T* key = qkv + key_at(row, head);
+      T* const dkey = dqkv + key_at(row, head);
+      k_.attention_backward(qkv + query_at(row, head), key, key + c_.key_width(),
+                            dout + output_at(row, head), dqkv + query_at(row, head), dkey,
+                            dkey + c_.key_width(), shape, scratch);
+    });
+  }
+
+  // The gradient of rotated and normed queries and keys becomes the gradient of the product's
+  // result.
+  void norm_and_rotate_backward(const DecoderLayer& layer, const T* plain, T* dqkv) {
+    const Int kept = q_ + c_.key_width();
+    over_rows(n_, [&](Int begin, Int count) {
+      this->rotate(dqkv, begin, count, -1.0f);
+      if (!layer.query_norm.defined()) return;
+      const T* from = plain + begin * kept;
+      T* const to = dqkv + begin * width_;
+      layer.query_norm.head_gradient(from, kept, to, count, c_.num_attention_heads, width_);
+      layer.key_norm.head_gradient(from + q_, kept, to + q_, count, c_.num_key_value_heads, width_);
+    });
+  }
+
+  void activate_backward(const T* up, const T* dy, T* dup) {
+    over_rows(n_, [&](Int i, Int m) {
+      const T *x = up + i * up_, *d = dy + i * f_;
+      T* const to = dup + i * up_;
+      switch (c_.activation) {
+        case Activation::gated_silu:
+          return k_.silu_mul_backward(x, d, to, m, f_);
+        case Activation::relu:
+          return k_.relu_backward(x, d, to, m * f_);
+        case Activation::gelu_tanh:
+          return k_.gelu_tanh_backward(x, d, to, m * f_);
+      }
+    });
+  }
+
+  // dx += the norm's gradient at x
+  template <typename Y>
+  void add_gradient(const Norm& norm, const float* x, const Y* dy, float* dx) {
+    over_rows(n_, [&](Int i, Int m) { norm.gradient(x + i * d_, dy + i * d_, dx + i * d_, m); });
+  }
+  // memory.narrow = x as T
+  void narrow(const float* x) {
+    over_rows(n_,
+              [&](Int i, Int m) { k_.narrow(x + i * d_, data(memory_.narrow) + i * d_, m * d_); });
+  }
+
+  // Rows from n_ to padded_ hold arbitrary numbers.
+  at::Tensor matrix(const T* values, Int width) const {
+    return at::from_blob(const_cast<T*>(values), {padded_, width},
+                         at::TensorOptions(kScalarType<T>));
+  }
+  void multiply(const T* x, const Linear& linear, T* y) override {
+    at::Tensor out = matrix(y, linear.outs());
+    linear.multiply_into(matrix(x, linear.ins()), out);
+  }
+  void add_product(const T* x, const Linear& linear, const float* from, float* y) override {
+    T* const delta = data(memory_.delta);
+    multiply(x, linear, delta);
+    over_rows(n_, [&](Int i, Int m) { k_.add(from + i * d_, delta + i * d_, y + i * d_, m * d_); });
+  }
+  void multiply_back(const T* dy, const Linear& linear, T* dx) {
+    at::Tensor out = matrix(dx, linear.ins());
+    linear.gradient_into(matrix(dy, linear.outs()), out);
+  }
+
+  // body(first row, key/value head, shape, scratch) for every sequence on all threads
+  template <typename Body>
+  void over_heads(const Body& body) {
+    const Int heads = c_.num_key_value_heads, count = static_cast<Int>(offsets_.size()) - 1;
+    at::parallel_for(0, count * heads, 1, [&](Int begin, Int end) {
+      std::vector<float> scratch(static_cast<std::size_t>(attention_scratch(shape(longest_))));
+      for (Int i = begin; i < end; ++i) {
+        const auto sequence = static_cast<std::size_t>(i / heads);
+        const Int length = offsets_[sequence + 1] - offsets_[sequence];
+        if (length > 0) body(offsets_[sequence], i % heads, shape(length), scratch.data());
+      }
+    });
+  }
+  AttentionShape shape(Int queries) const {
+    return {.start = 0,
+            .queries = queries,
+            .group = c_.num_attention_heads / c_.num_key_value_heads,
+            .head_dim = c_.head_dim,
+            .query_stride = width_,
+            .key_stride = width_,
+            .out_stride = q_,
+            .scale = 1.0f / std::sqrt(static_cast<float>(c_.head_dim))};
+  }
+  Int query_at(Int row, Int head) const {
+    return row * width_ + head * (q_ / c_.num_key_value_heads);
+  }
+  Int key_at(Int row, Int head) const { return row * width_ + q_ + head * c_.head_dim; }
+  Int output_at(Int row, Int head) const { return row * q_ + head * (q_ / c_.num_key_value_heads); }
+
+  static std::vector<Int> positions_of(const DecoderStack::Offsets& offsets) {
+    std::vector<Int> positions;
+    for (std::size_t i = 1; i < offsets.size(); ++i) {
+      for (Int t = 0; t < offsets[i] - offsets[i - 1]; ++t) positions.push_back(t);
+    }
+    return positions;
+  }
+
+  Values values(Int l) const {
+    const bool normed = keep_ && c_.query_key_norm;
+    return {.normed = data(memory_.narrow),
+            .plain = normed ? layer_data(memory_.plain, l) : nullptr,
+            .qkv = layer_data(memory_.qkv, l),
+            .gate_up = layer_data(memory_.gate_up, l),
+            .act = data(memory_.wide)};
+  }
+  static T* data(const at::Tensor& tensor) { return static_cast<T*>(tensor.mutable_data_ptr()); }
+  T* layer_data(const at::Tensor& memory, Int l) const {
+    return data(memory) + (keep_ ? l : 0) * memory.stride(0);
+  }
+  float* input(Int l) const {
+    return memory_.inputs.mutable_data_ptr<float>() + (keep_ ? l : 0) * memory_.inputs.stride(0);
+  }
+  float* middle(Int l) const {
+    return memory_.middles.mutable_data_ptr<float>() + (keep_ ? l : 0) * memory_.middles.stride(0);
+  }
+
+  const DecoderStack::Offsets& offsets_;
+  DecoderActivations& memory_;
+  bool keep_;
+  Int longest_ = 0;
+  const Int padded_ = padded_rows(n_);
+};
+
+}  // namespace blip2

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "blip2/language/decoder_weights.h"
+#include "blip2/language/kv_cache_internal.h"
+#include "blip2/language/language_model.h"
+#include "blip2/language/rope_table_internal.h"
+
+namespace blip2 {
+
+// The generation session of a decoder, with the rows' keys and values cached. It calls no tensor
+// operation for a token: products go through nn/kernels, which compute every row by itself in one
+// fixed order. For one thread at a time.
+class DecoderSession : public LanguageSession {
+ public:
+  explicit DecoderSession(std::shared_ptr<const DecoderWeights> weights,
+                          std::int64_t capacity = 64);
+
+  std::int64_t rows() const override { return cache_.rows(); }
+  std::int64_t vocabulary() const override { return weights_->config.vocab_size; }
+  std::int64_t length(std::int64_t row) const override { return cache_.length(row); }
+  std::span<const float> prompt(const at::Tensor& embeds,
+                                std::span<const std::int64_t> offsets) override;
+  std::span<const float> advance(std::span<const std::int32_t> tokens) override;
+  void select(std::span<const std::int32_t> sources) override { cache_.select(sources); }
+
+ private:
+  template <typename T>
+  std::span<const float> run(std::span<const std::int64_t> offsets);
+  std::span<const float> run(std::span<const std::int64_t> offsets);
+
+  // Adds the learned positions of the new tokens.
+  template <typename T>
+  void add_positions(std::span<const std::int64_t> offsets);
+
+  std::shared_ptr<const DecoderWeights> weights_;
+  RopeTable rope_;
+  KvCache cache_;
+  std::vector<float> x_, logits_;      // [N, D], [rows, V]
+  std::vector<std::uint8_t> scratch_;  // activations of one layer
+};
+
+}  // namespace blip2

@@ -1,0 +1,21 @@
+#pragma once
+// What AVX-512 does itself for block_table_internal.h; included by the kernels_avx512*.cpp only,
+// behind avx512_internal.h.
+#define BLIP2_BLOCK_ROWS 8  // 8 or 16 whole sums, 8 scaled ones, codes, scales and masks
+#define BLIP2_OWN_DOTS
+#define BLIP2_OWN_BYTES
+#include "blip2/nn/kernels/block_dots_internal.h"
+
+namespace blip2 {
+namespace {
+
+template <typename Bytes>
+BLIP2_INLINE Vec bytes_at(const std::uint8_t* p) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  const __m512i wide = std::is_same_v<Bytes, SignedLaneBytes> ? _mm512_cvtepi8_epi32(bytes)
+                                                              : _mm512_cvtepu8_epi32(bytes);
+  return reinterpret<Vec>(_mm512_cvtepi32_ps(wide));
+}
+
+}  // namespace
+}  // namespace blip2

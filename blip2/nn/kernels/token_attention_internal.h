@@ -1,0 +1,99 @@
+#pragma once
+// Softmax attention of one token over the keys of a cache; included by the kernels_*.cpp only. Keys
+// and values are read as they lie, each once a head: what several tokens share stays in the
+// processor's cache from one to the next.
+#include "blip2/nn/kernels/attention_parts_internal.h"
+
+namespace blip2 {
+namespace {
+
+// body(offset, read) over a head, a vector at a time; read(p) gives zeros behind its end.
+template <typename Body>
+BLIP2_INLINE void over_head(Int dim, const Body& body) {
+  Int d = 0;
+  for (; d + lanes <= dim; d += lanes) {
+    body(
+        d, [](const auto* p) __attribute__((always_inline)) { return load(p); });
+  }
+  if (d == dim) return;
+  const Int rest = dim - d;
+  body(
+      d, [rest](const auto* p) __attribute__((always_inline)) { return load_part(p, rest); });
+}
+
+// scores[j] = query . keys[j]; each is one vector of partial sums, reduced in one order.
+template <typename T>
+BLIP2_INLINE void score_keys(const float* query, const CachedKeys<T>& cached, Int dim,
+                             float* scores) {
+  for (Int j = 0; j < cached.count; j += 4) {
+    const Int count = cached.count - j < 4 ? cached.count - j : 4;
+    const T* key[4];
+    for (Int o = 0; o < 4; ++o) key[o] = cached.keys + (j + (o < count ? o : count - 1)) * dim;
+    Vec sums[4] = {};
+    over_head(
+        dim, [&](Int d, auto read) __attribute__((always_inline)) {
+          const Vec x = load(query + d);
+          for (Int o = 0; o < 4; ++o) sums[o] += read(key[o] + d) * x;
+        });
+    float totals[4];
+    sum4(sums, totals);
+    for (Int o = 0; o < count; ++o) scores[j + o] = totals[o];
+  }
+}
+
+// Adds scores[j] * values[j] at columns d ... of the head to `sums`, in the order of j.
+template <Int Vecs, typename T, typename Read>
+BLIP2_INLINE void add_values(const float* scores, const CachedKeys<T>& cached, Int dim, Int d,
+                             Vec* sums, const Read& read) {
+  for (Int j = 0; j < cached.count; ++j) {
+    const T* value = cached.values + j * dim + d;
+    for (Int i = 0; i < Vecs; ++i) sums[i] += read(value + i * lanes) * scores[j];
+  }
+}
+
+template <Int Vecs, typename T, typename Read>
+BLIP2_INLINE void mix_values(const TokenAttention<T>& a, const float* scores, Int d, Vec* sums,
+                             const Read& read) {
+  for (Int i = 0; i < Vecs; ++i) sums[i] = Vec{};
+  add_values<Vecs>(scores, a.shared, a.head_dim, d, sums, read);
+  add_values<Vecs>(scores + a.shared.count, a.own, a.head_dim, d, sums, read);
+}
+
+template <typename T>
+BLIP2_INLINE void mix_head(const TokenAttention<T>& a, const float* scores, T* out) {
+  const auto whole = [](const T* p) __attribute__((always_inline)) {
+    return load(p);
+  };
+  Vec sums[4];
+  Int d = 0;
+  for (; d + 4 * lanes <= a.head_dim; d += 4 * lanes) {
+    mix_values<4>(a, scores, d, sums, whole);
+    for (Int i = 0; i < 4; ++i) store(out + d + i * lanes, sums[i]);
+  }
+  for (; d + lanes <= a.head_dim; d += lanes) {
+    mix_values<1>(a, scores, d, sums, whole);
+    store(out + d, sums[0]);
+  }
+  if (d == a.head_dim) return;
+  const Int rest = a.head_dim - d;
+  mix_values<1>(
+      a, scores, d,
+      sums, [rest](const T* p) __attribute__((always_inline)) { return load_part(p, rest); });
+  store_part(out + d, sums[0], rest);
+}
+
+template <typename T>
+void attend_token(const TokenAttention<T>& a, float* scratch) {
+  const Int dim = a.head_dim, wide = padded(dim);
+  float *const query = scratch, *const scores = query + wide;
+  for (Int head = 0; head < a.group; ++head) {
+    widen_rows(a.q + head * dim, 0, 1, dim, query, wide);
+    score_keys(query, a.shared, dim, scores);
+    score_keys(query, a.own, dim, scores + a.shared.count);
+    softmax(scores, a.shared.count + a.own.count, a.scale);
+    mix_head(a, scores, a.out + head * dim);
+  }
+}
+
+}  // namespace
+}  // namespace blip2
