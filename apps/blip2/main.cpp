@@ -1,6 +1,6 @@
 // The program `blip2`. It runs the verbs that need no LibTorch itself, as loading LibTorch takes
-// longer than they do, and becomes blip2-torch for all else: for other verbs, and where an option
-// needs it.
+// longer than they do, and becomes blip2-torch for all other verbs and for options that need
+// LibTorch.
 
 #include <array>
 #include <string_view>

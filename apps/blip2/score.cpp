@@ -52,7 +52,7 @@ std::vector<TextItem> read_references(const ScoreOptions& options) {
   return items_of_records(options);
 }
 
-// The metrics of captions; `clip` has a row a pair, or nothing without --clip.
+// The metrics of captions. `clip` has one row for each pair; it is empty without --clip.
 ScoreSet score_captions_of(const ScoreOptions& options, std::span<const TextPair> pairs,
                            std::span<const std::vector<double>> clip) {
   ScoreSet set = score_caption_pairs(pairs, options.resampling().threads, options.meteor_data);
@@ -60,7 +60,8 @@ ScoreSet score_captions_of(const ScoreOptions& options, std::span<const TextPair
   return set;
 }
 
-// What CLIP reads of the pairs. Of a picture that is not there: no name, and the failure.
+// What CLIP reads of each pair, and why its picture is missing. The item of a missing picture has
+// no image.
 struct ClipInputs {
   std::vector<ClipItem> items;
   std::vector<std::string> failures;
@@ -84,8 +85,8 @@ ClipInputs clip_inputs(const ScoreOptions& options, std::span<const TextPair> pa
   return inputs;
 }
 
-// Sets what CLIP says of the pairs whose pictures can be read; the others are bad, and named if
-// there is a list of such. Error if all are.
+// Sets the CLIPScores of the pairs whose pictures can be read, and names the others in `bad` if it
+// is not null. Error if all are bad.
 void score_by_clip(const ScoreOptions& options, const ScoreByClip& clip, Scored& scored,
                    BadItems* bad) {
   const ClipInputs inputs = clip_inputs(options, scored.pairs);

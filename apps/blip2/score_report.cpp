@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-// The picture of a pair as a file's bytes; empty if it is nowhere, or no picture for a page.
+// The bytes of the picture file of a pair; empty if there is no file, or none that a page can show.
 std::string picture_of(const ScoreOptions& options, const TextPair& pair) {
   const std::string& name = picture_name(pair);
   if (name.empty()) return {};
@@ -37,7 +37,7 @@ std::string picture_of(const ScoreOptions& options, const TextPair& pair) {
   return {};
 }
 
-// A table of all metrics, those of --against beside them if there are any.
+// Adds a table of all metrics, beside them the metrics of --against if there are any.
 void add_metrics(HtmlReport& report, const ScoreOptions& options, const Scored& ours,
                  const Scored* theirs) {
   const auto a = metrics_of(ours.set.sums, ours.set.metrics);

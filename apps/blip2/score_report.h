@@ -27,21 +27,21 @@ struct ScoreOptions {
 // A file's results beside their references, and their scores.
 struct Scored {
   std::vector<TextPair> pairs;
-  std::vector<std::vector<double>> clip = {};  // kClipNames' of each pair; empty: no picture
+  std::vector<std::vector<double>> clip = {};  // kClipNames of each pair; empty: no picture
   ScoreSet set = {};
 };
 
-// The picture's name as the references have it, or else the results; empty if neither names one.
+// The name that the references give to the picture, or else the results; empty if neither does.
 const std::string& picture_name(const TextPair& pair);
 
-// The folders in which pictures are looked for: that of the references, and --images.
+// The folders in which pictures are searched: the folder of the references, and --images.
 std::vector<std::filesystem::path> picture_folders_of(const ScoreOptions& options);
 
-// The place of the metric that the verdict and the report are about.
+// The index of the metric that the verdict and the report are about.
 std::size_t main_metric(const ScoreSet& set);
 
-// HTML: the metrics, all figures, and the best and worst answers. With --against the best are those
-// that are better there than the other file's, by the most, and both are shown.
+// Writes a page of HTML: the metrics, all figures, and the best and worst answers. With --against
+// the best answers are those that exceed the other file's answers by most, and both are shown.
 void write_score_report(const ScoreOptions& options, const nlohmann::ordered_json& result,
                         const Scored& ours, const Scored* theirs);
 

@@ -31,7 +31,7 @@ void FreePages::operator()(void*) const {
 Pages zeroed_pages(std::size_t bytes) {
   constexpr std::size_t kHuge = std::size_t{2} << 20;
   const bool huge = bytes >= 2 * kHuge;
-  const std::size_t all = bytes + (huge ? kHuge : 0);  // with room to begin at a huge page
+  const std::size_t all = bytes + (huge ? kHuge : 0);  // with room to begin at a huge page's start
   if (all < bytes) throw std::bad_alloc();
   void* begin = ::mmap(nullptr, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (begin == MAP_FAILED) throw std::bad_alloc();
@@ -39,7 +39,7 @@ Pages zeroed_pages(std::size_t bytes) {
   const auto address = (reinterpret_cast<std::uintptr_t>(begin) + kHuge - 1) / kHuge * kHuge;
   Pages pages(reinterpret_cast<void*>(address), FreePages{begin, all});
 #if defined(MADV_HUGEPAGE)
-  ::madvise(pages.get(), bytes, MADV_HUGEPAGE);  // a wish
+  ::madvise(pages.get(), bytes, MADV_HUGEPAGE);  // failure changes only the speed
 #endif
   return pages;
 }

@@ -16,8 +16,8 @@ void give_back_memory();
 // they leave no gaps. Fresh pages cost time.
 void give_back_blocks();
 
-// Memory of zeros from the system, which takes it back when it is freed: on huge pages where the
-// system has them for the asking, for large tables that are read here and there.
+// Memory for large tables that are read at random places: zeros from the system, on huge pages if
+// the system gives them, and given back to the system when it is freed.
 struct FreePages {
   void* begin;
   std::size_t bytes;

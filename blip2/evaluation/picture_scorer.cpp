@@ -12,7 +12,7 @@ void for_common(const Entries& a, const Entries& b, const Found& found) {
   for (auto i = a.begin(), j = b.begin(); i != a.end() && j != b.end();) {
     const bool less = i->ngram < j->ngram, more = j->ngram < i->ngram;
     if (less == more) found(*i, *j);
-    i += !more;  // no branch: which of them is less cannot be foretold
+    i += !more;  // no branch, as no processor could predict it
     j += !less;
   }
 }

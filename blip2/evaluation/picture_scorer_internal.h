@@ -29,7 +29,7 @@ class PictureScorer {
   };
   // A caption's n-grams by order, in order within it.
   struct Weighed {
-    std::array<std::vector<Ngram>, kNgramOrders> ngrams;  // as they come
+    std::array<std::vector<Ngram>, kNgramOrders> ngrams;  // in the caption's order
     std::array<std::vector<Entry>, kNgramOrders> entries;
     std::array<double, kNgramOrders> norms{};
     double words = 0;
@@ -48,7 +48,8 @@ class PictureScorer {
   Weighed candidate_;
   std::vector<Weighed> kept_;  // the references; more of them than the picture has
   std::span<const Weighed> references_;
-  std::array<std::vector<double>, kNgramOrders> most_;  // times that a reference has an n-gram
+  std::array<std::vector<double>, kNgramOrders>
+      most_;  // how often a reference has each of our n-grams, at most
   std::vector<std::uint32_t> row_;
 };
 

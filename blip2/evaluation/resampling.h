@@ -34,8 +34,8 @@ struct Resampling {
 };
 
 // 95 % percentile bootstrap interval of each metric (Efron 1979): the records are drawn with
-// replacement, and the 2.5th and 97.5th percentiles of what comes out are given; draws in which a
-// metric is NaN are left out of its own.
+// replacement, and the 2.5th and 97.5th percentiles of what comes out are given. Draws in which a
+// metric is NaN do not count for that metric.
 std::vector<Interval> bootstrap_intervals(const RecordSums& sums, const MetricsOfSums& metrics,
                                           const Resampling& resampling);
 

@@ -109,7 +109,7 @@ void add_means(ScoreSet& set, const std::vector<std::string>& names,
   set.metrics = [before, inner = std::move(set.metrics)](std::span<const double> sums) {
     std::vector<double> metrics = inner(sums.first(before));
     for (std::size_t i = before + 1; i < sums.size(); ++i) {
-      metrics.push_back(sums[i] / sums[before]);  // 0 / 0 where no record has values
+      metrics.push_back(sums[i] / sums[before]);  // 0 / 0 if no record has values
     }
     return metrics;
   };

@@ -18,26 +18,28 @@ namespace blip2 {
 
 // A CLIP (Radford et al. 2021) from a directory of transformers' CLIPModel: config.json, weights,
 // preprocessor_config.json, and the tokenizer as tokenizer.json or vocab.json and merges.txt. It
-// computes in f32.
+// computes in f32. For one thread at a time: each call uses all threads.
 class ClipModel {
  public:
-  // Strict: Error naming the file for what is missing, unknown or does not fit.
+  // Strict: Error naming the file if something is missing, unknown or does not fit.
   explicit ClipModel(const std::filesystem::path& folder);
 
-  // Unit vectors [n, E] f32 of the picture files that can be read, the class token's projection
-  // (transformers' image_embeds); the others are named. Each picture's is the same whatever stands
-  // beside it.
+  // Unit vectors [n, E] f32 of the picture files that can be read: projections of the class token
+  // (transformers' image_embeds). Unreadable files are named in the result. A picture's vector does
+  // not depend on the pictures beside it.
   ReadPictures embed_images(std::span<const std::string> images) const;
 
-  // Unit vectors [N, E] f32 of texts, the end token's projection (transformers' text_embeds); each
-  // text's is the same whatever stands beside it. Special tokens written out in a text are plain.
+  // Unit vectors [N, E] f32 of texts: projections of the end token (transformers' text_embeds). A
+  // text's vector does not depend on the texts beside it. Special tokens written out in a text are
+  // plain text.
   at::Tensor embed_texts(std::span<const std::string> texts) const;
 
-  // A text's ids with begin and end, cut to the model's positions so that both stay.
+  // The ids of a text with the begin and end tokens, cut to the model's positions so that both
+  // tokens stay.
   std::vector<std::int32_t> tokenize(const std::string& text) const;
 
  private:
-  struct Heads;  // the last norm of pictures, and both projections
+  struct Heads;  // the last norm of pictures and both projections
 
   std::filesystem::path folder_;
   Preprocessing preprocessing_;

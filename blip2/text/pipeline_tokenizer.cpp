@@ -92,8 +92,8 @@ Encoder make_plain_encoder(TokenizerDefinition d) {
   return make_encoder(d);
 }
 
-// The text with a space for each end of a word and none around, as transformers' CLIPTokenizer
-// decodes; what Python's strip() takes is more than white space.
+// The text with a space for each end of a word and no space at its ends, as transformers'
+// CLIPTokenizer decodes. Python's strip() takes some control characters off too.
 std::string words_at(std::string_view text, std::string_view word_end) {
   std::string out;
   for (std::size_t end; (end = text.find(word_end)) != text.npos;) {

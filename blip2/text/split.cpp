@@ -83,7 +83,7 @@ std::size_t numbers(std::string_view text, int limit) {
   return at;
 }
 
-// The first match of CLIP's pattern, or the white space before it.
+// The number of bytes of the first match of CLIP's pattern, or of the white space before it.
 std::size_t clip_split(std::string_view text, bool with_special) {
   if (with_special) {
     for (const std::string_view token : {"<|startoftext|>", "<|endoftext|>"}) {

@@ -53,7 +53,7 @@ struct BytePairModel {
   bool ignore_merges = false;  // a word that is a token gives that token, without merges
   std::optional<std::string> unknown = {};
   bool fuse_unknown = false;
-  std::string word_end = {};  // what the token of a word's last byte has behind it: CLIP's "</w>"
+  std::string word_end = {};  // CLIP's "</w>": the end of a token that ends a word
 };
 
 // BPE over characters as SentencePiece has it (Llama, Mistral).

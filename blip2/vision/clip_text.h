@@ -20,7 +20,7 @@ struct ClipTextConfig {
                num_hidden_layers = 12, num_attention_heads = 8, max_position_embeddings = 77;
   double layer_norm_eps = 1e-5;
   std::string hidden_act = "quick_gelu";
-  std::int64_t eos_token_id = 49407;  // 2: of old files, see end_of_text()
+  std::int64_t eos_token_id = 49407;  // 2 in old files, see end_of_text()
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -37,24 +37,24 @@ struct ClipTextConfig {
   }
 };
 
-// Keys of Hugging Face that change nothing here are passed over; Error for other unknown keys and
-// for sizes that contradict each other or that no model has.
+// Ignores keys of Hugging Face that change nothing here. Error for other unknown keys, and for
+// sizes that contradict each other or that no model has.
 ClipTextConfig read_clip_text_config(const nlohmann::json& json, const std::string& where);
 
-// The place at which a text's vector is read, by transformers' rule: that of the first end token
-// or, if `eos_token_id` is 2, as old files have it by mistake, that of the highest id (the first of
-// equals). Error if the end token is not there.
+// The index of the id at which a text's vector is read, by transformers' rule: the first end token
+// or, if `eos_token_id` is 2, which old files have by mistake, the first of the highest id. Error
+// if the end token is not there.
 std::int64_t end_of_text(std::span<const std::int32_t> ids, std::int64_t eos_token_id);
 
 // CLIP's text transformer (Radford et al. 2021; transformers' CLIPTextModel): the blocks of its
-// vision transformer, in which each token sees itself and those before it. Its parameters have no
-// memory before they are loaded, and its members are the checkpoint's.
+// vision transformer, in which each token sees itself and the tokens before it. Its parameters have
+// no memory before they are loaded; they have the checkpoint's names.
 class ClipTextEncoder : public torch::nn::Module {
  public:
   explicit ClipTextEncoder(const ClipTextConfig& config);
 
-  // The ids of one text -> [D] of the weights' type: what the last token sees of it. Error for more
-  // ids than there are positions, an id that has no embedding, and that of end_of_text().
+  // The ids of one text -> [D] of the weights' type: the state of the end token. Error for more ids
+  // than there are positions, for an id without an embedding, and if end_of_text() throws one.
   at::Tensor forward(std::span<const std::int32_t> ids) const;
 
   const ClipTextConfig& config() const { return config_; }
