@@ -89,6 +89,7 @@ std::vector<std::string> merge_lines(const TokenizerDefinition& definition,
 std::string split_name(const BytePairModel& model) {
   if (model.pattern == SplitPattern::llama3) return "llama-bpe";
   if (model.pattern == SplitPattern::qwen2) return "qwen2";
+  if (model.pattern != SplitPattern::none || !model.word_end.empty()) return {};  // CLIP's
   if (!model.split_words || model.digits == DigitSplit::runs) return {};
   return model.digits == DigitSplit::single ? "smollm" : "gpt-2";
 }
