@@ -14,7 +14,6 @@
 #include "blip2/io/json.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/io/tensor_file.h"
-#include "blip2/model/language_side.h"
 
 namespace blip2 {
 namespace {

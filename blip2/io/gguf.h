@@ -71,6 +71,10 @@ std::unique_ptr<GgufFile> open_gguf(const std::filesystem::path& path);
 // Whether the file starts as GGUF files do.
 bool looks_like_gguf(std::span<const std::byte> bytes);
 
+// The file of a model directory that has its language model in GGUF's blocks, in place of a
+// safetensors file: the file from which the model comes, or into which it was quantised.
+inline constexpr char kLanguageGguf[] = "model-language.gguf";
+
 // Whether a weight file is a GGUF file.
 inline bool is_gguf(const TensorFile& file) {
   return dynamic_cast<const GgufFile*>(&file) != nullptr;

@@ -4,15 +4,11 @@
 #include <memory>
 #include <string>
 
+#include "blip2/io/gguf.h"
 #include "blip2/io/tensor_file.h"
 #include "blip2/language/frozen_language.h"
 
 namespace blip2 {
-
-// A directory may keep its language model as a GGUF file, in place of kLanguageFile or of the
-// tensors under kLanguagePrefix: the file that it comes from, or one that it has been quantised
-// into.
-inline constexpr char kLanguageGguf[] = "model-language.gguf";
 
 // Where a directory's language model has its weights: in a file, under a prefix of its names.
 struct LanguageWeights {
