@@ -6,8 +6,8 @@
 
 namespace blip2 {
 
-// Opens the CLIP of a directory (ClipModel); Error if that fails. The function that it returns shows
-// progress, reads a picture of an earlier call no second time, and throws Interrupted after a
+// Opens the CLIP of a directory (ClipModel); Error if that fails. The function that it returns
+// shows progress, reads each picture only once over all calls, and throws Interrupted after a
 // signal. For one thread at a time.
 ScoreByClip open_clip(const std::string& folder);
 
