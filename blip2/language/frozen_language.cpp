@@ -5,6 +5,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/language/t5_session_internal.h"
+#include "blip2/language/teacher_forcing.h"
 #include "blip2/nn/adopt.h"
 #include "blip2/nn/tensor_bridge.h"
 

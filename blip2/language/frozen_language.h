@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -12,9 +13,10 @@
 
 #include "blip2/language/language_model.h"
 #include "blip2/language/t5.h"
-#include "blip2/language/teacher_forcing.h"
 
 namespace blip2 {
+
+struct ForcedRow;  // of teacher_forcing.h
 
 // The "text_config" of any language model: decoder-only, or an encoder-decoder.
 using LanguageConfig = std::variant<DecoderConfig, T5Config>;

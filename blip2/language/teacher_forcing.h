@@ -3,7 +3,6 @@
 #include <torch/torch.h>
 
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <vector>
 
@@ -22,18 +21,6 @@ struct ForcedRow {
   // predict it. Both have the same length; targets are kIgnoredLabel where nothing is predicted.
   std::vector<std::int64_t> read, targets;
 };
-
-// A language model's input as a ragged batch: each row's soft prompts, then its tokens.
-struct LanguageInput {
-  at::Tensor embeds;                  // [N, width] f32
-  std::vector<std::int64_t> offsets;  // row i is [offsets[i], offsets[i + 1])
-};
-
-// Joins `soft` [B, Q, width] and the embeddings of `text`, B rows of token ids, which may be empty.
-// `embed`: ids [M] -> [M, width].
-LanguageInput join_input(const std::function<at::Tensor(const at::Tensor&)>& embed,
-                         const at::Tensor& soft,
-                         const std::vector<std::vector<std::int64_t>>& text);
 
 // The losses [M] in nats of all targets except kIgnoredLabel, row after row (arXiv 2301.12597,
 // section 3.3). `soft` [B, Q, width]: soft prompts; `rows`: B rows, each with at least one token to

@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "blip2/language/teacher_forcing.h"
+#include "blip2/language/language_input.h"
 #include "blip2/model/bridge.h"
 
 namespace blip2 {
