@@ -180,7 +180,7 @@ void add_search(DType wanted, std::vector<DType> types, GgufWriter& writer) {
   std::sort(types.begin(), types.end());
   types.erase(std::unique(types.begin(), types.end()), types.end());
   for (const DType type : types) {
-    if (can_quantise(type)) text += " " + std::string(scale_search(type)) + ".";
+    if (can_quantise(type)) text.append(" ").append(scale_search(type)).append(".");
   }
   writer.add("general.quantization_version", std::uint32_t{2});
   writer.add("general.file_type", file_type_of(wanted));
