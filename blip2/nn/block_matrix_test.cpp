@@ -65,7 +65,7 @@ TEST(WordTable, ReadsRowsInBlocksAndPlainOnes) {
   plain.values = eight_bit_values(20).to(at::kBFloat16);
   const at::Tensor ids = at::tensor({3, 19, 0, 3}, at::kLong);
   const at::Tensor expected = eight_bit_values(20).index_select(0, ids);
-  for (const WordTable* table : {&blocks, &plain}) {
+  for (const WordTable* table : {&blocks, static_cast<const WordTable*>(&plain)}) {
     EXPECT_EQ(table->rows(), 20);
     EXPECT_TRUE(table->select(ids).equal(expected));
     at::Tensor row = at::empty({64});
