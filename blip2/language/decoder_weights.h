@@ -45,11 +45,11 @@ struct DecoderTensor {
   std::string name;
   at::Tensor* tensor;
   std::vector<std::int64_t> shape;
-  BlockMatrix* blocks = nullptr;  // its place in blocks, if it is multiplied with
   std::int64_t layer = -1;        // -1: of no layer
   bool matrix = false;            // of a layer: it may become int8
   bool transposed = false;        // the file has [in, out], as GPT-2's Conv1D
   std::int64_t paired_heads = 0;  // heads whose rows GGUF pairs in its own way for rope; 0: none
+  BlockMatrix* blocks = nullptr;  // its place in blocks, if it is multiplied with
 };
 std::vector<DecoderTensor> decoder_tensors(DecoderWeights& weights);
 
