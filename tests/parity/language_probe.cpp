@@ -121,10 +121,11 @@ void forced(const LanguageModel& model, const char* spec) {
   const torch::NoGradGuard no_grad;
   for (const json& item : read_json(spec)) {
     json best = json::array(), probabilities = json::array();
-    force(model, item.get<std::vector<std::int64_t>>(), [&](const at::Tensor& logits, auto next) {
-      best.push_back(logits.argmax().item<std::int64_t>());
-      probabilities.push_back(logits.log_softmax(0)[next].item<float>());
-    });
+    force(model, item.get<std::vector<std::int64_t>>(),
+          [&](const at::Tensor& logits, std::int64_t next) {
+            best.push_back(logits.argmax().item<std::int64_t>());
+            probabilities.push_back(logits.log_softmax(0)[next].item<float>());
+          });
     std::cout << json{{"best", best}, {"log_probabilities", probabilities}}.dump() << "\n";
   }
 }
