@@ -159,7 +159,7 @@ void check_product(const BlockKernels<T>& k, const FileMatrix& file) {
     EXPECT_TRUE((y.narrow(1, kOutCount, 2) == 1).all().template item<bool>()) << "behind the outs";
   }
   const auto off = [&](const Tensor& y, const Tensor& e) {
-    return ((exact(y.narrow(1, 0, kOutCount)) - e).abs() / size).max().item<double>();
+    return ((exact(y.narrow(1, 0, kOutCount)) - e).abs() / size).max().template item<double>();
   };
   EXPECT_LT(off(wide, expected), 1e-6);
   EXPECT_LT(off(sum, 1 + expected), 1e-5);
