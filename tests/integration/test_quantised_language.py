@@ -69,7 +69,7 @@ def write_model(folder, family):
             value.copy_(value.bfloat16())  # which assembling keeps
     tokenizer.chat_template = "{{ messages[0]['content'] }}"
     tokenizer.save_pretrained(folder)
-    state = {k: v.clone() for k, v in model.state_dict().items() if "coder.embed_tokens" not in k}
+    state = {k: v.clone() for k, v in model.state_dict().items() if family != "t5" or "embed_tokens" not in k}
     if model.config.tie_word_embeddings and family != "t5":
         del state["lm_head.weight"]
     from safetensors.torch import save_file as save
