@@ -132,7 +132,7 @@ def test_convert_quantises_the_language_model(run, run_json, folder, tmp_path, w
     tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(tmp_path / "small" / "model-language.gguf").tensors}
     for theirs, ours, expected in (("model.layers.1.mlp.down_proj", "blk.1.ffn_down", kind),
                                    ("model.layers.0.self_attn.q_proj", "blk.0.attn_q", kind),
-                                   ("model.embed_tokens", "token_embd", "Q8_0"), ("lm_head", "output", "Q8_0")):
+                                   ("model.embed_tokens", "token_embd", kind), ("lm_head", "output", "Q8_0")):
         tensor, values = tensors[f"{ours}.weight"], whole[f"language_model.{theirs}.weight"]
         assert tensor.tensor_type.name == expected
         assert (tensor.data == gguf.quants.quantize(values, tensor.tensor_type)).all()
