@@ -3,11 +3,14 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <filesystem>
 #include <functional>
 #include <map>
 
 #include "blip2/base/error.h"
 #include "blip2/base/message_of.h"
+#include "blip2/io/gguf_writer.h"
+#include "blip2/language/language_gguf.h"
 #include "blip2/language/t5.h"
 #include "blip2/language/t5_layers_internal.h"
 #include "blip2/language/t5_session_internal.h"
@@ -205,6 +208,39 @@ TEST(T5, LoadsStrictly) {
               t.erase("lm_head.weight");
             }),
             "no error");
+}
+
+// A model whose widths are multiples of a block, quantised into a file: products without gradients
+// take activations in eight bits, those with gradients the numbers of the blocks.
+TEST(T5, BlocksWithEightBitActivationsAreNearTheirNumbers) {
+  json sizes = tiny_json();
+  sizes.update({{"d_model", 64}, {"d_kv", 16}, {"num_heads", 4}, {"d_ff", 96}});
+  const T5Config config = t5_config_from_json(sizes, "test");
+  std::map<std::string, at::Tensor> tensors = random_tensors(config);
+  for (auto& [name, tensor] : tensors) {
+    if (tensor.dim() == 2) tensor = tensor * 0.2;
+  }
+  const auto plain = std::make_shared<TensorsFile>(tensors);
+  const std::string path = ::testing::TempDir() + "t5_test.gguf";
+  write_language_gguf(plain, config, "", DType::q8_0, path, [](GgufWriter&) {});
+  const auto blocks = load_t5(open_tensor_file(path), config, at::kFloat, "", MatrixForm::blocks);
+  const at::Tensor embeds = torch::randn({7, 64}), ids = at::tensor({1, 4, 9, 2}, at::kLong);
+  const Offsets offsets{0, 3, 7}, text{0, 2, 4};
+  const auto logits = [&](const T5& model) {
+    return model.decode(model.encode(embeds, offsets), offsets, ids, text);
+  };
+  const at::Tensor exact = logits(*load_t5(plain, config, at::kFloat));
+  const at::Tensor through = [&] {
+    const at::Tensor wants = embeds.clone().requires_grad_();
+    return blocks->decode(blocks->encode(wants, offsets), offsets, ids, text).detach();
+  }();
+  const torch::NoGradGuard no_grad;
+  const auto off = [&](const at::Tensor& y) {
+    return ((y - exact).norm() / exact.norm()).item<float>();
+  };
+  EXPECT_LT(off(through), 0.015);
+  EXPECT_LT(off(logits(*blocks)), 0.02);
+  std::filesystem::remove(path);
 }
 
 }  // namespace

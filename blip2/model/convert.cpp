@@ -282,7 +282,8 @@ void copy_own(const std::shared_ptr<const TensorFile>& weights, const Blip2Confi
   }
   save_bridge(*load_bridge(weights, config, /*trainable=*/false), folder);
   if (fs::exists(source / kGenerationConfig)) {
-    fs::copy_file(source / kGenerationConfig, folder / kGenerationConfig);
+    fs::copy_file(source / kGenerationConfig, folder / kGenerationConfig,
+                  fs::copy_options::overwrite_existing);
   }
   write_weight_index(folder);
 }
