@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "blip2/base/error.h"
+#include "blip2/language/teacher_forcing.h"
 #include "blip2/model/bridge.h"
 #include "blip2/model/soft_prompts.h"
 #include "blip2/optimiser/adamw.h"

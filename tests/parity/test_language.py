@@ -208,7 +208,7 @@ def test_smollm2_in_blocks_is_alike_on_every_instruction_set(probe, tmp_path, sm
         again, other = forced(probe, tmp_path, path, "blocks", texts[:2])
         # A sum that rounds otherwise can make an activation fall to another of its 255 steps, layers before the end.
         assert sum(a == b for a, b in zip(again, best, strict=True)) > 0.95 * len(best)
-        assert (other - plain).abs().mean() < 0.05
+        assert (other - plain).abs().mean() < 0.1
 
 
 @pytest.mark.parametrize("dtype", ["f32", "bf16", "blocks"])
