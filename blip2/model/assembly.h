@@ -44,8 +44,8 @@ Assembly read_assembly(const std::filesystem::path& path);
 
 // Writes a model directory that joins the parts by an untrained bridge. `weights`: the type of the
 // language model's weights (kFloat, kBFloat16 or kHalf) or, if it is empty, as the language model's
-// GGUF file has them: the directory then keeps that file, as a hard link or a copy. Error if a part is missing or does not
-// fit, or if `folder` holds a model already.
+// GGUF file has them: the directory then keeps that file, as a hard link or a copy. Error if a part
+// is missing or does not fit, or if `folder` holds a model already.
 void assemble(const Assembly& assembly, const std::filesystem::path& folder,
               std::optional<at::ScalarType> weights);
 

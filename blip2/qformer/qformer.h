@@ -31,8 +31,8 @@ class QFormer : public torch::nn::Module {
   // Starts from a BERT checkpoint (names with or without "bert."): the text path gets BERT's
   // weights, and the queries' feed-forwards get copies of BERT's. Cross-attention and words beyond
   // BERT's vocabulary ([DEC]) keep their random weights. The embedding of token type 0 is added to
-  // the position embeddings, which equals BERT's sum. Throws Error that lists the tensors which are missing
-  // or whose shapes differ.
+  // the position embeddings, which equals BERT's sum. Throws Error that lists the tensors which are
+  // missing or whose shapes differ.
   void init_from_bert(const std::shared_ptr<const TensorFile>& bert);
 
   TextEmbeddings embeddings{nullptr};

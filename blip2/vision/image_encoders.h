@@ -23,8 +23,8 @@ std::shared_ptr<ImageEncoder> make_image_encoder(const VisionConfig& config,
 //
 // Weights are kept in `dtype` (kFloat, kBFloat16, kHalf); weights that have this type in the file
 // stay in the mapped file. A vision transformer computes in that type, convolutional encoders in
-// f32 unless it is kBFloat16; an EfficientNet-Lite's weights are always f32. `trainable`: the weights get memory of their own and require
-// gradients (vision transformers).
+// f32 unless it is kBFloat16; an EfficientNet-Lite's weights are always f32. `trainable`: the
+// weights get memory of their own and require gradients (vision transformers).
 //
 // Strict: one Error lists every missing, unexpected and mis-shaped tensor. Tensors that no feature
 // depends on are ignored: post_layernorm of EVA (BLIP-2's ln_vision) and CLIP, CLIP's blocks after
