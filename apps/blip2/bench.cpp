@@ -7,6 +7,7 @@
 
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
+#include "blip2/base/processor.h"
 #include "blip2/costs/fastest.h"
 #include "blip2/costs/model_speed.h"
 #include "blip2/nn/kernels/kernels.h"
@@ -54,7 +55,9 @@ void bench(const BenchOptions& options) {
   });
   const ModelSpeed speed = measure_model(*model, options.test);
   const double memory = resident_bytes();
-  const MachineSpeed machine = measure_machine(model->language().dtype());
+  const at::ScalarType fastest_type =
+      processor().avx512_bf16 ? at::kBFloat16 : model->language().dtype();
+  const MachineSpeed machine = measure_machine(fastest_type);
   const nlohmann::ordered_json figures{
       {"kernels", kernels_name()},
       {"threads", at::get_num_threads()},
@@ -99,7 +102,8 @@ void add_bench(CLI::App& app) {
       ->capture_default_str();
   verb->footer(
       "prefill: the prompt's tokens up to the first logits, and the share of the rate at which\n"
-      "this machine multiplies large matrices of the same type. decode: tokens after the first,\n"
+      "this machine multiplies large matrices in bf16, or in the model's type where the processor\n"
+      "has no instructions for bf16. decode: tokens after the first,\n"
       "and the bytes of weights read for them as a share of the rate at which this machine reads\n"
       "memory; more than 100 % means that weights lie in the processor's caches.");
   verb->callback([options] { bench(*options); });

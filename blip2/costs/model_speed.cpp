@@ -1,9 +1,13 @@
 #include "blip2/costs/model_speed.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
 #include <vector>
 
+#include "blip2/base/error.h"
+#include "blip2/base/interrupt.h"
 #include "blip2/costs/fastest.h"
 #include "blip2/costs/language_cost.h"
 
@@ -22,15 +26,27 @@ double picture_seconds(const GenerationModel& model, const SpeedTest& test) {
 double step_seconds(LanguageSession& session, const SpeedTest& test) {
   const std::vector<std::int32_t> tokens(static_cast<std::size_t>(test.rows), 0);
   const double all = fastest(1, [&] {
-    for (Int i = 0; i < test.new_tokens; ++i) session.advance(tokens);
+    for (Int i = 0; i < test.new_tokens; ++i) {
+      if (interrupted()) throw Interrupted{};
+      session.advance(tokens);
+    }
   });
   return all / static_cast<double>(test.new_tokens);
+}
+
+void require_positions(const LanguageConfig& config, const SpeedTest& test) {
+  const auto* decoder = std::get_if<DecoderConfig>(&config);
+  if (!decoder || test.prompt_tokens + test.new_tokens <= decoder->max_position_embeddings) return;
+  throw Error(fmt::format("expected at most the {} positions of the model, got {} + {} tokens",
+                          decoder->max_position_embeddings, test.prompt_tokens, test.new_tokens),
+              "prompt tokens and new tokens");
 }
 
 }  // namespace
 
 ModelSpeed measure_model(const GenerationModel& model, const SpeedTest& test) {
   const at::InferenceMode inference;
+  require_positions(*model.config().language, test);
   const FrozenLanguage& language = model.language();
   const Int tokens = test.rows * test.prompt_tokens;
   const at::Tensor embeds = language.embed(at::zeros({tokens}, at::kLong));
@@ -38,6 +54,7 @@ ModelSpeed measure_model(const GenerationModel& model, const SpeedTest& test) {
   for (Int i = 0; i < test.rows; ++i) offsets.push_back(offsets.back() + test.prompt_tokens);
   double prefill = std::numeric_limits<double>::infinity(), step = prefill;
   for (int i = 0; i < test.repeats; ++i) {
+    if (interrupted()) throw Interrupted{};
     const auto session = language.make_session(test.prompt_tokens, test.new_tokens);
     prefill = std::min(prefill, fastest(1, [&] { session->prompt(embeds, offsets); }));
     step = std::min(step, step_seconds(*session, test));

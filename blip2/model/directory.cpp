@@ -8,6 +8,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
+#include "blip2/io/gguf.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/model/language_side.h"
 #include "blip2/nn/adopt.h"
@@ -75,6 +76,8 @@ void make_model_folder(const fs::path& folder) {
   }
   std::error_code error;
   fs::create_directories(folder, error);
+  // A language model that a conversion which did not end has left would be taken for this one's.
+  if (!error) fs::remove(folder / kLanguageGguf, error);
   if (error) throw Error("cannot create folder: " + error.message(), folder.string());
 }
 

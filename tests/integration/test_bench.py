@@ -41,3 +41,8 @@ def test_plain_output_names_the_parts(run, stage2):
 def test_what_is_no_model_is_refused(run, tmp_path):
     failed = run("bench", "--model", tmp_path, code=1)
     assert f"{tmp_path}/config.json" in failed.stderr and not failed.stdout
+
+
+def test_texts_beyond_the_models_positions_are_refused(run, stage2):
+    failed = run("bench", "--model", stage2, "--prompt-tokens", 1000000, "--repeats", 1, code=1)
+    assert "positions of the model" in failed.stderr and not failed.stdout

@@ -280,6 +280,18 @@ def whole(run, parts):
     return parts / "model"
 
 
+def test_a_left_over_file_is_not_the_source(run, whole, tmp_path):
+    """Of a conversion that was killed: another type's file, or garbage."""
+    run("convert", whole, tmp_path / "right", "--weights", "q4_k")
+    run("convert", whole, tmp_path / "other", "--weights", "q4_0")
+    right, other = ((tmp_path / name / "model-language.gguf").read_bytes() for name in ("right", "other"))
+    for name, left in (("a", other), ("b", b"garbage")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model-language.gguf").write_bytes(left)
+        run("convert", whole, tmp_path / name, "--weights", "q4_k")
+        assert (tmp_path / name / "model-language.gguf").read_bytes() == right
+
+
 def test_a_failing_disk(run, whole, program, failing_disk, tmp_path):
     """Whatever write fails, there is no half of a file, and no directory that looks whole."""
     import subprocess
