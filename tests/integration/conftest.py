@@ -183,3 +183,12 @@ def pixels():
         return values.transpose(2, 0, 1)[None]
 
     return compute
+
+
+@pytest.fixture(scope="session")
+def server(program, stage2):
+    """A running `blip2 serve` of the stage-2 model, with stage-1 heads: see serving.Server."""
+    from serving import Server
+
+    with Server(program, stage2) as running:
+        yield running

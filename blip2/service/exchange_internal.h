@@ -1,0 +1,72 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "blip2/http/server.h"
+#include "blip2/protocols/completion.h"
+#include "blip2/protocols/request_error.h"
+#include "blip2/service/service.h"
+#include "blip2/service/workers_internal.h"
+
+namespace blip2 {
+
+inline constexpr char kJsonType[] = "application/json";
+
+enum class ErrorForm { openai, ollama };
+
+// A request and its reply.
+struct Exchange {
+  HttpRequest request;
+  std::shared_ptr<HttpReply> reply;
+  ErrorForm form = ErrorForm::openai;
+
+  void json(std::string body) const { reply->send(200, kJsonType, std::move(body)); }
+  void refuse(const RequestError& error, HttpHeaders headers = {}) const;
+  // The request that is refused because too many wait; says when to try again.
+  void refuse_busy(double seconds) const;
+};
+
+// What all routes need: the model once it is loaded, and the threads that read requests.
+struct ServiceState {
+  explicit ServiceState(ServiceOptions given);
+
+  ServiceOptions options;
+  std::unique_ptr<Engine> engine;  // set once, before `ready`
+  ModelCard card;
+  std::atomic<double> share = 0;
+  std::atomic<bool> ready = false, draining = false;
+  Workers readers, fetchers;
+
+  // Seconds after which a place in the queue is likely to be free, 1 to 60.
+  double seconds_to_wait() const;
+  AnswerHead head(const std::string& prefix, const std::string& model) const;
+  // Submits the job and cancels it when the client goes; refuses if the queue is full.
+  void submit(std::shared_ptr<Job> job, const Exchange& exchange) const;
+  // Calls `then` once all pictures have their bytes: at once, or on a thread that fetches them.
+  // What `then` throws, and failures to fetch, are answered.
+  void with_pictures(std::shared_ptr<Exchange> exchange, std::vector<PictureSource*> pictures,
+                     std::function<void()> then);
+};
+
+// Calls the work and answers what it throws.
+void answer_failures(const Exchange& exchange, const std::function<void()>& work);
+
+// The pictures among parts.
+void collect_pictures(std::span<Part> parts, std::vector<PictureSource*>& pictures);
+
+// The routes that take a body. Each is called on a thread that reads; throws RequestError.
+void answer_openai_chat(ServiceState& state, std::shared_ptr<Exchange> exchange);
+void answer_ollama_generate(ServiceState& state, std::shared_ptr<Exchange> exchange);
+void answer_ollama_chat(ServiceState& state, std::shared_ptr<Exchange> exchange);
+void answer_ollama_show(ServiceState& state, std::shared_ptr<Exchange> exchange);
+void answer_embeddings(ServiceState& state, std::shared_ptr<Exchange> exchange);
+void answer_score(ServiceState& state, std::shared_ptr<Exchange> exchange);
+void answer_rerank(ServiceState& state, std::shared_ptr<Exchange> exchange);
+void answer_tokenize(ServiceState& state, std::shared_ptr<Exchange> exchange);
+void answer_detokenize(ServiceState& state, std::shared_ptr<Exchange> exchange);
+
+}  // namespace blip2

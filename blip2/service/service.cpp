@@ -1,0 +1,172 @@
+#include "blip2/service/service.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+#include <string_view>
+#include <utility>
+
+#include "blip2/protocols/ollama.h"
+#include "blip2/service/exchange_internal.h"
+#include "blip2/service/metrics_internal.h"
+
+namespace blip2 {
+namespace {
+
+using Answer = void (*)(ServiceState&, std::shared_ptr<Exchange>);
+
+struct Route {
+  std::string_view method, path;
+  Answer answer;
+  bool before_model = false;  // whether it is answered while the model is loading
+};
+
+void answer_page(ServiceState& state, std::shared_ptr<Exchange> exchange) {
+  exchange->reply->send(200, "text/html; charset=utf-8", state.options.page,
+                        {{"Content-Security-Policy", state.options.page_policy},
+                         {"X-Content-Type-Options", "nosniff"},
+                         {"Referrer-Policy", "no-referrer"},
+                         {"Cache-Control", "no-cache"}});
+}
+
+void answer_health(ServiceState& state, std::shared_ptr<Exchange> exchange) {
+  if (state.draining) {
+    return exchange->reply->send(503, kJsonType, R"({"status":"draining"})");
+  }
+  if (state.ready) return exchange->json(R"({"status":"ok"})");
+  const nlohmann::json body = {{"status", "loading"}, {"progress", state.share.load()}};
+  exchange->reply->send(503, kJsonType, body.dump(), {{"Retry-After", "1"}});
+}
+
+void answer_metrics(ServiceState& state, std::shared_ptr<Exchange> exchange) {
+  exchange->reply->send(200, "text/plain; version=0.0.4; charset=utf-8",
+                        prometheus_text(state.engine->counts(), state.options.http(),
+                                        state.readers.waiting() + state.fetchers.waiting()));
+}
+
+void answer_models(ServiceState& state, std::shared_ptr<Exchange> exchange) {
+  exchange->json(openai_models(state.card, state.options.limits));
+}
+
+void answer_tags(ServiceState& state, std::shared_ptr<Exchange> exchange) {
+  exchange->json(ollama_tags(state.card));
+}
+
+void answer_running(ServiceState& state, std::shared_ptr<Exchange> exchange) {
+  exchange->json(ollama_running(state.card));
+}
+
+void answer_version(ServiceState& state, std::shared_ptr<Exchange> exchange) {
+  exchange->json(ollama_version(state.options.version));
+}
+
+constexpr std::array kRoutes{
+    Route{"GET", "/", answer_page, true},
+    Route{"GET", "/health", answer_health, true},
+    Route{"GET", "/metrics", answer_metrics},
+    Route{"GET", "/v1/models", answer_models},
+    Route{"GET", "/api/tags", answer_tags},
+    Route{"GET", "/api/ps", answer_running},
+    Route{"GET", "/api/version", answer_version, true},
+    Route{"POST", "/v1/chat/completions", answer_openai_chat},
+    Route{"POST", "/v1/embeddings", answer_embeddings},
+    Route{"POST", "/v1/rerank", answer_rerank},
+    Route{"POST", "/v1/score", answer_score},
+    Route{"POST", "/api/generate", answer_ollama_generate},
+    Route{"POST", "/api/chat", answer_ollama_chat},
+    Route{"POST", "/api/show", answer_ollama_show},
+    Route{"POST", "/tokenize", answer_tokenize},
+    Route{"POST", "/detokenize", answer_detokenize},
+};
+
+constexpr std::string_view kModels = "/v1/models/";
+
+const Route* route_of(std::string_view path) {
+  for (const Route& route : kRoutes) {
+    if (route.path == path) return &route;
+  }
+  return nullptr;
+}
+
+bool fits(const Route& route, std::string_view method) {
+  return route.method == method || (route.method == "GET" && method == "HEAD");
+}
+
+// GET /v1/models/NAME; an answer of 404 for every other name.
+void answer_model(const ServiceState& state, const Exchange& exchange) {
+  const std::string name = exchange.request.path.substr(kModels.size());
+  if (name == state.card.name) return exchange.json(openai_model(state.card, state.options.limits));
+  exchange.refuse({404, "model_not_found", "model", "the model '" + name + "' is not here"});
+}
+
+void refuse_method(const Route& route, const Exchange& exchange) {
+  exchange.refuse({405, "method_not_allowed", "",
+                   std::string(route.path) + " takes " + std::string(route.method)},
+                  {{"Allow", route.method == "GET" ? "GET, HEAD" : std::string(route.method)}});
+}
+
+// Hands a request with a body to a thread that reads it, or refuses it at once.
+void read_later(ServiceState& state, const Route& route, std::shared_ptr<Exchange> exchange) {
+  const bool posted = state.readers.post([&state, answer = route.answer, exchange] {
+    if (exchange->reply->gone()) return;
+    answer_failures(*exchange, [&] { answer(state, exchange); });
+  });
+  if (!posted) exchange->refuse_busy(state.seconds_to_wait());
+}
+
+void dispatch(ServiceState& state, const Route& route, std::shared_ptr<Exchange> exchange) {
+  if (!fits(route, exchange->request.method)) return refuse_method(route, *exchange);
+  if (!state.ready && !route.before_model) {
+    return exchange->refuse({503, "loading", "", "the model is still loading"},
+                            {{"Retry-After", "1"}});
+  }
+  if (route.method == "GET") return route.answer(state, exchange);
+  if (state.draining) return exchange->refuse({503, "stopping", "", "the server is stopping"});
+  read_later(state, route, std::move(exchange));
+}
+
+}  // namespace
+
+struct Service::Parts : ServiceState {
+  using ServiceState::ServiceState;
+};
+
+Service::Service(ServiceOptions options) : parts_(std::make_unique<Parts>(std::move(options))) {}
+Service::~Service() = default;
+
+void Service::handle(HttpRequest request, std::shared_ptr<HttpReply> reply) {
+  ServiceState& state = *parts_;
+  auto exchange = std::make_shared<Exchange>();
+  exchange->request = std::move(request);
+  exchange->reply = std::move(reply);
+  const std::string& path = exchange->request.path;
+  if (path.starts_with("/api/")) exchange->form = ErrorForm::ollama;
+  answer_failures(*exchange, [&] {
+    if (const Route* route = route_of(path)) return dispatch(state, *route, exchange);
+    if (path.starts_with(kModels) && state.ready && exchange->request.method == "GET") {
+      return answer_model(state, *exchange);
+    }
+    exchange->refuse({404, "not_found", "", "there is nothing at " + path});
+  });
+}
+
+void Service::loading(double share) {
+  parts_->share = share;
+}
+
+void Service::open(std::unique_ptr<Engine> engine, ModelCard card) {
+  const EngineFacts& facts = engine->facts();
+  card.max_model_len = facts.positions;
+  card.image_size = std::max(facts.picture_width, facts.picture_height);
+  card.embedding_width = facts.embedding_width;
+  card.quantization = facts.weights;
+  parts_->card = std::move(card);
+  parts_->engine = std::move(engine);
+  parts_->ready = true;
+}
+
+bool Service::drain(std::chrono::milliseconds limit) {
+  parts_->draining = true;
+  return !parts_->engine || parts_->engine->drain(limit);
+}
+
+}  // namespace blip2
