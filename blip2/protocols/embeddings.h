@@ -15,13 +15,13 @@ enum class EncodingFormat { number, base64 };  // base64: of little-endian f32
 
 struct EmbeddingsRequest {
   std::string model;
-  // For each vector what it is of: a text, a picture, or (in any order) several of them.
-  std::vector<std::vector<Part>> inputs;
+  std::vector<Part> inputs;  // one for each vector: a text or a picture
   EncodingFormat format = EncodingFormat::number;
 };
 
 // Takes OpenAI's strings, `input: [{"content": [parts]}]`, and vLLM's `messages` (one vector).
-// Token ids and `dimensions` other than `width` (if it is not 0) are refused.
+// Texts of one content are joined by line breaks; a text beside a picture is refused, as are token
+// ids and `dimensions` other than `width` (if that is not 0).
 EmbeddingsRequest parse_embeddings(std::string_view body, const RequestLimits& limits,
                                    std::int64_t width = 0);
 

@@ -6,15 +6,19 @@
 #include <string>
 #include <vector>
 
+#include "blip2/image/image.h"
+
 namespace blip2 {
 
 // Which pictures a request may bring. The numbers are checked from the file's header, before
 // anything is decoded.
 struct PictureRules {
   bool accepted = true;  // false: the model has no eyes, and a picture is refused with 400
-  std::size_t most = 1;  // pictures in one request
+  std::size_t most = 1;  // pictures in a chat or prompt
+  std::size_t most_listed =
+      64;  // pictures among the inputs of embeddings or documents of a ranking
   std::uint64_t max_bytes = 20u << 20;
-  std::int64_t max_pixels = 2 * 89'478'485;
+  std::int64_t max_pixels = ImageLimits{}.max_pixels;
   std::vector<std::string> hosts;    // from which https URLs are fetched; empty: none are
   std::filesystem::path media_root;  // folder below which file:// URLs are read; empty: none are
 };

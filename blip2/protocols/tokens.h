@@ -20,19 +20,15 @@ struct TokenizeRequest {
   bool of_llama_cpp = false;        // the request had `content`
 };
 
-struct DetokenizeRequest {
-  std::vector<std::int32_t> tokens;
-  bool of_llama_cpp = false;  // the answer goes under both `prompt` and `content`
-};
-
 TokenizeRequest parse_tokenize(std::string_view body, const RequestLimits& limits);
-// `vocabulary`: ids from it on, and below 0, are refused.
-DetokenizeRequest parse_detokenize(std::string_view body, const RequestLimits& limits,
-                                   std::int64_t vocabulary);
+// The tokens. `vocabulary`: ids from it on, and below 0, are refused.
+std::vector<std::int32_t> parse_detokenize(std::string_view body, const RequestLimits& limits,
+                                           std::int64_t vocabulary);
 
 // `pieces`: the text of each token, if the request asked for them.
 std::string tokenize_answer(const TokenizeRequest& request, std::span<const std::int32_t> tokens,
                             std::span<const std::string> pieces, std::int64_t max_model_len);
+// The text goes under vLLM's name `prompt` and llama.cpp's `content`.
 std::string detokenize_answer(std::string_view text);
 
 }  // namespace blip2
