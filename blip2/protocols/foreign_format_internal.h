@@ -1,0 +1,11 @@
+#pragma once
+
+#include <string_view>
+
+namespace blip2 {
+
+// What a file that is no JPEG, PNG or WebP seems to be, with an article: "a GIF picture", "a PDF
+// document"; empty if nothing is known of it. For messages only. Pure; reads the first kilobyte.
+std::string_view foreign_format(std::string_view bytes);
+
+}  // namespace blip2

@@ -1,0 +1,51 @@
+#include "blip2/protocols/models.h"
+
+#include "blip2/protocols/request_json_internal.h"
+
+namespace blip2 {
+namespace {
+
+using nlohmann::ordered_json;
+
+ordered_json limits_of(const RequestLimits& limits) {
+  return {{"max_body_bytes", limits.max_body},
+          {"max_tokens", limits.max_tokens},
+          {"max_n", limits.max_answers},
+          {"max_beams", limits.max_beams},
+          {"max_messages", limits.max_turns},
+          {"max_text_bytes", limits.max_text},
+          {"max_images", limits.pictures.accepted ? limits.pictures.most : 0},
+          {"max_image_bytes", limits.pictures.max_bytes},
+          {"max_image_pixels", limits.pictures.max_pixels}};
+}
+
+ordered_json entry_of_model(const ModelCard& card, const RequestLimits& limits) {
+  ordered_json inputs = {"text"}, outputs = ordered_json::array();
+  if (limits.pictures.accepted) inputs.push_back("image");
+  if (card.generates) outputs.push_back("text");
+  if (card.embedding_width > 0) outputs.push_back("embeddings");
+  return {
+      {"id", card.name},
+      {"object", "model"},
+      {"created", card.created},
+      {"owned_by", "blip2"},
+      {"max_model_len", card.max_model_len},
+      {"architecture",
+       {{"name", card.architecture}, {"input_modalities", inputs}, {"output_modalities", outputs}}},
+      {"image_size", card.image_size},
+      {"embedding_width", card.embedding_width},
+      {"limits", limits_of(limits)}};
+}
+
+}  // namespace
+
+std::string openai_models(const ModelCard& card, const RequestLimits& limits) {
+  return dumped(
+      {{"object", "list"}, {"data", ordered_json::array({entry_of_model(card, limits)})}});
+}
+
+std::string openai_model(const ModelCard& card, const RequestLimits& limits) {
+  return dumped(entry_of_model(card, limits));
+}
+
+}  // namespace blip2

@@ -1,0 +1,1 @@
+blip2_probe(protocols DEPS protocols)
