@@ -46,8 +46,8 @@ async function chat(mock, reply, asked) {
   chunk({ role: "assistant", content: "" });
   let words = 0;
   for (const word of mock.behaviour.words) {
-    if (words === mock.behaviour.cut) return reply.destroy();
     await sleep(mock.behaviour.wait);
+    if (words === mock.behaviour.cut) return reply.destroy();
     if (reply.destroyed) return mock.stopped.push(asked);
     chunk({ content: word });
     words += 1;

@@ -4,14 +4,13 @@ let asking = null;  // the AbortController of the answer that is being written
 
 function stopAsking() {
   asking?.abort();
-  asking = null;
 }
 
 // ---- turns on the page ----
 
 // Shows a turn {question, answer, facts}; "" is the question of a caption. Returns its parts.
 function showTurn({ question, answer, facts }) {
-  const answerText = make("p", { className: "answer" }, answer);
+  const answerText = make("p", { className: "answer" }, answer.trimStart());
   const factsLine = make("p", { className: "facts" });
   const heading = make("p", { className: "asked" }, question || "Caption");
   const item = make("li", {}, heading, answerText, factsLine);
@@ -85,7 +84,7 @@ async function writeAnswer(entry, turn, view, signal) {
   announce(turn.question ? "The model answers." : "The model writes a caption.");
   const hear = (text) => {
     turn.answer += text;
-    view.answerText.textContent = turn.answer;
+    view.answerText.textContent = turn.answer.trimStart();
   };
   const longest = Number(at("longest").value) || 0;
   const messages = await messagesOf(entry, turn.question);
@@ -132,7 +131,7 @@ function begin() {
 }
 
 function finish(controller) {
-  if (asking !== controller) return;  // another picture or question came in between
+  if (asking !== controller) return;  // another question came in between
   asking = null;
   const held = document.activeElement === at("stop");
   showAsking(false);

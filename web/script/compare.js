@@ -4,7 +4,6 @@ let comparing = null;  // the AbortController of the comparison that runs
 
 function stopComparing() {
   comparing?.abort();
-  comparing = null;
 }
 
 function showComparing(running) {
@@ -17,17 +16,17 @@ async function compare() {
   showTrouble(at("compare-trouble"), texts.length ? null : new Trouble("refused", "Write at least one text."));
   if (!texts.length || comparing) return;
   const { entry } = desk;
-  const controller = comparing = new AbortController();
+  comparing = new AbortController();
   showComparing(true);
   try {
-    await writeScores(entry, texts, controller.signal);
+    await writeScores(entry, texts, comparing.signal);
   } catch (trouble) {
     if (!(trouble instanceof Trouble)) throw trouble;
     if (trouble.kind !== "stopped") showTrouble(at("compare-trouble"), trouble, compare);
     lookAgain();
   } finally {
-    if (comparing === controller) comparing = null;
-    if (!comparing) showComparing(false);
+    comparing = null;
+    showComparing(false);
   }
 }
 

@@ -73,14 +73,14 @@ function clearDesk() {
   showTrouble(at("compare-trouble"), null);
 }
 
-function putAway() {
+function closePicture() {
   clearDesk();
   at("preview").removeAttribute("src");
   document.body.dataset.picture = "no";
   show(at("drop"), true);
   show(at("chosen"), false);
   show(at("work"), false);
-  announce("The picture is put away.");
+  announce("The picture is closed.");
   at("choose").focus();
 }
 
@@ -101,7 +101,7 @@ function setFormats() {
 function watchFiles() {
   at("choose").onclick = at("choose-other").onclick = () => at("file").click();
   at("take").onclick = at("take-other").onclick = () => at("camera").click();
-  at("remove").onclick = putAway;
+  at("remove").onclick = closePicture;
   for (const input of [at("file"), at("camera")]) {
     input.onchange = () => {
       if (input.files[0]) takeFile(input.files[0]);

@@ -29,7 +29,7 @@ function showTrouble(place, trouble, retry) {
 function troubleParts(trouble, retry) {
   const parts = [make("strong", {}, trouble.message)];
   if (trouble.said) parts.push(make("span", { className: "said" }, `The server says: ${trouble.said}`));
-  if (retry) parts.push(make("br"), retryButton(trouble.seconds, retry));
+  if (retry) parts.push(retryButton(trouble.seconds, retry));
   return parts;
 }
 

@@ -27,7 +27,7 @@ function watchTabs() {
 }
 
 document.body.dataset.picture = "no";
-if (matchMedia("(pointer: coarse)").matches) at("invite").textContent = "Choose or take a picture";
+if (matchMedia("(pointer: coarse)").matches) at("invite").textContent = "Show a picture";
 watchTabs();
 watchKey();
 watchHistory();

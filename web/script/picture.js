@@ -60,9 +60,9 @@ async function openPicture(file, name) {
   const url = URL.createObjectURL(blob);
   try {
     const image = make("img", { src: url });
-    await image.decode().catch(() => {});
+    const seen = await image.decode().then(() => true, () => false);
     checkPixels(image.naturalWidth, image.naturalHeight);
-    return { name, blob, url, width: image.naturalWidth, height: image.naturalHeight };
+    return { name, blob, url, width: seen ? image.naturalWidth : 0, height: seen ? image.naturalHeight : 0 };
   } catch (trouble) {
     URL.revokeObjectURL(url);
     throw trouble;

@@ -95,23 +95,25 @@ function showModel() {
   show(at("tab-compare"), can.includes("score"));
   if (!can.includes("completion")) selectTab(at("tab-compare"));
   setFormats();
-  at("model").title = `Answers of at most ${limits().max_tokens ?? "?"} tokens`;
   show(at("key-kept"), Boolean(apiKey()));
 }
 
+// One sentence: what the model reads and how much it writes.
 function limitsInWords() {
-  const { image_formats, max_image_bytes, max_image_pixels } = limits();
+  const { image_formats = [], max_image_bytes, max_image_pixels, max_tokens } = limits();
   const most = [];
   if (max_image_bytes) most.push(sizeOf(max_image_bytes));
   if (max_image_pixels) most.push(megapixelsOf(max_image_pixels));
-  const formats = listOf((image_formats ?? []).map(formatName));
-  return [formats, most.length ? `up to ${listOf(most, "and")}` : ""].filter(Boolean).join(", ");
+  const reads = `${server.model.id} reads ${listOf(image_formats.map(formatName), "and") || "pictures"}`;
+  const upTo = most.length ? ` of up to ${listOf(most, "and")}` : "";
+  return `${reads}${upTo}${max_tokens ? ` and writes at most ${countOf(max_tokens, "token")}` : ""}.`;
 }
 
-// Speed of the last answer, in the top line.
+// The speed of the last answer that was long enough to have one, in the top line.
 function showSpeed(rate) {
-  show(at("speed"), Boolean(rate));
-  at("speed").textContent = rate ? `${rateInWords(rate)} tokens/s` : "";
+  if (!rate) return;
+  show(at("speed"), true);
+  at("speed").textContent = `${rateInWords(rate)} tokens/s`;
 }
 
 function rateInWords(rate) {
