@@ -1,6 +1,6 @@
 # cmake -DSOURCE=web -DOUTPUT=folder -DPARTS=script;… -P join.cmake
 #   Writes OUTPUT/index.html, the page with its style and scripts inside, OUTPUT/policy.txt, its
-#   Content-Security-Policy, and OUTPUT/page.cpp, which has both as bytes. Writes only what changed.
+#   Content-Security-Policy, and OUTPUT/page.cpp, which has both as bytes.
 
 # Sets RESULT to the base64 form of an even number of hexadecimal digits.
 function(base64_of_hex result hex)
@@ -34,17 +34,6 @@ function(hash_source result text)
   set(${result} "'sha256-${base64}'" PARENT_SCOPE)
 endfunction()
 
-function(write_if_changed file text)
-  if(EXISTS ${file})
-    file(READ ${file} before)
-  endif()
-  if(NOT "${before}" STREQUAL "${text}")
-    file(WRITE ${file} "${text}")
-  else()
-    file(TOUCH ${file})
-  endif()
-endfunction()
-
 file(READ ${SOURCE}/style.css style)
 set(script "")
 foreach(part ${PARTS})
@@ -65,6 +54,6 @@ set(policy "default-src 'none'; script-src ${script_hash}; style-src ${style_has
 file(READ ${SOURCE}/page.cpp.in source)
 string(REPLACE "@POLICY@" "${policy}" source "${source}")
 string(REPLACE "@PAGE@" "${page}" source "${source}")
-write_if_changed(${OUTPUT}/index.html "${page}")
-write_if_changed(${OUTPUT}/policy.txt "${policy}")
-write_if_changed(${OUTPUT}/page.cpp "${source}")
+file(WRITE ${OUTPUT}/index.html "${page}")
+file(WRITE ${OUTPUT}/policy.txt "${policy}")
+file(WRITE ${OUTPUT}/page.cpp "${source}")
