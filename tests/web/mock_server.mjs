@@ -21,6 +21,7 @@ export function usual() {
     cut: null,            // the connection breaks after so many words
     finish: "stop",
     model: MODEL,
+    oneScore: false,      // /v1/score tells one score at a time
   };
 }
 
@@ -58,10 +59,12 @@ async function chat(mock, reply, asked) {
   reply.end("data: [DONE]\n\n");
 }
 
-function score(mock, reply, { text_2 }) {
+function score(mock, reply, { text_2, score_by }) {
   const data = text_2.map((text, index) => {
     const itm = text.includes("circle") ? 0.931 : 0.0421 * (index + 1);
-    return { index, object: "score", score: itm, itm, itc: text.includes("circle") ? 0.614 : 0.2 - 0.25 * index };
+    const itc = text.includes("circle") ? 0.614 : 0.2 - 0.25 * index;
+    const score = score_by === "itc" ? itc : itm;
+    return { index, object: "score", score, ...(mock.behaviour.oneScore ? {} : { itm, itc }) };
   });
   json(reply, 200, { id: "score-1", object: "list", model: MODEL.id, data, usage: { prompt_tokens: 9, total_tokens: 9 } });
 }

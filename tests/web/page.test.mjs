@@ -294,8 +294,20 @@ describe("texts compared", () => {
     assert.ok(await page.isHidden("#compare-trouble"));
   });
 
+  test("a server that tells one score at a time is asked for both", async () => {
+    const page = await ready({}, disc);
+    mock.behaviour.oneScore = true;
+    await page.click("#tab-compare");
+    await page.fill("#texts", "a square\na red circle");
+    await page.click("#compare-send");
+    await page.waitForSelector("#scores:not([hidden])");
+    assert.deepEqual(mock.requests.map(({ body }) => body.score_by), [undefined, "itc"]);
+    assert.deepEqual(await page.locator("#scores b").allTextContents(), ["0.614", "93.1 %", "0.200", "4.2 %"]);
+  });
+
   test("a model that scores nothing has no such tab", async () => {
-    mock.behaviour.model = { ...mock.behaviour.model, capabilities: ["completion"] };
+    const architecture = { input_modalities: ["text", "image"], output_modalities: ["text"] };
+    mock.behaviour.model = { ...mock.behaviour.model, architecture, capabilities: undefined };
     const page = await ready({}, disc);
     assert.ok(await page.isHidden("#tab-compare"));
     mock.behaviour.model = { ...mock.behaviour.model, capabilities: ["embedding", "score"] };

@@ -45,11 +45,11 @@ function forgetBase() {
   at("history-note").textContent = "This browser does not store them: they are gone when the page is closed.";
 }
 
+// Puts an entry in front. Its card is shown once it is stored.
 async function remember(entry) {
   archive.entries = [entry, ...archive.entries.filter((other) => other.id !== entry.id)];
   const gone = entriesTooMany();
   archive.entries = archive.entries.filter((other) => !gone.includes(other));
-  showHistory();
   try {
     if (archive.base) await inBase("readwrite", (store) => {
       gone.forEach((other) => store.delete(other.id));
@@ -58,6 +58,7 @@ async function remember(entry) {
   } catch {
     forgetBase();
   }
+  showHistory();
 }
 
 // The oldest entries beyond what is kept; never the newest.

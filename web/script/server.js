@@ -158,9 +158,14 @@ async function* eventsOf(reply) {
 }
 
 // How well each text fits the picture: [{index, itc, itm}], contrast (cosine) and match (probability).
+// A server that tells one score at a time is asked for both.
 async function scoresOf(model, picture, texts, signal) {
   const text_1 = { content: [{ type: "image_url", image_url: { url: picture } }] };
-  const reply = await request("v1/score", { model, text_1, text_2: texts }, signal);
-  const { data } = await reply.json().catch((error) => { throw broken(error); });
-  return data.map(({ index, itc, itm }) => ({ index, itc, itm }));
+  const ask = async (more) => {
+    const reply = await request("v1/score", { model, text_1, text_2: texts, ...more }, signal);
+    return (await reply.json().catch((error) => { throw broken(error); })).data;
+  };
+  const matches = await ask({});
+  const contrasts = matches.every((entry) => "itc" in entry) ? matches : await ask({ score_by: "itc" });
+  return matches.map(({ index, score, itm }, i) => ({ index, itm: itm ?? score, itc: contrasts[i].itc ?? contrasts[i].score }));
 }

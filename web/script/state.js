@@ -90,7 +90,7 @@ function showModel() {
   at("limits").textContent = limitsInWords();
   at("longest").max = limits().max_tokens ?? "";
   if (limits().max_tokens) at("longest").placeholder = `at most ${limits().max_tokens.toLocaleString("en")}`;
-  const can = server.model.capabilities ?? ["completion", "score"];
+  const can = abilities(server.model);
   show(at("tab-ask"), can.includes("completion"));
   show(at("tab-compare"), can.includes("score"));
   if (!can.includes("completion")) selectTab(at("tab-compare"));
@@ -98,13 +98,20 @@ function showModel() {
   show(at("key-kept"), Boolean(apiKey()));
 }
 
+// What the model can do: "completion", "score".
+function abilities({ capabilities, architecture }) {
+  if (capabilities) return capabilities;
+  const outputs = architecture?.output_modalities ?? ["text", "embeddings"];
+  return [outputs.includes("text") ? "completion" : "", outputs.includes("embeddings") ? "score" : ""];
+}
+
 // One sentence: what the model reads and how much it writes.
 function limitsInWords() {
-  const { image_formats = [], max_image_bytes, max_image_pixels, max_tokens } = limits();
+  const { image_formats = ["jpeg", "png", "webp"], max_image_bytes, max_image_pixels, max_tokens } = limits();
   const most = [];
   if (max_image_bytes) most.push(sizeOf(max_image_bytes));
   if (max_image_pixels) most.push(megapixelsOf(max_image_pixels));
-  const reads = `${server.model.id} reads ${listOf(image_formats.map(formatName), "and") || "pictures"}`;
+  const reads = `${server.model.id} reads ${listOf(image_formats.map(formatName), "and")}`;
   const upTo = most.length ? ` of up to ${listOf(most, "and")}` : "";
   return `${reads}${upTo}${max_tokens ? ` and writes at most ${countOf(max_tokens, "token")}` : ""}.`;
 }
