@@ -113,6 +113,11 @@ install_torchvision() {
         -r tools/requirements-torchvision.txt
 }
 
+# The clients of the service are kept apart as well; what they share with the peers is the peers'.
+install_clients() {
+    pip_quiet install -qq --no-deps --upgrade --target .venv/clients -r tools/requirements-clients.txt
+}
+
 # The path of npm: the machine's, or else one of a wheel (Debian's npm brings 400 packages along).
 find_npm() { command -v npm || wheel_of_node npm; }
 
@@ -225,6 +230,7 @@ if [ "$level" = test ]; then
     install requirements-peers
     ! torch_is_cuda_build || install requirements-peers-cuda
     once torchvision tools/requirements-torchvision.txt -- install_torchvision
+    once clients tools/requirements-clients.txt -- install_clients
     fetch_npm_packages tools/npm-packages-test.txt
     once browser tools/npm-packages-test.txt -- unpack_browser
 fi
