@@ -74,6 +74,7 @@ describe("captions and questions", () => {
     assert.equal(body.model, "demo-model");
     assert.equal(body.stream, true);
     assert.equal(body.max_tokens, undefined);
+    assert.equal(body.num_beams, 1);
     assert.equal(body.messages.length, 1);
     const [part, ...rest] = body.messages[0].content;
     assert.deepEqual(rest, []);
@@ -103,13 +104,15 @@ describe("captions and questions", () => {
     await page.click("summary");
     await page.uncheck("#remember");
     await page.fill("#longest", "7");
+    await page.fill("#beams", "3");
     mock.behaviour.finish = "length";
     await askFor(page, "what color is it?", 1);
     await askFor(page, "what shape is it?", 2);
-    const { messages, max_tokens } = mock.requests.at(-1).body;
+    const { messages, max_tokens, num_beams } = mock.requests.at(-1).body;
     assert.equal(messages.length, 1);
     assert.equal(messages[0].content[1].text, "what shape is it?");
     assert.equal(max_tokens, 7);
+    assert.equal(num_beams, 3);
     assert.match(await page.locator("#turns .facts").last().textContent(), /cut off/);
   });
 
@@ -620,7 +623,7 @@ describe("a real server", { skip: !realUrl }, () => {
     return page;
   };
 
-  // BLIP2_EXPECTED: JSON {picture (a path), caption, question, answer}, by the command line.
+  // BLIP2_EXPECTED: JSON {picture (a path), caption, question, answer}, by the command line with one beam.
   test("captions and answers are the command line's", { skip: !process.env.BLIP2_EXPECTED }, async () => {
     const expected = JSON.parse(process.env.BLIP2_EXPECTED);
     const page = await openReal();

@@ -86,9 +86,9 @@ async function writeAnswer(entry, turn, view, signal) {
     turn.answer += text;
     view.answerText.textContent = turn.answer.trimStart();
   };
-  const longest = Number(at("longest").value) || 0;
   const messages = await messagesOf(entry, turn.question);
-  const result = await streamAnswer(model(), messages, longest, hear, signal);
+  const asked = { messages, maxTokens: Number(at("longest").value) || 0, beams: Number(at("beams").value) || 1 };
+  const result = await streamAnswer(model(), asked, hear, signal);
   turn.facts = factsOf(result) || "done";
   showSpeed(rateOf(result.tokens, result.first, result.seconds));
   announce(turn.answer.trim() || "The answer is empty.");

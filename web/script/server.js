@@ -111,10 +111,10 @@ async function servedModel() {
   return data[0];
 }
 
-// Streams an answer. `hear` gets each piece of text. Returns {finish, tokens, first, seconds}: why it
+// Streams an answer to {messages, maxTokens (0: the model's own), beams}. `hear` gets each piece of text. Returns {finish, tokens, first, seconds}: why it
 // ended ("stop" or "length"), how many tokens it has, when the first came, how long all took.
-async function streamAnswer(model, messages, maxTokens, hear, signal) {
-  const body = { model, messages, stream: true, stream_options: { include_usage: true } };
+async function streamAnswer(model, { messages, maxTokens, beams }, hear, signal) {
+  const body = { model, messages, stream: true, stream_options: { include_usage: true }, num_beams: beams };
   if (maxTokens) body.max_tokens = maxTokens;
   const result = { finish: "", tokens: 0, first: 0, seconds: 0 };
   const start = performance.now();

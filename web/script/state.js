@@ -89,6 +89,7 @@ function showModel() {
   at("model").textContent = server.model.id;
   at("limits").textContent = limitsInWords();
   at("longest").max = limits().max_tokens ?? "";
+  at("beams").max = limits().max_beams ?? 16;
   if (limits().max_tokens) at("longest").placeholder = `at most ${limits().max_tokens.toLocaleString("en")}`;
   const can = abilities(server.model);
   show(at("tab-ask"), can.includes("completion"));
