@@ -14,6 +14,7 @@ const MODEL = {
 export function usual() {
   return {
     loading: null,        // 0 … 1: /health says 503 with this share
+    draining: false,      // /health says 503 because the server stops
     key: "",              // the API key that it asks for
     fail: null,           // {status, body, headers, times}: instead of the next answers
     words: [" a", " red", " circle", " on", " white"],
@@ -83,6 +84,7 @@ async function answer(mock, request, reply) {
     reply.writeHead(200, { "content-type": "text/html; charset=utf-8", "content-security-policy": mock.policy });
     return reply.end(mock.page);
   }
+  if (path === "/health" && behaviour.draining) return json(reply, 503, { status: "draining" });
   if (path === "/health") {
     return behaviour.loading === null ? json(reply, 200, { status: "ok" })
       : json(reply, 503, { status: "loading", progress: behaviour.loading });
@@ -107,7 +109,7 @@ export async function startMock(page, policy) {
   const server = http.createServer((request, reply) => {
     answer(mock, request, reply).catch((error) => json(reply, 500, refusal(String(error), "server_error")));
   });
-  await new Promise((resolve) => server.listen(mock.port ?? 0, "127.0.0.1", resolve));
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   mock.url = `http://127.0.0.1:${server.address().port}/`;
   mock.close = () => new Promise((resolve) => { server.close(resolve); server.closeAllConnections(); });
   mock.open = () => new Promise((resolve) => server.listen(new URL(mock.url).port, "127.0.0.1", resolve));

@@ -376,6 +376,16 @@ describe("failures in words", () => {
     assert.ok(await page.isHidden("#banner"));
   });
 
+  test("a server that is being stopped", async () => {
+    mock.behaviour.draining = true;
+    const opened = await openPage(browser, mock.url);
+    open.push(opened);
+    await opened.page.waitForSelector("[data-state=stopping]");
+    assert.match(await opened.page.textContent("#banner-text"), /being stopped/);
+    mock.behaviour.draining = false;
+    await opened.page.waitForSelector("[data-state=ready]");
+  });
+
   test("a model that loads: the share, and a question that waits", async () => {
     mock.behaviour.loading = 0.4;
     const opened = await openPage(browser, mock.url);

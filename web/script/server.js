@@ -78,7 +78,8 @@ async function troubleOf(reply, key) {
   return trouble("failed", "The server failed to answer.");
 }
 
-// The message in the body of a bad reply, in OpenAI's form or Ollama's, and the share loaded.
+// What the body of a bad reply says: its message, in OpenAI's form or Ollama's, and the server's state
+// with the share loaded, in that of /health.
 async function wordsOf(reply) {
   let body = null;
   try {
@@ -88,18 +89,20 @@ async function wordsOf(reply) {
   return {
     said: typeof said === "string" ? said : "",
     progress: typeof body?.progress === "number" ? body.progress : null,
+    status: body?.status,
   };
 }
 
 // ---- what the server can say ----
 
-// {state: "ready" | "loading" | "lost", progress: 0 … 1 or null}. It needs no key.
+// {state: "ready" | "loading" | "stopping" | "lost", progress: 0 … 1 or null}. It needs no key.
 async function health() {
   try {
     const reply = await send("health", null, "", AbortSignal.timeout(10000));
     if (reply.ok) return { state: "ready", progress: null };
-    const { progress } = await wordsOf(reply);
-    return { state: reply.status === 503 ? "loading" : "lost", progress };
+    const { progress, status } = await wordsOf(reply);
+    if (reply.status !== 503) return { state: "lost", progress: null };
+    return { state: status === "draining" ? "stopping" : "loading", progress };
   } catch {
     return { state: "lost", progress: null };
   }

@@ -61,6 +61,7 @@ async function learnModel() {
 const STATES = {
   ready: { word: "ready" },
   loading: { word: "loading", banner: "The model is being loaded. Choose a picture meanwhile: what you ask waits for the model." },
+  stopping: { word: "stopping", banner: "The server is being stopped. What you ask waits until it is back." },
   lost: { word: "no connection", banner: "The server does not answer. The page tries again every second.", bad: true },
   key: { word: "key needed", banner: "This server answers only with an API key.", bad: true },
 };
