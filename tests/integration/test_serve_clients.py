@@ -299,6 +299,15 @@ def test_ollama_streams(ollama_client, name, files, expected):
     assert "".join(part.message.content for part in parts) == expected(*vqa("--beams", "1", "--max-new-tokens", "20"))[0]
 
 
+def test_photoprism_gets_a_caption(server, name, files):
+    """The members that PhotoPrism's Ollama engine sends (internal/ai/vision/api_request.go)."""
+    picture = base64.b64encode(files[0].read_bytes()).decode()
+    body = {"id": "b4f0a6e8-6c0a-4d0e-9a51-0d2f3c6c1a11", "model": f"{name}:latest", "suffix": "", "stream": False,
+            "prompt": "Create a caption with exactly one sentence.", "options": {"temperature": 0.1}, "images": [picture]}
+    answer = curl(server, "/api/generate", body)
+    assert answer["done"] is True and isinstance(answer["response"], str) and answer["model"]
+
+
 def test_many_at_once_by_ollamas_async_client(server, name, files, expected):
     async def ask():
         many = ollama.AsyncClient(host=server.url, headers={"Authorization": f"Bearer {server.key}"})
