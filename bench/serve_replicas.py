@@ -19,6 +19,7 @@ import shlex
 import shutil
 import signal
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -86,7 +87,7 @@ class Load:
         self.body = {"model": model, "messages": [{"role": "user", "content": parts}], "max_tokens": 20, "num_beams": 1}
         self.headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
         self.stop = threading.Event()
-        self.counts = collections.Counter()
+        self.counts, self.spreads = collections.Counter(), []  # seconds between a stream's first byte and its last
         self.lock = threading.Lock()
 
     def ask(self, stream):
@@ -96,7 +97,10 @@ class Load:
             connection.request("POST", "/v1/chat/completions", json.dumps({**self.body, "stream": stream}), self.headers)
             reply = connection.getresponse()
             began = reply.status == 200
-            text = reply.read().decode()
+            text, start = reply.read(1), time.monotonic()
+            text = (text + reply.read()).decode()
+            if stream:
+                self.spreads.append(time.monotonic() - start)
             whole = text.endswith("data: [DONE]\n\n") if stream else "choices" in text
             return "answered" if began and whole else "cut" if began else f"status {reply.status}"
         except (OSError, http.client.HTTPException) as error:
@@ -138,7 +142,7 @@ def run(args, folder, processes):
         with load.lock:
             before = sum(load.counts.values())
         time.sleep(args.seconds / 2)
-    return load.counts, before
+    return load.counts, before, statistics.median(load.spreads)
 
 
 def parse_args():
@@ -157,7 +161,7 @@ def main():
     args, processes = parse_args(), []
     with tempfile.TemporaryDirectory() as folder:
         try:
-            counts, before = run(args, pathlib.Path(folder), processes)
+            counts, before, spread = run(args, pathlib.Path(folder), processes)
         finally:
             for process in reversed(processes):
                 process.terminate()
@@ -166,6 +170,9 @@ def main():
     for (kind, outcome), number in sorted(counts.items()):
         print(f"{kind}\t{outcome}\t{number}")
     print(f"{before} requests had ended when one of two replicas was killed, {sum(counts.values()) - before} ended later")
+    print(f"half of the streams took more than {spread:.3f} s from the first byte to the last")
+    if spread < 0.01:
+        sys.exit("the proxy held streams back until they were whole")
     cut = counts["stream", "cut"]
     bad = {pair: number for pair, number in counts.items()
            if not re.fullmatch("answered|status 429", pair[1]) and pair != ("stream", "cut")}

@@ -40,9 +40,10 @@ export function startPageMock() {
 // script, and what its Content-Security-Policy had to refuse.
 export async function openPage(browser, url, options = {}, before = async () => {}) {
   const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, locale: "en-GB", ...options });
-  context.setDefaultTimeout(10000);
+  context.setDefaultTimeout(30000);
   await context.addInitScript(axeSource);
   const page = await context.newPage();
+  page.on("filechooser", () => {});  // file choosers are caught from the start
   const failures = [];
   page.on("pageerror", (error) => failures.push(`script: ${error.message}`));
   page.on("console", (message) => {

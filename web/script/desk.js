@@ -52,6 +52,7 @@ function showPicture({ name, blob, url, width, height }, entry) {
   show(at("preview"), seen);
   show(at("no-preview"), !seen);
   if (seen) at("preview").src = url;
+  at("preview").style.setProperty("--ratio", seen ? width / height : 1);
   describePicture(name, entry);
   at("picture-name").textContent = name;
   at("picture-facts").textContent = [seen ? `${width} × ${height}` : "", sizeOf(blob.size)].filter(Boolean).join(", ");
