@@ -113,20 +113,40 @@ install_torchvision() {
         -r tools/requirements-torchvision.txt
 }
 
-# The path of npm: the machine's, or else one of a wheel (Debian's npm brings 400 packages along).
-find_npm() {
-    command -v npm && return
-    [ -x .venv/bin/npm ] ||
-        pip_quiet install -qq --no-deps --require-hashes -r tools/requirements-npm.txt >&2
-    echo .venv/bin/npm
+# The clients of the service are kept apart as well; what they share with the peers is the peers'.
+install_clients() {
+    pip_quiet install -qq --no-deps --upgrade --target .venv/clients -r tools/requirements-clients.txt
 }
 
+# The path of npm: the machine's, or else one of a wheel (Debian's npm brings 400 packages along).
+find_npm() { command -v npm || wheel_of_node npm; }
+
+# The path of a node that Playwright can use, found in the same way (Debian 12 has version 18).
+find_node() {
+    local version
+    version=$(node --version 2>/dev/null || true)
+    version=${version#v}
+    if [ "${version%%.*}" -ge 20 ] 2>/dev/null; then command -v node; else wheel_of_node node; fi
+}
+
+wheel_of_node() {
+    [ -x .venv/bin/"$1" ] ||
+        pip_quiet install -qq --no-deps --require-hashes -r tools/requirements-npm.txt >&2
+    echo "$PWD/.venv/bin/$1"
+}
+
+# npm's own name of a package's file: @scope/name@1.0 is scope-name-1.0.tgz.
+npm_file() {
+    local file=${1#@}
+    file=${file//\//-}
+    echo ".cache/packages/${file/@/-}.tgz"
+}
+
+# Fetches what a list of packages and hashes names.
 fetch_npm_packages() {
     local spec sum file npm
     while read -r spec sum; do
-        file=${spec#@}  # npm's own name of the file: @scope/name@1.0 is scope-name-1.0.tgz
-        file=${file//\//-}
-        file=.cache/packages/${file/@/-}.tgz
+        file=$(npm_file "$spec")
         if [ ! -f "$file" ]; then
             npm=$(find_npm)
             say "fetching $spec"
@@ -134,7 +154,34 @@ fetch_npm_packages() {
                 fail "npm could not fetch $spec; put it at $file and run this again"
         fi
         check_sum "$file" "$sum"
-    done <tools/npm-packages.txt
+    done <"$1"
+}
+
+# Chromium for the tests of the page, and what drives it, in .venv/browser. The package has Chromium's
+# parts under bin/, packed with Brotli, with the libraries and fonts that it needs.
+unpack_browser() {
+    local folder=.venv/browser spec name node
+    node=$(find_node)
+    rm -rf "$folder"
+    while read -r spec _; do
+        name=${spec%@*}
+        mkdir -p "$folder/${name##*/}"
+        tar xzf "$(npm_file "$spec")" -C "$folder/${name##*/}" --strip-components=1
+    done <tools/npm-packages-test.txt
+    for name in "$folder"/chromium/bin/*.br; do
+        "$node" -e 'process.stdin.pipe(zlib.createBrotliDecompress()).pipe(process.stdout)' \
+            <"$name" >"${name%.br}"
+    done
+    for name in "$folder"/chromium/bin/*.tar; do tar xf "$name" -C "$folder/chromium"; done
+    mv "$folder/chromium/bin/chromium" "$folder/chromium/chromium"
+    chmod +x "$folder/chromium/chromium"
+    rm -r "$folder/chromium/bin"
+    ln -s "$node" "$folder/node"
+    cat >"$folder/chromium/fonts.conf" <<'END'
+<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig><dir prefix="relative">fonts</dir><cachedir prefix="xdg">fontconfig</cachedir></fontconfig>
+END
 }
 
 check_sum() {
@@ -176,11 +223,14 @@ install requirements
 if [ "$level" != build ]; then
     once packages tools/requirements-packages.txt -- install_packages
     link_models
-    fetch_npm_packages
+    fetch_npm_packages tools/npm-packages.txt
     fetch_debian_packages
 fi
 if [ "$level" = test ]; then
     install requirements-peers
     ! torch_is_cuda_build || install requirements-peers-cuda
     once torchvision tools/requirements-torchvision.txt -- install_torchvision
+    once clients tools/requirements-clients.txt -- install_clients
+    fetch_npm_packages tools/npm-packages-test.txt
+    once browser tools/npm-packages-test.txt -- unpack_browser
 fi
