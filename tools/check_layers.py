@@ -27,9 +27,9 @@ HOUSE = [
     ["tasks"],
     ["planning"],
     ["training"],
-    ["serving"],
+    ["http", "protocols", "serving"],
 ]
-WITHOUT_TORCH = {"base", "io", "text", "image"}
+WITHOUT_TORCH = {"base", "io", "text", "image", "http", "protocols"}
 LEVEL = {room: level for level, rooms in enumerate(HOUSE) for room in rooms}
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
 TORCH = re.compile(r"^(torch|ATen|c10|caffe2)/")
