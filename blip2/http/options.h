@@ -14,12 +14,13 @@ struct HttpLimits {
   std::size_t header_bytes = 16u << 10;   // request line and header together: 431
   std::uint64_t body_bytes = 64u << 20;   // one request's body: 413
   std::uint64_t bodies_bytes = 1u << 30;  // the bodies of all requests that run: 503
-  double header_seconds = 10;             // from a request's first byte to its header's end: 408
-  double body_seconds = 120;              // from the header's end to the body's: 408
-  double idle_seconds = 60;               // between two requests: the connection is closed
-  double write_seconds = 30;              // without a byte taken: the connection is closed
-  std::size_t stream_bytes = 4u << 20;    // of a stream, not yet taken: the connection is closed
-  std::size_t connections = 4096;         // open at once: 503
+  double header_seconds = 10;  // from a request's first byte to its header's end: 408; from the
+                               // connection to its first request's first byte: it is closed
+  double body_seconds = 120;   // from the header's end to the body's: 408
+  double idle_seconds = 60;    // between two requests: the connection is closed
+  double write_seconds = 30;   // without a byte taken: the connection is closed
+  std::size_t stream_bytes = 4u << 20;  // of a stream, not yet taken: the connection is closed
+  std::size_t connections = 4096;       // open at once: 503
 };
 
 struct HttpOptions {
@@ -39,8 +40,8 @@ struct HttpOptions {
   int threads = 2;
   HttpLimits limits;
   // Takes one JSON object, without a line break, for each request that has ended: time, id, remote,
-  // method, path, status (499: the client left first), bytes of the answer, milliseconds. Called on
-  // the I/O threads, one call at a time; it must not block.
+  // method, path, status (499: the client left before it had the answer), bytes of the answer,
+  // milliseconds. Called on the I/O threads, one call at a time; it must not block.
   std::function<void(const std::string& line)> log;
 };
 

@@ -62,7 +62,7 @@ struct HttpCounts {
   std::uint64_t connections = 0;          // open now
   std::uint64_t connections_taken = 0;    // accepted
   std::uint64_t connections_refused = 0;  // over the limit
-  std::uint64_t running = 0;              // requests that the handler has and that have not ended
+  std::uint64_t running = 0;              // requests whose header is there and that have not ended
   std::map<int, std::uint64_t> answers;   // requests that have ended, by status; 499: client left
   std::uint64_t refused = 0;              // of them, those that never reached the handler
   std::uint64_t bytes_in = 0, bytes_out = 0;  // as HTTP, before TLS
