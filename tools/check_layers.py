@@ -28,6 +28,7 @@ HOUSE = [
     ["planning"],
     ["training"],
     ["http", "protocols", "serving"],
+    ["service"],
 ]
 WITHOUT_TORCH = {"base", "io", "text", "image", "http", "protocols"}
 LEVEL = {room: level for level, rooms in enumerate(HOUSE) for room in rooms}
