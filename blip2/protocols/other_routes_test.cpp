@@ -126,7 +126,7 @@ TEST(Rerank, SortsTheBestFirst) {
   RerankRequest request;
   request.documents = {{"a", {}}, {"b", {}}, {"c", {}}};
   request.top_n = 2;
-  const std::vector<float> scores = {0.25f, 0.5f, 0.5f};
+  const std::vector<PairScore> scores = {{0.25f, 0.9f}, {0.5f, 0.1f}, {0.5f, 0.2f}};
   const json answer =
       json::parse(rerank_answer({"rerank-1", "m", 0, 0}, request, scores, {7, 0, 0}));
   EXPECT_EQ(answer["results"],
@@ -157,9 +157,10 @@ TEST(Score, PairsLists) {
   EXPECT_THAT(score_fault({{"text_1", {"a", "b"}},
                            {"text_2", json(std::vector<std::string>(3, small_uri()))}}),
               HasSubstr("expected 1 entry or as many as text_1 (2), got 3"));
-  const json answer =
-      json::parse(score_answer({"s", "m", 5, 0}, one, std::vector<float>{0.5f, 0.25f}, {}));
-  EXPECT_EQ(answer["data"][1], json::parse(R"({"index":1,"object":"score","score":0.25})"));
+  const json answer = json::parse(
+      score_answer({"s", "m", 5, 0}, one, std::vector<PairScore>{{0.5f, 1}, {0.25f, -0.5f}}, {}));
+  EXPECT_EQ(answer["data"][1],
+            json::parse(R"({"index":1,"object":"score","score":0.25,"itc":-0.5,"itm":0.25})"));
 }
 
 TEST(Tokens, TakeBothShapes) {

@@ -112,11 +112,12 @@ ScoreRequest parse_score(std::string_view body, const RequestLimits& limits) {
 }
 
 std::string rerank_answer(const AnswerHead& head, const RerankRequest& request,
-                          std::span<const float> scores, const Usage& usage) {
+                          std::span<const PairScore> scores, const Usage& usage) {
   std::vector<std::size_t> order(scores.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return scores[a] > scores[b]; });
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return scores[a].by(request.by) > scores[b].by(request.by);
+  });
   ordered_json results = ordered_json::array();
   for (std::size_t i = 0; i < std::min(request.top_n, order.size()); ++i) {
     results.push_back(result_of(request, order[i], scores[order[i]]));
@@ -130,10 +131,14 @@ std::string rerank_answer(const AnswerHead& head, const RerankRequest& request,
 }
 
 std::string score_answer(const AnswerHead& head, const ScoreRequest& request,
-                         std::span<const float> scores, const Usage& usage) {
+                         std::span<const PairScore> scores, const Usage& usage) {
   ordered_json data = ordered_json::array();
   for (std::size_t i = 0; i < scores.size(); ++i) {
-    data.push_back({{"index", i}, {"object", "score"}, {"score", scores[i]}});
+    data.push_back({{"index", i},
+                    {"object", "score"},
+                    {"score", scores[i].by(request.by)},
+                    {"itc", scores[i].itc},
+                    {"itm", scores[i].itm}});
   }
   return dumped({{"id", head.id},
                  {"object", "list"},

@@ -17,6 +17,13 @@ namespace blip2 {
 // contrast (ITC, a cosine). The extension `score_by` says so: "itm" or "itc".
 enum class ScoreBy { itm, itc };
 
+// How well a picture and a text fit: a probability in [0, 1] and a cosine in [-1, 1].
+struct PairScore {
+  float itm = 0, itc = 0;
+
+  float by(ScoreBy which) const { return which == ScoreBy::itm ? itm : itc; }
+};
+
 struct RerankRequest {
   std::string model;
   Part query;
@@ -42,10 +49,10 @@ RerankRequest parse_rerank(std::string_view body, const RequestLimits& limits);
 ScoreRequest parse_score(std::string_view body, const RequestLimits& limits);
 
 // `scores`: one for each document (rerank) or pair (score), in the request's order. Equal scores
-// keep that order.
+// keep that order. An entry of score has both scores under their names as well.
 std::string rerank_answer(const AnswerHead& head, const RerankRequest& request,
-                          std::span<const float> scores, const Usage& usage);
+                          std::span<const PairScore> scores, const Usage& usage);
 std::string score_answer(const AnswerHead& head, const ScoreRequest& request,
-                         std::span<const float> scores, const Usage& usage);
+                         std::span<const PairScore> scores, const Usage& usage);
 
 }  // namespace blip2

@@ -1,7 +1,7 @@
 #include "blip2/service/prompting.h"
 
-#include <type_traits>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "blip2/protocols/request_error.h"
@@ -64,9 +64,11 @@ GenerationOptions options_of(const CompletionRequest& request, const PromptRules
   });
   if (options.sample && !beams_given) options.beams = 1;  // as the command line has it
   options.return_sequences = request.n;
-  options.stop = request.stop;
+  options.stop_strings = request.stop;
   options.presence_penalty = request.presence_penalty;
   options.frequency_penalty = request.frequency_penalty;
+  options.log_probabilities = request.logprobs;
+  options.top_log_probabilities = request.top_logprobs;
   return options;
 }
 
@@ -101,8 +103,6 @@ std::shared_ptr<TextJob> text_job(CompletionRequest& request, const EngineFacts&
   job->picture = {std::move(picture->bytes), picture->param.empty() ? "picture" : picture->param};
   job->prompt = chat_prompt(request, facts, rules);
   job->options = options_of(request, rules);
-  job->log_probabilities = request.logprobs;
-  job->top_log_probabilities = request.top_logprobs;
   return job;
 }
 

@@ -134,12 +134,12 @@ void score_all(const ServiceState& state, std::shared_ptr<Scoring> scoring,
   }
 }
 
-std::vector<float> chosen(const std::vector<MatchScore>& scores, ScoreBy by) {
-  std::vector<float> values;
+std::vector<PairScore> as_pairs(const std::vector<MatchScore>& scores) {
+  std::vector<PairScore> pairs;
   for (const MatchScore& score : scores) {
-    values.push_back(static_cast<float>(by == ScoreBy::itm ? score.itm : score.itc));
+    pairs.push_back({static_cast<float>(score.itm), static_cast<float>(score.itc)});
   }
-  return values;
+  return pairs;
 }
 
 // The parts of each job.
@@ -179,8 +179,8 @@ void answer_score(ServiceState& state, std::shared_ptr<Exchange> exchange) {
     auto scoring = std::make_shared<Scoring>();
     scoring->exchange = exchange;
     scoring->done = [&state, exchange, request](const auto& scores, std::int64_t tokens) {
-      exchange->json(score_answer(state.head("score-", request->model), *request,
-                                  chosen(scores, request->by), {tokens, 0, 0}));
+      exchange->json(score_answer(state.head("score-", request->model), *request, as_pairs(scores),
+                                  {tokens, 0, 0}));
     };
     const bool product = request->first.size() == 1 || request->second.size() == 1;
     score_all(state, scoring, groups_of(*request), product ? request->pairs() : 1);
@@ -199,7 +199,7 @@ void answer_rerank(ServiceState& state, std::shared_ptr<Exchange> exchange) {
     scoring->exchange = exchange;
     scoring->done = [&state, exchange, request](const auto& scores, std::int64_t tokens) {
       exchange->json(rerank_answer(state.head("rerank-", request->model), *request,
-                                   chosen(scores, request->by), {tokens, 0, 0}));
+                                   as_pairs(scores), {tokens, 0, 0}));
     };
     std::vector<Part*> parts = {&request->query};
     for (Part& document : request->documents) parts.push_back(&document);

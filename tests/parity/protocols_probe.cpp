@@ -93,9 +93,9 @@ std::string ollama_text(OllamaRoute route, const CompletionRequest& request) {
 }
 
 // Scores that fall from the first pair to the last.
-std::vector<float> falling(std::size_t count) {
-  std::vector<float> scores(count);
-  for (std::size_t i = 0; i < count; ++i) scores[i] = 1.0f / static_cast<float>(i + 2);
+std::vector<PairScore> falling(std::size_t count) {
+  std::vector<PairScore> scores(count);
+  for (std::size_t i = 0; i < count; ++i) scores[i].itm = 1.0f / static_cast<float>(i + 2);
   return scores;
 }
 
