@@ -219,9 +219,9 @@ void answer_tokenize(ServiceState& state, std::shared_ptr<Exchange> exchange) {
 }
 
 void answer_detokenize(ServiceState& state, std::shared_ptr<Exchange> exchange) {
-  const DetokenizeRequest request = parse_detokenize(exchange->request.body, state.options.limits,
-                                                     state.engine->facts().vocabulary);
-  exchange->json(detokenize_answer(state.engine->detokenize(request.tokens, false)));
+  const auto tokens = parse_detokenize(exchange->request.body, state.options.limits,
+                                       state.engine->facts().vocabulary);
+  exchange->json(detokenize_answer(state.engine->detokenize(tokens, false)));
 }
 
 }  // namespace blip2
