@@ -32,6 +32,7 @@
 #include "blip2/recipe/recipe.h"
 #include "blip2/retrieval/evaluate_retrieval.h"
 #include "blip2/retrieval/ranking.h"
+#include "blip2/serving/engine.h"
 #include "blip2/text/prompt.h"
 #include "blip2/text/tokenizer.h"
 #include "blip2/training/trainer.h"

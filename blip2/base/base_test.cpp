@@ -12,6 +12,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/base/hash.h"
+#include "blip2/base/keyed_hash.h"
 #include "blip2/base/message_of.h"
 #include "blip2/base/nearest.h"
 #include "blip2/base/parallel.h"
@@ -127,6 +128,17 @@ TEST(AllocationTest, PagesAreZerosThatCanBeWritten) {
     std::fill(all.begin(), all.end(), 7);
   }
   EXPECT_THROW(zeroed_pages(~std::size_t{0}), std::bad_alloc);
+}
+
+// From the table vectors_sip128 of the reference code: the key is 00 01 ... 0f.
+TEST(KeyedHashTest, EqualsTheReference) {
+  const KeyedHash hash(0x0706050403020100u, 0x0f0e0d0c0b0a0908u);
+  const std::byte bytes[] = {std::byte{0}, std::byte{1}};
+  EXPECT_EQ(hash({}), (KeyedHash::Value{0xe6a825ba047f81a3u, 0x930255c71472f66du}));
+  EXPECT_EQ(hash(std::span(bytes).first(1)),
+            (KeyedHash::Value{0x44af996bd8c187dau, 0x45fc229b11597634u}));
+  EXPECT_EQ(hash(bytes), (KeyedHash::Value{0xc75da4a48d227781u, 0xe4ff0af6de8ba3fcu}));
+  EXPECT_NE(KeyedHash::random()(bytes), KeyedHash::random()(bytes));
 }
 
 TEST(NearestTest, SuggestsOnlyLikelyTypos) {

@@ -39,6 +39,7 @@ class WordTokenizer : public Tokenizer {
   }
   std::string decode(std::span<const std::int32_t>, bool) const override { return {}; }
   std::string piece(std::int32_t) const override { return {}; }
+  std::string bytes(std::int32_t) const override { return {}; }
   std::optional<std::int32_t> id(std::string_view) const override { return {}; }
   std::int32_t size() const override { return 1000; }
   std::int32_t add_token(std::string_view) override { return 0; }

@@ -22,15 +22,19 @@ float gumbel(Random& random) {
 
 }  // namespace
 
-BeamSearch::BeamSearch(const GenerationOptions& options, std::vector<std::int32_t> prompt_ids)
+BeamSearch::BeamSearch(const GenerationOptions& options, std::int64_t vocabulary,
+                       std::vector<std::int32_t> prompt_ids, StopCheck stops)
     : options_(options),
+      vocabulary_(static_cast<std::size_t>(vocabulary)),
       prompt_ids_(std::move(prompt_ids)),
+      stops_(std::move(stops)),
       stop_when_full_(options.early_stopping == "true"),
       expect_longest_(options.early_stopping == "never" && options.length_penalty > 0) {
   const auto beams = static_cast<std::size_t>(options.beams);
-  running_.assign(beams, {{}, never});  // so that only the first beam starts
+  running_.assign(beams, {{}, never, false, false, {}});  // so that only the first beam starts
   running_[0].score = 0.0f;
-  finished_.assign(beams, {{}, never});
+  finished_ = running_;
+  finished_[0].score = never;
 }
 
 bool BeamSearch::Candidate::before(const Candidate& other) const {
@@ -115,24 +119,20 @@ void BeamSearch::add_draws(std::size_t beam, std::span<const float> logits, Rand
 // The best (or drawn) continuations over all beams; enough of them that `beams` are left when all
 // ends among them are taken away. Beams are looked at side by side unless they draw by one random
 // sequence.
-std::vector<BeamSearch::Candidate> BeamSearch::best_candidates(std::span<const float> logits,
-                                                               std::int64_t vocabulary) const {
+std::vector<BeamSearch::Candidate> BeamSearch::best_candidates(
+    std::span<const float> logits) const {
   const auto ends = static_cast<std::int64_t>(options_.eos_token_ids.size());
   const auto wanted =
       static_cast<std::size_t>(std::max<std::int64_t>(2, 1 + ends) * options_.beams);
-  const auto width = static_cast<std::size_t>(vocabulary);
-  const auto row = [&](std::size_t b) {
-    return logits.subspan(length_ == 0 ? 0 : b * width, width);
-  };
   std::vector<Best> each(running_.size(), Best(wanted));
   if (options_.sample) {
     Random random(derive_seed(options_.seed, length_));
-    for (std::size_t b = 0; b < each.size(); ++b) add_draws(b, row(b), random, each[0]);
+    for (std::size_t b = 0; b < each.size(); ++b) add_draws(b, row_of(logits, b), random, each[0]);
     return std::move(each[0]).sorted();
   }
   at::parallel_for(0, std::ssize(each), 1, [&](std::int64_t begin, std::int64_t end) {
     for (auto b = static_cast<std::size_t>(begin); b < static_cast<std::size_t>(end); ++b) {
-      add_scores(b, row(b), each[b]);
+      add_scores(b, row_of(logits, b), each[b]);
     }
   });
   Best best(wanted);
@@ -142,10 +142,20 @@ std::vector<BeamSearch::Candidate> BeamSearch::best_candidates(std::span<const f
   return std::move(best).sorted();
 }
 
-bool BeamSearch::ends(const Candidate& candidate) const {
+void BeamSearch::complete(Candidate& candidate, std::span<const float> logits) const {
   const auto& ends = options_.eos_token_ids;
-  return length_ + 1 >= options_.max_new_tokens ||
-         std::find(ends.begin(), ends.end(), candidate.token) != ends.end();
+  const auto beam = static_cast<std::size_t>(candidate.beam);
+  bool complete = std::find(ends.begin(), ends.end(), candidate.token) != ends.end();
+  if (!complete && stops_) {
+    std::vector<std::int32_t> tokens = running_[beam].tokens;
+    tokens.push_back(candidate.token);
+    complete = stops_(tokens);
+  }
+  candidate.cut = !complete && length_ + 1 >= options_.max_new_tokens;
+  candidate.ends = complete || candidate.cut;
+  if (!options_.log_probabilities) return;
+  candidate.chosen =
+      chosen_token(row_of(logits, beam), candidate.token, options_.top_log_probabilities);
 }
 
 std::vector<BeamSearch::Hypothesis> BeamSearch::with_token(
@@ -155,6 +165,8 @@ std::vector<BeamSearch::Hypothesis> BeamSearch::with_token(
     Hypothesis next = running_[static_cast<std::size_t>(candidate.beam)];
     next.tokens.push_back(candidate.token);
     next.score = candidate.score;
+    next.cut = candidate.cut;
+    if (options_.log_probabilities) next.chosen.push_back(candidate.chosen);
     extended.push_back(std::move(next));
   }
   return extended;
@@ -163,13 +175,15 @@ std::vector<BeamSearch::Hypothesis> BeamSearch::with_token(
 void BeamSearch::keep_running(std::span<const Candidate> candidates, std::vector<Move>& moves) {
   std::vector<Candidate> left(candidates.begin(), candidates.end());
   for (Candidate& candidate : left) {
-    if (ends(candidate)) candidate.score += never;
+    if (candidate.ends) candidate.score += never;
   }
   std::stable_sort(left.begin(), left.end(),
                    [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
   left.resize(std::min(left.size(), running_.size()));
   running_ = with_token(left);
-  for (const Candidate& candidate : left) moves.push_back({candidate.beam, candidate.token});
+  for (const Candidate& candidate : left) {
+    moves.push_back({length_ == 0 ? 0 : candidate.beam, candidate.token});
+  }
 }
 
 void BeamSearch::keep_finished(std::span<const Candidate> candidates) {
@@ -181,7 +195,7 @@ void BeamSearch::keep_finished(std::span<const Candidate> candidates) {
   std::vector<Hypothesis> extended = with_token(candidates);
   for (std::size_t i = 0; i < extended.size(); ++i) {
     Hypothesis& next = extended[i];
-    next.finished = ends(candidates[i]) && i < static_cast<std::size_t>(options_.beams);
+    next.finished = candidates[i].ends && i < static_cast<std::size_t>(options_.beams);
     next.score /= divisor;
     if (full) next.score += never;
     if (!improvable_) next.score += never;
@@ -207,11 +221,11 @@ bool BeamSearch::may_improve() const {
                      [&](const Hypothesis& h) { return best > (h.finished ? worst : never); });
 }
 
-std::vector<BeamSearch::Move> BeamSearch::advance(std::span<const float> logits,
-                                                  std::int64_t vocabulary) {
-  const std::vector<Candidate> candidates = best_candidates(logits, vocabulary);
+std::vector<Search::Move> BeamSearch::advance(std::span<const float> logits) {
+  std::vector<Candidate> candidates = best_candidates(logits);
+  for (Candidate& candidate : candidates) complete(candidate, logits);
   const bool stuck = std::all_of(candidates.begin(), candidates.end(),
-                                 [&](const Candidate& candidate) { return ends(candidate); });
+                                 [](const Candidate& candidate) { return candidate.ends; });
   keep_finished(candidates);
   std::vector<Move> moves;
   keep_running(candidates, moves);
@@ -219,14 +233,15 @@ std::vector<BeamSearch::Move> BeamSearch::advance(std::span<const float> logits,
   improvable_ = improvable_ && may_improve();
   const bool full = std::all_of(finished_.begin(), finished_.end(),
                                 [](const Hypothesis& h) { return h.finished; });
-  done_ = !improvable_ || (full && stop_when_full_) || stuck;
+  if (!improvable_ || (full && stop_when_full_) || stuck) return {};
   return moves;
 }
 
 std::vector<Generated> BeamSearch::results() const {
   std::vector<Generated> best;
   for (std::size_t i = 0; i < static_cast<std::size_t>(options_.return_sequences); ++i) {
-    best.push_back({finished_[i].tokens, finished_[i].score});
+    const Hypothesis& one = finished_[i];
+    best.push_back({one.tokens, one.score, one.cut, one.chosen});
   }
   return best;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "blip2/decoding/options.h"
+#include "blip2/decoding/search.h"
 
 namespace blip2 {
 
@@ -19,21 +20,14 @@ struct StepFunction {
   std::function<void(std::span<const std::int32_t> sources)> select;
 };
 
-struct Generated {
-  std::vector<std::int32_t> tokens;  // new ones only, the end token included if there is one
-  // Beam search: transformers' sequences_scores. Otherwise the sum of the tokens'
-  // log-probabilities, divided by length ^ length_penalty as well.
-  double score = 0.0;
-};
-
 // Continues each prompt: element i of the result holds options.return_sequences answers to prompt
 // i, best first. `logits` [prompts, vocabulary] are the logits after the prompts; at the start row
 // i of `step` is prompt i. Equal to transformers' generate(inputs_embeds=...), where the prompts'
 // tokens are unknown; `prompt_ids` (one list a prompt, or none) gives the tokens that the
 // repetition penalty counts from the start. A prompt's answers do not depend on the other prompts;
-// samples depend on its seed alone.
+// samples depend on its seed alone. `stops` looks for options.stop_strings.
 std::vector<std::vector<Generated>> generate(
     const StepFunction& step, std::span<const float> logits, const GenerationOptions& options,
-    std::span<const std::vector<std::int32_t>> prompt_ids = {});
+    std::span<const std::vector<std::int32_t>> prompt_ids = {}, const StopCheck& stops = {});
 
 }  // namespace blip2

@@ -162,6 +162,60 @@ TEST(Generate, SamplesDependOnTheSeedAlone) {
   EXPECT_NEAR(ones, 100, 25);
 }
 
+TEST(Generate, PenaltiesCountWhatWasWritten) {
+  Chain chain({{0.4, 0.3, 0.2, 0.1}, {0.4, 0.3, 0.2, 0.1}, {0.4, 0.3, 0.2, 0.1}, {}});
+  GenerationOptions options = three_tokens();
+  options.presence_penalty = 0.5;  // 0.4 / e^0.5 is less than 0.3, 0.3 / e^0.5 than 0.2427
+  const auto present = generate(chain.step(), chain.start({0}), options, {{{1, 1, 1}}});
+  EXPECT_THAT(present[0][0].tokens, ElementsAre(0, 1, 0));  // the prompt's tokens do not count
+  options.presence_penalty = 0;
+  options.frequency_penalty = 0.2;  // 0.4 / e^(2 * 0.2) is less than 0.3
+  const auto frequent = generate(chain.step(), chain.start({0}), options);
+  EXPECT_THAT(frequent[0][0].tokens, ElementsAre(0, 0, 1));
+  EXPECT_NEAR(frequent[0][0].score, std::log(0.4 * 0.4 * 0.3) / 3, 1e-5);  // without penalties
+}
+
+TEST(Generate, StopsAndSaysWhy) {
+  Chain chain = garden_path();
+  GenerationOptions options = three_tokens();
+  for (options.beams = 1; options.beams < 3; ++options.beams) {
+    const StopCheck stops = [](std::span<const std::int32_t> tokens) { return tokens.back() == 1; };
+    const auto stopped = generate(chain.step(), chain.start({0}), options, {}, stops);
+    if (options.beams == 1) {
+      EXPECT_THAT(stopped[0][0].tokens, ElementsAre(1));
+    }
+    EXPECT_FALSE(stopped[0][0].cut);
+    const auto last = stopped[0][0].tokens.back();
+    EXPECT_TRUE(last == 1 || last == 3);
+  }
+  options.beams = 1;
+  EXPECT_FALSE(generate(chain.step(), chain.start({0}), options)[0][0].cut);  // 1, end
+  options.max_new_tokens = 1;
+  EXPECT_TRUE(generate(chain.step(), chain.start({0}), options)[0][0].cut);
+}
+
+TEST(Generate, GivesLogProbabilities) {
+  Chain chain = garden_path();
+  GenerationOptions options = three_tokens();
+  options.log_probabilities = true;
+  options.top_log_probabilities = 2;
+  for (options.beams = 1; options.beams < 3; ++options.beams) {
+    options.length_penalty = 0;
+    const Generated best = generate(chain.step(), chain.start({0}), options)[0][0];
+    ASSERT_EQ(best.chosen.size(), best.tokens.size());
+    double sum = 0;
+    for (std::size_t i = 0; i < best.tokens.size(); ++i) {
+      EXPECT_EQ(best.chosen[i].token, best.tokens[i]);
+      sum += best.chosen[i].log_probability;
+    }
+    EXPECT_NEAR(sum, best.score, 1e-5);
+    ASSERT_EQ(best.chosen[0].top.size(), 2u);
+    EXPECT_EQ(best.chosen[0].top[0].token, 1);
+    EXPECT_NEAR(best.chosen[0].top[0].log_probability, std::log(0.5), 1e-5);
+    EXPECT_EQ(best.chosen[0].top[1].token, 2);
+  }
+}
+
 TEST(Generate, RefusesOptionsOutOfRange) {
   Chain chain = garden_path();
   const auto message = [&](auto change) {
@@ -183,6 +237,9 @@ TEST(Generate, RefusesOptionsOutOfRange) {
   EXPECT_THAT(message([](auto& o) { o.eos_token_ids = {4}; }), HasSubstr("end token 4"));
   EXPECT_THAT(message([](auto& o) { o.beams = 3; }), HasSubstr("vocabulary"));
   EXPECT_THAT(message([](auto& o) { o.min_new_tokens = 9; }), HasSubstr("min_new_tokens"));
+  EXPECT_THAT(message([](auto& o) { o.presence_penalty = NAN; }), HasSubstr("presence_penalty"));
+  EXPECT_THAT(message([](auto& o) { o.stop_strings = {"a", ""}; }), HasSubstr("stop_strings"));
+  EXPECT_THAT(message([](auto& o) { o.top_log_probabilities = 21; }), HasSubstr("0 to 20"));
 }
 
 }  // namespace

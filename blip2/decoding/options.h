@@ -25,6 +25,12 @@ struct GenerationOptions {
   std::uint64_t seed = 0;                   // seed of the samples
   std::vector<std::uint64_t> prompt_seeds;  // seed for each prompt, instead of `seed`
   std::vector<std::int32_t> eos_token_ids;  // ends a sequence and is its last token
+  // What only requests ask for. Taken off the score of each token that was written already: once,
+  // and for each time that it was written.
+  double presence_penalty = 0, frequency_penalty = 0;
+  std::vector<std::string> stop_strings;   // a text ends before the first of them
+  bool log_probabilities = false;          // of every token, in Generated::chosen
+  std::int64_t top_log_probabilities = 0;  // and of so many of the most probable ones, at most 20
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {

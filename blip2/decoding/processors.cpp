@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
 
 #include "blip2/base/error.h"
@@ -25,6 +26,17 @@ void penalise_repetition(std::span<float> scores, std::span<const std::int32_t> 
     if (static_cast<std::size_t>(token) >= scores.size()) continue;  // embedded, never predicted
     float& score = scores[static_cast<std::size_t>(token)];
     score = score < 0 ? score * factor : score / factor;
+  }
+}
+
+void penalise_written(std::span<float> scores, std::span<const std::int32_t> written,
+                      const GenerationOptions& options) {
+  std::map<std::int32_t, std::int64_t> counts;
+  for (const std::int32_t token : written) ++counts[token];
+  for (const auto& [token, count] : counts) {
+    const double penalty =
+        options.presence_penalty + options.frequency_penalty * static_cast<double>(count);
+    scores[static_cast<std::size_t>(token)] -= static_cast<float>(penalty);
   }
 }
 
@@ -74,6 +86,9 @@ void process_scores(std::span<float> scores, std::span<const std::int32_t> seen,
   if (options.repetition_penalty != 1.0) {
     penalise_repetition(scores, seen, options.repetition_penalty);
   }
+  if (options.presence_penalty != 0 || options.frequency_penalty != 0) {
+    penalise_written(scores, seen.last(static_cast<std::size_t>(generated)), options);
+  }
   if (options.no_repeat_ngram_size > 0) {
     forbid_repeated_ngrams(scores, seen, static_cast<std::size_t>(options.no_repeat_ngram_size));
   }
@@ -117,6 +132,13 @@ void validate(const GenerationOptions& o) {
   need(o.temperature > 0, "temperature: expected a number above 0");
   need(o.top_k >= 0, "top_k: expected 0 (all) or more");
   need(o.top_p > 0 && o.top_p <= 1, "top_p: expected a number above 0 and at most 1");
+  need(std::isfinite(o.presence_penalty), "presence_penalty: expected a finite number");
+  need(std::isfinite(o.frequency_penalty), "frequency_penalty: expected a finite number");
+  need(std::none_of(o.stop_strings.begin(), o.stop_strings.end(),
+                    [](const std::string& stop) { return stop.empty(); }),
+       "stop_strings: expected texts that are not empty");
+  need(o.top_log_probabilities >= 0 && o.top_log_probabilities <= 20,
+       "top_log_probabilities: expected 0 to 20");
   need((o.sample && o.beams == 1) || o.return_sequences <= o.beams,
        "return_sequences: expected at most as many as beams unless sampling with one beam");
 }

@@ -9,8 +9,9 @@
 namespace blip2 {
 
 // Changes one row's scores as transformers' logits processors do, in their order: repetition
-// penalty over `seen`, no n-gram of `seen` a second time, no end token before min_new_tokens.
-// `generated`: tokens generated so far.
+// penalty over `seen`, no n-gram of `seen` a second time, no end token before min_new_tokens; after
+// the first of them the penalties of presence and frequency over what was generated, as OpenAI
+// defines them. `generated`: tokens generated so far, the last ones of `seen`.
 void process_scores(std::span<float> scores, std::span<const std::int32_t> seen,
                     std::int64_t generated, const GenerationOptions& options);
 

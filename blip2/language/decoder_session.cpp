@@ -177,6 +177,13 @@ std::span<const float> DecoderSession::advance(std::span<const std::int32_t> tok
   return run(offsets);
 }
 
+void DecoderSession::join(LanguageSession& other) {
+  auto* const session = dynamic_cast<DecoderSession*>(&other);
+  TORCH_CHECK(session && session != this && session->weights_ == weights_,
+              "only another session of the same model can join");
+  cache_.join(session->cache_);
+}
+
 std::span<const float> DecoderSession::run(std::span<const std::int64_t> offsets) {
   return with_element(weights_->dtype, [&]<typename T>() { return run<T>(offsets); });
 }

@@ -29,6 +29,7 @@ class DecoderSession : public LanguageSession {
                                 std::span<const std::int64_t> offsets) override;
   std::span<const float> advance(std::span<const std::int32_t> tokens) override;
   void select(std::span<const std::int32_t> sources) override { cache_.select(sources); }
+  void join(LanguageSession& other) override;
 
  private:
   template <typename T>

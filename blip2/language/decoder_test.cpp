@@ -249,6 +249,44 @@ TEST_F(DecoderFile, RowsThatShareAPromptEqualSessionsOfTheirOwn) {
   }
 }
 
+// Rows that came at another time, whose prompt was read in parts, give bit for bit what a session
+// of their own gives.
+TEST_F(DecoderFile, RowsJoinARunningSession) {
+  DecoderConfig config = tiny_config();
+  config.max_position_embeddings = 64;
+  write(config, [](auto&) {});
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const auto model = load_language_model(open_tensor_file(path_), config, type, "lm.");
+    const at::Tensor prompt = model->embed(at::arange(37) % 11);
+    const auto read = [&](const std::vector<std::int64_t>& parts, std::int64_t length) {
+      auto session = model->make_session(length + 3);
+      std::int64_t begin = 0;
+      for (const std::int64_t part : parts) {
+        const std::int64_t offsets[] = {0, part};
+        session->prompt(prompt.narrow(0, begin, part), offsets);
+        begin += part;
+      }
+      EXPECT_EQ(begin, length);
+      return session;
+    };
+    const auto running = read({20}, 20), late = read({16, 16, 5}, 37), alone = read({37}, 37);
+    const std::int32_t first[] = {4}, both[] = {5, 6}, own[] = {6};
+    running->advance(first);
+    running->join(*late);
+    EXPECT_EQ(late->rows(), 0);
+    EXPECT_EQ(running->length(1), 37);
+    const std::span<const float> together = running->advance(both);
+    EXPECT_TRUE(std::ranges::equal(together.subspan(11), alone->advance(own)));
+    const std::int32_t sources[] = {1, 1, 0}, tokens[] = {7, 8, 9}, last[] = {8};
+    running->select(sources);
+    const std::span<const float> beams = running->advance(tokens);
+    EXPECT_TRUE(std::ranges::equal(beams.subspan(11, 11), alone->advance(last)));
+    const auto other = load_language_model(open_tensor_file(path_), config, type, "lm.");
+    EXPECT_THROW(running->join(*other->make_session()), c10::Error);
+    EXPECT_THROW(running->join(*running), c10::Error);
+  }
+}
+
 TEST_F(DecoderFile, PackedRowsDoNotSeeEachOther) {
   write(tiny_config(), [](auto&) {});
   const auto model = load(tiny_config());

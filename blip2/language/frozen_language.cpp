@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "blip2/base/error.h"
 #include "blip2/language/t5_session_internal.h"
 #include "blip2/language/teacher_forcing.h"
@@ -64,6 +66,16 @@ const std::vector<std::int32_t>& end_tokens(const LanguageConfig& config) {
 
 std::int32_t begin_token(const LanguageConfig& config) {
   return std::visit([](const auto& c) { return c.bos_token_id; }, config);
+}
+
+std::int64_t most_positions(const LanguageConfig& config) {
+  return std::visit(Either{[](const DecoderConfig& c) {
+                             return c.sliding_window > 0
+                                        ? std::min(c.sliding_window, c.max_position_embeddings)
+                                        : c.max_position_embeddings;
+                           },
+                           [](const T5Config&) { return std::int64_t{0}; }},
+                    config);
 }
 
 std::vector<std::string> spare_tensors(const LanguageConfig& config) {

@@ -39,6 +39,8 @@ struct LanguageTraits {
 const LanguageTraits& traits_of(const LanguageConfig& config);
 const std::vector<std::int32_t>& end_tokens(const LanguageConfig& config);
 std::int32_t begin_token(const LanguageConfig& config);  // -1: none
+// The most tokens of a sequence that the model was made for; 0: any number.
+std::int64_t most_positions(const LanguageConfig& config);
 
 // Patterns of the tensors that a file may have beside the model's weights although nothing uses
 // them (AdoptOptions::ignored).

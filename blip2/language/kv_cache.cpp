@@ -75,7 +75,7 @@ void KvCache::own_all(std::int64_t row) {
 // The row's tokens become what it shares with those that continue it.
 void KvCache::share(Row& row) {
   if (!sharing_ || row.shared || row.own.length < kWorthSharing) return;
-  const std::int64_t left = std::max(kLeastCapacity, first_capacity_ - row.own.length);
+  const std::int64_t left = std::max(kLeastCapacity, row.own.capacity - row.own.length);
   row.shared = std::make_shared<const Tokens>(std::move(row.own));
   row.own = make_tokens(left);
 }
@@ -95,6 +95,15 @@ void KvCache::select(std::span<const std::int32_t> sources) {
     next.push_back(last_use ? std::move(row) : Row{row.shared, copy_of(row.own, row.own.capacity)});
   }
   rows_ = std::move(next);
+  // Rows that come and go leave memory of many sizes, of which no more is kept than may be needed.
+  if (spare_.size() > rows_.size()) {
+    spare_.erase(spare_.begin(), spare_.end() - static_cast<std::ptrdiff_t>(rows_.size()));
+  }
+}
+
+void KvCache::join(KvCache& other) {
+  for (Row& row : other.rows_) rows_.push_back(std::move(row));
+  other.rows_.clear();
 }
 
 }  // namespace blip2

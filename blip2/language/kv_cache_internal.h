@@ -39,6 +39,8 @@ class KvCache {
   // Row i becomes a continuation of the present row sources[i]; a row may be named several times
   // or not at all. Rows that share nothing yet share all their tokens when they are repeated.
   void select(std::span<const std::int32_t> sources);
+  // Appends the rows of another cache of the same shape, which has none afterwards.
+  void join(KvCache& other);
   // Gives the row tokens of its own for those that it shares.
   void own_all(std::int64_t row);
 

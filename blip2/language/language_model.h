@@ -39,6 +39,10 @@ class LanguageSession {
 
   // Row i becomes a continuation of the present row sources[i]; rows may be repeated or dropped.
   virtual void select(std::span<const std::int32_t> sources) = 0;
+
+  // Appends the rows of another session of the same model, which has none afterwards. The logits
+  // that either session returned stay valid.
+  virtual void join(LanguageSession& other) = 0;
 };
 
 // A frozen language model. It has no trainable parameters: gradients reach the input embeddings

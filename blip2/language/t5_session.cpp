@@ -75,13 +75,14 @@ std::span<const float> T5Session::start(const at::Tensor& states,
   TORCH_CHECK(offsets.size() > 1 && offsets.front() == 0 && offsets.back() == states.size(0),
               "offsets must run from 0 to the number of states");
   const at::Tensor narrow = states.to(model_->dtype());
+  const auto memory = std::make_shared<Memory>();
   for (const T5Layer& layer : model_->weights()->decoder.layers) {
-    memory_.push_back({t5_linear(narrow, layer.cross.k).to(at::kFloat),
-                       t5_linear(narrow, layer.cross.v).to(at::kFloat)});
+    memory->keys.push_back(t5_linear(narrow, layer.cross.k).to(at::kFloat));
+    memory->values.push_back(t5_linear(narrow, layer.cross.v).to(at::kFloat));
   }
   for (std::size_t i = 0; i + 1 < offsets.size(); ++i) {
     TORCH_CHECK(offsets[i + 1] > offsets[i], "row ", i, " has no states");
-    sources_.push_back({offsets[i], offsets[i + 1] - offsets[i]});
+    sources_.push_back({memory, offsets[i], offsets[i + 1] - offsets[i]});
   }
   cache_.add_rows(static_cast<Int>(sources_.size()));
   return advance(
@@ -94,6 +95,15 @@ void T5Session::select(std::span<const std::int32_t> sources) {
     selected.push_back(sources_.at(static_cast<std::size_t>(row)));
   sources_ = std::move(selected);
   cache_.select(sources);
+}
+
+void T5Session::join(LanguageSession& other) {
+  auto* const session = dynamic_cast<T5Session*>(&other);
+  TORCH_CHECK(session && session != this && session->model_ == model_,
+              "only another session of the same model can join");
+  cache_.join(session->cache_);
+  for (Source& source : session->sources_) sources_.push_back(std::move(source));
+  session->sources_.clear();
 }
 
 // What the decoder adds to the scores of keys at distances 0 to length - 1.
@@ -135,16 +145,16 @@ void T5Session::attend_self(const at::Tensor& q, const at::Tensor& k, const at::
   });
 }
 
-void T5Session::attend_cross(const at::Tensor& q, const Memory& memory, at::Tensor& out) {
+void T5Session::attend_cross(const at::Tensor& q, std::size_t layer, at::Tensor& out) {
   const Int dim = model_->config().d_kv, width = q.size(1);
   const float* queries = q.const_data_ptr<float>();
-  const float *keys = memory.keys.const_data_ptr<float>(),
-              *values = memory.values.const_data_ptr<float>();
   float* mixed = out.mutable_data_ptr<float>();
   over_heads([&](Int row, Int head) {
     const Source& source = sources_[static_cast<std::size_t>(row)];
     const Int from = source.begin * width + head * dim, at = row * width + head * dim;
-    const Keys all{keys + from, values + from, source.count, width, dim};
+    const float* keys = source.memory->keys[layer].const_data_ptr<float>() + from;
+    const float* values = source.memory->values[layer].const_data_ptr<float>() + from;
+    const Keys all{keys, values, source.count, width, dim};
     all.attend(queries + at, nullptr, mixed + at);
   });
 }
@@ -171,7 +181,7 @@ std::span<const float> T5Session::advance(std::span<const std::int32_t> tokens) 
                 static_cast<Int>(i), mixed);
     x = x + product(mixed, layer.self.o);
     const at::Tensor other = t5_norm(x, layer.cross.norm, w.dtype);
-    attend_cross(product(other, layer.cross.q), memory_[i], mixed);
+    attend_cross(product(other, layer.cross.q), i, mixed);
     x = x + product(mixed, layer.cross.o);
     x = t5_feed_forward(x, layer.feed_forward, w.dtype);
   }

@@ -40,27 +40,29 @@ class T5Session : public LanguageSession {
 
   // Row i becomes a continuation of the present row sources[i]; rows may be repeated or dropped.
   void select(std::span<const std::int32_t> sources) override;
+  void join(LanguageSession& other) override;
 
  private:
-  // Keys and values of the encoder's states in one layer, [N, H K] f32.
+  // Keys and values of the encoder's states by layer, [N, H K] f32, for the rows that were prompted
+  // together.
   struct Memory {
-    at::Tensor keys, values;
+    std::vector<at::Tensor> keys, values;
   };
   struct Source {
-    std::int64_t begin, count;  // a row's states
+    std::shared_ptr<const Memory> memory;
+    std::int64_t begin, count;  // a row's states in it
   };
   struct Keys;
 
   void attend_self(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                    std::int64_t layer, at::Tensor& out);
-  void attend_cross(const at::Tensor& q, const Memory& memory, at::Tensor& out);
+  void attend_cross(const at::Tensor& q, std::size_t layer, at::Tensor& out);
   template <typename Body>
   void over_heads(const Body& body);
   const float* distance_bias(std::int64_t head, std::int64_t length);
 
   std::shared_ptr<const T5> model_;
   KvCache cache_;
-  std::vector<Memory> memory_;   // by layer
   std::vector<Source> sources_;  // by row
   at::Tensor bias_;              // [H, distances] f32
   at::Tensor logits_;            // [rows, V] f32

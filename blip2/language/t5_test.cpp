@@ -210,6 +210,28 @@ TEST(T5, LoadsStrictly) {
             "no error");
 }
 
+TEST(T5, RowsJoinARunningSession) {
+  const auto model = tiny_model();
+  const at::Tensor embeds = torch::randn({9, 6});
+  const auto start = [&](std::int64_t begin, const Offsets& offsets) {
+    auto session = std::make_unique<T5Session>(model, 2);
+    session->prompt(embeds.narrow(0, begin, offsets.back()), offsets);
+    return session;
+  };
+  const auto running = start(0, {0, 3, 4}), late = start(4, {0, 5}), alone = start(4, {0, 5});
+  const std::int32_t two[] = {1, 2}, three[] = {3, 4, 5}, last[] = {5};
+  running->advance(two);
+  running->join(*late);
+  EXPECT_EQ(late->rows(), 0);
+  const std::span<const float> together = running->advance(three);
+  EXPECT_TRUE(std::ranges::equal(together.subspan(22), alone->advance(last)));
+  const std::int32_t sources[] = {2, 0}, tokens[] = {6, 7}, next[] = {6};
+  running->select(sources);
+  const std::span<const float> left = running->advance(tokens);
+  EXPECT_TRUE(std::ranges::equal(left.first(11), alone->advance(next)));
+  EXPECT_THROW(running->join(*std::make_unique<T5Session>(tiny_model(), 1)), c10::Error);
+}
+
 // A model whose widths are multiples of a block, quantised into a file: products without gradients
 // take activations in eight bits, those with gradients the numbers of the blocks.
 TEST(T5, BlocksWithEightBitActivationsAreNearTheirNumbers) {

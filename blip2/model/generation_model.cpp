@@ -14,6 +14,7 @@
 #include "blip2/model/language_side.h"
 #include "blip2/model/prompts.h"
 #include "blip2/model/soft_prompts.h"
+#include "blip2/model/written_text.h"
 #include "blip2/nn/batch_invariant.h"
 
 namespace blip2 {
@@ -39,14 +40,6 @@ void check_processor(const std::filesystem::path& folder, std::int64_t queries) 
   if (said.is_null() || said == queries) return;
   throw Error(fmt::format("expected {} as config.json says, got {}", queries, said.dump()),
               path.string() + ": num_query_tokens", "the files do not belong together");
-}
-
-// The text without ASCII white space at its ends, as Python's strip() gives it.
-std::string trim(const std::string& text) {
-  constexpr char kSpace[] = " \t\r\n\v\f\x1c\x1d\x1e\x1f";
-  const auto first = text.find_first_not_of(kSpace);
-  if (first == std::string::npos) return "";
-  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
 }
 
 }  // namespace
@@ -121,6 +114,20 @@ std::vector<std::int32_t> GenerationModel::seen_before(
   return seen;
 }
 
+StopCheck GenerationModel::stops_of(const GenerationOptions& options) const {
+  if (options.stop_strings.empty()) return {};
+  return [this, stops = options.stop_strings](std::span<const std::int32_t> tokens) {
+    return first_stop(tokenizer_->decode(tokens), stops) != std::string::npos;
+  };
+}
+
+std::unique_ptr<Search> GenerationModel::search(GenerationOptions options,
+                                                const std::vector<std::int64_t>& prompt) const {
+  options.eos_token_ids = ends_;
+  return make_search(options, vocabulary_of(*config_.language), seen_before(prompt),
+                     stops_of(options));
+}
+
 GenerationModel::Prompted GenerationModel::prompt(std::span<const ImageKeysValues> pictures,
                                                   std::span<const Prompt> prompts,
                                                   std::int64_t new_tokens) const {
@@ -152,11 +159,12 @@ std::vector<std::vector<GeneratedText>> GenerationModel::generate(
   std::vector<std::vector<std::int32_t>> seen;
   for (const auto& text : prompted.texts) seen.push_back(seen_before(text));
   std::vector<std::vector<GeneratedText>> answers;
-  for (auto& sequences : blip2::generate(step, prompted.logits, options, seen)) {
+  for (auto& sequences : blip2::generate(step, prompted.logits, options, seen, stops_of(options))) {
     auto& texts = answers.emplace_back();
     for (Generated& sequence : sequences) {
-      texts.push_back(
-          {trim(tokenizer_->decode(sequence.tokens)), std::move(sequence.tokens), sequence.score});
+      texts.push_back({written_text(*tokenizer_, sequence.tokens, options.stop_strings),
+                       std::move(sequence.tokens), sequence.score, sequence.cut,
+                       std::move(sequence.chosen)});
     }
   }
   return answers;

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "blip2/decoding/options.h"
+#include "blip2/decoding/search.h"
 #include "blip2/language/frozen_language.h"
 #include "blip2/model/bridge.h"
 #include "blip2/model/image_side.h"
@@ -23,6 +23,8 @@ struct GeneratedText {
   std::string text;                  // without special tokens and white space at its ends
   std::vector<std::int32_t> tokens;  // as generated, the end token included
   double score = 0;                  // as Generated::score
+  bool cut = false;                  // as Generated::cut
+  std::vector<ChosenToken> chosen;   // as Generated::chosen
 };
 
 // A language model that generates texts about pictures: a stage-2 model trained by this program, or
@@ -59,6 +61,15 @@ class GenerationModel {
                                                    std::span<const Prompt> prompts,
                                                    GenerationOptions options) const;
 
+  // What generate() is made of, for those who decide themselves what is computed when.
+  // Soft prompts [1, Q, width] of one picture.
+  at::Tensor soft_prompts_of(const ImageKeysValues& picture, const Prompt& prompt) const;
+  // The prompt's tokens for the language model. Any thread may call it at any time.
+  std::vector<std::int64_t> tokens_of(const Prompt& prompt) const;
+  // The search for answers to a prompt of these tokens.
+  std::unique_ptr<Search> search(GenerationOptions options,
+                                 const std::vector<std::int64_t>& prompt) const;
+
   // The logits of the first generated token of each pair, [N, V] f32.
   at::Tensor first_logits(std::span<const ImageKeysValues> pictures,
                           std::span<const Prompt> prompts) const;
@@ -66,13 +77,11 @@ class GenerationModel {
  private:
   struct Prompted;
 
-  // Soft prompts [1, Q, width] of one picture.
-  at::Tensor soft_prompts_of(const ImageKeysValues& picture, const Prompt& prompt) const;
-  std::vector<std::int64_t> tokens_of(const Prompt& prompt) const;
   Prompted prompt(std::span<const ImageKeysValues> pictures, std::span<const Prompt> prompts,
                   std::int64_t new_tokens) const;
   // The tokens that the repetition penalty counts before anything is generated, as in transformers.
   std::vector<std::int32_t> seen_before(const std::vector<std::int64_t>& text) const;
+  StopCheck stops_of(const GenerationOptions& options) const;
 
   Blip2Config config_;
   std::unique_ptr<ImageSide> images_;

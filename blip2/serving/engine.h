@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "blip2/image/transform.h"
+#include "blip2/serving/counts.h"
 #include "blip2/serving/job.h"
 
 namespace blip2 {
@@ -20,12 +20,13 @@ struct EngineOptions {
   bool bridge_in_bf16 = false;        // the Q-Former computes in bf16 instead of f32
   PictureChoices pictures;            // override the directory's preprocessing
   std::int64_t max_batch = 32;        // sequences that are written side by side
-  std::int64_t max_queue = 256;       // jobs that wait, pictures that are being decoded included
-  std::int64_t max_positions = 8192;  // of prompt and answer, if the model has no lower limit
-  std::int64_t prompt_part = 256;     // positions of prompts that are read between two tokens
+  std::int64_t max_queue = 256;       // jobs that wait
+  std::int64_t max_positions = 8192;  // of prompt and answer, if the model reads no fewer
+  std::int64_t prompt_part = 256;     // most positions of a prompt between two tokens
   std::int64_t picture_threads = 2;   // that decode and resize pictures
   std::int64_t max_picture_pixels = 2 * 89'478'485;
-  std::int64_t max_items = 256;          // pictures and texts of an embedding or score job, each
+  std::int64_t max_items = 256;          // pictures, and texts, of an embedding or score job
+  std::int64_t max_pairs = 4096;         // of pictures and texts of a score job
   std::int64_t cache_bytes = 256 << 20;  // of pictures' features
   std::chrono::milliseconds job_timeout{300'000};  // from submit() on
   std::function<void(double share)> progress;      // of loading, on the thread that loads
@@ -41,33 +42,6 @@ struct EngineFacts {
   std::int64_t embedding_width = 0;  // 0: it has no stage-1 heads, thus neither vectors nor scores
   bool encoder_decoder = false;
   std::string weights;  // type of the language model's matrices as they are computed: "bf16"
-};
-
-// Seconds up to each of kBounds and beyond; the last bucket has no bound.
-struct Histogram {
-  static constexpr std::array<double, 14> kBounds = {0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5,
-                                                     0.75, 1,     2,    5,   10,  30,  60};
-  std::array<std::int64_t, kBounds.size() + 1> counts{};  // in each bucket alone
-  double sum = 0;
-  std::int64_t total = 0;
-
-  void add(double seconds);
-};
-
-struct EngineCounts {
-  // Now.
-  std::int64_t waiting = 0;           // jobs that were submitted and do not run yet
-  std::int64_t pictures_waiting = 0;  // for a thread that decodes them
-  std::int64_t pictures_decoding = 0;
-  std::int64_t jobs_running = 0, rows_running = 0;
-  std::int64_t cache_bytes = 0, cache_pictures = 0;
-  // Since the start.
-  std::int64_t accepted = 0, refused = 0, done = 0, failed = 0, cancelled = 0, timed_out = 0;
-  std::int64_t prompt_tokens = 0, written_tokens = 0;
-  std::int64_t cache_hits = 0, cache_misses = 0;
-  std::int64_t steps = 0, step_rows = 0;  // steps of writing, and the rows of all of them
-  double encode_seconds = 0, prompt_seconds = 0, write_seconds = 0, retrieval_seconds = 0;
-  Histogram first_token, whole_job;  // from submit() on, of text jobs that were done
 };
 
 // A model that answers many jobs side by side. One thread computes: text jobs join and leave a

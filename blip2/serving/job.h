@@ -51,22 +51,22 @@ class Job {
   std::atomic<bool> cancelled_ = false;
 };
 
-// A token with its log-probability in nats by the model's own logits, before penalties, temperature
-// and all else that changes them.
+// A token with its log-probability in nats by the logits as the model gave them, before penalties,
+// temperature and all else that changes them.
 struct TokenScore {
   std::int32_t id = 0;
-  std::string bytes;  // its part of the text; it may begin or end within a character
+  std::string bytes;  // what it adds to the text; they may begin or end within a character
   double log_probability = 0;
 };
 struct ScoredToken : TokenScore {
-  std::vector<TokenScore> top;  // the TextJob::top_log_probabilities most probable ones, best first
+  std::vector<TokenScore> top;  // options.top_log_probabilities most probable ones, best first
 };
 
 // More of an answer. The pieces of an answer are valid UTF-8 and together its whole text.
 struct TextPiece {
   std::int64_t choice = 0;          // which of the job's answers
   std::string text;                 // may be empty if there are tokens
-  std::vector<ScoredToken> tokens;  // new ones, if log_probabilities was asked for
+  std::vector<ScoredToken> tokens;  // new ones, if options.log_probabilities
 };
 
 struct WrittenText {
@@ -74,7 +74,7 @@ struct WrittenText {
   std::vector<std::int32_t> tokens;  // as generated, the end token included
   double score = 0;                  // as Generated::score
   bool cut = false;  // it has max_new_tokens and neither an end token nor a stop string
-  std::vector<ScoredToken> scored;  // of all tokens, if log_probabilities was asked for
+  std::vector<ScoredToken> scored;  // of all tokens, if options.log_probabilities
 };
 
 struct TextResult {
@@ -86,14 +86,12 @@ struct TextResult {
   double queued = 0, reading = 0, writing = 0;
 };
 
-// Answers to one prompt about one picture, the same as GenerationModel::generate's, whatever runs
-// beside. Beams give their texts only at the end.
+// Answers to one prompt about one picture: GenerationModel::generate's, whatever runs beside. Beams
+// give their texts only at the end. Greedy search has one answer.
 struct TextJob : Job {
   JobPicture picture;
   Prompt prompt;
-  GenerationOptions options;  // stop strings and penalties among them; end tokens are the model's
-  bool log_probabilities = false;
-  std::int64_t top_log_probabilities = 0;         // at most 20
+  GenerationOptions options;  // a job's number of answers is options.return_sequences
   std::function<void(const TextPiece&)> on_text;  // empty: only the whole answer is wanted
   std::function<void(TextResult)> on_done;
 };

@@ -120,6 +120,7 @@ class PipelineTokenizer : public Tokenizer {
                                    PlainText plain) const override;
   std::string decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const override;
   std::string piece(std::int32_t id) const override;
+  std::string bytes(std::int32_t id) const override;
   std::optional<std::int32_t> id(std::string_view token) const override;
   std::int32_t size() const override { return static_cast<std::int32_t>(pieces().size()); }
   SpecialTokens special() const override;
@@ -264,6 +265,19 @@ std::string PipelineTokenizer::piece(std::int32_t id) const {
         definition_.where);
   }
   return pieces()[static_cast<std::size_t>(id)];
+}
+
+std::string PipelineTokenizer::bytes(std::int32_t id) const {
+  if (id < 0 || id >= size()) return "";
+  const std::string& piece = pieces()[static_cast<std::size_t>(id)];
+  if (const int byte = fallback_byte(piece); byte >= 0) return {static_cast<char>(byte)};
+  const bool pairs = std::holds_alternative<BytePairEncoder>(encoder_) && definition_.decoder.joins;
+  if (pairs && std::get<BytePairModel>(definition_.model).word_end.empty()) {
+    return token_bytes(piece);
+  }
+  const std::int32_t twice[] = {id, id};  // the second one is not at the text's start
+  const std::string once = decode(std::span(twice).first(1), false), both = decode(twice, false);
+  return both.starts_with(once) ? both.substr(once.size()) : once;
 }
 
 std::optional<std::int32_t> PipelineTokenizer::id(std::string_view token) const {

@@ -165,6 +165,8 @@ TEST_F(TokenizerTest, WordPieceByHand) {
   EXPECT_THAT(tokenizer->encode("", true), ElementsAre(2, 3));
   EXPECT_EQ(tokenizer->decode(Ids{2, 11, 12, 13, 6, 7, 9, 4, 3}), "unaffable cats!");
   EXPECT_EQ(tokenizer->decode(Ids{2, 6, 3, 99, -1}, false), "[CLS] cat [SEP]");
+  EXPECT_EQ(tokenizer->bytes(6), " cat");
+  EXPECT_EQ(tokenizer->bytes(7), "s");
   EXPECT_EQ(tokenizer->special().cls, 2);
   EXPECT_EQ(tokenizer->special().bos, std::nullopt);
   EXPECT_EQ(tokenizer->piece(12), "##aff");
@@ -193,6 +195,9 @@ TEST_F(TokenizerTest, BytePairByHand) {
   EXPECT_EQ(tokenizer->decode(Ids{5, 6, 3, 7, 8, 9}), "hello hé");
   EXPECT_EQ(tokenizer->decode(Ids{8, 0, 9}), "\ufffdh\ufffd");
   EXPECT_THAT(tokenizer->encode("h\xff"), ElementsAre(0));
+  EXPECT_EQ(tokenizer->bytes(8), "\xc3");
+  EXPECT_EQ(tokenizer->bytes(7), " h");
+  EXPECT_EQ(tokenizer->bytes(99), "");
 }
 
 TEST_F(TokenizerTest, BytePairFromVocabAndMergesAsOptHasIt) {

@@ -58,6 +58,9 @@ class Tokenizer {
   // Writes tokenizer.json and tokenizer_config.json (with the chat template, if the files had one)
   // so that transformers' AutoTokenizer and load_tokenizer give the same ids.
   virtual void save(const std::filesystem::path& folder) const = 0;
+  // The bytes that the token adds to a text within which it stands; they may begin or end within a
+  // character. "" for an id that is none.
+  virtual std::string bytes(std::int32_t id) const = 0;
 };
 
 // Loads a tokenizer from a folder (tokenizer.json, else vocab.txt, else vocab.json and merges.txt,

@@ -1,0 +1,133 @@
+#include "blip2/serving/models_internal.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "blip2/model/directory.h"
+#include "blip2/nn/batch_invariant.h"
+
+namespace blip2 {
+namespace {
+
+at::ScalarType bridge_type(const EngineOptions& options) {
+  return options.bridge_in_bf16 ? at::kBFloat16 : at::kFloat;
+}
+
+void report(const EngineOptions& options, double share) {
+  if (options.progress) options.progress(share);
+}
+
+EngineFacts facts_of(const GenerationModel& model, const EngineOptions& options) {
+  const Blip2Config& config = model.config();
+  EngineFacts facts;
+  facts.caption_prompt = config.caption_prompt;
+  facts.question_prompt = config.question_prompt;
+  const std::int64_t most = most_positions(*config.language);
+  facts.positions = most > 0 ? std::min(most, options.max_positions) : options.max_positions;
+  facts.queries = config.num_query_tokens;
+  facts.vocabulary = vocabulary_of(*config.language);
+  facts.picture_width = model.images().preprocessing().width;
+  facts.picture_height = model.images().preprocessing().height;
+  facts.encoder_decoder = std::holds_alternative<T5Config>(*config.language);
+  const at::ScalarType type = model.language().dtype();
+  facts.weights = type == at::kFloat ? "f32" : type == at::kHalf ? "f16" : "bf16";
+  return facts;
+}
+
+}  // namespace
+
+Models::Models(const std::filesystem::path& folder, const EngineOptions& options)
+    : writing_(folder, options.precision, bridge_type(options), options.pictures),
+      facts_(facts_of(writing_, options)) {
+  report(options, 0.5);
+  const at::InferenceMode inference;
+  if (stage1_folder(folder)) {
+    retrieving_.emplace(folder, options.precision, bridge_type(options), options.pictures);
+    shared_ = same_images(writing_.images(), retrieving_->images());
+    facts_.embedding_width = retrieving_->config().image_text_hidden_size;
+  }
+  report(options, 0.8);
+  // A first answer about a black picture reads the weights into memory.
+  const Preprocessing& size = writing_.images().preprocessing();
+  const auto black =
+      writing_.project_images(writing_.images().encode(at::zeros({1, 3, size.height, size.width})));
+  const Prompt prompt(writing_.config().caption_prompt);
+  writing_.first_logits(black, std::span(&prompt, 1));
+  report(options, 1);
+}
+
+const Preprocessing& Models::preprocessing(const Ticket& ticket) const {
+  return ticket.text ? writing_.images().preprocessing() : retrieving_->images().preprocessing();
+}
+
+at::Tensor Models::features_for(const Ticket& ticket, const KnownPicture& known) const {
+  return ticket.text || shared_ ? known.features : known.retrieval;
+}
+
+bool Models::knows_enough(const Ticket& ticket, const KnownPicture& known) const {
+  return features_for(ticket, known).defined() || (ticket.text && known.soft.defined());
+}
+
+void Models::add_features(std::span<PreparedPicture* const> pictures, const ImageSide& images,
+                          at::Tensor KnownPicture::*features) const {
+  std::vector<PreparedPicture*> missing;
+  std::vector<at::Tensor> pixels;
+  for (PreparedPicture* picture : pictures) {
+    if ((picture->known.*features).defined()) continue;
+    missing.push_back(picture);
+    pixels.push_back(picture->pixels);
+  }
+  if (missing.empty()) return;
+  const at::Tensor all = images.encode(at::cat(pixels));
+  for (std::size_t i = 0; i < missing.size(); ++i) {
+    missing[i]->known.*features = all.narrow(0, static_cast<std::int64_t>(i), 1).clone();
+  }
+}
+
+void Models::add_soft_prompts(std::span<PreparedPicture* const> pictures) const {
+  std::vector<PreparedPicture*> missing;
+  std::vector<at::Tensor> features;
+  for (PreparedPicture* picture : pictures) {
+    if (picture->known.soft.defined()) continue;
+    missing.push_back(picture);
+    features.push_back(picture->known.features);
+  }
+  if (missing.empty()) return;
+  const auto projected = writing_.project_images(at::cat(features));
+  batch_invariant_for(missing.size(), [&](std::size_t i) {
+    missing[i]->known.soft = writing_.soft_prompts_of(projected[i], {});
+  });
+}
+
+void Models::see(std::span<PreparedPicture* const> pictures, bool for_text,
+                 PictureCache& cache) const {
+  std::map<PictureCache::Key, PreparedPicture*> by_key;
+  for (PreparedPicture* picture : pictures) {
+    picture->known.add(cache.find(picture->key));
+    by_key.try_emplace(picture->key, picture);
+  }
+  std::vector<PreparedPicture*> distinct;
+  for (const auto& [key, picture] : by_key) distinct.push_back(picture);
+  if (!for_text) {
+    add_features(distinct, retrieving_->images(),
+                 shared_ ? &KnownPicture::features : &KnownPicture::retrieval);
+  } else if (writing_.config().reads_prompt) {
+    add_features(distinct, writing_.images(), &KnownPicture::features);
+  } else {
+    std::vector<PreparedPicture*> unseen;
+    for (PreparedPicture* picture : distinct) {
+      if (!picture->known.soft.defined()) unseen.push_back(picture);
+    }
+    add_features(unseen, writing_.images(), &KnownPicture::features);
+    add_soft_prompts(unseen);
+  }
+  for (PreparedPicture* picture : distinct) cache.put(picture->key, picture->known);
+  for (PreparedPicture* picture : pictures) {
+    picture->known.add(by_key[picture->key]->known);
+    picture->pixels.reset();
+  }
+}
+
+}  // namespace blip2
