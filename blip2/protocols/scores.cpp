@@ -120,7 +120,7 @@ std::string rerank_answer(const AnswerHead& head, const RerankRequest& request,
   });
   ordered_json results = ordered_json::array();
   for (std::size_t i = 0; i < std::min(request.top_n, order.size()); ++i) {
-    results.push_back(result_of(request, order[i], scores[order[i]]));
+    results.push_back(result_of(request, order[i], scores[order[i]].by(request.by)));
   }
   const ordered_json tokens = {{"input_tokens", usage.prompt_tokens}, {"output_tokens", 0}};
   return dumped({{"id", head.id},

@@ -6,7 +6,7 @@
 #include "blip2/protocols/openai_chat.h"
 #include "blip2/service/answers_internal.h"
 #include "blip2/service/completion_writer_internal.h"
-#include "blip2/service/exchange_internal.h"
+#include "blip2/service/service_call_internal.h"
 
 namespace blip2 {
 namespace {
@@ -14,68 +14,68 @@ namespace {
 using MakeWriter = std::function<std::unique_ptr<CompletionWriter>(CompletionRequest)>;
 
 // What the faults inside the program are, for the operator.
-void log_fault(const JobError& error, const Exchange& exchange) {
+void log_fault(const JobError& error, const ServiceCall& call) {
   if (error.fault != JobFault::failed) return;
-  log_warning("request {}: {}", exchange.request.request_id, error.message);
+  log_warning("request {}: {}", call.request.request_id, error.message);
 }
 
 void attach(TextJob& job, std::shared_ptr<CompletionWriter> writer,
-            std::shared_ptr<Exchange> exchange, bool stream) {
+            std::shared_ptr<ServiceCall> call, bool stream) {
   if (stream) {
     job.on_text = [writer](const TextPiece& piece) { writer->piece(piece_of(piece)); };
   }
   job.on_done = [writer](const TextResult& result) { writer->done(result_of(result)); };
-  job.on_error = [writer, exchange](const JobError& error) {
-    log_fault(error, *exchange);
+  job.on_error = [writer, call](const JobError& error) {
+    log_fault(error, *call);
     writer->failed(error_of(error));
   };
 }
 
-void complete(ServiceState& state, std::shared_ptr<Exchange> exchange, CompletionRequest parsed,
+void complete(ServiceState& state, std::shared_ptr<ServiceCall> call, CompletionRequest parsed,
               const MakeWriter& make_writer) {
   auto request = std::make_shared<CompletionRequest>(std::move(parsed));
   std::vector<PictureSource*> pictures;
   for (Turn& turn : request->turns) collect_pictures(turn.parts, pictures);
-  state.with_pictures(exchange, std::move(pictures), [&state, exchange, request, make_writer] {
+  state.with_pictures(call, std::move(pictures), [&state, call, request, make_writer] {
     auto job = text_job(*request, state.engine->facts(), state.options.prompts);
     const bool stream = request->stream;
-    attach(*job, make_writer(std::move(*request)), exchange, stream);
-    state.submit(std::move(job), *exchange);
+    attach(*job, make_writer(std::move(*request)), call, stream);
+    state.submit(std::move(job), *call);
   });
 }
 
-void complete_for_ollama(ServiceState& state, std::shared_ptr<Exchange> exchange, OllamaRoute route,
+void complete_for_ollama(ServiceState& state, std::shared_ptr<ServiceCall> call, OllamaRoute route,
                          CompletionRequest request) {
   AnswerHead head = state.head("", request.model);
-  if (request.load_only) return exchange->json(ollama_answer(route, head, request, {}));
-  complete(state, exchange, std::move(request), [=](CompletionRequest parsed) {
-    return ollama_writer(route, exchange->reply, head, std::move(parsed));
+  if (request.load_only) return call->json(ollama_answer(route, head, request, {}));
+  complete(state, call, std::move(request), [=](CompletionRequest parsed) {
+    return ollama_writer(route, call->reply, head, std::move(parsed));
   });
 }
 
 }  // namespace
 
-void answer_openai_chat(ServiceState& state, std::shared_ptr<Exchange> exchange) {
-  CompletionRequest request = parse_openai_chat(exchange->request.body, state.options.limits);
+void answer_openai_chat(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  CompletionRequest request = parse_openai_chat(call->request.body, state.options.limits);
   AnswerHead head = state.head("chatcmpl-", request.model);
-  complete(state, exchange, std::move(request), [=](CompletionRequest parsed) {
-    return openai_writer(exchange->reply, head, std::move(parsed));
+  complete(state, call, std::move(request), [=](CompletionRequest parsed) {
+    return openai_writer(call->reply, head, std::move(parsed));
   });
 }
 
-void answer_ollama_generate(ServiceState& state, std::shared_ptr<Exchange> exchange) {
-  complete_for_ollama(state, exchange, OllamaRoute::generate,
-                      parse_ollama_generate(exchange->request.body, state.options.limits));
+void answer_ollama_generate(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  complete_for_ollama(state, call, OllamaRoute::generate,
+                      parse_ollama_generate(call->request.body, state.options.limits));
 }
 
-void answer_ollama_chat(ServiceState& state, std::shared_ptr<Exchange> exchange) {
-  complete_for_ollama(state, exchange, OllamaRoute::chat,
-                      parse_ollama_chat(exchange->request.body, state.options.limits));
+void answer_ollama_chat(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  complete_for_ollama(state, call, OllamaRoute::chat,
+                      parse_ollama_chat(call->request.body, state.options.limits));
 }
 
-void answer_ollama_show(ServiceState& state, std::shared_ptr<Exchange> exchange) {
-  parse_ollama_show(exchange->request.body, state.options.limits);
-  exchange->json(ollama_show(state.card));
+void answer_ollama_show(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  parse_ollama_show(call->request.body, state.options.limits);
+  call->json(ollama_show(state.card));
 }
 
 }  // namespace blip2

@@ -6,13 +6,13 @@
 #include <utility>
 
 #include "blip2/protocols/ollama.h"
-#include "blip2/service/exchange_internal.h"
 #include "blip2/service/metrics_internal.h"
+#include "blip2/service/service_call_internal.h"
 
 namespace blip2 {
 namespace {
 
-using Answer = void (*)(ServiceState&, std::shared_ptr<Exchange>);
+using Answer = void (*)(ServiceState&, std::shared_ptr<ServiceCall>);
 
 struct Route {
   std::string_view method, path;
@@ -20,43 +20,43 @@ struct Route {
   bool before_model = false;  // whether it is answered while the model is loading
 };
 
-void answer_page(ServiceState& state, std::shared_ptr<Exchange> exchange) {
-  exchange->reply->send(200, "text/html; charset=utf-8", state.options.page,
-                        {{"Content-Security-Policy", state.options.page_policy},
-                         {"X-Content-Type-Options", "nosniff"},
-                         {"Referrer-Policy", "no-referrer"},
-                         {"Cache-Control", "no-cache"}});
+void answer_page(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  call->reply->send(200, "text/html; charset=utf-8", state.options.page,
+                    {{"Content-Security-Policy", state.options.page_policy},
+                     {"X-Content-Type-Options", "nosniff"},
+                     {"Referrer-Policy", "no-referrer"},
+                     {"Cache-Control", "no-cache"}});
 }
 
-void answer_health(ServiceState& state, std::shared_ptr<Exchange> exchange) {
+void answer_health(ServiceState& state, std::shared_ptr<ServiceCall> call) {
   if (state.draining) {
-    return exchange->reply->send(503, kJsonType, R"({"status":"draining"})");
+    return call->reply->send(503, kJsonType, R"({"status":"draining"})");
   }
-  if (state.ready) return exchange->json(R"({"status":"ok"})");
+  if (state.ready) return call->json(R"({"status":"ok"})");
   const nlohmann::json body = {{"status", "loading"}, {"progress", state.share.load()}};
-  exchange->reply->send(503, kJsonType, body.dump(), {{"Retry-After", "1"}});
+  call->reply->send(503, kJsonType, body.dump(), {{"Retry-After", "1"}});
 }
 
-void answer_metrics(ServiceState& state, std::shared_ptr<Exchange> exchange) {
-  exchange->reply->send(200, "text/plain; version=0.0.4; charset=utf-8",
-                        prometheus_text(state.engine->counts(), state.options.http(),
-                                        state.readers.waiting() + state.fetchers.waiting()));
+void answer_metrics(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  call->reply->send(200, "text/plain; version=0.0.4; charset=utf-8",
+                    prometheus_text(state.engine->counts(), state.options.http(),
+                                    state.readers.waiting() + state.fetchers.waiting()));
 }
 
-void answer_models(ServiceState& state, std::shared_ptr<Exchange> exchange) {
-  exchange->json(openai_models(state.card, state.options.limits));
+void answer_models(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  call->json(openai_models(state.card, state.options.limits));
 }
 
-void answer_tags(ServiceState& state, std::shared_ptr<Exchange> exchange) {
-  exchange->json(ollama_tags(state.card));
+void answer_tags(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  call->json(ollama_tags(state.card));
 }
 
-void answer_running(ServiceState& state, std::shared_ptr<Exchange> exchange) {
-  exchange->json(ollama_running(state.card));
+void answer_running(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  call->json(ollama_running(state.card));
 }
 
-void answer_version(ServiceState& state, std::shared_ptr<Exchange> exchange) {
-  exchange->json(ollama_version(state.options.version));
+void answer_version(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  call->json(ollama_version(state.options.version));
 }
 
 constexpr std::array kRoutes{
@@ -92,36 +92,35 @@ bool fits(const Route& route, std::string_view method) {
 }
 
 // GET /v1/models/NAME; an answer of 404 for every other name.
-void answer_model(const ServiceState& state, const Exchange& exchange) {
-  const std::string name = exchange.request.path.substr(kModels.size());
-  if (name == state.card.name) return exchange.json(openai_model(state.card, state.options.limits));
-  exchange.refuse({404, "model_not_found", "model", "the model '" + name + "' is not here"});
+void answer_model(const ServiceState& state, const ServiceCall& call) {
+  const std::string name = call.request.path.substr(kModels.size());
+  if (name == state.card.name) return call.json(openai_model(state.card, state.options.limits));
+  call.refuse({404, "model_not_found", "model", "the model '" + name + "' is not here"});
 }
 
-void refuse_method(const Route& route, const Exchange& exchange) {
-  exchange.refuse({405, "method_not_allowed", "",
-                   std::string(route.path) + " takes " + std::string(route.method)},
-                  {{"Allow", route.method == "GET" ? "GET, HEAD" : std::string(route.method)}});
+void refuse_method(const Route& route, const ServiceCall& call) {
+  call.refuse({405, "method_not_allowed", "",
+               std::string(route.path) + " takes " + std::string(route.method)},
+              {{"Allow", route.method == "GET" ? "GET, HEAD" : std::string(route.method)}});
 }
 
 // Hands a request with a body to a thread that reads it, or refuses it at once.
-void read_later(ServiceState& state, const Route& route, std::shared_ptr<Exchange> exchange) {
-  const bool posted = state.readers.post([&state, answer = route.answer, exchange] {
-    if (exchange->reply->gone()) return;
-    answer_failures(*exchange, [&] { answer(state, exchange); });
+void read_later(ServiceState& state, const Route& route, std::shared_ptr<ServiceCall> call) {
+  const bool posted = state.readers.post([&state, answer = route.answer, call] {
+    if (call->reply->gone()) return;
+    answer_failures(*call, [&] { answer(state, call); });
   });
-  if (!posted) exchange->refuse_busy(state.seconds_to_wait());
+  if (!posted) call->refuse_busy(state.seconds_to_wait());
 }
 
-void dispatch(ServiceState& state, const Route& route, std::shared_ptr<Exchange> exchange) {
-  if (!fits(route, exchange->request.method)) return refuse_method(route, *exchange);
+void dispatch(ServiceState& state, const Route& route, std::shared_ptr<ServiceCall> call) {
+  if (!fits(route, call->request.method)) return refuse_method(route, *call);
   if (!state.ready && !route.before_model) {
-    return exchange->refuse({503, "loading", "", "the model is still loading"},
-                            {{"Retry-After", "1"}});
+    return call->refuse({503, "loading", "", "the model is still loading"}, {{"Retry-After", "1"}});
   }
-  if (route.method == "GET") return route.answer(state, exchange);
-  if (state.draining) return exchange->refuse({503, "stopping", "", "the server is stopping"});
-  read_later(state, route, std::move(exchange));
+  if (route.method == "GET") return route.answer(state, call);
+  if (state.draining) return call->refuse({503, "stopping", "", "the server is stopping"});
+  read_later(state, route, std::move(call));
 }
 
 }  // namespace
@@ -135,17 +134,17 @@ Service::~Service() = default;
 
 void Service::handle(HttpRequest request, std::shared_ptr<HttpReply> reply) {
   ServiceState& state = *parts_;
-  auto exchange = std::make_shared<Exchange>();
-  exchange->request = std::move(request);
-  exchange->reply = std::move(reply);
-  const std::string& path = exchange->request.path;
-  if (path.starts_with("/api/")) exchange->form = ErrorForm::ollama;
-  answer_failures(*exchange, [&] {
-    if (const Route* route = route_of(path)) return dispatch(state, *route, exchange);
-    if (path.starts_with(kModels) && state.ready && exchange->request.method == "GET") {
-      return answer_model(state, *exchange);
+  auto call = std::make_shared<ServiceCall>();
+  call->request = std::move(request);
+  call->reply = std::move(reply);
+  const std::string& path = call->request.path;
+  if (path.starts_with("/api/")) call->form = ErrorForm::ollama;
+  answer_failures(*call, [&] {
+    if (const Route* route = route_of(path)) return dispatch(state, *route, call);
+    if (path.starts_with(kModels) && state.ready && call->request.method == "GET") {
+      return answer_model(state, *call);
     }
-    exchange->refuse({404, "not_found", "", "there is nothing at " + path});
+    call->refuse({404, "not_found", "", "there is nothing at " + path});
   });
 }
 

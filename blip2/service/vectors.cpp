@@ -10,7 +10,7 @@
 #include "blip2/protocols/scores.h"
 #include "blip2/protocols/tokens.h"
 #include "blip2/service/answers_internal.h"
-#include "blip2/service/exchange_internal.h"
+#include "blip2/service/service_call_internal.h"
 
 namespace blip2 {
 namespace {
@@ -20,12 +20,12 @@ JobPicture job_picture(Part& part) {
   return {std::move(picture.bytes), picture.param.empty() ? "picture" : picture.param};
 }
 
-void report_errors(Job& job, std::shared_ptr<Exchange> exchange) {
-  job.on_error = [exchange](const JobError& error) {
+void report_errors(Job& job, std::shared_ptr<ServiceCall> call) {
+  job.on_error = [call](const JobError& error) {
     if (error.fault == JobFault::failed) {
-      log_warning("request {}: {}", exchange->request.request_id, error.message);
+      log_warning("request {}: {}", call->request.request_id, error.message);
     }
-    exchange->refuse(error_of(error));
+    call->refuse(error_of(error));
   };
 }
 
@@ -48,7 +48,7 @@ void require_heads(const ServiceState& state, const char* what) {
                      std::string("this model has no stage-1 heads, so it makes no ") + what);
 }
 
-void finish_embeddings(const ServiceState& state, const Exchange& exchange,
+void finish_embeddings(const ServiceState& state, const ServiceCall& call,
                        const EmbeddingsRequest& request, const EmbeddingJob::Result& result) {
   std::vector<std::vector<float>> vectors;
   Usage usage;
@@ -58,10 +58,10 @@ void finish_embeddings(const ServiceState& state, const Exchange& exchange,
     usage.prompt_tokens += embedding.tokens;
     vectors.push_back(one_vector(embedding));
   }
-  exchange.json(embeddings_answer(state.head("", request.model), request, vectors, usage));
+  call.json(embeddings_answer(state.head("", request.model), request, vectors, usage));
 }
 
-void embed(ServiceState& state, std::shared_ptr<Exchange> exchange,
+void embed(ServiceState& state, std::shared_ptr<ServiceCall> call,
            std::shared_ptr<EmbeddingsRequest> request) {
   auto job = std::make_shared<EmbeddingJob>();
   for (Part& part : request->inputs) {
@@ -71,17 +71,17 @@ void embed(ServiceState& state, std::shared_ptr<Exchange> exchange,
       job->texts.push_back(part.text);
     }
   }
-  job->on_done = [&state, exchange, request](const EmbeddingJob::Result& result) {
-    finish_embeddings(state, *exchange, *request, result);
+  job->on_done = [&state, call, request](const EmbeddingJob::Result& result) {
+    finish_embeddings(state, *call, *request, result);
   };
-  report_errors(*job, exchange);
-  state.submit(std::move(job), *exchange);
+  report_errors(*job, call);
+  state.submit(std::move(job), *call);
 }
 
 // Pairs of a picture and a text that are scored in one answer. Where one side is one part, it is
 // one job; otherwise a job for each pair.
 struct Scoring {
-  std::shared_ptr<Exchange> exchange;
+  std::shared_ptr<ServiceCall> call;
   std::function<void(const std::vector<MatchScore>&, std::int64_t tokens)> done;
   std::mutex mutex;  // guards what follows; jobs end on the engine's threads
   std::vector<MatchScore> scores;
@@ -115,9 +115,9 @@ void fail_scores(Scoring& scoring, const JobError& error) {
   const std::lock_guard lock(scoring.mutex);
   if (std::exchange(scoring.failed, true)) return;
   if (error.fault == JobFault::failed) {
-    log_warning("request {}: {}", scoring.exchange->request.request_id, error.message);
+    log_warning("request {}: {}", scoring.call->request.request_id, error.message);
   }
-  scoring.exchange->refuse(error_of(error));
+  scoring.call->refuse(error_of(error));
 }
 
 void score_all(const ServiceState& state, std::shared_ptr<Scoring> scoring,
@@ -130,7 +130,7 @@ void score_all(const ServiceState& state, std::shared_ptr<Scoring> scoring,
       take_scores(*scoring, first, result);
     };
     job->on_error = [scoring](const JobError& error) { fail_scores(*scoring, error); };
-    state.submit(std::move(job), *scoring->exchange);
+    state.submit(std::move(job), *scoring->call);
   }
 }
 
@@ -158,48 +158,48 @@ std::vector<std::vector<Part*>> groups_of(ScoreRequest& request) {
 
 }  // namespace
 
-void answer_embeddings(ServiceState& state, std::shared_ptr<Exchange> exchange) {
+void answer_embeddings(ServiceState& state, std::shared_ptr<ServiceCall> call) {
   require_heads(state, "vectors");
   auto request = std::make_shared<EmbeddingsRequest>(parse_embeddings(
-      exchange->request.body, state.options.limits, state.engine->facts().embedding_width));
+      call->request.body, state.options.limits, state.engine->facts().embedding_width));
   std::vector<PictureSource*> pictures;
   collect_pictures(request->inputs, pictures);
-  state.with_pictures(exchange, std::move(pictures),
-                      [&state, exchange, request] { embed(state, exchange, request); });
+  state.with_pictures(call, std::move(pictures),
+                      [&state, call, request] { embed(state, call, request); });
 }
 
-void answer_score(ServiceState& state, std::shared_ptr<Exchange> exchange) {
+void answer_score(ServiceState& state, std::shared_ptr<ServiceCall> call) {
   require_heads(state, "scores");
   auto request =
-      std::make_shared<ScoreRequest>(parse_score(exchange->request.body, state.options.limits));
+      std::make_shared<ScoreRequest>(parse_score(call->request.body, state.options.limits));
   std::vector<PictureSource*> pictures;
   collect_pictures(request->first, pictures);
   collect_pictures(request->second, pictures);
-  state.with_pictures(exchange, std::move(pictures), [&state, exchange, request] {
+  state.with_pictures(call, std::move(pictures), [&state, call, request] {
     auto scoring = std::make_shared<Scoring>();
-    scoring->exchange = exchange;
-    scoring->done = [&state, exchange, request](const auto& scores, std::int64_t tokens) {
-      exchange->json(score_answer(state.head("score-", request->model), *request, as_pairs(scores),
-                                  {tokens, 0, 0}));
+    scoring->call = call;
+    scoring->done = [&state, call, request](const auto& scores, std::int64_t tokens) {
+      call->json(score_answer(state.head("score-", request->model), *request, as_pairs(scores),
+                              {tokens, 0, 0}));
     };
     const bool product = request->first.size() == 1 || request->second.size() == 1;
     score_all(state, scoring, groups_of(*request), product ? request->pairs() : 1);
   });
 }
 
-void answer_rerank(ServiceState& state, std::shared_ptr<Exchange> exchange) {
+void answer_rerank(ServiceState& state, std::shared_ptr<ServiceCall> call) {
   require_heads(state, "scores");
   auto request =
-      std::make_shared<RerankRequest>(parse_rerank(exchange->request.body, state.options.limits));
+      std::make_shared<RerankRequest>(parse_rerank(call->request.body, state.options.limits));
   std::vector<PictureSource*> pictures;
   collect_pictures(std::span(&request->query, 1), pictures);
   collect_pictures(request->documents, pictures);
-  state.with_pictures(exchange, std::move(pictures), [&state, exchange, request] {
+  state.with_pictures(call, std::move(pictures), [&state, call, request] {
     auto scoring = std::make_shared<Scoring>();
-    scoring->exchange = exchange;
-    scoring->done = [&state, exchange, request](const auto& scores, std::int64_t tokens) {
-      exchange->json(rerank_answer(state.head("rerank-", request->model), *request,
-                                   as_pairs(scores), {tokens, 0, 0}));
+    scoring->call = call;
+    scoring->done = [&state, call, request](const auto& scores, std::int64_t tokens) {
+      call->json(rerank_answer(state.head("rerank-", request->model), *request, as_pairs(scores),
+                               {tokens, 0, 0}));
     };
     std::vector<Part*> parts = {&request->query};
     for (Part& document : request->documents) parts.push_back(&document);
@@ -207,21 +207,21 @@ void answer_rerank(ServiceState& state, std::shared_ptr<Exchange> exchange) {
   });
 }
 
-void answer_tokenize(ServiceState& state, std::shared_ptr<Exchange> exchange) {
-  const TokenizeRequest request = parse_tokenize(exchange->request.body, state.options.limits);
+void answer_tokenize(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  const TokenizeRequest request = parse_tokenize(call->request.body, state.options.limits);
   const Prompt text = request.parse_special ? Prompt(request.text) : Prompt::plain(request.text);
   const auto tokens = state.engine->tokenize(text, request.add_special_tokens);
   std::vector<std::string> pieces;
   if (request.with_pieces) {
     for (const std::int32_t token : tokens) pieces.push_back(state.engine->piece(token));
   }
-  exchange->json(tokenize_answer(request, tokens, pieces, state.engine->facts().positions));
+  call->json(tokenize_answer(request, tokens, pieces, state.engine->facts().positions));
 }
 
-void answer_detokenize(ServiceState& state, std::shared_ptr<Exchange> exchange) {
-  const auto tokens = parse_detokenize(exchange->request.body, state.options.limits,
-                                       state.engine->facts().vocabulary);
-  exchange->json(detokenize_answer(state.engine->detokenize(tokens, false)));
+void answer_detokenize(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  const auto tokens =
+      parse_detokenize(call->request.body, state.options.limits, state.engine->facts().vocabulary);
+  call->json(detokenize_answer(state.engine->detokenize(tokens, false)));
 }
 
 }  // namespace blip2

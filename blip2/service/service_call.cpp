@@ -9,7 +9,7 @@
 #include "blip2/base/log.h"
 #include "blip2/protocols/picture_fetch.h"
 #include "blip2/service/answers_internal.h"
-#include "blip2/service/exchange_internal.h"
+#include "blip2/service/service_call_internal.h"
 
 namespace blip2 {
 namespace {
@@ -22,13 +22,13 @@ std::string fresh_id(const std::string& prefix) {
 
 }  // namespace
 
-void Exchange::refuse(const RequestError& error, HttpHeaders headers) const {
+void ServiceCall::refuse(const RequestError& error, HttpHeaders headers) const {
   const bool ollama = form == ErrorForm::ollama;
   reply->send(error.status(), kJsonType, ollama ? ollama_error(error) : openai_error(error),
               std::move(headers));
 }
 
-void Exchange::refuse_busy(double seconds) const {
+void ServiceCall::refuse_busy(double seconds) const {
   refuse({429, "queue_full", "", "too many requests wait; try again later"},
          {{"Retry-After", fmt::format("{:.0f}", std::ceil(seconds))}});
 }
@@ -52,41 +52,41 @@ AnswerHead ServiceState::head(const std::string& prefix, const std::string& mode
   return {fresh_id(prefix), model, seconds.count(), rest.count()};
 }
 
-void ServiceState::submit(std::shared_ptr<Job> job, const Exchange& exchange) const {
+void ServiceState::submit(std::shared_ptr<Job> job, const ServiceCall& call) const {
   if (!engine->submit(job)) {
     if (engine->draining()) {
-      return exchange.refuse({503, "stopping", "", "the server is stopping"});
+      return call.refuse({503, "stopping", "", "the server is stopping"});
     }
-    return exchange.refuse_busy(seconds_to_wait());
+    return call.refuse_busy(seconds_to_wait());
   }
-  exchange.reply->on_gone([job] { job->cancel(); });
+  call.reply->on_gone([job] { job->cancel(); });
 }
 
-void ServiceState::with_pictures(std::shared_ptr<Exchange> exchange,
+void ServiceState::with_pictures(std::shared_ptr<ServiceCall> call,
                                  std::vector<PictureSource*> pictures, std::function<void()> then) {
   std::erase_if(pictures, [](const PictureSource* picture) { return picture->url.empty(); });
   if (pictures.empty()) return then();
-  auto fetch = [this, exchange, pictures = std::move(pictures), then = std::move(then)] {
-    answer_failures(*exchange, [&] {
+  auto fetch = [this, call, pictures = std::move(pictures), then = std::move(then)] {
+    answer_failures(*call, [&] {
       FetchOptions fetching;
-      fetching.cancelled = [&] { return exchange->reply->gone(); };
+      fetching.cancelled = [&] { return call->reply->gone(); };
       for (PictureSource* picture : pictures) {
         fetch_picture(*picture, options.limits.pictures, fetching);
       }
       then();
     });
   };
-  if (!fetchers.post(std::move(fetch))) exchange->refuse_busy(1);
+  if (!fetchers.post(std::move(fetch))) call->refuse_busy(1);
 }
 
-void answer_failures(const Exchange& exchange, const std::function<void()>& work) {
+void answer_failures(const ServiceCall& call, const std::function<void()>& work) {
   try {
     work();
   } catch (const RequestError& error) {
-    exchange.refuse(error);
+    call.refuse(error);
   } catch (const std::exception& failure) {
-    log_warning("request {}: {}", exchange.request.request_id, failure.what());
-    exchange.refuse(error_of({JobFault::failed, failure.what()}));
+    log_warning("request {}: {}", call.request.request_id, failure.what());
+    call.refuse(error_of({JobFault::failed, failure.what()}));
   }
 }
 

@@ -19,7 +19,7 @@ inline constexpr char kJsonType[] = "application/json";
 enum class ErrorForm { openai, ollama };
 
 // A request and its reply.
-struct Exchange {
+struct ServiceCall {
   HttpRequest request;
   std::shared_ptr<HttpReply> reply;
   ErrorForm form = ErrorForm::openai;
@@ -45,28 +45,28 @@ struct ServiceState {
   double seconds_to_wait() const;
   AnswerHead head(const std::string& prefix, const std::string& model) const;
   // Submits the job and cancels it when the client goes; refuses if the queue is full.
-  void submit(std::shared_ptr<Job> job, const Exchange& exchange) const;
+  void submit(std::shared_ptr<Job> job, const ServiceCall& call) const;
   // Calls `then` once all pictures have their bytes: at once, or on a thread that fetches them.
   // What `then` throws, and failures to fetch, are answered.
-  void with_pictures(std::shared_ptr<Exchange> exchange, std::vector<PictureSource*> pictures,
+  void with_pictures(std::shared_ptr<ServiceCall> call, std::vector<PictureSource*> pictures,
                      std::function<void()> then);
 };
 
 // Calls the work and answers what it throws.
-void answer_failures(const Exchange& exchange, const std::function<void()>& work);
+void answer_failures(const ServiceCall& call, const std::function<void()>& work);
 
 // The pictures among parts.
 void collect_pictures(std::span<Part> parts, std::vector<PictureSource*>& pictures);
 
 // The routes that take a body. Each is called on a thread that reads; throws RequestError.
-void answer_openai_chat(ServiceState& state, std::shared_ptr<Exchange> exchange);
-void answer_ollama_generate(ServiceState& state, std::shared_ptr<Exchange> exchange);
-void answer_ollama_chat(ServiceState& state, std::shared_ptr<Exchange> exchange);
-void answer_ollama_show(ServiceState& state, std::shared_ptr<Exchange> exchange);
-void answer_embeddings(ServiceState& state, std::shared_ptr<Exchange> exchange);
-void answer_score(ServiceState& state, std::shared_ptr<Exchange> exchange);
-void answer_rerank(ServiceState& state, std::shared_ptr<Exchange> exchange);
-void answer_tokenize(ServiceState& state, std::shared_ptr<Exchange> exchange);
-void answer_detokenize(ServiceState& state, std::shared_ptr<Exchange> exchange);
+void answer_openai_chat(ServiceState& state, std::shared_ptr<ServiceCall> call);
+void answer_ollama_generate(ServiceState& state, std::shared_ptr<ServiceCall> call);
+void answer_ollama_chat(ServiceState& state, std::shared_ptr<ServiceCall> call);
+void answer_ollama_show(ServiceState& state, std::shared_ptr<ServiceCall> call);
+void answer_embeddings(ServiceState& state, std::shared_ptr<ServiceCall> call);
+void answer_score(ServiceState& state, std::shared_ptr<ServiceCall> call);
+void answer_rerank(ServiceState& state, std::shared_ptr<ServiceCall> call);
+void answer_tokenize(ServiceState& state, std::shared_ptr<ServiceCall> call);
+void answer_detokenize(ServiceState& state, std::shared_ptr<ServiceCall> call);
 
 }  // namespace blip2
