@@ -1,8 +1,10 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 #include <chrono>
+#include <exception>
 #include <utility>
 
+#include "blip2/base/log.h"
 #include "blip2/http/connection_internal.h"
 
 namespace blip2 {
@@ -40,7 +42,7 @@ void Connection::start(bool over_limit) {
   wire_.handshake([self = shared_from_this(), over_limit](error_code error) {
     if (self->state_ == State::kClosed) return;
     if (error) return self->close();
-    self->begin(over_limit);
+    self->step([over_limit](Connection& it) { it.begin(over_limit); });
   });
 }
 
@@ -54,6 +56,15 @@ void Connection::begin(bool over_limit) {
 
 void Connection::stop() {
   boost::asio::post(executor(), [self = shared_from_this()] { self->close(); });
+}
+
+void Connection::step(const std::function<void(Connection&)>& work) {
+  try {
+    work(*this);
+  } catch (const std::exception& error) {
+    log_warning("the connection from {} failed: {}", remote_, error.what());
+    close();
+  }
 }
 
 void Connection::wait_for_request() {
@@ -76,7 +87,7 @@ void Connection::read() {
   wire_.read_some(boost::asio::buffer(piece_),
                   [self = shared_from_this()](error_code error, std::size_t bytes) {
                     self->reading_ = false;
-                    self->on_read(error, bytes);
+                    self->step([&](Connection& it) { it.on_read(error, bytes); });
                   });
 }
 
@@ -149,7 +160,8 @@ void Connection::end_exchange(bool gone) {
 void Connection::arm(double seconds, void (Connection::*action)()) {
   timer_.expires_after(as_duration(seconds));
   timer_.async_wait([self = shared_from_this(), action, round = ++timer_round_](error_code error) {
-    if (!error && round == self->timer_round_) ((*self).*action)();
+    if (error || round != self->timer_round_) return;
+    self->step([action](Connection& it) { (it.*action)(); });
   });
 }
 

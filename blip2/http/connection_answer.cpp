@@ -88,7 +88,7 @@ void Connection::flush() {
   wire_.write_some(boost::asio::buffer(writing_) + written_,
                    [self = shared_from_this()](error_code error, std::size_t bytes) {
                      self->is_writing_ = false;
-                     self->on_written(error, bytes);
+                     self->step([&](Connection& it) { it.on_written(error, bytes); });
                    });
 }
 

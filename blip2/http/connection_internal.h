@@ -27,6 +27,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void stop();
   boost::asio::any_io_executor executor() { return wire_.executor(); }
 
+  // Does the work, on the strand; a connection whose work throws (no memory is left) is closed.
+  void step(const std::function<void(Connection&)>& work);
+
   // For the reply of the exchange that is being answered.
   bool answers(const Exchange& exchange) const { return exchange_.get() == &exchange; }
   void send(int status, std::string_view type, std::string_view body, const HttpHeaders& headers);

@@ -13,6 +13,12 @@ namespace {
 // A client that sends a chunk's header or trailer of this length will not come to an end.
 constexpr std::size_t kLongestChunkHeader = 32u << 10;
 
+// Whether a header goes on in a second line, which a proxy may read otherwise (RFC 9112, 5.2).
+bool is_folded(std::string_view header) {
+  return header.find("\r\n ") != std::string_view::npos ||
+         header.find("\r\n\t") != std::string_view::npos;
+}
+
 bool is_open(const HttpOptions& options, const HttpRequest& request) {
   if (request.method != "GET" && request.method != "HEAD") return false;
   const auto& paths = options.open_paths;
@@ -37,6 +43,7 @@ void Connection::advance() {
 void Connection::read_header() {
   error_code error;
   const std::size_t used = parser_->put(boost::asio::buffer(input_), error);
+  if (is_folded({input_.data(), used})) error = boost::beast::http::error::bad_line_ending;
   input_.erase(0, used);
   header_bytes_ += used;
   // The parser's own limit begins again with every part of the header.

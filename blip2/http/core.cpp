@@ -40,7 +40,8 @@ HttpOptions checked(HttpOptions options) {
   need(!options.hosts.empty(), "no address to listen at", "HTTP server");
   need(options.threads >= 1 && options.threads <= 256, "expected 1 to 256 threads", "HTTP server");
   need(limits.connections >= 1, "expected at least one connection", "HTTP server");
-  need(limits.header_bytes >= 256, "expected at least 256 bytes of header", "HTTP server");
+  need(limits.header_bytes >= 256 && limits.header_bytes <= 65000,
+       "expected 256 to 65,000 bytes of header", "HTTP server");
   for (const double seconds :
        {limits.header_seconds, limits.body_seconds, limits.idle_seconds, limits.write_seconds}) {
     need(seconds > 0 && seconds <= 1e6,

@@ -7,6 +7,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 #include <chrono>
+#include <exception>
 #include <system_error>
 #include <utility>
 
@@ -152,7 +153,7 @@ void Listener::accept() {
 
 void Listener::on_accept(error_code error, WireSocket socket) {
   if (error == asio::error::operation_aborted) return;
-  if (!error) take(std::move(socket));
+  if (!error) try_to_take(std::move(socket));
   if (!error || error == asio::error::connection_aborted) {
     failing_ = false;
     return accept();
@@ -165,6 +166,14 @@ void Listener::on_accept(error_code error, WireSocket socket) {
   pause_.async_wait([this](error_code cancelled) {
     if (!cancelled) accept();
   });
+}
+
+void Listener::try_to_take(WireSocket socket) {
+  try {
+    take(std::move(socket));
+  } catch (const std::exception& error) {
+    log_warning("a connection was dropped: {}", error.what());
+  }
 }
 
 void Listener::take(WireSocket socket) {

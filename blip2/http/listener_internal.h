@@ -41,6 +41,7 @@ class Listener {
   void bind(const ListenPlace& place);
   void accept();
   void on_accept(boost::system::error_code error, WireSocket socket);
+  void try_to_take(WireSocket socket);
   void take(WireSocket socket);
 
   ServerCore& core_;

@@ -68,7 +68,7 @@ void Exchange::post(std::function<void(Connection&)> work) {
   if (!connection_) return;
   boost::asio::post(connection_->executor(), [exchange = shared_from_this(), work = std::move(work),
                                               connection = connection_] {
-    if (connection->answers(*exchange)) work(*connection);
+    if (connection->answers(*exchange)) connection->step(work);
   });
 }
 

@@ -542,6 +542,8 @@ MALFORMED = {
     "length with sign": POST + b"Content-Length: +3\r\n\r\nabc",
     "length beyond 64 bits": POST + b"Content-Length: 18446744073709551619\r\n\r\nabc",
     "hexadecimal length": POST + b"Content-Length: 0x3\r\n\r\nabc",
+    "a folded header": POST + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+    "a folded header, with a tab": POST + b"X: a\r\n\tb\r\nContent-Length: 0\r\n\r\n",
     "unknown coding": POST + b"Transfer-Encoding: gzip\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
     "coding in disguise": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     "two codings": POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
