@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <bit>
-#include <cstring>
+#include <utility>
 
 #include "blip2/io/utf8.h"
 #include "blip2/protocols/base64.h"
@@ -58,7 +58,7 @@ Part read_conversation(const Members& members, const RequestLimits& limits) {
   for (Turn& turn : read_openai_messages(members, limits)) {
     for (Part& part : turn.parts) parts.push_back(std::move(part));
   }
-  return single_part(parts, "messages");
+  return single_part(std::move(parts), "messages");
 }
 
 std::string numbers(const std::vector<float>& vector) {
@@ -93,8 +93,13 @@ EmbeddingsRequest parse_embeddings(std::string_view body, const RequestLimits& l
     return request;
   }
   PartReader reader(limits, limits.pictures.most_listed);
-  request.inputs =
-      ItemReader(limits, reader).items(members.need("input", "a string or a list"), "input");
+  ItemReader items(limits, reader);
+  const json& inputs = members.need("input", "a string or a list");
+  if (inputs.is_object()) {  // one vector, of however many parts
+    request.inputs.push_back(items.item(inputs, "input"));
+  } else {
+    request.inputs = items.items(inputs, "input");
+  }
   return request;
 }
 

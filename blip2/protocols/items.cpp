@@ -29,15 +29,19 @@ Part ItemReader::item(const json& value, const std::string& path) {
     refuse(path, "token ids are not supported; send the text", "unsupported_content");
   if (value.is_string()) {
     const auto& text = value.get_ref<const std::string&>();
-    const bool picture = has_scheme(text, "data:image/");
-    return single_part({picture ? reader_.picture(text, path) : reader_.text(text, path)}, path);
+    return has_scheme(text, "data:image/") ? reader_.picture(text, path)
+                                           : single_part({reader_.text(text, path)}, path);
   }
   const Members members(value, path);
   if (const json* content = members.find("content")) {
     check_members(members, {kContentRead, kExtras});
     return single_part(reader_.content(*content, members.path_of("content")), path);
   }
-  if (members.find("type") != nullptr) return single_part({reader_.part(value, path)}, path);
+  if (members.find("type") != nullptr) {
+    Part part = reader_.part(value, path);
+    if (part.picture) return part;
+    return single_part({std::move(part)}, path);
+  }
   if (const std::string* image = members.text("image")) {
     check_members(members, {kImageRead, kExtras});
     return reader_.picture(*image, members.path_of("image"));

@@ -19,7 +19,9 @@ constexpr std::string_view kGenerateRead[] = {
     "model", "prompt", "system", "images", "stream", "raw", "options", "logprobs", "top_logprobs"};
 constexpr std::string_view kChatRead[] = {"model",   "messages", "stream",
                                           "options", "logprobs", "top_logprobs"};
-constexpr std::string_view kOllamaPassedOver[] = {"keep_alive", "shift", "truncate"};
+// PhotoPrism adds id and version.
+constexpr std::string_view kOllamaPassedOver[] = {"keep_alive", "shift", "truncate", "id",
+                                                  "version"};
 constexpr NeutralMember kOllamaNeutral[] = {
     {"suffix", is_empty_value}, {"template", is_empty_value}, {"context", is_empty_value},
     {"format", is_empty_value}, {"think", is_false_value},    {"tools", is_empty_value},

@@ -55,6 +55,18 @@ TEST(Ollama, TakesAPictureAloneAndAnEmptyRequest) {
   EXPECT_EQ(parse_ollama_show(R"({"name":"m"})", {}), "m");
 }
 
+TEST(Ollama, TakesPhotoPrismsRequests) {
+  const json request = {{"id", "b0d1"},
+                        {"model", "m"},
+                        {"version", "latest"},
+                        {"prompt", "Create a caption."},
+                        {"suffix", ""},
+                        {"stream", false},
+                        {"images", {encode_base64(small_png())}},
+                        {"options", {{"temperature", 0.1}, {"top_p", 0.9}, {"stop", {"\n\n"}}}}};
+  EXPECT_EQ(generate_fault(request), "none");
+}
+
 TEST(Ollama, ReadsAsManyTokensAsThereMayBe) {
   const auto most = [](int asked) {
     return generate({{"model", "m"}, {"prompt", "x"}, {"options", {{"num_predict", asked}}}})

@@ -44,6 +44,8 @@ TEST(Embeddings, TakeBothShapes) {
   EXPECT_EQ(mixed.inputs[2].picture->bytes, small_png());
   EXPECT_EQ(mixed.inputs[3].picture->bytes, small_png());
   EXPECT_EQ(mixed.format, EncodingFormat::base64);
+  EXPECT_EQ(embeddings({{"input", {{"content", {text_part("a"), text_part("b")}}}}}).inputs.size(),
+            1u);
   const json message = {{"role", "user"}, {"content", {picture_part()}}};
   EXPECT_TRUE(embeddings({{"messages", {message}}}).inputs[0].picture.has_value());
 }

@@ -85,10 +85,10 @@ std::vector<Part> PartReader::content(const json& value, const std::string& path
   return parts;
 }
 
-Part single_part(const std::vector<Part>& parts, const std::string& path) {
+Part single_part(std::vector<Part> parts, const std::string& path) {
   std::string joined;
-  const Part* picture = nullptr;
-  for (const Part& part : parts) {
+  Part* picture = nullptr;
+  for (Part& part : parts) {
     if (part.picture && picture != nullptr) {
       refuse(path, "expected one picture or texts, got several pictures", "unsupported_content");
     }
@@ -99,7 +99,7 @@ Part single_part(const std::vector<Part>& parts, const std::string& path) {
     refuse(path, "expected one picture or texts, got both; this model has no joint vector of them",
            "unsupported_content");
   }
-  if (picture != nullptr) return *picture;
+  if (picture != nullptr) return std::move(*picture);
   if (is_blank(joined)) refuse(path, "the text is empty");
   return {joined, std::nullopt};
 }

@@ -37,7 +37,7 @@ class PartReader {
 
 // One text (the texts of the parts, joined by line breaks) or one picture. 400 if there are two
 // pictures, or both.
-Part single_part(const std::vector<Part>& parts, const std::string& path);
+Part single_part(std::vector<Part> parts, const std::string& path);
 
 // Whether the parts hold a picture, or a text that is more than white space.
 bool says_something(const std::vector<Part>& parts);

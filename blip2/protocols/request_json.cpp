@@ -53,8 +53,6 @@ json parse_body(std::string_view body, const RequestLimits& limits) {
     request = parse_json(
         body, "",
         {.depth = limits.json_depth, .bytes = limits.max_body, .values = limits.json_values});
-  } catch (const RequestError&) {
-    throw;
   } catch (const Error& error) {
     throw RequestError(400, "invalid_json", "", "the request's body: " + error.message());
   }

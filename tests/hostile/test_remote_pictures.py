@@ -172,10 +172,11 @@ def test_no_proxy_of_the_environment(fetch):
 
 
 def test_the_certificate_counts(fetch, tmp_path):
-    assert fetch("good", authority="")[0].startswith("400 url: the picture could not be fetched: SSL")
+    said, _ = fetch("good", authority="")
+    assert said.startswith("400 url: the picture could not be fetched:") and "SSL" in said
     other = serve(tmp_path, "other", "DNS:example.org")
     said, _ = fetch("good", server=other, authority=other.authority)
-    assert said.startswith("400 url: the picture could not be fetched: SSL")
+    assert said.startswith("400 url: the picture could not be fetched:") and "SSL" in said
     assert other.paths == []
     other.shutdown()
 

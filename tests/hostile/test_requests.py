@@ -50,7 +50,7 @@ def test_parsers_refuse(refusals, case):
     if not case.path.startswith("/api/"):
         assert body["error"]["type"] == "invalid_request_error"
         assert set(body["error"]) == {"message", "type", "param", "code"}
-    assert spent < 1e6 * max(SECONDS, len(case.body) / 50e6)  # a large body has to be read first
+    assert spent < 1e6 * max(SECONDS, len(case.body) / 20e6)  # a large body has to be read first
 
 
 def exchange(url, payload):
