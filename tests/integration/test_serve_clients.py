@@ -256,8 +256,9 @@ def test_bad_parameters_are_bad_requests(client, name, files, kind, changes):
     ("data:image/gif;base64," + base64.b64encode(b"GIF89a" + bytes(40)).decode(), "GIF"),
     ("data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode(), "PNG"),
     ("data:image/png;base64,@@@@", "base64"),
-    ("https://example.com/a.png", "allow-image-hosts"),
-    ("http://169.254.169.254/latest/meta-data", ""),
+    ("https://example.com/a.png", "other hosts"),
+    ("http://169.254.169.254/latest/meta-data", "plain http"),
+    ("file:///etc/passwd", "its own files"),
 ])
 def test_pictures_that_cannot_be_read_are_bad_requests(client, name, url, word):
     parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": QUESTION}]
