@@ -119,7 +119,8 @@ def run_harness(args, python, folder, task):
 def ask_program(args, records, folder, tokens):
     data = folder / "questions.jsonl"
     data.write_text("".join(json.dumps(record) + "\n" for record in records))
-    done = subprocess.run([args.program, "vqa", "--model", args.model, "--questions-from", data, "--max-new-tokens", str(tokens), "--json"],
+    done = subprocess.run([args.program, "vqa", "--model", args.model, "--questions-from", data, "--beams", "1",
+                           "--max-new-tokens", str(tokens), "--json"],
                           check=True, capture_output=True, text=True)
     return [json.loads(line)["answer"] for line in done.stdout.splitlines()]
 

@@ -113,7 +113,7 @@ install_torchvision() {
         -r tools/requirements-torchvision.txt
 }
 
-# The clients of the service are kept apart as well; what they share with the peers is the peers'.
+# litellm, a client of the service with many packages, is kept apart as well.
 install_clients() {
     pip_quiet install -qq --no-deps --upgrade --target .venv/clients -r tools/requirements-clients.txt
 }

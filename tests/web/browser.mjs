@@ -2,7 +2,6 @@
 //
 // BLIP2_BROWSER   folder with playwright-core, axe-core and chromium (tools/setup.sh unpacks them)
 // BLIP2_PAGE      folder with index.html and policy.txt, as the build leaves them
-// BLIP2_URL       a running `blip2 serve` to test instead of the mock; BLIP2_KEY: its key
 // BLIP2_SHOTS     a folder for pictures of every state
 
 import fs from "node:fs";
@@ -17,9 +16,6 @@ const folder = (name) => {
 const browserFolder = folder("BLIP2_BROWSER");
 const { chromium } = await import(path.join(browserFolder, "playwright-core", "index.mjs"));
 const axeSource = fs.readFileSync(path.join(browserFolder, "axe-core", "axe.min.js"), "utf8");
-
-export const realUrl = process.env.BLIP2_URL ?? "";
-export const realKey = process.env.BLIP2_KEY ?? "";
 
 export function startBrowser() {
   const home = path.join(browserFolder, "chromium");

@@ -1,8 +1,8 @@
-// The page of `blip2 serve` in real Chromium, against the mock or (BLIP2_URL) against a real server.
+// The page of `blip2 serve` in real Chromium, against the mock.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
-import { faults, file, openPage, png, realKey, realUrl, shoot, startBrowser, startPageMock } from "./browser.mjs";
+import { faults, file, openPage, png, shoot, startBrowser, startPageMock } from "./browser.mjs";
 import { usual } from "./mock_server.mjs";
 
 let browser, mock, open = [];
@@ -616,39 +616,5 @@ describe("everybody can use it", () => {
     const moving = await page.evaluate(() => document.getAnimations().length);
     assert.equal(moving, 0);
     assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector(".running .answer"), "::after").animationName), "none");
-  });
-});
-
-describe("a real server", { skip: !realUrl }, () => {
-  const openReal = async () => {
-    const opened = await openPage(browser, realUrl);
-    open.push(opened);
-    const { page } = opened;
-    await page.waitForSelector("#key-dialog[open], [data-state=ready]", { timeout: 60000 });
-    if (await page.isVisible("#key-dialog")) {
-      await page.fill("#key", realKey);
-      await page.press("#key", "Enter");
-    }
-    await page.waitForSelector("[data-state=ready]", { timeout: 60000 });
-    return page;
-  };
-
-  // BLIP2_EXPECTED: JSON {picture (a path), caption, question, answer}, by the command line with one beam.
-  test("captions and answers are the command line's", { skip: !process.env.BLIP2_EXPECTED }, async () => {
-    const expected = JSON.parse(process.env.BLIP2_EXPECTED);
-    const page = await openReal();
-    await page.setInputFiles("#file", expected.picture);
-    await page.waitForSelector("#chosen:not([hidden])");
-    await page.click("#caption");
-    await ended(page, 1);
-    await askFor(page, expected.question, 2);
-    assert.deepEqual((await answers(page)).map((text) => text.trim()), [expected.caption.trim(), expected.answer.trim()]);
-    await page.click("#tab-compare");
-    await page.fill("#texts", "a red circle\na cat");
-    await page.click("#compare-send");
-    await page.waitForSelector("#scores:not([hidden])");
-    assert.equal(await page.locator("#scores .text").count(), 2);
-    assert.deepEqual(await faults(page), []);
-    await shoot(page, "real");
   });
 });

@@ -93,10 +93,13 @@ function showHistory() {
 function cardOf(entry) {
   const words = entry.turns[0]?.answer || entry.texts || entry.name;
   const when = new Date(entry.when);
-  const time = make("time", { dateTime: when.toISOString() }, when.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }));
+  const shown = when.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const time = make("time", { dateTime: when.toISOString() }, shown);
   const text = make("span", {}, make("span", { className: "line" }, words), time);
-  const open = make("button", { type: "button", className: "open", onclick: () => reopen(entry) }, pictureOf(entry), text);
-  const away = make("button", { type: "button", className: "plain away", onclick: () => removeCard(entry) }, "×");
+  const open = make("button", { type: "button", className: "open" }, pictureOf(entry), text);
+  open.onclick = () => reopen(entry);
+  const away = make("button", { type: "button", className: "plain away" }, "×");
+  away.onclick = () => removeCard(entry);
   away.setAttribute("aria-label", `Remove from the history: ${words}`);
   return make("li", {}, open, away);
 }

@@ -114,8 +114,9 @@ async function servedModel() {
   return data[0];
 }
 
-// Streams an answer to {messages, maxTokens (0: the model's own), beams}. `hear` gets each piece of text. Returns {finish, tokens, first, seconds}: why it
-// ended ("stop" or "length"), how many tokens it has, when the first came, how long all took.
+// Streams an answer to {messages, maxTokens (0: the model's own), beams}. `hear` gets each piece of
+// text. Returns {finish, tokens, first, seconds}: why it ended ("stop" or "length"), how many tokens
+// it has, when the first came, how long all took.
 async function streamAnswer(model, { messages, maxTokens, beams }, hear, signal) {
   const body = { model, messages, stream: true, stream_options: { include_usage: true }, num_beams: beams };
   if (maxTokens) body.max_tokens = maxTokens;
@@ -170,5 +171,8 @@ async function scoresOf(model, picture, texts, signal) {
   };
   const matches = await ask({});
   const contrasts = matches.every((entry) => "itc" in entry) ? matches : await ask({ score_by: "itc" });
-  return matches.map(({ index, score, itm }, i) => ({ index, itm: itm ?? score, itc: contrasts[i].itc ?? contrasts[i].score }));
+  return matches.map(({ index, score, itm }, i) => {
+    const contrast = contrasts[i];
+    return { index, itm: itm ?? score, itc: contrast.itc ?? contrast.score };
+  });
 }

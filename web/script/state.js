@@ -35,7 +35,9 @@ async function watchServer() {
       wake = resolve;
       setTimeout(resolve, well ? 20000 : 1000);
     });
-    if (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+    if (document.hidden) {
+      await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+    }
   }
 }
 
@@ -60,7 +62,10 @@ async function learnModel() {
 
 const STATES = {
   ready: { word: "ready" },
-  loading: { word: "loading", banner: "The model is being loaded. Choose a picture meanwhile: what you ask waits for the model." },
+  loading: {
+    word: "loading",
+    banner: "The model is being loaded. Choose a picture meanwhile: what you ask waits for the model.",
+  },
   stopping: { word: "stopping", banner: "The server is being stopped. What you ask waits until it is back." },
   lost: { word: "no connection", banner: "The server does not answer. The page tries again every second.", bad: true },
   key: { word: "key needed", banner: "This server answers only with an API key.", bad: true },
