@@ -200,7 +200,7 @@ def test_bad_requests_are_named(server, images, change, status, words):
 
 
 def test_bad_pictures_are_named(server, tmp_path, images):
-    for name, data, words in [("gif", b"GIF89a" + bytes(60), "GIF"), ("cut", images[0].read_bytes()[:200], "picture"),
+    for name, data, words in [("gif", b"GIF89a" + bytes(60), "GIF"), ("cut", images[0].read_bytes()[:200], "cut short"),
                               ("text", b"hello, world", "format")]:
         (tmp_path / name).write_bytes(data)
         answer = server.json("POST", "/v1/chat/completions", chat(tmp_path / name), status=400)
@@ -219,7 +219,8 @@ def test_unknown_places(server):
 
 
 def long_chat(image):
-    return chat(image, max_tokens=400, min_tokens=400)
+    """Takes seconds on a model of real size."""
+    return chat(image, max_tokens=200, min_tokens=200)
 
 
 def running(server):
@@ -234,7 +235,12 @@ def wait_until(condition, seconds=20):
         time.sleep(0.02)
 
 
-def test_client_that_goes_is_forgotten(server, images):
+def test_client_that_goes_is_forgotten(program, real_init, images):
+    with Server(program, real_init) as server:
+        leave_while_running(server, images)
+
+
+def leave_while_running(server, images):
     body = json.dumps(long_chat(images[0])).encode()
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
@@ -242,11 +248,11 @@ def test_client_that_goes_is_forgotten(server, images):
         wait_until(lambda: running(server) == 1)
     begin = time.monotonic()
     wait_until(lambda: running(server) == 0)
-    assert time.monotonic() - begin < 5  # 400 tokens take longer; 0.25 s on a quiet machine
+    assert time.monotonic() - begin < 2
 
 
-def test_full_queue_is_refused_at_once(program, stage2, images):
-    with Server(program, stage2, "--max-queue", 1, "--max-batch", 1) as server:
+def test_full_queue_is_refused_at_once(program, real_init, images):
+    with Server(program, real_init, "--max-queue", 1, "--max-batch", 1) as server:
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             results = [pool.submit(server.raw, "POST", "/v1/chat/completions", long_chat(images[0]))
                        for _ in range(8)]
@@ -256,9 +262,9 @@ def test_full_queue_is_refused_at_once(program, stage2, images):
         assert any(status == 200 for status, *_ in statuses)
 
 
-def test_drains(program, stage2, images):
+def test_drains(program, real_init, images):
     """SIGTERM: the running request ends well, new ones are refused, the exit code is 0."""
-    with Server(program, stage2) as server, concurrent.futures.ThreadPoolExecutor() as pool:
+    with Server(program, real_init) as server, concurrent.futures.ThreadPoolExecutor() as pool:
         kept = server.connection()
         kept.request("GET", "/health")
         kept.getresponse().read()
@@ -270,7 +276,7 @@ def test_drains(program, stage2, images):
                      {"Authorization": f"Bearer {KEY}"})
         assert kept.getresponse().status == 503
         status, _, data = long.result()
-        assert status == 200 and json.loads(data)["usage"]["completion_tokens"] == 400
+        assert status == 200 and json.loads(data)["usage"]["completion_tokens"] == 200
         assert server.process.wait(timeout=30) == 0
 
 
