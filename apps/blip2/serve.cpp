@@ -86,6 +86,8 @@ void drain(HttpServer& server, Service& service, double seconds) {
 void serve(ServeOptions& options) {
   const ModelCard card = card_of(options);
   options.http.log = open_log(options.log_jsonl);
+  options.http.open_paths.push_back(
+      "/");  // the page, which has nothing of the model, asks for a key
   options.service.page = page();
   options.service.page_policy = page_policy();
   options.service.version = BLIP2_VERSION;

@@ -71,7 +71,14 @@ void Connection::wait_for_request() {
   state_ = State::kIdle;
   parser_.emplace();
   parser_->header_limit(static_cast<std::uint32_t>(core_.options.limits.header_bytes));
-  parser_->body_limit(boost::none);  // account_for_body() and why_refused() see to it
+  parser_->body_limit(boost::none);  // what follows, account_for_body() and why_refused() see to it
+  check_chunk_ = [this](std::uint64_t size, std::string_view, error_code& error) {
+    const std::uint64_t most = core_.options.limits.body_bytes;
+    if (size > most || parser_->get().body().size() > most - size) {
+      error = boost::beast::http::error::body_limit;
+    }
+  };
+  parser_->on_chunk_header(check_chunk_);
   header_bytes_ = 0;
   const HttpLimits& limits = core_.options.limits;
   arm(answered_any_ ? limits.idle_seconds : limits.header_seconds, &Connection::close);

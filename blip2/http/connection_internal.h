@@ -85,6 +85,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string input_;        // read, not yet parsed
   bool reading_ = false, watching_ = false, answered_any_ = false;
   std::optional<RequestParser> parser_;
+  // Called by the parser with the length that a chunk's header says.
+  std::function<void(std::uint64_t, std::string_view, boost::system::error_code&)> check_chunk_;
   std::size_t header_bytes_ = 0;
   HttpRequest request_;
 

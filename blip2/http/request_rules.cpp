@@ -103,6 +103,9 @@ Refusal parse_fault(boost::beast::error_code code) {
   if (code == error::header_limit) {
     return {431, "header_too_large", "the request's header is too large", {}};
   }
+  if (code == error::body_limit) {
+    return {413, "body_too_large", "the request's body is larger than the limit", {}};
+  }
   return malformed("not a valid HTTP request: " + code.message());
 }
 

@@ -105,6 +105,13 @@ TEST(HttpServer, ReadsARequestThatComesByteByByte) {
   EXPECT_THAT(client.receive(), EndsWith("\r\n\r\n/aabcd"));
 }
 
+TEST(HttpServer, RefusesAChunkBeyondTheLimitBeforeItComes) {
+  Running running;
+  RawClient client(running.port());
+  client.send("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffff\r\n{}");
+  EXPECT_THAT(client.receive(), StartsWith("HTTP/1.1 413 "));
+}
+
 TEST(HttpServer, GivesTheRequestWhole) {
   Kept kept;
   Running running(any_port(), kept.handler());

@@ -1,10 +1,12 @@
 #include "blip2/service/service.h"
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
+#include "blip2/protocols/content_type.h"
 #include "blip2/protocols/ollama.h"
 #include "blip2/service/metrics_internal.h"
 #include "blip2/service/service_call_internal.h"
@@ -108,7 +110,12 @@ void refuse_method(const Route& route, const ServiceCall& call) {
 void read_later(ServiceState& state, const Route& route, std::shared_ptr<ServiceCall> call) {
   const bool posted = state.readers.post([&state, answer = route.answer, call] {
     if (call->reply->gone()) return;
-    answer_failures(*call, [&] { answer(state, call); });
+    answer_failures(*call, [&] {
+      const bool ollama = call->form == ErrorForm::ollama;
+      check_content_type(call->request.header("content-type"),
+                         ollama ? ContentTypeRule::any_text : ContentTypeRule::json);
+      answer(state, call);
+    });
   });
   if (!posted) call->refuse_busy(state.seconds_to_wait());
 }
@@ -158,6 +165,8 @@ void Service::open(std::unique_ptr<Engine> engine, ModelCard card) {
   card.image_size = std::max(facts.picture_width, facts.picture_height);
   card.embedding_width = facts.embedding_width;
   card.quantization = facts.weights;
+  std::int64_t& most = parts_->options.limits.max_tokens;
+  most = std::min(most, facts.positions);
   parts_->card = std::move(card);
   parts_->engine = std::move(engine);
   parts_->ready = true;

@@ -17,11 +17,14 @@ init, pictures, program, run, run_json = (
     getattr(_module, name) for name in ("real_init", "pictures", "program", "run", "run_json"))
 
 
-def _no_server():
-    pytest.skip("there is no server to send requests to")
+@pytest.fixture(scope="session")
+def server(program, init):
+    """A running `blip2 serve`: see serving.Server."""
+    from serving import Server
 
+    with Server(program, init, "--model-name", "blip2") as running:  # as hostile_requests.py calls it
+        yield running
 
-server = getattr(_module, "server", None) or pytest.fixture(name="server")(_no_server)
 
 SECONDS = 20  # far above what a refusal takes, whatever else the machine is doing
 
