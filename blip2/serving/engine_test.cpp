@@ -103,6 +103,19 @@ TEST_F(EngineTest, ABadPictureFailsItsJobAlone) {
   EXPECT_EQ(engine.counts().failed, 3);
 }
 
+TEST_F(EngineTest, AnAnswerEndsWhereTheModelsPositionsDo) {
+  Engine engine = this->engine();
+  GenerationOptions options = few_tokens(240);
+  options.max_new_tokens = std::numeric_limits<std::int64_t>::max();
+  const Asked asked(test_picture(1), "a", options);
+  EXPECT_TRUE(engine.submit(asked.job()));
+  const Ended ended = asked.wait();
+  ASSERT_TRUE(ended.result);
+  const std::int64_t room = engine.facts().positions - ended.result->prompt_tokens;
+  EXPECT_LE(ended.result->written_tokens, room);
+  EXPECT_EQ(ended.result->texts[0].cut, ended.result->written_tokens == room);
+}
+
 TEST_F(EngineTest, SaysWhatAJobMayNotAsk) {
   Engine engine = this->engine();
   const auto fault = [&](const auto& change) -> std::pair<JobFault, std::string> {
@@ -128,10 +141,9 @@ TEST_F(EngineTest, SaysWhatAJobMayNotAsk) {
               Pair(JobFault::bad_request, HasSubstr("picture")));
   EXPECT_THAT(fault([](TextJob& job) { job.prompt = std::string(250, 'x'); }),
               Pair(JobFault::too_long, HasSubstr("256")));
-  EXPECT_THAT(fault([](TextJob& job) {
-                job.options.max_new_tokens = std::numeric_limits<std::int64_t>::max();
-              }),
-              Pair(JobFault::too_long, HasSubstr("256")));
+  EXPECT_THAT(
+      fault([](TextJob& job) { job.options.min_new_tokens = job.options.max_new_tokens = 400; }),
+      Pair(JobFault::too_long, HasSubstr("256")));
   EXPECT_THAT(message_of([] {
                 EngineOptions options;
                 options.max_batch = 0;

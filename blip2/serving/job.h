@@ -24,7 +24,7 @@ struct JobPicture {
 enum class JobFault {
   bad_picture,  // it is damaged, too large or of an unknown format
   bad_request,  // the model cannot do what is asked, or a number is out of range
-  too_long,     // prompt and answer have more positions than the model reads
+  too_long,     // the prompt leaves no room for an answer, or not for min_new_tokens
   timed_out,    // the engine's time limit for a job is over
   stopped,      // the engine stops
   failed        // anything else; the message is for the operator
@@ -73,7 +73,8 @@ struct WrittenText {
   std::string text;                  // as `caption` prints it, cut before the first stop string
   std::vector<std::int32_t> tokens;  // as generated, the end token included
   double score = 0;                  // as Generated::score
-  bool cut = false;  // it has max_new_tokens and neither an end token nor a stop string
+  bool cut = false;  // it has max_new_tokens, or all that there was room for, and neither an end
+                     // token nor a stop string
   std::vector<ScoredToken> scored;  // of all tokens, if options.log_probabilities
 };
 

@@ -58,6 +58,19 @@ void Preparation::prepare_picture(Ticket& ticket, JobPicture& picture) const {
   ticket.pictures.push_back(std::move(prepared));
 }
 
+// An answer ends where the model's positions do, as one that reached max_new_tokens.
+void Preparation::fit_answer(Ticket& ticket) const {
+  const EngineFacts& facts = models_.facts();
+  GenerationOptions& options = ticket.text->options;
+  const std::int64_t prompt = facts.queries + std::ssize(ticket.tokens);
+  const std::int64_t room = facts.positions - prompt;
+  require(room >= 1 && options.min_new_tokens <= room, JobFault::too_long,
+          fmt::format("the prompt has {} tokens with the picture's and the answer at least {}; the "
+                      "model reads at most {} together",
+                      prompt, std::max<std::int64_t>(options.min_new_tokens, 1), facts.positions));
+  options.max_new_tokens = std::min(options.max_new_tokens, room);
+}
+
 void Preparation::prepare_text(Ticket& ticket) const {
   const GenerationOptions& asked = ticket.text->options;
   try {
@@ -71,14 +84,7 @@ void Preparation::prepare_text(Ticket& ticket) const {
   require(!ticket.text->picture.bytes.empty(), JobFault::bad_request,
           "expected a picture: this model answers about one picture");
   ticket.tokens = models_.writing().tokens_of(ticket.text->prompt);
-  const EngineFacts& facts = models_.facts();
-  const std::int64_t prompt = facts.queries + std::ssize(ticket.tokens);
-  require(
-      asked.max_new_tokens <= facts.positions && prompt + asked.max_new_tokens <= facts.positions,
-      JobFault::too_long,
-      fmt::format("the prompt has {} tokens with the picture's and the answer may have {}; the "
-                  "model reads at most {} together",
-                  prompt, asked.max_new_tokens, facts.positions));
+  fit_answer(ticket);
   prepare_picture(ticket, ticket.text->picture);
 }
 

@@ -18,6 +18,7 @@ class Preparation {
   void prepare(Ticket& ticket) const;
 
  private:
+  void fit_answer(Ticket& ticket) const;
   void prepare_text(Ticket& ticket) const;
   void prepare_items(Ticket& ticket, const std::vector<std::string>& texts) const;
   void prepare_picture(Ticket& ticket, JobPicture& picture) const;
