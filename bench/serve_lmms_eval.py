@@ -5,7 +5,7 @@
 
 The harness asks through its own OpenAI-compatible client, many questions at once. Its answers must be those
 of `blip2 vqa` for the same pictures, byte for byte; exit 1 otherwise. The first run makes a virtual
-environment of 0.7 GB in build/lmms-eval, which takes torch and transformers from .venv.
+environment of 0.6 GB in build/lmms-eval, which takes torch and transformers from .venv.
 """
 
 import argparse
