@@ -35,7 +35,7 @@ def write_language_model(folder):
     torch.manual_seed(2)
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=128, bos_token_id=0, eos_token_id=0, initializer_range=0.15)
+        num_key_value_heads=2, max_position_embeddings=512, bos_token_id=0, eos_token_id=0, initializer_range=0.15)
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
 
 
