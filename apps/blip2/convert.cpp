@@ -11,12 +11,13 @@
 #include "blip2/model/image_side.h"
 #include "blip2/model/language_side.h"
 #include "blip2/model/lavis_convert.h"
+#include "blip2/model/vision_weights.h"
 
 namespace blip2 {
 namespace {
 
 struct ConvertOptions {
-  std::string source, folder, weights = "auto";
+  std::string source, folder, weights = "auto", vision_weights = "auto";
   LavisParts lavis;
   bool own_layout = false;
   PictureChoices pictures;
@@ -58,13 +59,14 @@ std::optional<DType> blocks_of(const std::string& weights) {
 
 void convert(const ConvertOptions& options) {
   const std::optional<DType> blocks = blocks_of(options.weights);
+  const bool own_layout = options.own_layout || options.vision_weights == "q8_0";
   const bool named = options.weights != "auto" && options.weights != "stored" && !blocks;
   std::optional<at::ScalarType> type;
   if (named) type = type_of_precision(options.weights, at::kFloat);
   if (std::filesystem::is_directory(options.source)) {
-    convert_model(options.source, options.folder, type, options.own_layout, blocks);
+    convert_model(options.source, options.folder, type, own_layout, blocks);
   } else if (const auto parts = lavis_parts(options)) {
-    convert_lavis(*parts, options.folder, type, options.own_layout || blocks);
+    convert_lavis(*parts, options.folder, type, own_layout || blocks);
     if (blocks) quantise_language(options.folder, *blocks);
   } else {
     if (options.weights == "auto" || blocks) type = at::kBFloat16;
@@ -73,6 +75,9 @@ void convert(const ConvertOptions& options) {
   }
   if (blocks && !std::filesystem::exists(std::filesystem::path(options.folder) / kLanguageGguf)) {
     log_warning("{} has no language model: nothing was quantised", options.source);
+  }
+  if (options.vision_weights != "auto") {
+    convert_vision(options.folder, options.vision_weights == "bf16" ? DType::bf16 : DType::q8_0);
   }
   keep_choices(options);
   log_info("model written to {}", options.folder);
@@ -96,6 +101,12 @@ void add_convert(CLI::App& app) {
       ->check(CLI::IsMember(
           {"auto", "stored", "f32", "bf16", "f16", "q8_0", "q4_0", "q4_k", "int8", "int4"}))
       ->capture_default_str();
+  verb->add_option("--vision-weights", options->vision_weights,
+                   "Number type of a vision transformer's weights, whatever --weights says; auto: "
+                   "as --weights makes them; q8_0: the matrices of its blocks quantised, the rest "
+                   "as with auto")
+      ->check(CLI::IsMember({"auto", "bf16", "q8_0"}))
+      ->capture_default_str();
   verb->add_flag(
       "--own-layout", options->own_layout,
       "Keep this program's own layout even where transformers has a class for the model");
@@ -114,8 +125,8 @@ void add_convert(CLI::App& app) {
       "A directory of transformers' Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval or\n"
       "InstructBlipForConditionalGeneration keeps that layout. A model trained here gets it if "
       "its\n"
-      "image encoder is EVA-CLIP's (blip_2_vision_model); other models keep this program's "
-      "layout.");
+      "image encoder is EVA-CLIP's (blip_2_vision_model) and is not quantised; other models keep\n"
+      "this program's layout.");
   verb->callback([options] { convert(*options); });
 }
 

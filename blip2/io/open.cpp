@@ -43,6 +43,10 @@ class ShardedFile : public TensorFile {
   std::string_view format() const override {
     return path().filename() == kIndex ? "sharded safetensors" : "sharded PyTorch archive";
   }
+  std::string stored_name(const std::string& name) const override {
+    const TensorView* tensor = find(name);
+    return tensor ? safetensors_name(name, tensor->dtype) : name;
+  }
 
  private:
   std::map<std::string, std::string> read_weight_map(const std::string& where) const {
@@ -74,15 +78,16 @@ class ShardedFile : public TensorFile {
     } else {
       file = open_safetensors(path);
     }
+    std::set<std::string> missing = names;
     for (const TensorView& tensor : file->tensors()) {
-      if (!names.contains(tensor.name)) {
+      if (missing.erase(file->stored_name(tensor.name)) == 0) {
         throw Error(fmt::format("holds the tensor \"{}\", which the index does not put there",
                                 printable(tensor.name)),
                     path.string());
       }
       add(tensor);
     }
-    for (const std::string& name : names) file->get(name);
+    for (const std::string& name : missing) file->get(name);
     keep(std::move(file));
   }
 };

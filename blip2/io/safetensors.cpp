@@ -12,6 +12,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/io/json.h"
+#include "blip2/io/quantise.h"
 #include "blip2/io/utf8.h"
 
 namespace blip2 {
@@ -139,14 +140,45 @@ void check_contiguous(std::span<const TensorView> tensors, std::span<const std::
   }
 }
 
-std::string header_entry(const TensorView& tensor, std::uint64_t begin, std::uint64_t size) {
+constexpr std::string_view kBlocksEnd = ".q8_0";
+
+// The matrix that lies as bytes under a name of its own.
+void show_blocks(TensorView& tensor, const std::string& file) {
+  if (!tensor.name.ends_with(kBlocksEnd)) return;
+  const DTypeBlock block = dtype_block(DType::q8_0);
+  if (tensor.dtype != DType::u8 || tensor.shape.size() != 2 || tensor.shape[1] % block.bytes != 0) {
+    throw Error(
+        fmt::format("expected U8 [rows, a multiple of {}], got {}", block.bytes, describe(tensor)),
+        fmt::format("{}: tensor \"{}\"", file, printable(tensor.name)),
+        "it is named as a matrix in Q8_0");
+  }
+  tensor.name.resize(tensor.name.size() - kBlocksEnd.size());
+  tensor.dtype = DType::q8_0;
+  tensor.shape[1] = tensor.shape[1] / block.bytes * block.elements;
+}
+
+// The tensor as the header has it.
+TensorView stored_view(const TensorView& tensor) {
+  if (tensor.dtype != DType::q8_0) return tensor;
+  const DTypeBlock block = dtype_block(DType::q8_0);
+  return {safetensors_name(tensor.name, tensor.dtype),
+          DType::u8,
+          {tensor.shape[0], tensor.shape[1] / block.elements * block.bytes},
+          tensor.data};
+}
+
+std::string header_entry(const TensorView& shown, std::uint64_t begin, std::uint64_t size) {
+  const TensorView tensor = stored_view(shown);
   return fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
                      json(tensor.name).dump(), dtype_name(tensor.dtype),
                      fmt::join(tensor.shape, ","), begin, begin + size);
 }
 
 std::string header_of(std::span<const TensorView> tensors, std::span<const std::size_t> order,
-                      const std::map<std::string, std::string>& metadata) {
+                      std::map<std::string, std::string> metadata) {
+  if (std::ranges::count(tensors, DType::q8_0, &TensorView::dtype) > 0) {
+    metadata.try_emplace(kQuantisation, scale_search(DType::q8_0));
+  }
   std::string header = "{";
   if (!metadata.empty()) header += "\"__metadata__\":" + json(metadata).dump();
   std::uint64_t offset = 0;
@@ -171,7 +203,8 @@ void check_writable(std::span<const TensorView> tensors,
     const std::string label = fmt::format("tensor \"{}\"", printable(tensor.name));
     if (!is_utf8(tensor.name)) throw Error(label + ": its name is not valid UTF-8", where);
     if (!names.insert(tensor.name).second) throw Error(label + " is given twice", where);
-    if (is_quantised(tensor.dtype) || !tensor_bytes(tensor.dtype, tensor.shape)) {
+    const bool blocks = tensor.dtype == DType::q8_0 && tensor.shape.size() == 2;
+    if ((is_quantised(tensor.dtype) && !blocks) || !tensor_bytes(tensor.dtype, tensor.shape)) {
       throw Error(fmt::format("{}: {} cannot be written as safetensors", label, describe(tensor)),
                   where);
     }
@@ -217,8 +250,20 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : TensorFile
     return std::pair(tensor.data.data(), tensor.data.size());
   });
   check_contiguous(tensors, data, where);
+  if (metadata_.contains(kQuantisation)) {
+    for (TensorView& tensor : tensors) show_blocks(tensor, where);
+  }
   keep(file);
   for (TensorView& tensor : tensors) add(std::move(tensor));
+}
+
+std::string SafetensorsFile::stored_name(const std::string& name) const {
+  const TensorView* tensor = find(name);
+  return tensor ? safetensors_name(name, tensor->dtype) : name;
+}
+
+std::string safetensors_name(const std::string& name, DType dtype) {
+  return dtype == DType::q8_0 ? name + std::string(kBlocksEnd) : name;
 }
 
 std::unique_ptr<SafetensorsFile> open_safetensors(const std::filesystem::path& path) {

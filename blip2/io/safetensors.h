@@ -16,15 +16,25 @@ namespace blip2 {
 // contiguous, in bounds, without holes or overlaps, their sizes equal dtype times shape, and no
 // name comes twice. Const functions may run on several threads at once. Source:
 // https://huggingface.co/docs/safetensors ("Format").
+//
+// The format has no quantised types. A file whose metadata has kQuantisation holds matrices in
+// GGUF's Q8_0 as bytes under names of their own (safetensors_name); they are shown as Q8_0.
 class SafetensorsFile : public TensorFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   std::string_view format() const override { return "safetensors"; }
+  std::string stored_name(const std::string& name) const override;
 
  private:
   std::map<std::string, std::string> metadata_;
 };
+
+// The metadata's key that says how matrices in Q8_0 were rounded.
+inline constexpr char kQuantisation[] = "blip2.quantisation";
+// What a safetensors file calls a tensor: "NAME.q8_0" for a matrix [outs, width] in Q8_0, which it
+// has as U8 [outs, width / 32 * 34], the blocks of a row one after another; otherwise its name.
+std::string safetensors_name(const std::string& name, DType dtype);
 
 std::unique_ptr<SafetensorsFile> open_safetensors(const std::filesystem::path& path);
 
@@ -33,7 +43,7 @@ std::unique_ptr<SafetensorsFile> open_safetensors(const std::filesystem::path& p
 class SafetensorsWriter {
  public:
   // `tensors`: names, types and shapes of all tensors; their data is not read. Error for quantised
-  // types and repeated names.
+  // types but matrices in Q8_0, and for repeated names.
   SafetensorsWriter(const std::filesystem::path& path, std::span<const TensorView> tensors,
                     const std::map<std::string, std::string>& metadata = {});
   // The places in `tensors` in the order in which their data has to come.
@@ -53,8 +63,8 @@ class SafetensorsWriter {
 
 // Writes a safetensors file, which appears complete under its name or not at all. Tensors are in
 // the given order, larger element types first, so that all are aligned, as the safetensors package
-// does it. The header is padded to 8 bytes with spaces. Error for quantised types, repeated names,
-// or data whose size does not fit its type and shape.
+// does it. The header is padded to 8 bytes with spaces. Error for quantised types but matrices in
+// Q8_0, repeated names, or data whose size does not fit its type and shape.
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
                        const std::map<std::string, std::string>& metadata = {});
 

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "blip2/base/error.h"
 #include "blip2/io/json.h"
 #include "blip2/io/test_files.h"
@@ -51,6 +53,44 @@ TEST(Safetensors, AlignsTensorsByWritingLargerTypesFirst) {
                                         {"large", DType::f32, {2}, bytes}};
   write_safetensors(folder / "a", tensors);
   EXPECT_EQ(open_safetensors(folder / "a")->tensors().front().name, "large");
+}
+
+// Two rows of 64 in Q8_0, which the file has as bytes under a name of its own.
+TEST(Safetensors, HoldsMatricesInBlocks) {
+  const testing::TemporaryFolder folder;
+  std::string data(2 * 2 * 34, '\x01');
+  const std::vector<TensorView> tensors{
+      {"m.weight", DType::q8_0, {2, 64}, std::as_bytes(std::span(data))}};
+  write_safetensors(folder / "a", tensors);
+  const auto file = open_safetensors(folder / "a");
+  EXPECT_THAT(file->metadata().at(kQuantisation), HasSubstr("Q8_0"));
+  EXPECT_EQ(describe(file->get("m.weight")), "Q8_0 [2, 64]");
+  EXPECT_TRUE(std::ranges::equal(file->get("m.weight").data, tensors[0].data));
+  EXPECT_EQ(file->stored_name("m.weight"), "m.weight.q8_0");
+  EXPECT_THAT(read_file(folder / "a"),
+              HasSubstr(R"("m.weight.q8_0":{"dtype":"U8","shape":[2,68],"data_offsets":[0,136]})"));
+  write_safetensors(folder / "b", file->tensors(), file->metadata());
+  EXPECT_EQ(read_file(folder / "b"), read_file(folder / "a"));
+}
+
+TEST(Safetensors, RefusesOtherShapesInBlocks) {
+  const testing::TemporaryFolder folder;
+  const std::string metadata = R"({"__metadata__":{"blip2.quantisation":"Q8_0"},)";
+  const auto opened = [&](const std::string& entry, std::size_t bytes, bool known = true) {
+    const std::string header = (known ? metadata : "{") + R"("m.q8_0":)" + entry + "}";
+    return open_safetensors(
+        folder.write("a", testing::safetensors(header, std::string(bytes, 'x'))));
+  };
+  const std::string row = R"({"dtype":"U8","shape":[1,34],"data_offsets":[0,34]})";
+  EXPECT_EQ(describe(opened(row, 34)->get("m")), "Q8_0 [1, 32]");
+  EXPECT_EQ(describe(opened(row, 34, false)->get("m.q8_0")), "U8 [1, 34]");
+  for (const auto& [entry, bytes] : std::vector<std::pair<std::string, std::size_t>>{
+           {R"({"dtype":"U8","shape":[1,33],"data_offsets":[0,33]})", 33},
+           {R"({"dtype":"U8","shape":[34],"data_offsets":[0,34]})", 34},
+           {R"({"dtype":"I8","shape":[1,34],"data_offsets":[0,34]})", 34}}) {
+    EXPECT_THAT([&] { opened(entry, bytes); },
+                ThrowsMessage<Error>(HasSubstr("expected U8 [rows, a multiple of 34]")));
+  }
 }
 
 TEST(Safetensors, AMissingNameSuggestsTheNearest) {

@@ -1,7 +1,5 @@
 #include "blip2/language/language_gguf.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <map>
 #include <string_view>
@@ -12,6 +10,7 @@
 #include "blip2/language/block_choice_internal.h"
 #include "blip2/language/decoder_families_internal.h"
 #include "blip2/language/gguf_tensors_internal.h"
+#include "blip2/nn/block_matrix.h"
 #include "blip2/nn/load_progress.h"
 
 namespace blip2 {
@@ -49,23 +48,6 @@ std::vector<DType> choose_types(const std::vector<GgufTensor>& tensors, DType wa
   return types;
 }
 
-// Rows [count, width] f32 as the bytes of a quantised type, shared out over the threads.
-std::vector<std::byte> quantised(const at::Tensor& rows, DType type) {
-  const auto width = static_cast<std::size_t>(rows.size(1));
-  const DTypeBlock block = dtype_block(type);
-  const std::size_t size =
-      width / static_cast<std::size_t>(block.elements) * static_cast<std::size_t>(block.bytes);
-  const float* from = rows.const_data_ptr<float>();
-  std::vector<std::byte> bytes(static_cast<std::size_t>(rows.size(0)) * size);
-  at::parallel_for(0, rows.size(0), 16, [&](std::int64_t begin, std::int64_t end) {
-    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-      const auto row = quantise(type, {from + i * width, width});
-      std::copy(row.begin(), row.end(), bytes.begin() + static_cast<std::ptrdiff_t>(i * size));
-    }
-  });
-  return bytes;
-}
-
 void append_plain(const at::Tensor& values, GgufWriter& writer) {
   writer.append({static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()});
 }
@@ -80,7 +62,7 @@ void append(const at::Tensor& values, DType type, GgufWriter& writer) {
     if (type == DType::f16) {
       append_plain(rows.to(at::kHalf), writer);
     } else {
-      writer.append(quantised(rows, type));
+      writer.append(quantise_matrix(rows, type));
     }
   }
 }

@@ -35,7 +35,8 @@ const char* type_name(at::ScalarType type) {
 void check_source(const std::shared_ptr<const TensorFile>& weights, const Blip2Config& config,
                   const LanguageWeights& language) {
   load_bridge(weights, config, /*trainable=*/false);
-  load_image_encoder(weights, config.vision, kVisionPrefix, stored_type(*weights, kVisionPrefix));
+  load_image_encoder(weights, config.vision, kVisionPrefix, stored_type(*weights, kVisionPrefix),
+                     /*trainable=*/false, MatrixForm::blocks);
   if (!config.language) return;
   const bool t5 = std::holds_alternative<T5Config>(*config.language);
   const at::ScalarType stored = stored_type(*language.file, language.prefix);
@@ -341,7 +342,9 @@ void convert_model(const fs::path& source, const fs::path& folder,
     return write_quantised_language(language_weights(source, file), *config.language, *blocks,
                                     folder);
   }
-  const auto layout = own_layout || blocks ? std::nullopt : transformers_layout(config);
+  const bool kept_blocks = !weights && has_blocks(*file, kVisionPrefix);
+  const bool own = own_layout || blocks || kept_blocks;
+  const auto layout = own ? std::nullopt : transformers_layout(config);
   if (layout) {
     refuse_gguf(source);
     log_info("written as transformers' {}", architecture_of(*layout));

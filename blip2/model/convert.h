@@ -26,7 +26,8 @@ std::optional<ModelLayout> transformers_layout(const Blip2Config& config);
 //
 // With `blocks` (Q8_0, Q4_0 or Q4_K) the language model becomes a GGUF file of that type, which the
 // directory keeps as kLanguageGguf in place of its tensors; one of our own then stays in its own
-// layout. transformers does not read such a directory.
+// layout, as does one whose image encoder is quantised (vision_weights.h) unless `weights` asks for
+// another type. transformers does not read such a directory.
 //
 // The source is loaded first, strictly. Error naming file and tensor if something is missing or
 // does not fit, if `folder` holds a model already, and for T5 in kHalf.

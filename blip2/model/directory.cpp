@@ -102,7 +102,7 @@ fs::path qformer_tokenizer_folder(const fs::path& folder) {
 
 at::ScalarType stored_type(const TensorFile& weights, const std::string& prefix) {
   for (const TensorView& tensor : weights.tensors()) {
-    if (!tensor.name.starts_with(prefix)) continue;
+    if (!tensor.name.starts_with(prefix) || is_quantised(tensor.dtype)) continue;
     const auto type = scalar_type_of(tensor.dtype);
     return type == at::kBFloat16 || type == at::kHalf ? *type : at::kFloat;
   }
@@ -214,14 +214,14 @@ void keep_stage1(const fs::path& source, const fs::path& folder) {
   write_weight_index(folder);
 }
 
-void write_weight_index(const fs::path& folder) {
+void write_weight_index(const fs::path& folder, const std::vector<std::string>& files) {
   nlohmann::json map = nlohmann::json::object();
   std::int64_t bytes = 0;
-  for (const char* name : {kVisionFile, kLanguageFile, kBridgeFile}) {
+  for (const std::string& name : files) {
     if (!fs::exists(folder / name)) continue;
     const auto file = open_safetensors(folder / name);
     for (const TensorView& tensor : file->tensors()) {
-      map[tensor.name] = name;
+      map[file->stored_name(tensor.name)] = name;
       bytes += static_cast<std::int64_t>(tensor.data.size());
     }
   }

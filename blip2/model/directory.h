@@ -62,8 +62,10 @@ std::optional<std::filesystem::path> stage1_folder(const std::filesystem::path& 
 // everything that matching and retrieval need.
 void keep_stage1(const std::filesystem::path& source, const std::filesystem::path& folder);
 
-// Writes model.safetensors.index.json for the weight files in `folder`.
-void write_weight_index(const std::filesystem::path& folder);
+// Writes model.safetensors.index.json for those of `files` that are in `folder`.
+void write_weight_index(const std::filesystem::path& folder,
+                        const std::vector<std::string>& files = {kVisionFile, kLanguageFile,
+                                                                 kBridgeFile});
 
 // The bridge's tensors with their names in the directory.
 std::vector<std::pair<std::string, at::Tensor>> bridge_tensors(const Bridge& bridge);
@@ -77,8 +79,8 @@ std::string bridge_tensor_name(ModelLayout layout, const std::string& member);
 // model has no other tokenizer.
 std::filesystem::path qformer_tokenizer_folder(const std::filesystem::path& folder);
 
-// The type in which a directory stores the first tensor under a prefix; f32 if there is no such
-// tensor, or if no part of a model computes in its type.
+// The type in which a directory stores the first tensor under a prefix that is not quantised; f32
+// if there is no such tensor, or if no part of a model computes in its type.
 at::ScalarType stored_type(const TensorFile& weights, const std::string& prefix);
 
 // Error if a tokenizer has more ids than the model has word embeddings, or over a thousand fewer:

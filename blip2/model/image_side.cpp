@@ -23,8 +23,9 @@ namespace {
 std::shared_ptr<ImageEncoder> load_encoder(const std::filesystem::path& folder,
                                            std::shared_ptr<const TensorFile> weights,
                                            const Blip2Config& config, at::ScalarType type,
-                                           const Preprocessing& preprocessing) {
-  auto encoder = load_image_encoder(std::move(weights), config.vision, kVisionPrefix, type);
+                                           MatrixForm form, const Preprocessing& preprocessing) {
+  auto encoder = load_image_encoder(std::move(weights), config.vision, kVisionPrefix, type,
+                                    /*trainable=*/false, form);
   if (preprocessing.width != preprocessing.height) {
     throw Error(fmt::format("expected square pictures, got {} x {}", preprocessing.width,
                             preprocessing.height),
@@ -52,10 +53,16 @@ ImageSide::ImageSide(const std::filesystem::path& folder, std::shared_ptr<const 
                      const PictureChoices& pictures)
     : preprocessing_(with_choices(load_preprocessing(preprocessing_file(folder)), pictures)),
       large_(std::holds_alternative<VitConfig>(config.vision)) {
-  // The small convolutional encoders compute in f32 whatever the rest does.
-  const at::ScalarType type =
-      large_ ? type_of_precision(precision, stored_type(*weights, kVisionPrefix)) : at::kFloat;
-  encoder_ = load_encoder(folder, std::move(weights), config, type, preprocessing_);
+  const at::ScalarType stored = stored_type(*weights, kVisionPrefix);
+  const bool blocks = precision == "auto" && has_blocks(*weights, kVisionPrefix);
+  // The small convolutional encoders compute in f32 whatever the rest does, as does what is not in
+  // blocks of a quantised one.
+  const at::ScalarType type = large_ && !blocks ? type_of_precision(precision, stored) : at::kFloat;
+  // Matrices that are converted have memory of their own already.
+  const MatrixForm form = blocks           ? MatrixForm::blocks
+                          : type == stored ? MatrixForm::packed
+                                           : MatrixForm::stored;
+  encoder_ = load_encoder(folder, std::move(weights), config, type, form, preprocessing_);
 }
 
 at::Tensor ImageSide::encode(std::span<const std::string> images) const {

@@ -34,7 +34,9 @@ ReadPictures read_pixels(std::span<const std::string> images, const Preprocessin
 class ImageSide {
  public:
   // `precision`: "f32", "bf16", "f16" or "auto". With "auto" the weights stay as the directory
-  // stores them, mapped and not copied, and convolutional encoders compute in f32. Pictures have
+  // stores them, mapped, and convolutional encoders compute in f32; what is not quantised of a
+  // quantised encoder is f32 then. bf16 weights that stay so are laid once more for the products
+  // (nn/packed_matrix.h), in memory of their own, and the file's leave memory. Pictures have
   // the size that the preprocessing says: the position embedding of an encoder of another size is
   // resized. `pictures` overrides the directory's preprocessing.
   ImageSide(const std::filesystem::path& folder, std::shared_ptr<const TensorFile> weights,

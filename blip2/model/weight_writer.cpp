@@ -9,6 +9,7 @@
 #include "blip2/base/interrupt.h"
 #include "blip2/base/progress.h"
 #include "blip2/io/safetensors.h"
+#include "blip2/nn/block_matrix.h"
 #include "blip2/nn/tensor_bridge.h"
 
 namespace blip2 {
@@ -22,9 +23,21 @@ std::uint64_t bytes_of(const WrittenTensor& tensor) {
   return *bytes;
 }
 
+void append_quantised(SafetensorsWriter& writer, const WrittenTensor& tensor) {
+  const at::Tensor values = to_tensor(*tensor.source);
+  if (!values.isfinite().all().item<bool>()) throw Error("a number is not finite", tensor.name);
+  try {
+    writer.append(quantise_matrix(values, tensor.dtype));
+  } catch (const Error& error) {
+    if (!error.where().empty()) throw;  // the file's own
+    throw error.within(tensor.name);
+  }
+}
+
 void append(SafetensorsWriter& writer, const WrittenTensor& tensor) {
   const TensorView& source = *tensor.source;
   if (!tensor.change && tensor.dtype == source.dtype) return writer.append(source.data);
+  if (is_quantised(tensor.dtype)) return append_quantised(writer, tensor);
   at::Tensor values = to_tensor(source, *scalar_type_of(tensor.dtype));
   if (tensor.change) values = tensor.change(values).contiguous();
   writer.append(view_of(tensor.name, values).data);
@@ -70,7 +83,7 @@ DType dtype_of(at::ScalarType type) {
 }
 
 bool is_floating(DType dtype) {
-  if (dtype == DType::f8_e4m3 || dtype == DType::f8_e5m2) return true;
+  if (dtype == DType::f8_e4m3 || dtype == DType::f8_e5m2 || is_block_type(dtype)) return true;
   const auto type = scalar_type_of(dtype);
   return type && c10::isFloatingType(*type);
 }
@@ -97,7 +110,7 @@ void write_weights(const TensorFile& file, const std::vector<WrittenTensor>& ten
     const std::span part(tensors.data() + begins[s], begins[s + 1] - begins[s]);
     write_file_of(file, part, folder / name, progress, done);
     for (const WrittenTensor& tensor : part) {
-      map[tensor.name] = name;
+      map[safetensors_name(tensor.name, tensor.dtype)] = name;
       total += bytes_of(tensor);
     }
   }

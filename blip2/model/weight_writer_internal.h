@@ -23,11 +23,12 @@ struct WrittenTensor {
 
 // The file type of a tensor type (kFloat, kBFloat16, kHalf).
 DType dtype_of(at::ScalarType type);
+// Whether the type holds numbers that may become those of another such type.
 bool is_floating(DType dtype);
 
 // Writes a safetensors file one tensor at a time: only one converted tensor is in memory, and pages
 // of `file` are released once they have been read. Tensors that do not change are copied bit for
-// bit.
+// bit. Error naming the tensor if one cannot be quantised.
 void write_weight_file(const TensorFile& file, const std::vector<WrittenTensor>& tensors,
                        const std::filesystem::path& path);
 

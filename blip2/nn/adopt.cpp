@@ -173,7 +173,8 @@ class Adoption {
     if (!slots_[begin].linear) return;
     slots_[begin].linear->hold(options_.form);
     for (std::size_t i = begin; i < end; ++i) {
-      if (views_[i] && becomes_int8(slots_[i])) file_->release(*views_[i]);
+      const bool packed = slots_[i].is_matrix() && options_.form == MatrixForm::packed;
+      if (views_[i] && (packed || becomes_int8(slots_[i]))) file_->release(*views_[i]);
     }
   }
 

@@ -3,9 +3,11 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "blip2/base/error.h"
+#include "blip2/io/quantise.h"
 #include "blip2/nn/element_type.h"
 #include "blip2/nn/kernels/block_kernels_internal.h"
 
@@ -58,6 +60,22 @@ void BlockMatrix::widen_into(at::Tensor& to) const {
       block_kernels<T>().widen(view(), first, last, y + first * width_);
     });
   });
+}
+
+std::vector<std::byte> quantise_matrix(const at::Tensor& rows, DType type) {
+  const auto width = static_cast<std::size_t>(rows.size(1));
+  const DTypeBlock block = dtype_block(type);
+  const std::size_t size =
+      width / static_cast<std::size_t>(block.elements) * static_cast<std::size_t>(block.bytes);
+  const float* from = rows.const_data_ptr<float>();
+  std::vector<std::byte> bytes(static_cast<std::size_t>(rows.size(0)) * size);
+  at::parallel_for(0, rows.size(0), 16, [&](Int begin, Int end) {
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+      const auto row = quantise(type, {from + i * width, width});
+      std::copy(row.begin(), row.end(), bytes.begin() + static_cast<std::ptrdiff_t>(i * size));
+    }
+  });
+  return bytes;
 }
 
 template <typename T>

@@ -2,10 +2,12 @@
 
 #include <torch/torch.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "blip2/io/tensor_view.h"
 #include "blip2/nn/kernels/block_layout.h"
@@ -46,6 +48,10 @@ class BlockMatrix {
 
 // Error that a tensor of `file` has a scale that is not finite.
 [[noreturn]] void refuse_scales(const TensorView& tensor, const std::string& file);
+
+// Rows [outs, width] f32 as a file's blocks of a type that quantise() (io/quantise.h) knows. Its
+// Errors.
+std::vector<std::byte> quantise_matrix(const at::Tensor& rows, DType type);
 
 // Rows of activations in eight bits, for products with matrices in blocks.
 using ActivationRows = std::unique_ptr<ActivationBlock[]>;

@@ -9,6 +9,7 @@
 
 #include "blip2/nn/element_type.h"
 #include "blip2/nn/kernels/block_kernels_internal.h"
+#include "blip2/nn/packed_matrix.h"
 #include "blip2/nn/padded_rows.h"
 
 namespace blip2 {
@@ -152,10 +153,15 @@ Linear Linear::trained(const at::Tensor& weight, const at::Tensor& bias, at::Sca
 
 void Linear::hold(MatrixForm form) {
   blocks_.clear();
-  if (form == MatrixForm::stored || form == MatrixForm::blocks) {
+  if (form != MatrixForm::joined && form != MatrixForm::int8) {
     for (const Part& part : parts) {
       blocks_.push_back({part.weight, part.bias, widened(part.bias)});
-      if (part.blocks.defined()) blocks_.back().numbers = part.blocks;
+      Block& block = blocks_.back();
+      if (part.blocks.defined()) {
+        block.numbers = part.blocks;
+      } else if (form == MatrixForm::packed && can_pack(part.weight)) {
+        block.packed = pack_matrix(part.weight);
+      }
     }
     return;
   }
@@ -219,6 +225,7 @@ std::int64_t Linear::bytes() const {
     } else {
       bytes += static_cast<Int>(std::get<at::Tensor>(block.numbers).nbytes());
     }
+    if (block.packed.defined()) bytes += 2 * block.packed.numel();
     if (block.bias.defined()) bytes += static_cast<Int>(block.bias.nbytes());
   }
   return bytes;
@@ -297,22 +304,34 @@ void Linear::gradient_into(const at::Tensor& dy, at::Tensor& dx) const {
   at::mm_out(dx, all.scale.defined() ? (dy * all.scale).to(dy.scalar_type()) : dy, all.matrix);
 }
 
-at::Tensor Linear::each_row(const at::Tensor& x) const {
+at::Tensor Linear::frozen(const at::Tensor& x, bool with_bias) const {
+  if (in_blocks()) return each_row(x, with_bias);
+  const at::NoGradGuard no_grad;
+  const Block& first = blocks_.at(0);
+  if (blocks_.size() == 1 && first.packed.defined()) {
+    return packed_product(x, first.packed, with_bias ? first.bias : at::Tensor());
+  }
+  return product(x, with_bias);
+}
+
+at::Tensor Linear::each_row(const at::Tensor& x, bool with_bias) const {
   const at::Tensor rows = x.contiguous();
   at::Tensor y = at::empty({x.size(0), outs()}, x.options().requires_grad(false));
   with_element(x.scalar_type(), [&]<typename T>() {
     each_row(static_cast<const T*>(rows.const_data_ptr()), rows.size(0), Store::value,
-             y.mutable_data_ptr(), y.size(1));
+             y.mutable_data_ptr(), y.size(1), with_bias);
   });
   return y;
 }
 
 // The outs are shared out over the threads in runs of a multiple of four, or of a group of blocks.
 template <typename T>
-void Linear::each_row(const T* x, Int rows, Store store, void* y, Int stride) const {
+void Linear::each_row(const T* x, Int rows, Store store, void* y, Int stride,
+                      bool with_bias) const {
   const Int size = store == Store::value ? static_cast<Int>(sizeof(T)) : 4;
   const Int run = in_blocks() ? kGroupOuts : 4;
-  const Rows<T> from_rows{x, rows, in_blocks() ? quantise_rows(x, rows, ins()) : nullptr};
+  const Rows<T> from_rows{x, rows, in_blocks() ? quantise_rows(x, rows, ins()) : nullptr,
+                          with_bias};
   Int total = 0;
   for (const Block& block : blocks_) total += (block.outs() + run - 1) / run;
   at::parallel_for(0, total, 1, [&](Int begin, Int end) {
@@ -345,7 +364,7 @@ void Linear::multiply_block(const Block& block, const Rows<T>& from_rows, Int fr
     kernels<T>().linear(x, rows, weight.size(1), static_cast<const T*>(weight.const_data_ptr()),
                         from, to, store, y, stride);
   }
-  if (!block.bias.defined()) return;
+  if (!block.bias.defined() || !from_rows.with_bias) return;
   TORCH_CHECK(block.bias_f32.defined(), "hold() has not been called");
   const float* bias = block.bias_f32.const_data_ptr<float>();
   if (store == Store::value) {
@@ -355,8 +374,8 @@ void Linear::multiply_block(const Block& block, const Rows<T>& from_rows, Int fr
   }
 }
 
-template void Linear::each_row(const float*, Int, Store, void*, Int) const;
-template void Linear::each_row(const Bf16*, Int, Store, void*, Int) const;
-template void Linear::each_row(const F16*, Int, Store, void*, Int) const;
+template void Linear::each_row(const float*, Int, Store, void*, Int, bool) const;
+template void Linear::each_row(const Bf16*, Int, Store, void*, Int, bool) const;
+template void Linear::each_row(const F16*, Int, Store, void*, Int, bool) const;
 
 }  // namespace blip2

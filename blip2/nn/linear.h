@@ -18,7 +18,9 @@ enum class MatrixForm {
   stored,  // each one as its file has it, mapped from the file if the file has it in the right type
   joined,  // the matrices that read the same rows as one matrix, in memory of its own
   int8,    // the same matrix in one byte an element, with a scale a row
-  blocks,  // as `stored`, but those that a GGUF file has in blocks stay in them
+  blocks,  // as `stored`, but those that a file has in GGUF's blocks stay in them
+  packed,  // as `stored`, and in bf16 once more as this machine's products read them
+           // (packed_matrix.h): twice the memory if the file's pages stay in it
 };
 
 // A linear layer y = x W^T + b. W may be several matrices one below another (queries, keys and
@@ -43,7 +45,8 @@ class Linear {
   static Linear trained(const at::Tensor& weight, const at::Tensor& bias, at::ScalarType type);
 
   // For loading and saving. Whoever fills them calls hold(); after hold(joined) they are slices of
-  // the one matrix, after hold(int8) they are undefined. Blocks are held as `stored` or `blocks`.
+  // the one matrix, after hold(int8) they are undefined. Blocks are held as `stored`, `blocks` or
+  // `packed`.
   std::vector<Part> parts;
   void hold(MatrixForm form);
 
@@ -53,6 +56,8 @@ class Linear {
   const at::Tensor& bias() const { return parts.at(0).bias; }
   std::int64_t ins() const;
   std::int64_t outs() const;
+  // The bias of a layer of one part as hold() has widened it; undefined without one.
+  const at::Tensor& bias_f32() const { return blocks_.at(0).bias_f32; }
   // Bytes of the matrices and biases as they are held.
   std::int64_t bytes() const;
 
@@ -70,19 +75,27 @@ class Linear {
   // The gradient of x for that of y: dy [N, out] -> dx [N, in].
   void gradient_into(const at::Tensor& dy, at::Tensor& dx) const;
 
+  // x [N, in] -> [N, out] of x's type without autograd, by the fastest way that there is for many
+  // rows: nn/kernels for blocks, else ATen, whose rounding depends on the number of rows.
+  at::Tensor frozen(const at::Tensor& x, bool with_bias = true) const;
+
   // x [N, in] -> [N, out] of x's type by nn/kernels, without autograd: a row's result does not
   // depend on the rows beside it.
-  at::Tensor each_row(const at::Tensor& x) const;
+  at::Tensor each_row(const at::Tensor& x, bool with_bias = true) const;
   // The same on memory: rows of x lie one after another, rows of y are `stride` elements apart,
   // which are T or f32 as `store` says.
   template <typename T>
-  void each_row(const T* x, std::int64_t rows, Store store, void* y, std::int64_t stride) const;
+  void each_row(const T* x, std::int64_t rows, Store store, void* y, std::int64_t stride,
+                bool with_bias = true) const;
+  // Whether nn/kernels multiply with a matrix of this layer in blocks.
+  bool in_blocks() const;
 
  private:
   // What one product of nn/kernels reads. Another way of storing numbers is another alternative.
   struct Block {
     std::variant<at::Tensor, Int8Matrix, BlockMatrix> numbers;
     at::Tensor bias, bias_f32;
+    at::Tensor packed = {};  // the numbers once more for ATen's products, or undefined
 
     std::int64_t ins() const;
     std::int64_t outs() const;
@@ -100,11 +113,11 @@ class Linear {
     const T* x;
     std::int64_t count;
     ActivationRows quantised;
+    bool with_bias;
   };
   template <typename T>
   static void multiply_block(const Block& block, const Rows<T>& rows, std::int64_t from,
                              std::int64_t to, Store store, std::byte* y, std::int64_t stride);
-  bool in_blocks() const;
 
   std::vector<Block> blocks_;
   bool trained_ = false;  // parts[0] has the parameters, blocks_[0] their copies

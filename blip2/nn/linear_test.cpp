@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "blip2/nn/kernels/kernels.h"
+#include "blip2/nn/packed_matrix.h"
 
 namespace blip2 {
 namespace {
@@ -115,6 +116,31 @@ TEST(Linear, TrainedParametersHaveTheirGradients) {
 
 TEST(Linear, RowsOfAnotherTypeAreAnError) {
   EXPECT_THROW(Linear(numbers({4, 4}, 9)).each_row(numbers({1, 4}, 10).to(at::kHalf)), c10::Error);
+}
+
+TEST(Linear, PackedIsTheStoredOne) {
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    Linear stored(numbers({96, 70}, 1).to(type), numbers({96}, 2).to(type)), packed = stored;
+    stored.hold(MatrixForm::stored), packed.hold(MatrixForm::packed);
+    EXPECT_EQ(packed.bytes() - stored.bytes(), can_pack(stored.weight()) ? 96 * 70 * 2 : 0);
+    EXPECT_TRUE(packed.matrix(type).equal(stored.weight()));
+    for (const std::int64_t rows : {1, 33, 257}) {
+      const at::Tensor x = numbers({rows, 70}, 3).to(type);
+      for (const bool with_bias : {true, false}) {
+        const at::Tensor expected = stored.frozen(x, with_bias), y = packed.frozen(x, with_bias);
+        EXPECT_EQ(y.scalar_type(), type);
+        EXPECT_TRUE(at::allclose(y.to(at::kFloat), expected.to(at::kFloat), 0x1p-7, 0.05));
+      }
+    }
+  }
+}
+
+TEST(Linear, LeavesOutTheBiasIfAsked) {
+  Linear linear(numbers({9, 70}, 1), numbers({9}, 2));
+  linear.hold(MatrixForm::stored);
+  const at::Tensor x = numbers({5, 70}, 3);
+  EXPECT_TRUE(at::allclose(linear.each_row(x, false) + linear.bias_f32(), linear.each_row(x)));
+  EXPECT_TRUE(at::allclose(linear.frozen(x, false), linear.each_row(x, false), 1e-5, 1e-5));
 }
 
 }  // namespace

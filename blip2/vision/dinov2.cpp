@@ -33,7 +33,7 @@ at::Tensor dinov2_features(const VitWeights& w, const at::Tensor& pixel_values,
   const at::Tensor first = w.class_embedding.expand({x.size(0), 1, -1});
   x = at::cat({first, x}, 1) + w.position_embedding;  // [B, P, D]
   x = run_blocks(w.blocks, x, step);                  // [B, P, D]
-  return w.last_norm(x);                              // [B, P, D]
+  return last_norm(w.last_norm, x, step);             // [B, P, D]
 }
 
 }  // namespace

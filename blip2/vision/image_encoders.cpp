@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
 #include "blip2/nn/adopt.h"
+#include "blip2/nn/tensor_bridge.h"
 #include "blip2/vision/foreign_names.h"
 #include "blip2/vision/vit.h"
 
@@ -27,6 +29,34 @@ std::shared_ptr<EfficientNetLite> build(const EfficientNetLiteConfig& config) {
 }
 
 void prepare(Vit&, at::ScalarType) {}
+std::vector<TensorSlot> encoder_slots(Vit& encoder) {
+  return encoder.slots();
+}
+std::vector<TensorSlot> encoder_slots(const torch::nn::Module& encoder) {
+  return slots_of(encoder);
+}
+
+// The parameters of matrices in blocks become the file's bytes.
+void finish(Vit& encoder, const std::shared_ptr<const TensorFile>& file,
+            const std::vector<TensorSlot>& slots, const std::string& prefix, bool trainable) {
+  if (trainable) return;
+  const c10::InferenceMode no_inference(false);
+  encoder.freeze();
+  for (const TensorSlot& slot : slots) {
+    if (!slot.blocks || !slot.blocks->defined()) continue;
+    TensorView view = file->get(prefix + slot.name);
+    const auto bytes = static_cast<std::int64_t>(view.data.size());
+    view.dtype = DType::u8;
+    view.shape = {view.shape[0], bytes / view.shape[0]};
+    at::Tensor(slot.tensor()).set_data(borrow(view, file));
+  }
+}
+void finish(torch::nn::Module& encoder, const std::shared_ptr<const TensorFile>&,
+            const std::vector<TensorSlot>&, const std::string&, bool) {
+  for (at::Tensor& parameter : encoder.parameters()) parameter.set_requires_grad(false);
+  encoder.eval();
+}
+
 template <typename Convolutional>
 void prepare(Convolutional& encoder, at::ScalarType dtype) {
   encoder.prepare(dtype == at::kBFloat16 ? at::kBFloat16 : at::kFloat);
@@ -82,15 +112,16 @@ bool is_foreign(const TensorFile& file, const Config& config, const std::string&
 
 template <typename Config>
 std::shared_ptr<ImageEncoder> load(std::shared_ptr<const TensorFile> file, const Config& config,
-                                   const std::string& prefix, at::ScalarType dtype,
-                                   bool trainable) {
+                                   const std::string& prefix, at::ScalarType dtype, bool trainable,
+                                   MatrixForm form) {
   const auto encoder = build(config);
-  const std::vector<TensorSlot> slots = slots_of(*encoder);
+  const std::vector<TensorSlot> slots = encoder_slots(*encoder);
   // An EfficientNet-Lite keeps its unfolded weights in f32.
   const bool lite = std::is_same_v<Config, EfficientNetLiteConfig>;
   AdoptOptions options{.part = "image encoder",
                        .type = lite ? at::kFloat : dtype,
                        .own = trainable,
+                       .form = form,
                        .prefix = prefix,
                        .optional = {"*.num_batches_tracked"},
                        .ignored = ignored_of(config)};
@@ -101,8 +132,7 @@ std::shared_ptr<ImageEncoder> load(std::shared_ptr<const TensorFile> file, const
     options.ignored = foreign_ignored(config);
   }
   adopt(file, slots, options);
-  for (auto& parameter : encoder->parameters()) parameter.set_requires_grad(trainable);
-  if (!trainable) encoder->eval();
+  finish(*encoder, file, slots, prefix, trainable);
   prepare(*encoder, dtype);
   return encoder;
 }
@@ -129,14 +159,32 @@ std::shared_ptr<ImageEncoder> make_image_encoder(const VisionConfig& config, std
 std::shared_ptr<ImageEncoder> load_image_encoder(std::shared_ptr<const TensorFile> file,
                                                  const VisionConfig& config,
                                                  const std::string& prefix, at::ScalarType dtype,
-                                                 bool trainable) {
+                                                 bool trainable, MatrixForm form) {
   TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf,
               "image encoder: weights are f32, bf16 or f16");
   TORCH_CHECK(!trainable || std::holds_alternative<VitConfig>(config),
               "image encoder: only vision transformers train");
+  if (trainable && has_blocks(*file, prefix)) {
+    throw Error("the image encoder is quantised and cannot be trained", file->path().string(),
+                "start from the model that it was converted from");
+  }
   return std::visit(
-      [&](const auto& kind) { return load(std::move(file), kind, prefix, dtype, trainable); },
+      [&](const auto& kind) { return load(std::move(file), kind, prefix, dtype, trainable, form); },
       config);
+}
+
+bool has_blocks(const TensorFile& file, const std::string& prefix) {
+  return std::ranges::any_of(file.tensors(), [&](const TensorView& view) {
+    return view.name.starts_with(prefix) && is_block_type(view.dtype);
+  });
+}
+
+std::vector<std::string> matrix_names(const VitConfig& config) {
+  std::vector<std::string> names;
+  for (const TensorSlot& slot : Vit(config).slots()) {
+    if (slot.blocks) names.push_back(slot.name);
+  }
+  return names;
 }
 
 std::string find_encoder_prefix(const TensorFile& file, const VisionConfig& config) {

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "blip2/io/tensor_file.h"
+#include "blip2/nn/linear.h"
 #include "blip2/vision/image_encoder.h"
 #include "blip2/vision/vision_config.h"
 
@@ -24,7 +26,9 @@ std::shared_ptr<ImageEncoder> make_image_encoder(const VisionConfig& config,
 // Weights are kept in `dtype` (kFloat, kBFloat16, kHalf); weights that have this type in the file
 // stay in the mapped file. A vision transformer computes in that type, convolutional encoders in
 // f32 unless it is kBFloat16; an EfficientNet-Lite's weights are always f32. `trainable`: the
-// weights get memory of their own and require gradients (vision transformers).
+// weights get memory of their own and require gradients (vision transformers); Error if some are
+// quantised. `form`: how a frozen vision transformer holds the matrices of its blocks: stored,
+// blocks or packed.
 //
 // Strict: one Error lists every missing, unexpected and mis-shaped tensor. Tensors that no feature
 // depends on are ignored: post_layernorm of EVA (BLIP-2's ln_vision) and CLIP, CLIP's blocks after
@@ -33,7 +37,13 @@ std::shared_ptr<ImageEncoder> load_image_encoder(std::shared_ptr<const TensorFil
                                                  const VisionConfig& config,
                                                  const std::string& prefix,
                                                  at::ScalarType dtype = at::kFloat,
-                                                 bool trainable = false);
+                                                 bool trainable = false,
+                                                 MatrixForm form = MatrixForm::stored);
+
+// Whether a file has matrices of the encoder in GGUF's blocks.
+bool has_blocks(const TensorFile& file, const std::string& prefix);
+// The names of the matrices that a vision transformer's blocks multiply with.
+std::vector<std::string> matrix_names(const VitConfig& config);
 
 // The prefix under which a file has the encoder's weights: "" in an encoder's own directory,
 // "vision_model.", "dinov2." or "resnet." in a larger model's, "visual_encoder." or

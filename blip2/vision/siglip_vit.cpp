@@ -19,7 +19,7 @@ at::Tensor siglip_features(const VitWeights& w, const at::Tensor& pixel_values,
                            const VitStep& step) {
   at::Tensor x = w.patches(pixel_values) + w.position_embedding;  // [B, P, D]
   x = run_blocks(w.blocks, x, step);                              // [B, P, D]
-  return w.last_norm(x);                                          // [B, P, D]
+  return last_norm(w.last_norm, x, step);                         // [B, P, D]
 }
 
 }  // namespace

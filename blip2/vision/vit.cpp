@@ -1,6 +1,7 @@
 #include "blip2/vision/vit.h"
 
 #include <cstdlib>
+#include <unordered_map>
 
 namespace blip2 {
 namespace {
@@ -28,8 +29,48 @@ at::Tensor Vit::forward(const at::Tensor& pixel_values, const VitStep& step) con
   check_input(pixel_values);
   TORCH_CHECK(step.seeds.empty() || std::ssize(step.seeds) == pixel_values.size(0),
               "image encoder: a seed for each picture");
+  const bool with_gradient = at::GradMode::is_enabled() && pixel_values.requires_grad();
+  if (frozen_ && step.seeds.empty() && !with_gradient) {
+    const at::NoGradGuard no_grad;
+    VitStep frozen = step;
+    frozen.frozen = true;
+    return architecture_.features(weights_, pixel_values, frozen);  // [B, P, D]
+  }
   const Autocast autocast(step.type);
   return architecture_.features(weights_, pixel_values, step).to(at::kFloat);  // [B, P, D]
+}
+
+std::vector<TensorSlot> Vit::slots() {
+  std::unordered_map<const c10::TensorImpl*, Linear*> linears;
+  std::unordered_map<const c10::TensorImpl*, Norm*> norms;
+  const auto add_norm = [&](Norm& norm) {
+    if (!norm.defined()) return;
+    norms[norm.weight.unsafeGetTensorImpl()] = norms[norm.bias.unsafeGetTensorImpl()] = &norm;
+  };
+  add_norm(weights_.first_norm), add_norm(weights_.last_norm);
+  for (VitBlock& block : weights_.blocks) {
+    for (Norm* norm : block.norms()) add_norm(*norm);
+    for (Linear* linear : block.linears()) {
+      linears[linear->weight().unsafeGetTensorImpl()] = linear;
+      if (linear->bias().defined()) linears[linear->bias().unsafeGetTensorImpl()] = linear;
+    }
+  }
+  std::vector<TensorSlot> slots = slots_of(*this);
+  for (TensorSlot& slot : slots) {
+    const c10::TensorImpl* parameter = slot.tensor().unsafeGetTensorImpl();
+    if (const auto found = norms.find(parameter); found != norms.end()) slot.norm = found->second;
+    const auto found = linears.find(parameter);
+    if (found == linears.end()) continue;
+    slot.linear = found->second;
+    if (slot.is_matrix()) slot.blocks = &slot.linear->parts[0].blocks;
+  }
+  return slots;
+}
+
+void Vit::freeze() {
+  for (at::Tensor& parameter : parameters()) parameter.set_requires_grad(false);
+  eval();
+  frozen_ = true;
 }
 
 std::int64_t Vit::layer_of(const std::string& parameter) const {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "blip2/nn/adopt.h"
 #include "blip2/vision/image_encoder.h"
 #include "blip2/vision/vit_config.h"
 #include "blip2/vision/vit_layers.h"
@@ -33,7 +34,8 @@ struct VitArchitecture {
 extern const VitArchitecture kEvaVit, kClipVit, kSiglipVit, kDinov2;
 
 // A vision transformer as an image encoder. It computes in its weights' type (f32, bf16, f16) and
-// gives f32; gradients flow to parameters that require them.
+// gives f32; gradients flow to parameters that require them. Matrices of a file in GGUF's blocks
+// may stay in them (slots); their parameters are then the file's bytes [out, bytes of a row].
 //
 // Its parameters have no memory before they are loaded or initialised (see image_encoders.h).
 class Vit : public ImageEncoder {
@@ -52,6 +54,12 @@ class Vit : public ImageEncoder {
 
   const VitConfig& config() const { return config_; }
 
+  // The slots of all parameters (nn/adopt.h), with the layers that filling makes ready.
+  std::vector<TensorSlot> slots();
+  // Call it once these have been filled with weights that will not change: from now on passes are
+  // those of VitBlock::advance, without autograd, where no pixel needs a gradient.
+  void freeze();
+
   // The layer of a parameter for layer-wise learning-rate decay (BEiT's and LAVIS's get_num_layer):
   // 0 before the blocks, 1 to L in the L blocks, L after the blocks.
   std::int64_t layer_of(const std::string& parameter) const;
@@ -60,6 +68,7 @@ class Vit : public ImageEncoder {
   VitConfig config_;
   const VitArchitecture& architecture_;
   VitWeights weights_;
+  bool frozen_ = false;
 };
 
 }  // namespace blip2

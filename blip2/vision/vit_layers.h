@@ -64,10 +64,19 @@ class VitBlock {
                         bool causal = false) const;
   std::vector<at::Tensor> parameters() const;
 
+  // The layers that hold parameters, which loading makes ready.
+  std::vector<Linear*> linears();
+  std::vector<Norm*> norms() { return {&norm1_, &norm2_}; }
+  // The block of a frozen encoder whose layers are ready, for one picture: x [P, D] f32 becomes the
+  // block's output. Between norms and sums numbers are of `type`; no autograd.
+  void advance(at::Tensor& x, at::ScalarType type) const;
+
  private:
   at::Tensor attend(const at::Tensor& x, bool causal) const;
   at::Tensor feed_forward(const at::Tensor& x) const;
   at::Tensor activate(const at::Tensor& x) const;
+  at::Tensor attend_frozen(const at::Tensor& x) const;
+  at::Tensor activate_frozen(const at::Tensor& x) const;
 
   enum class Activation { gelu, gelu_tanh, quick_gelu };
   Activation activation_;

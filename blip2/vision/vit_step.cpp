@@ -66,7 +66,27 @@ at::Tensor branch_scales(std::span<const std::uint64_t> seeds, std::int64_t bloc
   return scales;
 }
 
+namespace {
+
+at::Tensor run_frozen(const std::vector<VitBlock>& blocks, const at::Tensor& x) {
+  at::Tensor all = at::empty(x.sizes(), at::kFloat);  // [B, P, D]
+  all.copy_(x);
+  for (std::int64_t picture = 0; picture < x.size(0); ++picture) {
+    at::Tensor rows = all[picture];  // [P, D]
+    for (const VitBlock& block : blocks) block.advance(rows, x.scalar_type());
+  }
+  return all;
+}
+
+}  // namespace
+
+at::Tensor last_norm(const Norm& norm, const at::Tensor& x, const VitStep& step) {
+  if (!step.frozen) return norm(x);
+  return norm.each_row(x.flatten(0, 1), at::kFloat).view(x.sizes());
+}
+
 at::Tensor run_blocks(const std::vector<VitBlock>& blocks, at::Tensor x, const VitStep& step) {
+  if (step.frozen) return run_frozen(blocks, x);
   const bool recompute = step.checkpointing && at::GradMode::is_enabled();
   for (std::int64_t i = 0; i < std::ssize(blocks); ++i) {
     const VitBlock& block = blocks[static_cast<std::size_t>(i)];

@@ -25,6 +25,8 @@ struct VitStep {
   std::span<const std::uint64_t> seeds;
   // Keep only each block's input for the backward pass, which computes the block again.
   bool checkpointing = false;
+  // The pass of a frozen encoder whose layers are ready (VitBlock::advance), a picture at a time.
+  bool frozen = false;
 };
 
 // The share of pictures that skip block `block` of `count`: drop_path * block / (count - 1).
@@ -34,8 +36,11 @@ double drop_share(double drop_path, std::int64_t block, std::int64_t count);
 // otherwise 1 / (1 - share).
 at::Tensor branch_scales(std::span<const std::uint64_t> seeds, std::int64_t block, double share);
 
-// Runs [B, P, D] through all blocks.
+// Runs [B, P, D] through all blocks. A frozen encoder gives f32.
 at::Tensor run_blocks(const std::vector<VitBlock>& blocks, at::Tensor x, const VitStep& step);
+
+// The norm after the blocks on [B, P, D], which is f32 if the encoder is frozen.
+at::Tensor last_norm(const Norm& norm, const at::Tensor& x, const VitStep& step);
 
 // While an Autocast lives, matrix products of its thread are in `type` if that is kBFloat16.
 class Autocast {

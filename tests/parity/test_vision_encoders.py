@@ -3,7 +3,9 @@ against modules with LAVIS's and torchvision's names, written here from their pu
 
 import json
 import math
+import re
 
+import gguf
 import pytest
 import torch
 import transformers as hf
@@ -128,6 +130,76 @@ def test_features_in_f32(jobs, tmp_path):
         assert largest_difference(name, load_file(output)["features"], theirs) <= LIMIT
 
 
+SHORT = dict(hidden_size=64, num_attention_heads=4, image_size=28, patch_size=14)
+QUANTISED = {
+    "eva": lambda n: hf.Blip2VisionModel(hf.Blip2VisionConfig(intermediate_size=96, num_hidden_layers=n, **SHORT)),
+    "clip": lambda n: hf.CLIPVisionModel(hf.CLIPVisionConfig(intermediate_size=96, num_hidden_layers=n, **SHORT)),
+    "siglip": lambda n: hf.SiglipVisionModel(hf.SiglipVisionConfig(intermediate_size=96, num_hidden_layers=n, **SHORT)),
+    "dinov2": lambda n: hf.Dinov2Model(hf.Dinov2Config(num_hidden_layers=n, **SHORT)),
+    "dinov2 giant": lambda n: hf.Dinov2Model(hf.Dinov2Config(num_hidden_layers=n, use_swiglu_ffn=True, **SHORT)),
+}
+Q8_0 = gguf.GGMLQuantizationType.Q8_0
+
+
+def quantised(model, folder):
+    """The model's file with the blocks' matrices in Q8_0 in the layout of docs/formats.md."""
+    source = saved(model, folder)
+    state = load_file(source["weights"])
+    for name in [name for name in state if re.search(r"encoder\.layers?\.\d+\..*weight$", name)]:
+        if state[name].dim() == 2:
+            blocks = gguf.quants.quantize(state.pop(name).numpy(), Q8_0)
+            state[f"{name}.q8_0"] = torch.from_numpy(blocks.copy())
+    save_file(state, source["weights"], {"format": "pt", "blip2.quantisation": "Q8_0"})
+    return source
+
+
+def rounded(x):
+    """Rows as products with blocks take them: eight bits and a scale for each 32."""
+    parts = x.float().unflatten(-1, (-1, 32))
+    most = parts.abs().amax(-1, keepdim=True)
+    whole = torch.round(parts * torch.where(most > 0, 127 / most, 0))
+    return (whole.double() * (most / 127).double()).flatten(-2)
+
+
+def reference(model, rounding):
+    """The model in f64 on the file's numbers, with the same rounding of activations."""
+    for module in model.double().modules():
+        if isinstance(module, nn.Linear):
+            blocks = gguf.quants.quantize(module.weight.detach().float().numpy(), Q8_0)
+            module.weight.copy_(torch.from_numpy(gguf.quants.dequantize(blocks, Q8_0)))
+            if rounding:
+                module.register_forward_pre_hook(lambda _, inputs: (rounded(inputs[0]),))
+    return model
+
+
+@torch.no_grad()
+def test_matrices_in_blocks(jobs, tmp_path):
+    """A whole block equals f64 with the same rounding to 1e-5. Of more, some activations lie so near the middle of
+    two eight-bit numbers that f32 decides otherwise than f64: there the difference is a small part of what the
+    rounding itself makes."""
+    expected = []
+    for kind, make in QUANTISED.items():
+        for layers in (1, 4):
+            torch.manual_seed(0)
+            model = shake(make(layers))
+            pixels = pixels_of(28, count=1 if layers == 1 else 4)
+            output = jobs.add("features", {"pixel_values": pixels}, dtype="blocks",
+                              **quantised(model, tmp_path / f"{kind} {layers}"))
+            plain = features_of(model, pixels)
+            exact = features_of(reference(model, rounding=False), pixels.double())
+            same = features_of(reference(model, rounding=True), pixels.double())
+            expected.append((kind, layers, output, plain, exact, same))
+    jobs.run()
+    for kind, layers, output, plain, exact, same in expected:
+        ours = load_file(output)["features"].double()
+        off = ((ours - same).norm() / same.norm()).item()
+        rounding = ((exact - same).norm() / same.norm()).item()
+        cosine = torch.nn.functional.cosine_similarity(ours.flatten(), plain.double().flatten(), dim=0).item()
+        print(f"{kind}, {layers} blocks: {off:.1e} off, rounding {rounding:.1e}, 1 - cosine {1 - cosine:.1e}")
+        assert off < (1e-5 if layers == 1 else rounding / 4)
+        assert cosine > 0.999
+
+
 @torch.no_grad()
 def test_half_precision_is_near(jobs, tmp_path):
     """Weights stored in that type, features against transformers in f32 with the same weights."""
@@ -138,9 +210,11 @@ def test_half_precision_is_near(jobs, tmp_path):
             source = saved(model, tmp_path / f"{kind} {dtype}")
             pixels = pixels_of(64 if "resnet" in kind else 56)
             size = pixels.shape[-1]
-            output = jobs.add("features", {"pixel_values": pixels}, dtype=dtype, image_size=size,
-                              **source)
-            expected.append((kind, dtype, output, features_of(model.float(), pixels)))
+            theirs = features_of(model.float(), pixels)
+            for more in ({}, {"form": "packed"}):
+                output = jobs.add("features", {"pixel_values": pixels}, dtype=dtype, image_size=size,
+                                  **source, **more)
+                expected.append((kind, dtype, output, theirs))
     jobs.run()
     for kind, dtype, output, theirs in expected:
         ours = load_file(output)["features"]

@@ -1,6 +1,7 @@
 // Reads a list of jobs as JSON from standard input and runs them in order. Each has "config" (a
 // table), "weights" (a file), and by "do":
-// features: prefix, dtype, image_size (0: the configuration's), input ("pixel_values"), output
+// features: prefix, dtype ("blocks": matrices in blocks, the rest in f32), form ("packed"),
+// image_size (0: the configuration's), input ("pixel_values"), output
 //   ("features").
 // gradients: input ("pixel_values", "weight"), output: the gradient of sum(features * weight) to
 //   each parameter, and "pixel_values".
@@ -43,8 +44,11 @@ std::shared_ptr<blip2::ImageEncoder> load(const json& job, bool trainable = fals
   if (job.contains("prefix") && job["prefix"] != prefix) {
     throw blip2::Error("found the prefix '" + prefix + "'");
   }
-  return blip2::load_image_encoder(file, config, prefix, type_of(job.value("dtype", "f32")),
-                                   trainable);
+  const std::string type = job.value("dtype", "f32");
+  const auto form = type == "blocks"       ? blip2::MatrixForm::blocks
+                    : job.contains("form") ? blip2::MatrixForm::packed
+                                           : blip2::MatrixForm::stored;
+  return blip2::load_image_encoder(file, config, prefix, type_of(type), trainable, form);
 }
 
 at::Tensor read(const json& job, const char* name) {

@@ -77,6 +77,14 @@ void gelu_tanh_backward(const T* x, const T* dy, T* dx, Int count) {
 }
 
 template <typename T>
+void quick_gelu(const T* x, T* y, Int count) {
+  for_each_vec(count, [&](Int i, auto read, auto write) {
+    const Vec v = read(x + i);
+    write(y + i, v / (1.0f + exp(-1.702f * v)));
+  });
+}
+
+template <typename T>
 void gelu(const T* x, const float* bias, T* y, Int width, Int begin, Int end) {
   for (Int row = begin; row < end; ++row) {
     const T* in = x + row * width;

@@ -45,6 +45,16 @@ struct TokenAttention {
   float scale;
 };
 
+// Attention of heads whose rows see each other, all of them. Row r of q, k and v is at data + r *
+// stride, of out at data + r * out_stride; head h's columns begin at h * head_size.
+template <typename T>
+struct DenseAttention {
+  const T *q, *k, *v;
+  T* out;
+  std::int64_t rows, head_size, stride, out_stride;
+  float scale;
+};
+
 // A block of query rows and the keys that it sees: `a` rows (of the external keys if `external`),
 // then `b` rows; at least one key. With `causal`, query i sees b rows 0..i. Results go to rows from
 // o_begin. Neighbours with the same keys share the work of loading them.

@@ -4,6 +4,7 @@
 #define BLIP2_BLOCK_ROWS 8  // 8 or 16 whole sums, 8 scaled ones, codes, scales and masks
 #define BLIP2_OWN_DOTS
 #define BLIP2_OWN_BYTES
+#define BLIP2_OWN_REDUCTIONS
 #include "blip2/nn/kernels/block_dots_internal.h"
 
 namespace blip2 {
@@ -15,6 +16,16 @@ BLIP2_INLINE Vec bytes_at(const std::uint8_t* p) {
   const __m512i wide = std::is_same_v<Bytes, SignedLaneBytes> ? _mm512_cvtepi8_epi32(bytes)
                                                               : _mm512_cvtepu8_epi32(bytes);
   return reinterpret<Vec>(_mm512_cvtepi32_ps(wide));
+}
+
+BLIP2_INLINE std::uint32_t largest(VecBits v) {
+  return _mm512_reduce_max_epu32(reinterpret<__m512i>(v));
+}
+BLIP2_INLINE std::int32_t sum_of(VecInt v) {
+  return _mm512_reduce_add_epi32(reinterpret<__m512i>(v));
+}
+BLIP2_INLINE VecQuantised narrow_to_bytes(VecInt q) {
+  return reinterpret<VecQuantised>(_mm512_cvtepi32_epi8(reinterpret<__m512i>(q)));
 }
 
 }  // namespace

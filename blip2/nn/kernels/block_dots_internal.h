@@ -2,7 +2,7 @@
 // Bytes in lanes, and sums of products of codes with activations; included by
 // block_formats_internal.h and what stands before it only. A lane's four codes are multiplied with
 // one quad of the activations, which is the same for all lanes. An instruction set may have its own
-// (BLIP2_OWN_DOTS, BLIP2_OWN_BYTES).
+// (BLIP2_OWN_DOTS, BLIP2_OWN_BYTES, BLIP2_OWN_REDUCTIONS).
 #include "blip2/nn/kernels/vec_internal.h"
 
 namespace blip2 {
@@ -14,6 +14,7 @@ typedef std::uint16_t VecUshorts __attribute__((vector_size(4 * BLIP2_LANES)));
 
 typedef std::uint8_t LaneBytes __attribute__((vector_size(BLIP2_LANES)));
 typedef std::int8_t SignedLaneBytes __attribute__((vector_size(BLIP2_LANES)));
+using VecQuantised = SignedLaneBytes;  // activations
 
 #ifndef BLIP2_OWN_BYTES
 // A byte a lane, LaneBytes or SignedLaneBytes, as floats.

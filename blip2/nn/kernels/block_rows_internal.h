@@ -6,12 +6,11 @@
 namespace blip2 {
 namespace {
 
-typedef std::int8_t VecQuantised __attribute__((vector_size(BLIP2_LANES)));
-
 BLIP2_INLINE VecBits larger(VecBits a, VecBits b) {
   return a > b ? a : b;
 }
 
+#ifndef BLIP2_OWN_REDUCTIONS
 BLIP2_INLINE std::uint32_t largest(VecBits v) {
   std::uint32_t x[lanes];
   std::memcpy(x, &v, sizeof(x));
@@ -29,6 +28,11 @@ BLIP2_INLINE std::int32_t sum_of(VecInt v) {
   }
   return x[0];
 }
+
+BLIP2_INLINE VecQuantised narrow_to_bytes(VecInt q) {
+  return __builtin_convertvector(q, VecQuantised);
+}
+#endif
 
 // The largest magnitude is found by its bits, among which one that is not finite is the largest.
 template <typename T>
@@ -53,7 +57,7 @@ BLIP2_INLINE void quantise_block(const T* x, ActivationBlock& y) {
   for (Int i = 0; i < count; ++i) {
     // Adding 3 * 2^22 leaves the nearest whole number, to even, in the low bits.
     const VecInt q = reinterpret<VecInt>(load(scaled + i * lanes) + 12582912.0f) - 0x4b400000;
-    const VecQuantised narrow = __builtin_convertvector(q, VecQuantised);
+    const VecQuantised narrow = narrow_to_bytes(q);
     std::memcpy(y.q + i * lanes, &narrow, sizeof(narrow));
     sums[i * lanes / 16] += q;
   }

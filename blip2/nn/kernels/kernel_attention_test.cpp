@@ -44,6 +44,41 @@ TEST(KernelTables, CausalAttention) {
   });
 }
 
+// Heads side by side in rows that hold queries, keys and values.
+template <typename T>
+Tensor attention_over_all(const Kernels<T>& kernels, const Tensor& rows, Int heads, Int dim) {
+  const Int wide = heads * dim;
+  const Tensor out = at::full({rows.size(0), wide}, NAN, rows.options());
+  const DenseAttention<T> args{.q = data<T>(rows),
+                               .k = data<T>(rows) + wide,
+                               .v = data<T>(rows) + 2 * wide,
+                               .out = data<T>(out),
+                               .rows = rows.size(0),
+                               .head_size = dim,
+                               .stride = 3 * wide,
+                               .out_stride = wide,
+                               .scale = 0.3f};
+  kernels.attend_all(args, 0, 1);
+  kernels.attend_all(args, 1, heads);
+  return out;
+}
+
+TEST(KernelTables, AttentionOverAllRows) {
+  on_every_table([]<typename T>(const Kernels<T>& kernels) {
+    const Int heads = 3;
+    for (const Int dim : {1, 13, 20, 88}) {
+      for (const Int count : {1, 6, 17, 67}) {
+        const Tensor rows = random<T>({count, 3, heads, dim}, 1);
+        const auto parts = exact(rows).unbind(1);  // [count, heads, dim]
+        const Tensor scores = at::einsum("qhd,khd->hqk", {parts[0], parts[1]}) * 0.3;
+        const Tensor expected = at::einsum("hqk,khd->qhd", {scores.softmax(-1), parts[2]});
+        expect_close<T>(attention_over_all(kernels, rows, heads, dim), expected.flatten(1), "out",
+                        2);
+      }
+    }
+  });
+}
+
 // One token's queries over `shared` keys and the rest in a list of their own.
 template <typename T>
 Tensor token_attention(const Kernels<T>& kernels, const Tensor& q, const Tensor& k, const Tensor& v,

@@ -29,7 +29,7 @@ using ::testing::ThrowsMessage;
 constexpr Int kRowCount = 5, kWidth = 83;
 
 // A new kernel needs a test here or in kernel_attention_test.cpp.
-static_assert(sizeof(Kernels<float>) == 29 * sizeof(void (*)()));
+static_assert(sizeof(Kernels<float>) == 31 * sizeof(void (*)()));
 
 Tensor f32(at::IntArrayRef shape, std::uint64_t seed) {
   return random<float>(shape, seed);
@@ -222,6 +222,14 @@ TEST(KernelTables, GeluByTanh) {
     const Tensor at = exact(x).requires_grad_(), expected = at::gelu(at, "tanh");
     expect_close<T>(y, expected, "y");
     expect_close<T>(dx, gradient(expected, at, exact(dy)), "dx");
+  });
+}
+
+TEST(KernelTables, QuickGelu) {
+  on_every_table([]<typename T>(const Kernels<T>& k) {
+    const Tensor x = random<T>({kWidth}, 1, 4), y = at::empty_like(x);
+    k.quick_gelu(data<T>(x), data<T>(y), kWidth);
+    expect_close<T>(y, exact(x) * at::sigmoid(1.702 * exact(x)), "y");
   });
 }
 

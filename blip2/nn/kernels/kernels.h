@@ -42,7 +42,8 @@ struct Kernels {
   // GELU by its tanh approximation ("gelu_new").
   void (*gelu_tanh)(const T* x, T* y, Int count);
   void (*gelu_tanh_backward)(const T* x, const T* dy, T* dx, Int count);
-  // y = gelu(x + bias) by the error function, rows [begin, end)
+  void (*quick_gelu)(const T* x, T* y, Int count);  // CLIP's x sigmoid(1.702 x)
+  // y = gelu(x + bias) by the error function, rows [begin, end); y may be x.
   void (*gelu)(const T* x, const float* bias, T* y, Int width, Int begin, Int end);
   // dx for the gradient dy of y; adds its column sums to dbias[width].
   void (*gelu_backward)(const T* x, const float* bias, const T* dy, T* dx, float* dbias, Int width,
@@ -76,6 +77,8 @@ struct Kernels {
   // Softmax attention of one token over the keys of a cache: how they are shared out between the
   // two lists does not change a bit. scratch: token_attention_scratch(keys, head_dim) floats.
   void (*attend_token)(const TokenAttention<T>&, float* scratch);
+  // Softmax attention of the heads [begin, end), every row over all rows.
+  void (*attend_all)(const DenseAttention<T>&, Int begin, Int end);
   // Softmax attention of one head over segments, and its gradient.
   void (*attend)(const SegmentAttention<T>&, Int head);
   void (*attend_backward)(const SegmentAttentionGradient<T>&, Int head);

@@ -1,4 +1,5 @@
-// The bf16 product on AMX's tiles (Sapphire Rapids and later); everything else is AVX-512's.
+// The bf16 product on AMX's tiles (Sapphire Rapids and later); everything else is
+// that of AVX-512 with BF16.
 #include "blip2/nn/kernels/tables_internal.h"
 
 #if defined(__x86_64__)
@@ -233,7 +234,7 @@ void linear_amx(const Bf16* x, Int rows, Int width, const Bf16* weight, Int begi
 
 KernelSet amx_kernels() {
   static const Kernels<Bf16> bf16 = [] {
-    Kernels<Bf16> mixed = *avx512_kernels().bf16;
+    Kernels<Bf16> mixed = *avx512_bf16_kernels().bf16;  // every processor with AMX has these
     mixed.linear = linear_amx;
     return mixed;
   }();

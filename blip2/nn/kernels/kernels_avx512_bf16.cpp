@@ -1,11 +1,14 @@
-// The bf16 product of AVX-512 with BF16 (Zen 4, Cooper Lake and later); everything else is
-// AVX-512's.
+// The products of bf16 of AVX-512 with BF16 (Zen 4, Cooper Lake and later), those of attention over
+// all rows included; everything else is AVX-512's.
 #include "blip2/nn/kernels/tables_internal.h"
 
 #if defined(__x86_64__)
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <vector>
 
 #include "blip2/nn/kernels/kernels.h"
 
@@ -44,9 +47,24 @@ struct Dot<Bf16> {
   }
 };
 
+template <typename T>
+struct Factors;
+
+template <>
+struct Factors<Bf16> {
+  using Unit = std::uint32_t;
+  static constexpr Int numbers = 2;
+  static BLIP2_INLINE Vec multiply_add(Vec sum, Unit left, const Unit* right) {
+    return Dot<Bf16>::multiply_add(
+        sum, reinterpret<__m512bh>(_mm512_set1_epi32(static_cast<std::int32_t>(left))),
+        reinterpret<__m512bh>(_mm512_loadu_si512(right)));
+  }
+};
+
 }  // namespace
 }  // namespace blip2
 
+#include "blip2/nn/kernels/dense_attention_internal.h"
 #include "blip2/nn/kernels/linear_internal.h"
 
 namespace blip2 {
@@ -55,6 +73,7 @@ KernelSet avx512_bf16_kernels() {
   static const Kernels<Bf16> bf16 = [] {
     Kernels<Bf16> mixed = *avx512_kernels().bf16;
     mixed.linear = linear<Bf16>;
+    mixed.attend_all = attend_all<Bf16>;
     return mixed;
   }();
   return {"avx512-bf16", avx512_kernels().f32, &bf16, avx512_kernels().f16};

@@ -4,6 +4,7 @@
 #include "blip2/nn/kernels/add_norm_internal.h"
 #include "blip2/nn/kernels/causal_attention_internal.h"
 #include "blip2/nn/kernels/cross_entropy_internal.h"
+#include "blip2/nn/kernels/dense_attention_internal.h"
 #include "blip2/nn/kernels/linear_internal.h"
 #include "blip2/nn/kernels/norms_internal.h"
 #include "blip2/nn/kernels/rows_internal.h"
@@ -28,6 +29,7 @@ constexpr Kernels<T> table = {
     .relu_backward = relu_backward<T>,
     .gelu_tanh = gelu_tanh<T>,
     .gelu_tanh_backward = gelu_tanh_backward<T>,
+    .quick_gelu = quick_gelu<T>,
     .gelu = gelu<T>,
     .gelu_backward = gelu_backward<T>,
     .add_bias = add_bias<T>,
@@ -41,6 +43,7 @@ constexpr Kernels<T> table = {
     .attention = attention<T>,
     .attention_backward = attention_backward<T>,
     .attend_token = attend_token<T>,
+    .attend_all = attend_all<T>,
     .attend = attend<T>,
     .attend_backward = attend_backward<T>,
     .linear = linear<T>,

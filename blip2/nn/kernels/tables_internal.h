@@ -28,7 +28,7 @@ BlockKernelSet plain_block_kernels();
 KernelSet avx2_kernels();
 KernelSet avx512_kernels();
 KernelSet avx512_bf16_kernels();  // products of bf16; all else is avx512_kernels()'
-KernelSet amx_kernels();          // products of bf16; all else is avx512_kernels()'
+KernelSet amx_kernels();          // products of bf16; all else is avx512_bf16_kernels()'
 
 BlockKernelSet avx2_block_kernels();
 BlockKernelSet avx512_block_kernels();
