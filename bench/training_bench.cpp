@@ -20,6 +20,7 @@
 #include "blip2/language/teacher_forcing.h"
 #include "blip2/model/bridge.h"
 #include "blip2/model/soft_prompts.h"
+#include "blip2/nn/step_memory.h"
 #include "blip2/optimiser/adamw.h"
 #include "blip2/tasks/stage1_objectives.h"
 #include "blip2/tasks/task.h"
@@ -154,6 +155,7 @@ StepLoss stage2_steps(const Options& options, const std::shared_ptr<Bridge>& bri
 
 nlohmann::json measure(const Options& options, AdamW& optimizer, const StepLoss& loss) {
   constexpr std::int64_t warmup = 2;
+  const StepMemory memory;
   std::vector<double> seconds;
   for (std::int64_t step = 0; step < warmup + options["steps"]; ++step) {
     const auto start = std::chrono::steady_clock::now();

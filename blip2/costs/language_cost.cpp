@@ -67,7 +67,11 @@ class DecoderOnly {
                words = static_cast<double>(c_.vocab_size);
     LanguageCost cost;
     cost.tokens = rows;
-    cost.flops = frozen_product(rows, static_cast<double>(matrices_));
+    // Behind the last attention only rows that predict something are computed.
+    const auto last = static_cast<double>(
+        c_.hidden_size * (c_.query_width() + c_.up_width() + c_.intermediate_size));
+    cost.flops = frozen_product(rows, static_cast<double>(matrices_) - last);
+    cost.flops += frozen_product(targets, last);
     const double attention = 4 * pairs(lengths, lengths) * static_cast<double>(c_.query_width()) *
                              static_cast<double>(c_.num_hidden_layers);
     cost.flops += {attention, 2 * attention};

@@ -17,6 +17,14 @@ at::Tensor positions_of(const DecoderWeights& weights, const std::vector<std::in
   return weights.positions.index_select(0, at::tensor(rows, at::kLong)).to(at::kFloat);
 }
 
+void check_wanted(const std::vector<std::int64_t>& wanted, std::int64_t rows) {
+  std::int64_t before = -1;
+  for (const std::int64_t row : wanted) {
+    TORCH_CHECK(row > before && row < rows, "the wanted rows must ascend and be below ", rows);
+    before = row;
+  }
+}
+
 }  // namespace
 
 Decoder::Decoder(std::shared_ptr<DecoderWeights> weights)
@@ -28,14 +36,16 @@ at::Tensor Decoder::embed(const at::Tensor& ids) const {
   return weights_->embeddings.select(ids.reshape({-1})).view(shape);
 }
 
-at::Tensor Decoder::forward_packed(const at::Tensor& embeds, std::vector<std::int64_t> offsets) {
+at::Tensor Decoder::forward_packed(const at::Tensor& embeds, std::vector<std::int64_t> offsets,
+                                   std::vector<std::int64_t> wanted) {
   TORCH_CHECK(embeds.dim() == 2 && embeds.size(1) == width(), "embeds: expected [N, ", width(),
               "], got ", embeds.sizes());
   TORCH_CHECK(!offsets.empty() && offsets.front() == 0 && offsets.back() == embeds.size(0),
               "offsets must run from 0 to the number of rows");
+  check_wanted(wanted, offsets.back());
   at::Tensor x = embeds.to(at::kFloat).contiguous();  // [N, D]
   if (weights_->positions.defined()) x = x + positions_of(*weights_, offsets);
-  return run_stack(stack_, x, std::move(offsets));
+  return run_stack(stack_, x, {std::move(offsets), std::move(wanted)});
 }
 
 std::unique_ptr<LanguageSession> Decoder::make_session(std::int64_t capacity) const {

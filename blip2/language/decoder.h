@@ -32,7 +32,8 @@ class Decoder : public LanguageModel {
   const std::vector<std::int32_t>& eos_token_ids() const override { return config().eos_token_id; }
 
   at::Tensor embed(const at::Tensor& ids) const override;
-  at::Tensor forward_packed(const at::Tensor& embeds, std::vector<std::int64_t> offsets) override;
+  at::Tensor forward_packed(const at::Tensor& embeds, std::vector<std::int64_t> offsets,
+                            std::vector<std::int64_t> wanted = {}) override;
   at::Tensor logits(const at::Tensor& hidden) const override;
   at::Tensor token_loss(const at::Tensor& hidden, const at::Tensor& targets) const override;
   std::unique_ptr<LanguageSession> make_session(std::int64_t capacity = 64) const override;

@@ -42,12 +42,17 @@ class DecoderLayers {
 
   // x [N, D] -> y [N, D], f32; x and y may be the same memory.
   void attention(Int l, const Values& to, const float* x, float* y) {
+    mix(l, to, x);                                // [N, Q]
+    add_product(to.normed, layer_at(l).o, x, y);  // [N, D]
+  }
+
+  // x [N, D] -> to.normed [N, Q]: what the rows see of each other.
+  void mix(Int l, const Values& to, const float* x) {
     const DecoderLayer& layer = layer_at(l);
     norm(layer.input_norm, x, n_, to.normed);  // [N, D]
     multiply(to.normed, layer.qkv, to.qkv);    // [N, Q + 2 K]
     norm_and_rotate(layer, to);                // [N, Q + 2 K]
     attend(l, to.qkv, to.normed);              // [N, Q]
-    add_product(to.normed, layer.o, x, y);     // [N, D]
   }
 
   void feed_forward(Int l, const Values& to, const float* x, float* y) {
@@ -91,7 +96,8 @@ class DecoderLayers {
   const DecoderConfig& c_ = weights_.config;
   const RopeTable& rope_;
   const std::vector<Int> positions_;
-  const Int n_ = std::ssize(positions_), d_ = c_.hidden_size, f_ = c_.intermediate_size;
+  Int n_ = std::ssize(positions_);  // rows that are computed
+  const Int d_ = c_.hidden_size, f_ = c_.intermediate_size;
   const Int q_ = c_.query_width(), width_ = c_.qkv_width(), up_ = c_.up_width();
   const Kernels<T>& k_ = kernels<T>();
 

@@ -12,7 +12,8 @@
 namespace blip2 {
 
 // The layers over packed sequences, forward and backward: products go through ATen, and attention
-// sees tokens of the same sequence only. Included by decoder_stack.cpp only.
+// sees tokens of the same sequence only. Behind the last layer's attention only the wanted rows
+// are computed. Included by decoder_stack.cpp only.
 template <typename T>
 class DecoderPass : DecoderLayers<T> {
   using Layers = DecoderLayers<T>;
@@ -22,12 +23,14 @@ class DecoderPass : DecoderLayers<T> {
   using typename Layers::Values;
 
  public:
-  DecoderPass(const DecoderWeights& weights, const RopeTable& rope,
-              const DecoderStack::Offsets& offsets, DecoderActivations& memory, bool keep)
-      : Layers(weights, rope, positions_of(offsets)),
-        offsets_(offsets),
+  DecoderPass(const DecoderWeights& weights, const RopeTable& rope, const PackedRange& range,
+              DecoderActivations& memory, bool keep)
+      : Layers(weights, rope, positions_of(range.offsets)),
+        offsets_(range.offsets),
+        wanted_(range.wanted),
         memory_(memory),
         keep_(keep) {
+    const std::vector<Int>& offsets = range.offsets;
     for (std::size_t i = 1; i < offsets.size(); ++i) {
       longest_ = std::max(longest_, offsets[i] - offsets[i - 1]);
     }
@@ -36,7 +39,11 @@ class DecoderPass : DecoderLayers<T> {
   at::Tensor forward(const at::Tensor& embeds) {
     std::copy_n(embeds.const_data_ptr<float>(), n_ * d_, input(0));
     for (Int l = 0; l < c_.num_hidden_layers; ++l) {
-      this->attention(l, values(l), input(l), middle(l));
+      if (l == last_ && !wanted_.empty()) {
+        attend_wanted(l);
+      } else {
+        this->attention(l, values(l), input(l), middle(l));
+      }
       this->feed_forward(l, values(l), middle(l), input(l + 1));
     }
     at::Tensor hidden = at::empty({n_, d_}, at::kFloat);
@@ -47,31 +54,68 @@ class DecoderPass : DecoderLayers<T> {
   at::Tensor backward(const at::Tensor& gradient) {
     at::Tensor result = at::zeros({n_, d_}, at::kFloat);
     float* const dx = result.mutable_data_ptr<float>();
+    if (!wanted_.empty()) n_ = std::ssize(wanted_);
     add_gradient(weights_.norm, input(c_.num_hidden_layers), gradient.const_data_ptr<float>(), dx);
     for (Int l = c_.num_hidden_layers; l-- > 0;) {
       feed_forward_backward(l, dx);
+      output_backward(l);
+      if (l == last_ && !wanted_.empty()) spread_wanted(dx);
       attention_backward(l, dx);
     }
     return result;
   }
 
  private:
+  // The last layer's attention. All rows are seen, and the wanted ones go on as rows 0, 1 ...
+  void attend_wanted(Int l) {
+    this->mix(l, values(l), input(l));
+    T* const mixed = values(l).normed;
+    n_ = std::ssize(wanted_);
+    for (Int i = 0; i < n_; ++i) {
+      const Int row = wanted_[static_cast<std::size_t>(i)];
+      std::copy_n(mixed + row * q_, q_, mixed + i * q_);  // from a row that is not before i
+      std::copy_n(input(l) + row * d_, d_, middle(l) + i * d_);
+    }
+    add_product(mixed, layer_at(l).o, middle(l), middle(l));
+  }
+
+  // The gradients of the wanted rows go to their places; those of all other rows are 0.
+  void spread_wanted(float* dx) {
+    spread(dx, d_);
+    spread(data(memory_.delta), q_);
+    n_ = offsets_.back();
+  }
+  template <typename Y>
+  void spread(Y* rows, Int width) const {
+    Int end = offsets_.back();
+    for (Int i = std::ssize(wanted_); i-- > 0;) {
+      const Int row = wanted_[static_cast<std::size_t>(i)];
+      std::copy_n(rows + i * width, width, rows + row * width);
+      std::fill(rows + (row + 1) * width, rows + end * width, Y{});
+      end = row;
+    }
+    std::fill(rows, rows + end * width, Y{});
+  }
+
+  // dx [N, D] is the gradient of the layer's result; memory.narrow has it too, as T.
   void feed_forward_backward(Int l, float* dx) {
     const DecoderLayer& layer = layer_at(l);
     T *const dact = data(memory_.wide), *const dgate_up = data(memory_.dgate_up);
     T* const dnormed = data(memory_.delta);
-    narrow(dx);
     multiply_back(data(memory_.narrow), layer.down, dact);  // [N, F]
     activate_backward(values(l).gate_up, dact, dgate_up);   // [N, 2 F] or [N, F]
     multiply_back(dgate_up, layer.gate_up, dnormed);        // [N, D]
     add_gradient(layer.post_norm, middle(l), dnormed, dx);  // [N, D]
   }
 
+  // The gradient of what the rows see of each other: memory.delta [N, Q].
+  void output_backward(Int l) {
+    multiply_back(data(memory_.narrow), layer_at(l).o, data(memory_.delta));
+  }
+
   void attention_backward(Int l, float* dx) {
     const DecoderLayer& layer = layer_at(l);
     T *const dqkv = data(memory_.dqkv), *const delta = data(memory_.delta);
-    narrow(dx);
-    multiply_back(data(memory_.narrow), layer.o, delta);     // [N, Q]
     attend_backward(values(l).qkv, delta, dqkv);             // [N, Q + 2 K]
     norm_and_rotate_backward(layer, values(l).plain, dqkv);  // [N, Q + 2 K]
     multiply_back(dqkv, layer.qkv, delta);                   // [N, D]
@@ -124,20 +168,20 @@ class DecoderPass : DecoderLayers<T> {
     });
   }
 
-  // dx += the norm's gradient at x
+  // dx += the norm's gradient at x; memory.narrow = dx as T
   template <typename Y>
   void add_gradient(const Norm& norm, const float* x, const Y* dy, float* dx) {
-    over_rows(n_, [&](Int i, Int m) { norm.gradient(x + i * d_, dy + i * d_, dx + i * d_, m); });
-  }
-  // memory.narrow = x as T
-  void narrow(const float* x) {
-    over_rows(n_,
-              [&](Int i, Int m) { k_.narrow(x + i * d_, data(memory_.narrow) + i * d_, m * d_); });
+    over_rows(n_, [&](Int begin, Int count) {
+      for (Int i = begin * d_; i < (begin + count) * d_; i += d_) {
+        norm.gradient(x + i, dy + i, dx + i, 1);
+        k_.narrow(dx + i, data(memory_.narrow) + i, d_);
+      }
+    });
   }
 
-  // Rows from n_ to padded_ hold arbitrary numbers.
+  // Rows from n_ on hold arbitrary numbers.
   at::Tensor matrix(const T* values, Int width) const {
-    return at::from_blob(const_cast<T*>(values), {padded_, width},
+    return at::from_blob(const_cast<T*>(values), {padded_rows(n_), width},
                          at::TensorOptions(kScalarType<T>));
   }
   void multiply(const T* x, const Linear& linear, T* y) override {
@@ -183,7 +227,7 @@ class DecoderPass : DecoderLayers<T> {
   Int key_at(Int row, Int head) const { return row * width_ + q_ + head * c_.head_dim; }
   Int output_at(Int row, Int head) const { return row * q_ + head * (q_ / c_.num_key_value_heads); }
 
-  static std::vector<Int> positions_of(const DecoderStack::Offsets& offsets) {
+  static std::vector<Int> positions_of(const std::vector<Int>& offsets) {
     std::vector<Int> positions;
     for (std::size_t i = 1; i < offsets.size(); ++i) {
       for (Int t = 0; t < offsets[i] - offsets[i - 1]; ++t) positions.push_back(t);
@@ -210,11 +254,11 @@ class DecoderPass : DecoderLayers<T> {
     return memory_.middles.mutable_data_ptr<float>() + (keep_ ? l : 0) * memory_.middles.stride(0);
   }
 
-  const DecoderStack::Offsets& offsets_;
+  const std::vector<Int>&offsets_, &wanted_;
   DecoderActivations& memory_;
   bool keep_;
   Int longest_ = 0;
-  const Int padded_ = padded_rows(n_);
+  const Int last_ = c_.num_hidden_layers - 1;
 };
 
 }  // namespace blip2

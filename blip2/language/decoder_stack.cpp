@@ -12,19 +12,18 @@ namespace {
 // What the autograd node holds between the two directions.
 struct StackNode : torch::CustomClassHolder {
   std::shared_ptr<DecoderStack> stack;
-  std::vector<std::int64_t> offsets;
+  PackedRange range;
   std::shared_ptr<DecoderActivations> memory;
 };
 
 struct StackFunction : torch::autograd::Function<StackFunction> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& embeds,
-                            std::shared_ptr<DecoderStack> stack,
-                            std::vector<std::int64_t> offsets) {
+                            std::shared_ptr<DecoderStack> stack, PackedRange range) {
     auto node = c10::make_intrusive<StackNode>();
     node->memory = stack->borrow_memory(embeds.size(0), true);
-    const at::Tensor hidden = stack->forward(embeds, offsets, *node->memory, true);
+    const at::Tensor hidden = stack->forward(embeds, range, *node->memory, true);
     node->stack = std::move(stack);
-    node->offsets = std::move(offsets);
+    node->range = std::move(range);
     context->saved_data["node"] = c10::IValue::make_capsule(std::move(node));
     return hidden;
   }
@@ -34,7 +33,7 @@ struct StackFunction : torch::autograd::Function<StackFunction> {
     const auto capsule = context->saved_data["node"].toCapsule();
     auto& node = static_cast<StackNode&>(*capsule);
     TORCH_CHECK(node.memory, "the language model's graph was used for backward already");
-    at::Tensor result = node.stack->backward(gradients[0].contiguous(), node.offsets, *node.memory);
+    at::Tensor result = node.stack->backward(gradients[0].contiguous(), node.range, *node.memory);
     node.memory.reset();
     return {result, at::Tensor(), at::Tensor()};
   }
@@ -76,34 +75,35 @@ std::shared_ptr<DecoderActivations> DecoderStack::borrow_memory(std::int64_t row
   return memory;
 }
 
-at::Tensor DecoderStack::forward(const at::Tensor& embeds, const Offsets& offsets,
+at::Tensor DecoderStack::forward(const at::Tensor& embeds, const PackedRange& range,
                                  DecoderActivations& memory, bool keep) {
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
+  const std::vector<std::int64_t>& offsets = range.offsets;
   for (std::size_t i = 1; i < offsets.size(); ++i) {
     TORCH_CHECK(offsets[i] >= offsets[i - 1], "offsets must not fall");
     require_length(weights_->config, offsets[i] - offsets[i - 1]);
     rope_.reserve(offsets[i] - offsets[i - 1]);
   }
   return with_element(weights_->dtype, [&]<typename T>() {
-    return DecoderPass<T>(*weights_, rope_, offsets, memory, keep).forward(embeds);
+    return DecoderPass<T>(*weights_, rope_, range, memory, keep).forward(embeds);
   });
 }
 
-at::Tensor DecoderStack::backward(const at::Tensor& gradient, const Offsets& offsets,
+at::Tensor DecoderStack::backward(const at::Tensor& gradient, const PackedRange& range,
                                   DecoderActivations& memory) {
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
   return with_element(weights_->dtype, [&]<typename T>() {
-    return DecoderPass<T>(*weights_, rope_, offsets, memory, true).backward(gradient);
+    return DecoderPass<T>(*weights_, rope_, range, memory, true).backward(gradient);
   });
 }
 
 at::Tensor run_stack(std::shared_ptr<DecoderStack> stack, const at::Tensor& embeds,
-                     std::vector<std::int64_t> offsets) {
+                     PackedRange range) {
   if (at::GradMode::is_enabled() && embeds.requires_grad()) {
-    return StackFunction::apply(embeds, std::move(stack), std::move(offsets));
+    return StackFunction::apply(embeds, std::move(stack), std::move(range));
   }
   const auto memory = stack->borrow_memory(embeds.size(0), false);
-  return stack->forward(embeds, offsets, *memory, false);
+  return stack->forward(embeds, range, *memory, false);
 }
 
 }  // namespace blip2

@@ -24,6 +24,12 @@ struct DecoderActivations {
   at::Tensor dqkv, dgate_up;          // working memory of the backward pass
 };
 
+// Packed sequences: the first row of each, then the end of all; and the rows whose results are
+// wanted, in ascending order, or none for all.
+struct PackedRange {
+  std::vector<std::int64_t> offsets, wanted;
+};
+
 // The layers of a decoder over packed sequences, forward and backward, with the weights frozen: one
 // node of the autograd graph for the whole stack. Products go through ATen, everything else through
 // nn/kernels. For one thread at a time.
@@ -31,12 +37,12 @@ class DecoderStack {
  public:
   explicit DecoderStack(std::shared_ptr<const DecoderWeights> weights);
 
-  using Offsets = std::vector<std::int64_t>;
-  // embeds [N, D] f32 -> [N, D] f32. With `keep`, the activations are kept for one backward pass.
-  at::Tensor forward(const at::Tensor& embeds, const Offsets& offsets, DecoderActivations& memory,
+  // embeds [N, D] f32 -> [wanted, D] f32. With `keep`, the activations are kept for one backward
+  // pass.
+  at::Tensor forward(const at::Tensor& embeds, const PackedRange& range, DecoderActivations& memory,
                      bool keep);
   // Turns the gradient of forward's result into the gradient of embeds.
-  at::Tensor backward(const at::Tensor& gradient, const Offsets& offsets,
+  at::Tensor backward(const at::Tensor& gradient, const PackedRange& range,
                       DecoderActivations& memory);
 
   // Memory for `rows` rows, with room for all layers' activations if `keep`. It returns to the pool
@@ -51,6 +57,6 @@ class DecoderStack {
 
 // DecoderStack::forward as a differentiable function of embeds.
 at::Tensor run_stack(std::shared_ptr<DecoderStack> stack, const at::Tensor& embeds,
-                     std::vector<std::int64_t> offsets);
+                     PackedRange range);
 
 }  // namespace blip2

@@ -296,6 +296,33 @@ TEST_F(DecoderFile, PackedRowsDoNotSeeEachOther) {
   EXPECT_TRUE(at::allclose(together.narrow(0, 3, 4), alone, 1e-5, 1e-6));
 }
 
+// Odd numbers of rows, the first and the last among them, and a sequence of which none is wanted.
+TEST_F(DecoderFile, WantedRowsAreThoseOfTheWhole) {
+  for (const bool norms : {false, true}) {
+    DecoderConfig config = tiny_config();
+    if (norms) config.family = DecoderFamily::qwen2;
+    config.query_key_norm = norms;
+    write(config, [](auto&) {});
+    const auto model = load(config);
+    const at::Tensor embeds = at::randn({7, 8}).requires_grad_();
+    for (const std::vector<std::int64_t>& wanted :
+         {std::vector<std::int64_t>{0, 2, 6}, {4}, {0, 1, 2, 3, 4, 5, 6}}) {
+      const at::Tensor weights = at::randn({std::ssize(wanted), 8});
+      const at::Tensor whole = model->forward_packed(embeds, {0, 3, 3, 7})
+                                   .index_select(0, at::tensor(wanted, at::kLong));
+      const at::Tensor rows = model->forward_packed(embeds, {0, 3, 3, 7}, wanted);
+      EXPECT_TRUE(at::allclose(rows, whole, 1e-4, 1e-5));
+      const at::Tensor expected = torch::autograd::grad({whole}, {embeds}, {weights})[0];
+      const at::Tensor gradient = torch::autograd::grad({rows}, {embeds}, {weights})[0];
+      EXPECT_TRUE(at::allclose(gradient, expected, 1e-4, 1e-4)) << gradient - expected;
+      const torch::NoGradGuard no_grad;
+      EXPECT_TRUE(at::allclose(model->forward_packed(embeds, {0, 3, 3, 7}, wanted), rows));
+    }
+    EXPECT_THROW(model->forward_packed(embeds, {0, 7}, {2, 2}), c10::Error);
+    EXPECT_THROW(model->forward_packed(embeds, {0, 7}, {7}), c10::Error);
+  }
+}
+
 TEST_F(DecoderFile, GradientReachesTheEmbeddingsOnly) {
   write(tiny_config(), [](auto&) {});
   const auto model = load(tiny_config());

@@ -64,9 +64,10 @@ class LanguageModel {
   virtual at::Tensor embed(const at::Tensor& ids) const = 0;
 
   // Packed sequences without padding: sequence i is rows [offsets[i], offsets[i + 1]). embeds [N,
-  // D] f32 -> hidden states after the final norm, [N, D] f32. Faster than forward().
-  virtual at::Tensor forward_packed(const at::Tensor& embeds,
-                                    std::vector<std::int64_t> offsets) = 0;
+  // D] f32 -> hidden states after the final norm, [N, D] f32. Faster than forward(). `wanted`: the
+  // rows that the result has, in ascending order, or none for all; others cost less.
+  virtual at::Tensor forward_packed(const at::Tensor& embeds, std::vector<std::int64_t> offsets,
+                                    std::vector<std::int64_t> wanted = {}) = 0;
 
   // Right-padded rows of the given lengths: [B, T, D] -> [B, T, D], zero at the padding.
   at::Tensor forward(const at::Tensor& embeds, std::span<const std::int64_t> lengths);

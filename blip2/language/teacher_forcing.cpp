@@ -51,9 +51,9 @@ at::Tensor forced_losses(LanguageModel& language, const at::Tensor& soft,
   for (std::size_t i = 0; i < rows.size(); ++i) {
     targets.add(rows[i], input.offsets[i] + soft.size(1) + std::ssize(rows[i].prompt) - 1);
   }
-  const at::Tensor hidden = language.forward_packed(input.embeds, input.offsets);  // [N, width]
-  return language.token_loss(hidden.index_select(0, as_tensor(targets.places)),
-                             as_tensor(targets.ids));
+  const at::Tensor hidden =
+      language.forward_packed(input.embeds, input.offsets, targets.places);  // [M, width]
+  return language.token_loss(hidden, as_tensor(targets.ids));
 }
 
 at::Tensor forced_losses(const T5& language, const at::Tensor& soft,

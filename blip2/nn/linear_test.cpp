@@ -4,6 +4,7 @@
 
 #include "blip2/nn/kernels/kernels.h"
 #include "blip2/nn/packed_matrix.h"
+#include "blip2/nn/padded_rows.h"
 
 namespace blip2 {
 namespace {
@@ -112,6 +113,25 @@ TEST(Linear, TrainedParametersHaveTheirGradients) {
     EXPECT_LT((x.grad() - at::mm(dy, weight.to(type))).abs().max().item<double>(), near);
     EXPECT_EQ(weight.grad().scalar_type(), at::kFloat);
   }
+}
+
+TEST(PaddedRows, AreZerosInTheMatrixsOwnMemoryOrInACopy) {
+  const auto options = at::TensorOptions(at::kBFloat16);
+  const at::Tensor own = padded_empty(5, 3, options).fill_(2);
+  const at::Tensor padded = pad_rows(own);
+  EXPECT_EQ(padded.const_data_ptr(), own.const_data_ptr());
+  EXPECT_EQ(padded.size(0), padded_rows(5));
+  EXPECT_EQ(padded.to(at::kFloat).sum().item<float>(), 30);
+  // Rows of a larger matrix are followed by its other rows.
+  const at::Tensor larger = at::ones({32, 3}, options), first = larger.narrow(0, 0, 5);
+  EXPECT_NE(pad_rows(first).const_data_ptr(), larger.const_data_ptr());
+  EXPECT_EQ(pad_rows(first).to(at::kFloat).sum().item<float>(), 15);
+  EXPECT_EQ(pad_rows(own.t()).to(at::kFloat).sum().item<float>(), 30);
+  const at::Tensor exact = at::ones({5, 3});
+  EXPECT_TRUE(pad_rows(exact).equal(exact));
+  EXPECT_EQ(padded_empty(5, 3, at::TensorOptions(at::kFloat)).numel(), 15);
+  const at::Tensor whole = at::ones({64, 3}, options);
+  EXPECT_EQ(pad_rows(whole).const_data_ptr(), whole.const_data_ptr());
 }
 
 TEST(Linear, RowsOfAnotherTypeAreAnError) {

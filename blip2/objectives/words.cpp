@@ -32,15 +32,7 @@ at::Tensor WordTargets::places(const std::vector<std::vector<std::int64_t>>& tex
 TokenLoss WordTargets::loss(const at::Tensor& soft, const at::Tensor& places,
                             double label_smoothing) const {
   const at::Tensor directions = torch::nn::functional::normalize(soft.flatten(0, 1));
-  const at::Tensor logits = at::linear(directions, table_);  // [B*Q, S]
-  const at::Tensor targets = places.flatten();               // [B*Q]
-  const at::Tensor counted = targets != kIgnoredLabel;
-  const auto count = counted.sum().item<std::int64_t>();
-  if (count == 0) return {logits.sum() * 0, 0, 0};
-  const at::Tensor loss = at::cross_entropy_loss(logits, targets, {}, at::Reduction::Mean,
-                                                 kIgnoredLabel, label_smoothing);
-  const at::Tensor hits = (logits.detach().argmax(1) == targets).logical_and(counted);
-  return {loss, count, hits.sum().item<double>() / static_cast<double>(count)};
+  return vocabulary_loss(directions, {}, table_, {}, places.flatten(), label_smoothing);
 }
 
 }  // namespace blip2

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <optional>
 
+#include "blip2/nn/padded_rows.h"
 #include "blip2/qformer/layer_functions_internal.h"
 #include "blip2/qformer/threads.h"
 
@@ -60,7 +61,8 @@ SegmentAttention<T> arguments(const Sources& from, const Tensor& segments, std::
 // The gradient of an input; only self-attention's external matrix has columns (its queries') that
 // the kernel does not write.
 Tensor room_for(const Tensor& input) {
-  return input.defined() ? at::empty_like(input) : Tensor();
+  if (!input.defined()) return Tensor();
+  return padded_empty(input.size(0), input.size(1), input.options());
 }
 
 // Inputs: queries [M, >= D], keys [K, ...] (undefined: the queries' own matrix), external.
@@ -70,7 +72,7 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
                         std::int64_t width, std::int64_t heads, double dropout, std::int64_t seed) {
     const Tensor keys = own_keys.value_or(Tensor()), external = outside.value_or(Tensor());
     const Sources from = sources(queries, keys, external, width);
-    Tensor out = at::empty({out_rows, width}, queries.options());
+    Tensor out = padded_empty(out_rows, width, queries.options());
     const Tensor log_total = at::empty({heads, out_rows}, queries.options().dtype(at::kFloat));
     with_kernel_type(queries.scalar_type(), [&]<typename T>() {
       const auto args = arguments<T>(from, segments, heads, dropout, seed, out, log_total);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "blip2/nn/padded_rows.h"
 #include "blip2/qformer/threads.h"
 
 namespace blip2 {
@@ -15,7 +16,7 @@ using torch::autograd::variable_list;
 struct GeluFunction : torch::autograd::Function<GeluFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& u, const Tensor& bias) {
     ctx->save_for_backward({u, bias});
-    Tensor out = at::empty_like(u);
+    Tensor out = padded_empty(u.size(0), u.size(1), u.options());
     with_kernel_type(u.scalar_type(), [&]<typename T>() {
       for_chunks(u.size(0), [&](std::int64_t, std::int64_t begin, std::int64_t end) {
         kernels<T>().gelu(data_of<T>(u), data_of<float>(bias), data_of<T>(out), u.size(1), begin,
@@ -28,7 +29,7 @@ struct GeluFunction : torch::autograd::Function<GeluFunction> {
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &u = saved[0], &bias = saved[1], gradient = gradients[0].contiguous();
-    Tensor u_gradient = at::empty_like(u);
+    Tensor u_gradient = padded_empty(u.size(0), u.size(1), u.options());
     const Tensor sums = at::zeros({kChunks, u.size(1)}, bias.options());
     with_kernel_type(u.scalar_type(), [&]<typename T>() {
       for_chunks(u.size(0), [&](std::int64_t chunk, std::int64_t begin, std::int64_t end) {
@@ -72,7 +73,7 @@ struct AddNormFunction : torch::autograd::Function<AddNormFunction> {
                         const Tensor& weight, const Tensor& offset, const MaybeTensor& source,
                         double eps, double dropout, std::int64_t seed) {
     const std::int64_t rows = a.size(0), width = a.size(1);
-    Tensor y = at::empty_like(a);
+    Tensor y = padded_empty(rows, width, a.options());
     const Tensor statistics = at::empty({2, rows}, weight.options());
     with_kernel_type(a.scalar_type(), [&]<typename T>() {
       const AddNorm<T> args{.a = data_of<T>(a),
@@ -106,8 +107,8 @@ struct AddNormFunction : torch::autograd::Function<AddNormFunction> {
                  &weight = saved[1], &source = saved[2], gradient = gradients[0].contiguous();
     const double dropout = ctx->saved_data["dropout"].toDouble();
     const std::int64_t rows = sum.size(0), width = sum.size(1);
-    Tensor sum_gradient = at::empty_like(sum);
-    Tensor a_gradient = dropout > 0 ? at::empty_like(sum) : sum_gradient;
+    Tensor sum_gradient = padded_empty(rows, width, sum.options());
+    Tensor a_gradient = dropout > 0 ? padded_empty(rows, width, sum.options()) : sum_gradient;
     const Tensor parts = at::zeros({kChunks, 3, width}, weight.options());
     with_kernel_type(sum.scalar_type(), [&]<typename T>() {
       for_chunks(rows, [&](std::int64_t chunk, std::int64_t begin, std::int64_t end) {
@@ -135,6 +136,23 @@ struct AddNormFunction : torch::autograd::Function<AddNormFunction> {
       x = sum_continuations(sum_gradient, source, ctx->saved_data["inputs"].toInt());
     }
     return {a_gradient, sums[0], x, sums[1], sums[2], Tensor(), Tensor(), Tensor(), Tensor()};
+  }
+};
+
+struct JoinFunction : torch::autograd::Function<JoinFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& above, const Tensor& below) {
+    const std::int64_t first = above.size(0), second = below.size(0);
+    ctx->saved_data["first"] = first;
+    Tensor out = padded_empty(first + second, above.size(1), above.options());
+    out.narrow(0, 0, first).copy_(above);
+    out.narrow(0, first, second).copy_(below);
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    const std::int64_t first = ctx->saved_data["first"].toInt();
+    const std::int64_t second = gradients[0].size(0) - first;
+    return {gradients[0].narrow(0, 0, first), gradients[0].narrow(0, first, second)};
   }
 };
 
@@ -171,6 +189,10 @@ at::Tensor add_norm(const at::Tensor& a, const at::Tensor& bias, const at::Tenso
       rows.identity ? std::nullopt : std::optional(index_tensor(rows.source));
   return AddNormFunction::apply(a, bias, x.contiguous(), norm.weight, norm.bias, source, norm.eps,
                                 dropout.probability, static_cast<std::int64_t>(dropout.seed));
+}
+
+at::Tensor join_rows(const at::Tensor& above, const at::Tensor& below) {
+  return JoinFunction::apply(above, below);
 }
 
 at::Tensor gather_rows(const at::Tensor& table, const at::Tensor& ids) {

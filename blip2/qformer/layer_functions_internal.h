@@ -36,6 +36,9 @@ at::Tensor cross_attention(const at::Tensor& queries, const at::Tensor& keys_val
                            const std::vector<AttentionSegment>& segments, std::int64_t out_rows,
                            std::int64_t heads, const Dropout& dropout);
 
+// The rows of `above`, then those of `below`, whose products need no copy (nn/padded_rows.h).
+at::Tensor join_rows(const at::Tensor& above, const at::Tensor& below);
+
 // The rows `ids` of an f32 table [V,D]; the gradient is summed in the order of `ids`.
 at::Tensor gather_rows(const at::Tensor& table, const at::Tensor& ids);
 

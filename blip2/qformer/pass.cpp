@@ -6,6 +6,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
+#include "blip2/nn/padded_rows.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/qformer/layer_functions_internal.h"
 #include "blip2/qformer/pass_weights_internal.h"
@@ -78,6 +79,13 @@ void check_features(const at::Tensor& features, const QFormerConfig& config) {
               "Q-Former", "is the picture's encoder the one this Q-Former was made for?");
 }
 
+// Features [I,P,De] as rows [I*P,De] of `type`, which the products of all layers read as they are.
+at::Tensor feature_rows(const at::Tensor& features, at::ScalarType type) {
+  const at::Tensor rows = features.flatten(0, 1);
+  if (type == at::kFloat) return rows.to(type).contiguous();
+  return padded_empty(rows.size(0), rows.size(1), rows.options().dtype(type)).copy_(rows);
+}
+
 void check_index(std::int64_t index, std::int64_t count, const char* what) {
   if (index >= 0 && index < count) return;
   throw Error(fmt::format("expected a {} of 0 to {}, got {}", what, count - 1, index), "Q-Former");
@@ -138,8 +146,8 @@ struct LayerRun {
     if (packed.text_rows == 0) return queries_part(y, image_keys);
     if (packed.query_rows == 0) return feed_forward(y, *weights.text, hidden(5));
     const auto parts = y.split_with_sizes({packed.self_query_rows, packed.text_rows});
-    return at::cat(
-        {queries_part(parts[0], image_keys), feed_forward(parts[1], *weights.text, hidden(5))});
+    return join_rows(queries_part(parts[0], image_keys),
+                     feed_forward(parts[1], *weights.text, hidden(5)));
   }
 
   at::Tensor queries_part(const at::Tensor& y, const at::Tensor& image_keys) const {
@@ -186,7 +194,7 @@ const at::Tensor& QFormerPass::compute_words() const {
 ImageKeysValues QFormerPass::project_image(const at::Tensor& image_embeds) const {
   check_features(image_embeds, config_);
   ImageKeysValues result{{}, image_embeds.size(0), image_embeds.size(1)};
-  const at::Tensor x = image_embeds.to(options_.type).flatten(0, 1).contiguous();  // [I*P, De]
+  const at::Tensor x = feature_rows(image_embeds, options_.type);  // [I*P, De]
   for (const LayerWeights& layer : weights_->layers) {
     result.layers.emplace_back();
     if (!layer.cross) continue;
@@ -201,10 +209,9 @@ ImageKeysValues QFormerPass::project_image(const at::Tensor& image_embeds, const
   ImageKeysValues result{{}, image_embeds.size(0), image_embeds.size(1)};
   // W (x * gamma + beta) + b = (W * gamma) x + (W beta + b): no gradient at the features is needed
   // for the norm's own.
-  const at::Tensor x =
-      at::layer_norm(image_embeds.to(at::kFloat), {config_.encoder_hidden_size}, {}, {}, norm.eps)
-          .to(options_.type)
-          .flatten(0, 1);  // [I*P, De]
+  const at::Tensor normal =
+      at::layer_norm(image_embeds.to(at::kFloat), {config_.encoder_hidden_size}, {}, {}, norm.eps);
+  const at::Tensor x = feature_rows(normal, options_.type);  // [I*P, De]
   for (const LayerWeights& layer : weights_->layers) {
     result.layers.emplace_back();
     if (!layer.cross) continue;

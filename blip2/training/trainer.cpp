@@ -17,6 +17,7 @@
 #include "blip2/base/progress.h"
 #include "blip2/data/sampler.h"
 #include "blip2/io/fields.h"
+#include "blip2/nn/step_memory.h"
 #include "blip2/optimiser/gradient_sum.h"
 #include "blip2/optimiser/schedule.h"
 #include "blip2/processes/ranks.h"
@@ -298,7 +299,8 @@ class Trainer {
   void save(std::int64_t step) {
     if (gradient_sum_) gradient_sum_->all_gather_state(optimizer_.state(), AdamW::kStates);
     if (folder_) {
-      give_back_memory();  // the files written are mapped to be verified
+      StepMemory::give_back();  // the files written are mapped to be verified
+      give_back_memory();
       save_checkpoint(folder_->checkpoints(), step, optimizer_.parameters(), optimizer_.state(),
                       state());
       prune_checkpoints(folder_->checkpoints(), recipe_.checkpoint.keep, best_step_);
@@ -344,7 +346,11 @@ void train(const Recipe& recipe, const TrainOptions& options) {
   const Clock::time_point start = Clock::now();
   if (recipe.image_encoder.checkpointing) give_back_blocks();
   Trainer trainer(recipe, options);
-  trainer.run();
+  {
+    std::optional<StepMemory> memory;
+    if (!recipe.image_encoder.checkpointing) memory.emplace();
+    trainer.run();
+  }
   if (!trainer.writes()) return;
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   try {

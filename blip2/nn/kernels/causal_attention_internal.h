@@ -1,51 +1,80 @@
 #pragma once
 // Causal softmax attention of one sequence and one key/value head; included by the kernels_*.cpp
-// only. Keys and values are widened once into scratch, keys transposed, so that every inner loop
-// runs along adjacent floats and needs no horizontal sum.
+// only. Keys and values are widened once into scratch, keys transposed. The queries of some tokens
+// are multiplied at once, for all heads of the group, with the keys that the last of them sees.
 #include "blip2/nn/kernels/attention_parts_internal.h"
+#include "blip2/nn/kernels/matrix_product_internal.h"
 
 namespace blip2 {
 namespace {
 
-// out[0, count) = sum over d of x[d] * columns[d, :], four vectors of outputs at a time; count is a
-// multiple of `lanes`. Each output adds its terms in the order of d.
-BLIP2_INLINE void combine(const float* x, Int terms, const float* columns, Int stride, Int count,
-                          float* out) {
-  Int j = 0;
-  for (; j + 4 * lanes <= count; j += 4 * lanes) {
-    Vec a = {}, b = {}, c = {}, e = {};
-    for (Int d = 0; d < terms; ++d) {
-      const float* column = columns + d * stride + j;
-      a += load(column) * x[d];
-      b += load(column + lanes) * x[d];
-      c += load(column + 2 * lanes) * x[d];
-      e += load(column + 3 * lanes) * x[d];
-    }
-    store(out + j, a), store(out + j + lanes, b);
-    store(out + j + 2 * lanes, c), store(out + j + 3 * lanes, e);
+struct CausalScratch {
+  Int keys, dim, tokens;  // padded counts; tokens of a block
+  float *key_columns, *values, *value_columns, *key_rows, *dkeys, *dvalues;
+  float* part;                                      // in the memory of `values`
+  float *query, *dout, *result, *scores, *dscores;  // of a block
+
+  CausalScratch(const AttentionShape& shape, float* memory)
+      : keys(padded(shape.start + shape.queries)),
+        dim(padded(shape.head_dim)),
+        tokens(attention_tokens(shape)) {
+    const Int block = keys * dim, rows = tokens * shape.group;
+    key_columns = memory, values = key_columns + block, part = values;
+    value_columns = values + block, key_rows = value_columns + block;
+    dkeys = key_rows + block, dvalues = dkeys + block;
+    query = dvalues + block, dout = query + rows * dim, result = dout + rows * dim;
+    scores = result + rows * dim, dscores = scores + rows * keys;
   }
-  for (; j < count; j += lanes) {
-    Vec a = {};
-    for (Int d = 0; d < terms; ++d) a += load(columns + d * stride + j) * x[d];
-    store(out + j, a);
+};
+
+// Some tokens' queries: row (token - first) * group + head.
+struct QueryBlock {
+  Int first, count, rows;
+  Int seen, columns;  // keys that the last token sees; padded
+
+  QueryBlock(const AttentionShape& shape, Int first_, Int most)
+      : first(first_),
+        count(shape.queries - first_ < most ? shape.queries - first_ : most),
+        rows(count * shape.group),
+        seen(shape.start + first_ + count),
+        columns(padded(seen)) {}
+
+  Int seen_by(const AttentionShape& shape, Int row) const {
+    return shape.start + first + row / shape.group + 1;
+  }
+};
+
+// body(row, offset): each row of a block, and where it lies in a matrix of `stride` elements a
+// token.
+template <typename Body>
+BLIP2_INLINE void over_block(const AttentionShape& shape, const QueryBlock& block, Int stride,
+                             const Body& body) {
+  for (Int t = 0; t < block.count; ++t) {
+    for (Int head = 0; head < shape.group; ++head) {
+      body(t * shape.group + head, (block.first + t) * stride + head * shape.head_dim);
+    }
   }
 }
 
-struct CausalScratch {
-  Int keys, dim;  // padded counts
-  float *key_columns, *values, *value_columns, *key_rows, *dkeys, *dvalues;
-  float *query, *scores, *dscores, *dout, *result;
+template <typename T>
+BLIP2_INLINE void widen_block(const AttentionShape& shape, const QueryBlock& block, const T* in,
+                              Int in_stride, float* out, Int stride) {
+  over_block(shape, block, in_stride, [&](Int row, Int offset) {
+    widen_rows(in + offset, 0, 1, shape.head_dim, out + row * stride, stride);
+  });
+}
 
-  CausalScratch(const AttentionShape& shape, float* memory)
-      : keys(padded(shape.start + shape.queries)), dim(padded(shape.head_dim)) {
-    const Int block = keys * dim;
-    key_columns = memory, values = key_columns + block;
-    query = values + block, result = query + dim, dout = result + dim;
-    scores = dout + dim, dscores = scores + keys;
-    value_columns = dscores + keys, key_rows = value_columns + block;
-    dkeys = key_rows + block, dvalues = dkeys + block;
-  }
-};
+template <typename T>
+BLIP2_INLINE void write_block(const AttentionShape& shape, const QueryBlock& block, const float* in,
+                              Int stride, T* out, Int out_stride) {
+  over_block(shape, block, out_stride, [&](Int row, Int offset) {
+    write_row(out + offset, in + row * stride, shape.head_dim);
+  });
+}
+
+BLIP2_INLINE void zero_rest(float* row, Int from, Int to) {
+  for (Int j = from; j < to; j += lanes) store(row + j, Vec{});
+}
 
 template <typename T>
 void attention(const T* q, const T* k, const T* v, T* out, const AttentionShape& shape,
@@ -54,54 +83,18 @@ void attention(const T* q, const T* k, const T* v, T* out, const AttentionShape&
   const Int total = shape.start + shape.queries, dim = shape.head_dim;
   transpose(k, shape.key_stride, total, dim, s.key_columns, s.keys);
   widen_rows(v, shape.key_stride, total, dim, s.values, s.dim);
-  for (Int i = 0; i < shape.queries; ++i) {
-    const Int seen = shape.start + i + 1;
-    for (Int head = 0; head < shape.group; ++head) {
-      widen_rows(q + i * shape.query_stride + head * dim, 0, 1, dim, s.query, s.dim);
-      combine(s.query, dim, s.key_columns, s.keys, padded(seen), s.scores);
-      softmax(s.scores, seen, shape.scale);
-      combine(s.scores, seen, s.values, s.dim, s.dim, s.result);
-      write_row(out + i * shape.out_stride + head * dim, s.result, dim);
+  for (Int first = 0; first < shape.queries; first += s.tokens) {
+    const QueryBlock b(shape, first, s.tokens);
+    widen_block(shape, b, q, shape.query_stride, s.query, s.dim);
+    multiply({s.query, s.dim, 1}, {s.key_columns, s.keys}, s.scores, b.columns, b.rows, b.columns,
+             dim);
+    for (Int row = 0; row < b.rows; ++row) {
+      const Int seen = b.seen_by(shape, row);
+      softmax(s.scores + row * b.columns, seen, shape.scale);
+      zero_rest(s.scores + row * b.columns, padded(seen), b.columns);
     }
-  }
-}
-
-// With p = softmax(scale q k) and o = p v: dv = p^T do, ds = p (do v - do o) scale, dq = ds k,
-// dk = ds^T q.
-template <typename T>
-void attention_backward(const T* q, const T* k, const T* v, const T* dout, T* dq, T* dk, T* dv,
-                        const AttentionShape& shape, float* scratch) {
-  const CausalScratch s(shape, scratch);
-  const Int total = shape.queries, dim = shape.head_dim;
-  transpose(k, shape.key_stride, total, dim, s.key_columns, s.keys);
-  transpose(v, shape.key_stride, total, dim, s.value_columns, s.keys);
-  widen_rows(k, shape.key_stride, total, dim, s.key_rows, s.dim);
-  std::memset(s.dkeys, 0, sizeof(float) * static_cast<std::size_t>(2 * s.keys * s.dim));
-  for (Int i = 0; i < total; ++i) {
-    const Int seen = i + 1, whole = padded(seen);
-    for (Int head = 0; head < shape.group; ++head) {
-      widen_rows(q + i * shape.query_stride + head * dim, 0, 1, dim, s.query, s.dim);
-      widen_rows(dout + i * shape.out_stride + head * dim, 0, 1, dim, s.dout, s.dim);
-      combine(s.query, dim, s.key_columns, s.keys, whole, s.scores);
-      softmax(s.scores, seen, shape.scale);
-      combine(s.dout, dim, s.value_columns, s.keys, whole, s.dscores);
-      Vec products = {};
-      for (Int j = 0; j < whole; j += lanes) products += load(s.scores + j) * load(s.dscores + j);
-      const float mean = sum(products);
-      for (Int j = 0; j < whole; j += lanes) {
-        store(s.dscores + j, load(s.scores + j) * (load(s.dscores + j) - mean) * shape.scale);
-      }
-      combine(s.dscores, seen, s.key_rows, s.dim, s.dim, s.result);
-      write_row(dq + i * shape.query_stride + head * dim, s.result, dim);
-      for (Int j = 0; j < seen; ++j) {
-        add_scaled(s.dkeys + j * s.dim, s.dscores[j], s.query, s.dim);
-        add_scaled(s.dvalues + j * s.dim, s.scores[j], s.dout, s.dim);
-      }
-    }
-  }
-  for (Int j = 0; j < total; ++j) {
-    write_row(dk + j * shape.key_stride, s.dkeys + j * s.dim, dim);
-    write_row(dv + j * shape.key_stride, s.dvalues + j * s.dim, dim);
+    multiply({s.scores, b.columns, 1}, {s.values, s.dim}, s.result, s.dim, b.rows, s.dim, b.seen);
+    write_block(shape, b, s.result, s.dim, out, shape.out_stride);
   }
 }
 

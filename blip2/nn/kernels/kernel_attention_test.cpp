@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "blip2/base/random.h"
@@ -30,8 +31,8 @@ Tensor causal(const Tensor& q, const Tensor& k, const Tensor& v, Int start, doub
 
 TEST(KernelTables, CausalAttention) {
   on_every_table([]<typename T>(const Kernels<T>& kernels) {
-    const Int queries = 9, group = 3, dim = 20;
-    for (const Int start : {Int{0}, Int{14}}) {
+    const Int group = 3, dim = 20;
+    for (const auto& [start, queries] : {std::pair<Int, Int>{0, 9}, {14, 9}, {5, 70}}) {
       const Int keys = start + queries;
       const AttentionShape shape{start, queries, group, dim, group * dim, dim, group * dim, 0.3f};
       const Tensor q = random<T>({queries, group, dim}, 1), k = random<T>({keys, dim}, 2),
@@ -117,23 +118,29 @@ TEST(KernelTables, AttentionOfOneTokenOverACache) {
   });
 }
 
+template <typename T>
+void expect_causal_gradient(const Kernels<T>& kernels, Int tokens, Int group, Int dim) {
+  const AttentionShape shape{0, tokens, group, dim, group * dim, dim, group * dim, 0.3f};
+  const Tensor q = random<T>({tokens, group, dim}, 1), k = random<T>({tokens, dim}, 2),
+               v = random<T>({tokens, dim}, 3), dout = random<T>({tokens, group, dim}, 4);
+  const Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
+  const Tensor scratch = at::full({attention_scratch(shape)}, NAN);
+  kernels.attention_backward(data<T>(q), data<T>(k), data<T>(v), data<T>(dout), data<T>(dq),
+                             data<T>(dk), data<T>(dv), shape, data<float>(scratch));
+  const Tensor at_q = exact(q).requires_grad_(), at_k = exact(k).requires_grad_(),
+               at_v = exact(v).requires_grad_();
+  const auto expected =
+      torch::autograd::grad({causal(at_q, at_k, at_v, 0, 0.3)}, {at_q, at_k, at_v}, {exact(dout)});
+  expect_close<T>(dq, expected[0], "dq", 2);
+  expect_close<T>(dk, expected[1], "dk", 2);
+  expect_close<T>(dv, expected[2], "dv", 2);
+}
+
 TEST(KernelTables, CausalAttentionsGradient) {
   on_every_table([]<typename T>(const Kernels<T>& kernels) {
-    const Int tokens = 19, group = 2, dim = 12;
-    const AttentionShape shape{0, tokens, group, dim, group * dim, dim, group * dim, 0.3f};
-    const Tensor q = random<T>({tokens, group, dim}, 1), k = random<T>({tokens, dim}, 2),
-                 v = random<T>({tokens, dim}, 3), dout = random<T>({tokens, group, dim}, 4);
-    const Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
-    const Tensor scratch = at::full({attention_scratch(shape)}, NAN);
-    kernels.attention_backward(data<T>(q), data<T>(k), data<T>(v), data<T>(dout), data<T>(dq),
-                               data<T>(dk), data<T>(dv), shape, data<float>(scratch));
-    const Tensor at_q = exact(q).requires_grad_(), at_k = exact(k).requires_grad_(),
-                 at_v = exact(v).requires_grad_();
-    const auto expected = torch::autograd::grad({causal(at_q, at_k, at_v, 0, 0.3)},
-                                                {at_q, at_k, at_v}, {exact(dout)});
-    expect_close<T>(dq, expected[0], "dq", 2);
-    expect_close<T>(dk, expected[1], "dk", 2);
-    expect_close<T>(dv, expected[2], "dv", 2);
+    expect_causal_gradient(kernels, 19, 2, 12);
+    expect_causal_gradient(kernels, 67, 3, 20);  // several blocks of tokens
+    expect_causal_gradient(kernels, 3, 100, 8);  // a token a block
   });
 }
 

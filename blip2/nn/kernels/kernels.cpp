@@ -121,7 +121,14 @@ std::int64_t token_attention_scratch(std::int64_t keys, std::int64_t head_dim) {
 
 std::int64_t attention_scratch(const AttentionShape& shape) {
   const std::int64_t keys = padded(shape.start + shape.queries), dim = padded(shape.head_dim);
-  return 6 * keys * dim + 3 * dim + 2 * keys;
+  const std::int64_t rows = attention_tokens(shape) * shape.group;
+  return 6 * keys * dim + 3 * rows * dim + 2 * rows * keys;
+}
+
+// About fifty rows of queries: few of the keys that a block is multiplied with are hidden from any.
+std::int64_t attention_tokens(const AttentionShape& shape) {
+  constexpr std::int64_t rows = 48;
+  return std::min(shape.queries, std::max<std::int64_t>(1, rows / shape.group));
 }
 
 }  // namespace blip2

@@ -98,6 +98,7 @@ const Kernels<T>& kernels();
 const char* kernels_name();
 
 std::int64_t attention_scratch(const AttentionShape& shape);  // in floats, backward included
+std::int64_t attention_tokens(const AttentionShape& shape);   // whose queries it multiplies at once
 std::int64_t token_attention_scratch(std::int64_t keys, std::int64_t head_dim);  // in floats
 
 }  // namespace blip2

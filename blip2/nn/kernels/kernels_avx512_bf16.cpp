@@ -9,6 +9,7 @@
 #include <cstring>
 #include <type_traits>
 #include <vector>
+#include <utility>
 
 #include "blip2/nn/kernels/kernels.h"
 

@@ -49,6 +49,9 @@ inline void multiply(const LeftMatrix& a, const RightMatrix& b, float* c, Int c_
                      Int n, Int depth) {
   const auto left = [&a](Int i) { return LeftMatrix{a.data + i * a.row, a.row, a.column}; };
   Int i = 0;
+  if constexpr (lanes == 16) {  // 32 registers hold 16 sums
+    for (; i + 8 <= m; i += 8) multiply_rows<8>(left(i), b, c + i * c_stride, c_stride, n, depth);
+  }
   for (; i + 4 <= m; i += 4) multiply_rows<4>(left(i), b, c + i * c_stride, c_stride, n, depth);
   for (; i < m; ++i) multiply_rows<1>(left(i), b, c + i * c_stride, c_stride, n, depth);
 }

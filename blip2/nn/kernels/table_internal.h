@@ -2,7 +2,7 @@
 // The table of one instruction set; included by the kernels_*.cpp only.
 #include "blip2/nn/kernels/activations_internal.h"
 #include "blip2/nn/kernels/add_norm_internal.h"
-#include "blip2/nn/kernels/causal_attention_internal.h"
+#include "blip2/nn/kernels/causal_attention_backward_internal.h"
 #include "blip2/nn/kernels/cross_entropy_internal.h"
 #include "blip2/nn/kernels/dense_attention_internal.h"
 #include "blip2/nn/kernels/linear_internal.h"

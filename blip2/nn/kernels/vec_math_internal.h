@@ -11,14 +11,26 @@ BLIP2_INLINE Int padded(Int count) {
   return (count + lanes - 1) / lanes * lanes;
 }
 
-// The same order of additions for every vector.
-BLIP2_INLINE float sum(Vec v) {
-  float x[lanes];
-  store(x, v);
-  for (Int half = lanes / 2; half > 0; half /= 2) {
-    for (Int i = 0; i < half; ++i) x[i] += x[i + half];
+// Lane i holds lane i + kDistance of v, as far as there is one.
+template <int kDistance, int... kLane>
+BLIP2_INLINE Vec moved_down(Vec v, std::integer_sequence<int, kLane...>) {
+  return __builtin_shufflevector(v, v, ((kLane + kDistance) % BLIP2_LANES)...);
+}
+
+// join(upper half, lower half) until one lane is left: the same order for every vector.
+template <int kHalf = BLIP2_LANES / 2, typename Join>
+BLIP2_INLINE float fold(Vec v, const Join& join) {
+  if constexpr (kHalf == 0) {
+    return v[0];
+  } else {
+    const Vec upper = moved_down<kHalf>(v, std::make_integer_sequence<int, BLIP2_LANES>{});
+    return fold<kHalf / 2>(join(v, upper), join);
   }
-  return x[0];
+}
+
+BLIP2_INLINE float sum(Vec v) {
+  return fold(
+      v, [](Vec a, Vec b) __attribute__((always_inline)) { return a + b; });
 }
 
 #ifndef BLIP2_OWN_SUM4
@@ -33,12 +45,8 @@ BLIP2_INLINE Vec max(Vec a, Vec b) {
 }
 
 BLIP2_INLINE float max(Vec v) {
-  float x[lanes];
-  store(x, v);
-  for (Int half = lanes / 2; half > 0; half /= 2) {
-    for (Int i = 0; i < half; ++i) x[i] = x[i] > x[i + half] ? x[i] : x[i + half];
-  }
-  return x[0];
+  return fold(
+      v, [](Vec a, Vec b) __attribute__((always_inline)) { return max(a, b); });
 }
 
 // exp by Cody-Waite reduction and the polynomial of Cephes' expf: within 2 ulp; 0 below -87.3,
