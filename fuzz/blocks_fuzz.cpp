@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <vector>
 
@@ -45,10 +46,10 @@ void multiply(const BlockMatrixView& matrix, std::int64_t rows) {
 
 // Any bytes as blocks of any type: the first two choose type, rows and width.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  constexpr DType types[] = {DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1,
-                             DType::q8_0, DType::q4_k, DType::q5_k, DType::q6_k};
+  constexpr DType types[] = {DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1,   DType::q8_0,
+                             DType::q4_k, DType::q5_k, DType::q6_k, DType::iq4_nl, DType::mxfp4};
   if (size < 2) return 0;
-  const DType type = types[data[0] % 8];
+  const DType type = types[data[0] % std::size(types)];
   const DTypeBlock block = dtype_block(type);
   const std::int64_t across = 1 + data[1] % 3, bytes = across * block.bytes;
   const std::int64_t outs = static_cast<std::int64_t>(size - 2) / bytes;

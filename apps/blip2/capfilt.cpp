@@ -87,6 +87,7 @@ void apply_model_defaults(const CLI::App& verb, const std::string& model,
                           GenerationOptions& options) {
   if (options.beams > 1 && verb.count("--sample") == 0) options.sample = false;
   const GenerationOptions drawn = options;
+  options.return_sequences = 1;
   settle_generation(verb, model, options);
   options.sample = drawn.sample;
   options.beams = drawn.beams;
@@ -115,7 +116,7 @@ void add_filter_flags(CLI::App& verb, CapfiltOptions& options) {
 void add_shard_flags(CLI::App& verb, CapfiltOptions& options) {
   FilterRunOptions& run = options.filter;
   verb.add_option("--data", run.data, "Pictures and their captions: any data source")->required();
-  verb.add_option("--output", run.output, "Folder of the shards")->required();
+  verb.add_option("--output", run.output, "Folder of the shards")->required()->check(refuse_empty);
   verb.add_option("--format", options.format,
                   "jsonl: records that name the pictures; tar: WebDataset shards with the pictures")
       ->check(CLI::IsMember({"jsonl", "tar"}))

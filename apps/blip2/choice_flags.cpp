@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "blip2/base/error.h"
 #include "blip2/data/name_list.h"
 
 namespace blip2 {
@@ -38,7 +37,7 @@ CaptionChoiceOptions choice_options(const CLI::App& verb, const RunOptions& run,
                                     const ChoiceFlags& flags, const LabelOptions& ranking,
                                     GenerationOptions generation) {
   if (flags.candidates == 0 && flags.names.empty()) {
-    throw Error("expected --candidates, --names, or both beside --choose", "choose");
+    throw CLI::ValidationError("--choose", "expected --candidates, --names, or both beside it");
   }
   CaptionChoiceOptions options;
   options.model = run.model;
@@ -53,9 +52,10 @@ CaptionChoiceOptions choice_options(const CLI::App& verb, const RunOptions& run,
   const bool draws = generation.sample && generation.beams == 1;
   if (!draws && generation.beams < flags.candidates) {
     if (verb.count("--beams") > 0) {
-      throw Error(fmt::format("expected at least {} beams for as many candidates, got {}",
-                              flags.candidates, generation.beams),
-                  "--beams", "leave --beams out, or sample");
+      throw CLI::ValidationError(
+          "--beams", fmt::format("expected at least {} beams for as many candidates, got {}: leave "
+                                 "it out, or sample",
+                                 flags.candidates, generation.beams));
     }
     generation.beams = flags.candidates;
   }

@@ -92,7 +92,9 @@ void add_convert(CLI::App& app) {
   verb->add_option("SOURCE", options->source,
                    "Model directory, LAVIS checkpoint (.pth), or a file that names parts (TOML)")
       ->required();
-  verb->add_option("DIR", options->folder, "Model directory to write")->required();
+  verb->add_option("DIR", options->folder, "Model directory to write")
+      ->required()
+      ->check(refuse_empty);
   verb->add_option("--weights", options->weights,
                    "Number type of the image encoder's, the language model's and the projection's "
                    "weights; auto: as they are, bf16 when assembling; stored: as they are, a GGUF "

@@ -10,6 +10,7 @@
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/base/error.h"
+#include "blip2/base/file.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/model/retrieval_model.h"
 #include "blip2/nn/tensor_bridge.h"
@@ -140,9 +141,12 @@ struct Inputs {
 Inputs inputs_of(const EmbedOptions& options) {
   const bool images = !options.inputs.images.empty() || !options.inputs.list.empty();
   const bool pairs = options.mode == "multimodal", texts = !options.texts.empty();
-  if ((options.mode == "image" || pairs) && !images) throw Error("expected pictures", "embed");
-  if ((options.mode == "text" || pairs) && !texts) throw Error("expected --texts", "embed");
-  if (!images && !texts) throw Error("expected pictures or --texts", "embed");
+  const auto need = [](bool given, const char* what) {
+    if (!given) throw CLI::ValidationError("embed", std::string("expected ") + what);
+  };
+  if (options.mode == "image" || pairs) need(images, "pictures");
+  if (options.mode == "text" || pairs) need(texts, "--texts");
+  need(images || texts, "pictures or --texts");
   Inputs inputs;
   if (images && options.mode != "text") inputs.paths = image_paths(options.inputs);
   if (!texts || options.mode == "image") return inputs;
@@ -154,6 +158,7 @@ Inputs inputs_of(const EmbedOptions& options) {
 void embed(const EmbedOptions& options) {
   apply_threads(options.run.threads);
   auto [paths, lines] = inputs_of(options);
+  require_place(options.output);
   const auto joined = join_ranks(options.timeout);
   const Ranks* ranks = joined.get();
   const at::InferenceMode inference;
@@ -191,7 +196,8 @@ void add_embed(CLI::App& app) {
   verb->add_option("--texts", options->texts, "File with one text in each line");
   verb->add_option("--output", options->output,
                    "File.safetensors to write: image_embeds [N, Q, E], text_embeds [M, E]")
-      ->required();
+      ->required()
+      ->check(refuse_empty);
   verb->add_option(
           "--mode", options->mode,
           "vectors: unit vectors of the pictures and texts given; image, text, multimodal: "

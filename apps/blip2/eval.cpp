@@ -15,6 +15,7 @@
 #include "blip2/answers/answer_scores.h"
 #include "blip2/answers/clip_scorer.h"
 #include "blip2/base/error.h"
+#include "blip2/base/file.h"
 #include "blip2/base/log.h"
 #include "blip2/data/records.h"
 #include "blip2/model/retrieval_model.h"
@@ -147,6 +148,9 @@ void report_bad(const EvalOptions& options, const RecordFile& file) {
 }
 
 void evaluate(const EvalOptions& options) {
+  for (const std::string& path : {options.results, options.report}) {
+    if (!path.empty()) require_place(path);
+  }
   const auto ranks = join_ranks(options.timeout);
   const BadRecordPolicy policy{.share = options.bad_share.value_or(1)};
   auto file = read_records(options.data, RecordUse::train, policy);
@@ -165,19 +169,19 @@ void evaluate(const EvalOptions& options) {
   report_bad(options, file);
 }
 
-// What --choose asks for; Error for what the task has not. Names are re-ranked as `caption` does it
-// unless --rerank says otherwise.
+// What --choose asks for; wrong usage for what the task has not. Names are re-ranked as `caption`
+// does it unless --rerank says otherwise.
 void settle_choice(const CLI::App& verb, EvalOptions& options) {
   if (!options.results.empty() && options.task == "retrieval") {
-    throw Error("expected the task caption or vqa", "--results",
-                "retrieval has no text for each record");
+    throw CLI::ValidationError(
+        "--results", "expected the task caption or vqa: retrieval has no text for each record");
   }
   if (!options.clip.empty() && options.task != "caption") {
-    throw Error(fmt::format("expected the task caption, got {}", options.task), "--clip");
+    throw CLI::ValidationError("--clip", "expected the task caption, got " + options.task);
   }
   if (!options.choice_flags.on()) return;
   if (options.task != "caption") {
-    throw Error(fmt::format("expected the task caption, got {}", options.task), "--choose");
+    throw CLI::ValidationError("--choose", "expected the task caption, got " + options.task);
   }
   LabelOptions ranking;
   if (verb.count("--rerank") > 0) ranking.rerank = options.rerank;

@@ -22,6 +22,10 @@ Prompt typed_text(const std::string& text, bool special_tokens) {
   return special_tokens ? Prompt(text) : Prompt::plain(text);
 }
 
+std::string refuse_empty(const std::string& name) {
+  return name.empty() ? "expected a name, got an empty one" : "";
+}
+
 void add_timeout(CLI::App& verb, std::chrono::seconds& timeout) {
   verb.add_option_function<std::int64_t>(
           "--timeout", [&timeout](std::int64_t given) { timeout = std::chrono::seconds(given); },
@@ -112,8 +116,9 @@ std::vector<ListedImage> listed_images(const ImageInputs& inputs) {
   std::vector<ListedImage> images;
   for (const std::string& path : inputs.images) images.push_back({path, {}});
   if (!inputs.list.empty()) add_listed(inputs.list, images);
-  if (images.empty()) throw Error("expected at least one picture", "IMAGE");
-  return images;
+  if (!images.empty()) return images;
+  if (inputs.list.empty()) throw CLI::ValidationError("IMAGE", "expected at least one picture");
+  throw Error("expected at least one picture", inputs.list);
 }
 
 std::vector<std::string> image_paths(const ImageInputs& inputs) {

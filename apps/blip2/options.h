@@ -36,6 +36,9 @@ void add_special_tokens_flag(CLI::App& verb, bool& special_tokens);
 // count.
 Prompt typed_text(const std::string& text, bool special_tokens);
 
+// For the check() of an option that names what is written: what is wrong with an empty name.
+std::string refuse_empty(const std::string& name);
+
 // Adds --timeout to a verb that several processes may share.
 void add_timeout(CLI::App& verb, std::chrono::seconds& timeout);
 
@@ -51,7 +54,7 @@ void add_image_inputs(CLI::App& verb, ImageInputs& inputs);
 struct ListedImage {
   std::string image, id;
 };
-// All pictures in order; Error if there are none.
+// All pictures in order; Error if the list has none, wrong usage if nothing was named.
 std::vector<ListedImage> listed_images(const ImageInputs& inputs);
 std::vector<std::string> image_paths(const ImageInputs& inputs);
 

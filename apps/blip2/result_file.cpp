@@ -11,7 +11,9 @@
 namespace blip2 {
 
 ResultFile::ResultFile(std::string path, std::string id_key, std::string text_key)
-    : path_(std::move(path)), id_key_(std::move(id_key)), text_key_(std::move(text_key)) {}
+    : path_(std::move(path)), id_key_(std::move(id_key)), text_key_(std::move(text_key)) {
+  if (!path_.empty()) require_place(path_);
+}
 
 void ResultFile::expect(const std::string& id, const std::string& what) {
   if (path_.empty()) return;

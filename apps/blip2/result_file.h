@@ -10,7 +10,7 @@ namespace blip2 {
 // text.
 class ResultFile {
  public:
-  // Without a path nothing is kept or written.
+  // Without a path nothing is kept or written. Error if no file can be made there.
   ResultFile(std::string path, std::string id_key, std::string text_key);
 
   // Error if a file is to be written and the id is missing or comes twice. Call it for every result

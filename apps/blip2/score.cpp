@@ -236,6 +236,9 @@ void check_options(const ScoreOptions& options) {
 
 void score(const ScoreOptions& options, OpenClip open) {
   check_options(options);
+  for (const std::string& path : {options.scores, options.report}) {
+    if (!path.empty()) require_place(path);
+  }
   const ScoreByClip clip = options.clip.empty() ? nullptr : open(options.clip);
   BadItems bad(/*json=*/false, options.bad_share);
   const auto references = read_references(options);

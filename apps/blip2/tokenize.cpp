@@ -6,7 +6,6 @@
 
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
-#include "blip2/base/error.h"
 #include "blip2/model/directory.h"
 #include "blip2/text/tokenizer.h"
 
@@ -31,7 +30,9 @@ void tokenize(const TokenizeOptions& options) {
   if (!options.file.empty()) {
     for (std::string& line : read_lines(options.file)) texts.push_back(std::move(line));
   }
-  if (texts.empty()) throw Error("expected --text or --file", "tokenize");
+  if (texts.empty() && options.file.empty()) {
+    throw CLI::ValidationError("tokenize", "expected --text or --file");
+  }
   const auto tokenizer = open(options);
   for (const std::string& text : texts) {
     const PlainText plain = options.plain ? PlainText(kWholeText) : PlainText();

@@ -71,7 +71,8 @@ void add_train(CLI::App& app) {
       ->take_all()
       ->allow_extra_args(false);
   auto* output =
-      verb->add_option("--output", flags->train.output, "Folder of the run and of its model");
+      verb->add_option("--output", flags->train.output, "Folder of the run and of its model")
+          ->check(refuse_empty);
   auto* plan =
       verb->add_flag("--plan", flags->plan,
                      "Do not run, but print the cost of the run: parameters, memory, operations, "

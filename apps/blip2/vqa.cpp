@@ -6,7 +6,6 @@
 #include "apps/blip2/generate.h"
 #include "apps/blip2/generation_flags.h"
 #include "apps/blip2/verbs.h"
-#include "blip2/base/error.h"
 #include "blip2/data/records.h"
 #include "blip2/model/prompts.h"
 
@@ -45,7 +44,9 @@ std::vector<AskedPicture> read_questions(const VqaOptions& options) {
 
 std::vector<AskedPicture> questions_of(const VqaOptions& options) {
   if (!options.questions_from.empty()) return read_questions(options);
-  if (options.question.empty()) throw Error("expected --question or --questions-from", "vqa");
+  if (options.question.empty()) {
+    throw CLI::ValidationError("vqa", "expected --question or --questions-from");
+  }
   std::vector<AskedPicture> asked;
   for (const std::string& path : image_paths(options.inputs))
     asked.push_back({path, options.question});

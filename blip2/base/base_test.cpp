@@ -55,6 +55,42 @@ TEST(AtomicFileTest, FailureNamesTheFile) {
             std::string::npos);
 }
 
+TEST_F(Files, ACopyIsANewFile) {
+  const std::string content(3 << 20, 'a');
+  write_file(folder_ / "from", content);
+  write_file(folder_ / "other", "theirs");
+  std::filesystem::create_hard_link(folder_ / "other", folder_ / "to");
+  write_copy(folder_ / "from", folder_ / "to");
+  EXPECT_EQ(read_file(folder_ / "to"), content);
+  EXPECT_EQ(read_file(folder_ / "other"), "theirs");
+  EXPECT_NE(message_of([&] { write_copy(folder_ / "none", folder_ / "to"); }).find("none"),
+            std::string::npos);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 3);
+}
+
+TEST_F(Files, TemporaryNamesAreKnown) {
+  const AtomicFile unfinished(folder_ / "x");
+  const auto path = std::filesystem::directory_iterator(folder_)->path();
+  EXPECT_TRUE(is_temporary(path)) << path;
+  for (const char* name : {"x", "x.tmp", "x.tmp1", "x.tmp_1", "x.tmp1_", "x.tmp1_2a", "x.tmpa_1"}) {
+    EXPECT_FALSE(is_temporary(name)) << name;
+  }
+}
+
+TEST_F(Files, PlacesForFilesAreAskedFor) {
+  require_place(folder_ / "new");
+  require_place("new");
+  write_file(folder_ / "old", "");
+  require_place(folder_ / "old");
+  const auto said = [](const std::filesystem::path& path) {
+    return message_of([&] { require_place(path); });
+  };
+  EXPECT_NE(said(folder_).find("it is a folder"), std::string::npos);
+  EXPECT_NE(said(folder_ / "none" / "new").find("there is no folder"), std::string::npos);
+  EXPECT_NE(said(folder_ / "old" / "new").find("there is no folder"), std::string::npos);
+  EXPECT_NE(said("").find("empty"), std::string::npos);
+}
+
 TEST_F(Files, MappedFileSeesTheBytes) {
   write_file(folder_ / "x", "abc");
   const auto file = MappedFile::open(folder_ / "x");

@@ -9,7 +9,9 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "blip2/base/error.h"
 
@@ -39,10 +41,12 @@ std::uint64_t open_regular(const std::filesystem::path& path, Descriptor& file) 
   return static_cast<std::uint64_t>(status.st_size);
 }
 
+constexpr std::string_view kTemporary = ".tmp";  // then the process's id, "_" and a number
+
 // Another name at each call, so that writers of one file do not disturb each other.
 std::string temporary_name(const std::filesystem::path& path) {
   static std::atomic<unsigned> calls{0};
-  return fmt::format("{}.tmp{}_{}", path.string(), ::getpid(), calls++);
+  return fmt::format("{}{}{}_{}", path.string(), kTemporary, ::getpid(), calls++);
 }
 
 // Makes a rename in this folder durable; some file systems refuse, which loses nothing.
@@ -140,6 +144,49 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
   AtomicFile file(path);
   file.write(text);
   file.commit();
+}
+
+void write_copy(const std::filesystem::path& from, const std::filesystem::path& to) {
+  Descriptor source{-1};
+  open_regular(from, source);
+  AtomicFile file(to);
+  std::vector<std::byte> block(std::size_t{1} << 20);
+  for (;;) {
+    const ssize_t count = ::read(source.value, block.data(), block.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw Error("cannot read: " + reason(errno), from.string());
+    if (count == 0) break;
+    file.write(std::span(block).first(static_cast<std::size_t>(count)));
+  }
+  file.commit();
+}
+
+bool is_temporary(const std::filesystem::path& path) {
+  const std::string name = path.filename().string();
+  const std::size_t mark = name.rfind(kTemporary);
+  if (mark == std::string::npos) return false;
+  const std::string numbers = name.substr(mark + kTemporary.size());
+  const std::size_t bar = numbers.find('_');
+  const auto is_number = [](std::string_view text) {
+    return !text.empty() && text.find_first_not_of("0123456789") == text.npos;
+  };
+  return bar != std::string::npos && is_number(std::string_view(numbers).substr(0, bar)) &&
+         is_number(std::string_view(numbers).substr(bar + 1));
+}
+
+void require_place(const std::filesystem::path& path) {
+  std::error_code error;
+  if (path.empty()) throw Error("expected the name of a file, got an empty one", "output");
+  if (std::filesystem::is_directory(path, error)) {
+    throw Error("expected the name of a file, it is a folder", path.string());
+  }
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  if (!std::filesystem::is_directory(folder, error)) {
+    throw Error("there is no folder " + folder.string(), path.string(), "make it first");
+  }
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) {
+    throw Error("cannot create: " + reason(errno), path.string());
+  }
 }
 
 }  // namespace blip2

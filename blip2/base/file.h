@@ -60,4 +60,14 @@ class AtomicFile {
 // Writes `text` to `path` atomically.
 void write_file(const std::filesystem::path& path, std::string_view text);
 
+// Makes `to` a copy of `from`, atomically: a new file in place of what is there.
+void write_copy(const std::filesystem::path& from, const std::filesystem::path& to);
+
+// Whether a name is one under which AtomicFile writes: a file left by a program that was killed.
+bool is_temporary(const std::filesystem::path& path);
+
+// For files that long work will write: Error if `path` is empty or a folder, or if its own folder is
+// not there or takes no files.
+void require_place(const std::filesystem::path& path);
+
 }  // namespace blip2

@@ -5,6 +5,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/processor.h"
+#include "blip2/io/code_tables.h"
 #include "blip2/io/tensor_view.h"
 
 // Block layouts as in ggml-common.h; the order of the roundings as in gguf.quants.
@@ -193,6 +194,27 @@ struct Q6_K {
   }
 };
 
+BLIP2_INLINE void table_block(const std::int8_t (&values)[16], float d, Bytes codes, float* out) {
+  for (int i = 0; i < 16; ++i) out[i] = d * static_cast<float>(values[codes[i] & 15]);
+  for (int i = 0; i < 16; ++i) out[16 + i] = d * static_cast<float>(values[codes[i] >> 4]);
+}
+
+struct IQ4_NL {
+  static constexpr int kElements = 32, kBytes = 18;
+  BLIP2_INLINE static void block(Bytes in, float* out) {
+    table_block(kIq4NlValues, half_at(in), in + 2, out);
+  }
+};
+
+struct MXFP4 {
+  static constexpr int kElements = 32, kBytes = 17;
+  BLIP2_INLINE static void block(Bytes in, float* out) {
+    const std::uint32_t e = *in;  // 2^(e - 128)
+    const std::uint32_t bits = e < 2 ? 0x00200000u << e : (e - 1) << 23;
+    table_block(kMxfp4Values, std::bit_cast<float>(bits), in + 1, out);
+  }
+};
+
 template <typename Format>
 BLIP2_INLINE void convert_all(Bytes in, float* out, std::int64_t blocks) {
   for (std::int64_t b = 0; b < blocks; ++b) {
@@ -263,6 +285,10 @@ void convert(DType dtype, Bytes in, std::span<float> out) {
       return convert<Q5_K>(in, out);
     case DType::q6_k:
       return convert<Q6_K>(in, out);
+    case DType::iq4_nl:
+      return convert<IQ4_NL>(in, out);
+    case DType::mxfp4:
+      return convert<MXFP4>(in, out);
     default:
       return;  // listed only: to_float32 has refused it
   }

@@ -85,7 +85,8 @@ Info read_info(ByteReader& reader) {
   const auto known = tensor_types().find(type);
   if (known == tensor_types().end()) {
     reader.fail(fmt::format("{} has the unknown type {}", label, type),
-                "models may use F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K");
+                "models may use F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, "
+                "IQ4_NL, MXFP4");
   }
   info.view.dtype = known->second;
   info.offset = reader.read<std::uint64_t>("a tensor's offset");

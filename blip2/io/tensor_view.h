@@ -41,21 +41,21 @@ enum class DType {
   q8_0,
   q4_k,
   q5_k,
-  q6_k,  // GGUF's quantised types, in blocks along the last dimension
+  q6_k,
+  iq4_nl,
+  mxfp4,  // GGUF's quantised types, in blocks along the last dimension
   q2_k,
   q3_k,
   iq2_xxs,
   iq2_xs,
   iq3_xxs,
   iq1_s,
-  iq4_nl,
   iq3_s,
   iq2_s,
   iq4_xs,
   iq1_m,
   tq1_0,
-  tq2_0,
-  mxfp4  // GGUF's other quantised types: listed only
+  tq2_0  // GGUF's other quantised types: listed only
 };
 
 // The type's name as safetensors and GGUF write it: "F32", "BF16", "BOOL", "Q4_K", …

@@ -109,6 +109,24 @@ TEST(Dequantise, Q6_KByHand) {
   EXPECT_EQ(got[16], 0);
 }
 
+TEST(Dequantise, IQ4_NLByHand) {
+  const auto got = Block(DType::iq4_nl).half(0, kTwo).byte(2, 0xf0).byte(17, 0x8e).floats();
+  EXPECT_EQ(got[0], 2 * -127);
+  EXPECT_EQ(got[16], 2 * 113);
+  EXPECT_EQ(got[15], 2 * 89);
+  EXPECT_EQ(got[31], 2 * 1);
+}
+
+TEST(Dequantise, MXFP4ByHand) {
+  const auto got = Block(DType::mxfp4).byte(0, 129).byte(1, 0x97).byte(16, 0x4f).floats();
+  EXPECT_EQ(got[0], 4 * 6.0f);  // 2^(129 - 127) times the float 6
+  EXPECT_EQ(got[16], 4 * -0.5f);
+  EXPECT_EQ(got[15], 4 * -6.0f);
+  EXPECT_EQ(got[31], 4 * 2.0f);
+  EXPECT_EQ(Block(DType::mxfp4).byte(0, 0).byte(1, 2).floats()[0], 0x1p-127f);
+  EXPECT_EQ(Block(DType::mxfp4).byte(0, 1).byte(1, 2).floats()[0], 0x1p-126f);
+}
+
 TEST(TensorBytes, KnowsBlocksAndOverflow) {
   const auto bytes = [](DType dtype, std::vector<std::int64_t> shape) {
     return tensor_bytes(dtype, shape);
@@ -161,7 +179,7 @@ TEST(ToFloat32, RefusesWhatIsListedOnly) {
 }
 
 TEST(DType, NamesAreFoundAgain) {
-  for (int i = 0; i <= static_cast<int>(DType::mxfp4); ++i) {
+  for (int i = 0; i <= static_cast<int>(DType::tq2_0); ++i) {
     const auto dtype = static_cast<DType>(i);
     EXPECT_EQ(dtype_from_name(dtype_name(dtype)), dtype);
   }

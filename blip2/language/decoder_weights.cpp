@@ -110,10 +110,10 @@ EmbeddingsName embeddings_name(const DecoderConfig& config, const TensorFile& fi
                                const std::string& prefix) {
   const DecoderNames& names = *row_of(config.family).names;
   const std::string usual = names.embeddings + std::string(".weight");
-  if (!config.tie_word_embeddings) return {usual, usual};
   // A base model's file has the usual name without its first word.
   const std::string base = usual.substr(usual.find('.') + 1);
-  if (file.find(prefix + base)) return {usual, usual};
+  if (!file.find(prefix + usual) && file.find(prefix + base)) return {usual, base};
+  if (!config.tie_word_embeddings) return {usual, usual};
   return find_embeddings(file, prefix, usual, {"lm_head.weight"});
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "blip2/base/error.h"
+#include "blip2/io/gguf.h"
 #include "blip2/language/t5_session_internal.h"
 #include "blip2/language/teacher_forcing.h"
 #include "blip2/nn/adopt.h"
@@ -90,13 +91,8 @@ EmbeddingsName embeddings_name(const LanguageConfig& config, const TensorFile& f
 at::Tensor embed_from_file(const std::shared_ptr<const TensorFile>& file,
                            const LanguageConfig& config, at::ScalarType dtype,
                            const std::string& prefix, const at::Tensor& ids) {
-  const EmbeddingsName names = embeddings_name(config, *file, prefix);
-  // A base model's file has no "model." or "transformer." before its names.
-  const std::string base = names.usual.substr(names.usual.find('.') + 1);
-  std::string name = names.stored;
-  for (const std::string& other : {base, std::string("token_embd.weight")}) {
-    if (!file->find(prefix + name) && file->find(prefix + other)) name = other;
-  }
+  const std::string name = is_gguf(*file) ? std::string("token_embd.weight")
+                                          : embeddings_name(config, *file, prefix).stored;
   WordTable words;
   TensorSlot slot{name, &words.values, {vocabulary_of(config), language_width(config)}};
   slot.table = &words;

@@ -188,7 +188,7 @@ Assembly read_assembly(const fs::path& path) {
 
 void assemble(const Assembly& assembly, const fs::path& folder,
               std::optional<at::ScalarType> weights) {
-  make_model_folder(folder);
+  NewModelFolder made(folder);
   Blip2Config config;
   config.num_query_tokens = assembly.num_query_tokens;
   config.image_text_hidden_size = assembly.image_text_hidden_size;
@@ -221,6 +221,7 @@ void assemble(const Assembly& assembly, const fs::path& folder,
   }
   save_bridge(bridge, folder);
   write_weight_index(folder);
+  made.finish();
 }
 
 }  // namespace blip2

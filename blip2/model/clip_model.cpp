@@ -70,8 +70,12 @@ std::shared_ptr<ClipTextEncoder> load_text(const std::shared_ptr<const TensorFil
   return encoder;
 }
 
-at::Tensor unit_rows(const at::Tensor& x) {  // [N, E] -> [N, E]
-  return x / x.norm(2, {1}, /*keepdim=*/true);
+// [N, E] -> [N, E]. Error if a row has no direction.
+at::Tensor unit_rows(const at::Tensor& x, const char* what, const fs::path& folder) {
+  at::Tensor rows = x / x.norm(2, {1}, /*keepdim=*/true);
+  if (rows.isfinite().all().item<bool>()) return rows;
+  throw Error(fmt::format("the vector of {} is not finite", what), folder.string(),
+              "its weights are damaged");
 }
 
 }  // namespace
@@ -111,6 +115,11 @@ ClipModel::ClipModel(const fs::path& folder)
                             tokenizer_->size(), config.text.vocab_size),
                 folder.string(), "they do not belong together");
   }
+  try {
+    end_of_text(tokenizer_->encode("", true), config.text.eos_token_id);
+  } catch (const Error& error) {
+    throw error.within(folder.string());
+  }
   const std::shared_ptr<const TensorFile> weights = open_model_weights(folder);
   vision_ = load_image_encoder(weights, config.vision, kClipVision);
   text_ = load_text(weights, config.text);
@@ -125,7 +134,7 @@ ReadPictures ClipModel::embed_images(std::span<const std::string> images) const 
     const at::Tensor features = vision_->forward(read.features.narrow(0, i, 1));  // [1, P, D]
     vectors.push_back(heads_->visual(heads_->norm(features.select(1, 0))));       // [1, E]
   }
-  read.features = unit_rows(at::cat(vectors));
+  read.features = unit_rows(at::cat(vectors), "a picture", folder_);
   return read;
 }
 
@@ -149,7 +158,7 @@ at::Tensor ClipModel::embed_texts(std::span<const std::string> texts) const {
   } catch (const Error& error) {
     throw error.within(folder_.string());
   }
-  return unit_rows(at::cat(vectors));
+  return unit_rows(at::cat(vectors), "a text", folder_);
 }
 
 }  // namespace blip2

@@ -17,6 +17,7 @@
 #include "blip2/model/language_side.h"
 #include "blip2/model/weight_writer_internal.h"
 #include "blip2/nn/adopt.h"
+#include "blip2/nn/tensor_bridge.h"
 #include "blip2/vision/image_encoders.h"
 
 namespace blip2 {
@@ -195,8 +196,8 @@ void copy_other_files(const fs::path& source, const fs::path& folder) {
       fs::create_directories(folder / name);
       copy_other_files(entry.path(), folder / name);
     } else if (entry.is_regular_file() && !is_weight_file(name) && !name.starts_with(".") &&
-               name != "config.json" && entry.file_size() <= kMostBytes) {
-      fs::copy_file(entry.path(), folder / name, fs::copy_options::overwrite_existing);
+               !is_temporary(name) && name != "config.json" && entry.file_size() <= kMostBytes) {
+      write_copy(entry.path(), folder / name);
     }
   }
 }
@@ -274,17 +275,17 @@ void write_widened(const LanguageWeights& weights, const LanguageConfig& config,
 
 // A directory in this program's layout, one file a part; the convolutional encoder stays f32.
 void copy_own(const std::shared_ptr<const TensorFile>& weights, const Blip2Config& config,
-              const fs::path& source, const fs::path& folder, std::optional<at::ScalarType> type) {
-  link_frozen_parts(source, folder, /*with_language=*/!type);
-  if (config.language && type && fs::exists(source / kLanguageGguf)) {
-    write_widened(language_weights(source, weights), *config.language, *type, folder);
+              const LanguageWeights& language, const fs::path& source, const fs::path& folder,
+              std::optional<at::ScalarType> type, bool with_language) {
+  link_frozen_parts(source, folder, /*with_language=*/!type && with_language);
+  if (config.language && type && is_gguf(*language.file)) {
+    write_widened(language, *config.language, *type, folder);
   } else if (config.language && type) {
     write_part(*weights, type, folder / kLanguageFile, is_language);
   }
   save_bridge(*load_bridge(weights, config, /*trainable=*/false), folder);
   if (fs::exists(source / kGenerationConfig)) {
-    fs::copy_file(source / kGenerationConfig, folder / kGenerationConfig,
-                  fs::copy_options::overwrite_existing);
+    write_copy(source / kGenerationConfig, folder / kGenerationConfig);
   }
   write_weight_index(folder);
 }
@@ -310,11 +311,15 @@ void write_model(const std::shared_ptr<const TensorFile>& weights, const Blip2Co
   refuse_half_t5(config, type, weights->path());
   check_tokenizers(config, texts);
   check_source(weights, config, {weights, kLanguagePrefix});
-  make_model_folder(folder);
+  NewModelFolder made(folder);
   const auto layout = own_layout ? std::nullopt : transformers_layout(config);
-  if (!layout) return write_own(*weights, config, texts, folder, type);
-  log_info("written as transformers' {}", architecture_of(*layout));
-  convert_to_transformers(*weights, config, *layout, texts, folder, type);
+  if (layout) {
+    log_info("written as transformers' {}", architecture_of(*layout));
+    convert_to_transformers(*weights, config, *layout, texts, folder, type);
+  } else {
+    write_own(*weights, config, texts, folder, type);
+  }
+  made.finish();
 }
 
 std::optional<ModelLayout> transformers_layout(const Blip2Config& config) {
@@ -332,29 +337,29 @@ void convert_model(const fs::path& source, const fs::path& folder,
   const std::shared_ptr<const TensorFile> file = open_model_weights(source);
   refuse_half_t5(config, weights, source);
   check_tokenizers(config, source);
-  check_source(file, config, language_weights(source, file));
+  const LanguageWeights language = language_weights(source, file, config.language);
+  check_source(file, config, language);
   if (config.layout != ModelLayout::own && weights) refuse_gguf(source);
-  make_model_folder(folder);
-  if (config.layout != ModelLayout::own) {
-    const bool quantised = blocks && config.language;
-    copy_model(*file, config, source, folder, weights, !quantised);
-    if (!quantised) return;
-    return write_quantised_language(language_weights(source, file), *config.language, *blocks,
-                                    folder);
-  }
+  const bool quantised = blocks && config.language;
   const bool kept_blocks = !weights && has_blocks(*file, kVisionPrefix);
-  const bool own = own_layout || blocks || kept_blocks;
-  const auto layout = own ? std::nullopt : transformers_layout(config);
-  if (layout) {
-    refuse_gguf(source);
+  const bool as_it_is = own_layout || blocks || kept_blocks || config.layout != ModelLayout::own;
+  const auto layout = as_it_is ? std::nullopt : transformers_layout(config);
+  if (layout) refuse_gguf(source);
+  NewModelFolder made(folder);
+  if (config.layout != ModelLayout::own) {
+    copy_model(*file, config, source, folder, weights, !quantised);
+  } else if (layout) {
     log_info("written as transformers' {}", architecture_of(*layout));
     end_as_source(config, source);
     convert_to_transformers(*file, config, *layout, source, folder, weights);
   } else {
-    copy_own(file, config, source, folder, weights);
+    copy_own(file, config, language, source, folder, weights, !quantised);
   }
-  if (blocks) quantise_language(folder, *blocks);
-  if (!config.stage1_heads) keep_stage1(source, folder / kStage1Folder);
+  if (quantised) write_quantised_language(language, *config.language, *blocks, folder);
+  if (config.layout == ModelLayout::own && !config.stage1_heads) {
+    keep_stage1(source, folder / kStage1Folder);
+  }
+  made.finish();
 }
 
 }  // namespace blip2

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -49,16 +50,29 @@ bool is_language_weights(const std::string& name) {
   return name == kLanguageFile || name == kLanguageGguf;
 }
 
+// Weights that a conversion which did not end has left would be taken for the new model's.
+void remove_leftovers(const fs::path& folder, std::error_code& error) {
+  constexpr std::array<std::string_view, 6> weights{
+      kVisionFile, kLanguageFile,       kLanguageGguf,
+      kBridgeFile, "model.safetensors", "model.safetensors.index.json"};
+  std::vector<fs::path> left;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    const bool known = std::find(weights.begin(), weights.end(), name) != weights.end();
+    if (known || is_temporary(name)) left.push_back(entry.path());
+  }
+  for (const fs::path& path : left) {
+    if (!error) fs::remove(path, error);
+  }
+}
+
 }  // namespace
 
 void link_file(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::remove(to, error);
   fs::create_hard_link(from, to, error);
-  if (!error) return;
-  error.clear();
-  fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
-  if (error) throw Error("cannot copy: " + error.message(), to.string());
+  if (error) write_copy(from, to);
 }
 
 void check_ids(std::span<const std::int32_t> ids, std::int64_t embeddings) {
@@ -70,15 +84,27 @@ void check_ids(std::span<const std::int32_t> ids, std::int64_t embeddings) {
   }
 }
 
-void make_model_folder(const fs::path& folder) {
+NewModelFolder::NewModelFolder(fs::path path) : folder_(std::move(path)) {
+  const fs::path& folder = folder_;
+  if (folder.empty()) throw Error("expected a folder, got an empty name", "the model to write");
   if (fs::exists(folder / "config.json")) {
     throw Error("the folder already holds a model", folder.string(), "choose another one");
   }
+  if (fs::exists(folder / kStage1Folder)) {
+    throw Error("the folder would be taken for the stage-1 model of the new one",
+                (folder / kStage1Folder).string(), "choose another folder for the new model");
+  }
   std::error_code error;
   fs::create_directories(folder, error);
-  // A language model that a conversion which did not end has left would be taken for this one's.
-  if (!error) fs::remove(folder / kLanguageGguf, error);
+  if (!error) remove_leftovers(folder, error);
   if (error) throw Error("cannot create folder: " + error.message(), folder.string());
+}
+
+NewModelFolder::~NewModelFolder() {
+  std::error_code ignored;
+  if (finished_) return;
+  fs::remove(folder_ / "config.json", ignored);
+  fs::remove_all(folder_ / kStage1Folder, ignored);
 }
 
 std::string bridge_tensor_name(ModelLayout layout, const std::string& member) {

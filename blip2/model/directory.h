@@ -31,8 +31,24 @@ inline constexpr char kVisionFile[] = "model-vision.safetensors",
 // Error if an id of a text has no word embedding in the model.
 void check_ids(std::span<const std::int32_t> ids, std::int64_t embeddings);
 
-// Makes the folder of a new model. Error if the folder holds a model already or cannot be made.
-void make_model_folder(const std::filesystem::path& folder);
+// The folder of a new model, which is one once finish() has been called: if writing fails before,
+// it is left without config.json and kStage1Folder, and can be written into again.
+class NewModelFolder {
+ public:
+  // Makes the folder, without the weights and temporary files that a conversion which was killed
+  // has left there. Error if the folder holds a model already or a folder kStage1Folder, or if it
+  // cannot be made.
+  explicit NewModelFolder(std::filesystem::path folder);
+  ~NewModelFolder();
+  NewModelFolder(const NewModelFolder&) = delete;
+  NewModelFolder& operator=(const NewModelFolder&) = delete;
+
+  void finish() { finished_ = true; }
+
+ private:
+  std::filesystem::path folder_;
+  bool finished_ = false;
+};
 
 // Loads the bridge from a directory's weights. Strict: one Error lists missing, unexpected and
 // mis-shaped tensors. `trainable`: the weights get memory of their own and gradients; otherwise

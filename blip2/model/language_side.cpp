@@ -21,16 +21,27 @@ bool has_blocks(const TensorFile& file) {
 }  // namespace
 
 LanguageWeights language_weights(const std::filesystem::path& folder,
-                                 std::shared_ptr<const TensorFile> weights) {
+                                 std::shared_ptr<const TensorFile> weights,
+                                 const std::optional<LanguageConfig>& config) {
   const auto path = folder / kLanguageGguf;
-  if (!std::filesystem::exists(path)) return {std::move(weights), kLanguagePrefix};
-  return {open_gguf(path), ""};
+  if (std::filesystem::exists(path)) return {open_gguf(path), ""};
+  const auto is_language = [](const TensorView& view) {
+    return view.name.starts_with(kLanguagePrefix);
+  };
+  const auto& views = weights->tensors();
+  if (config && std::none_of(views.begin(), views.end(), is_language)) {
+    throw Error(
+        "expected the language model that config.json describes, the file is not there and "
+        "no other weights of the directory have it",
+        path.string());
+  }
+  return {std::move(weights), kLanguagePrefix};
 }
 
 FrozenLanguage load_language(const std::filesystem::path& folder,
                              std::shared_ptr<const TensorFile> weights,
                              const LanguageConfig& config, const std::string& precision) {
-  auto [file, prefix] = language_weights(folder, std::move(weights));
+  auto [file, prefix] = language_weights(folder, std::move(weights), config);
   if (precision == "auto" && has_blocks(*file)) {
     return load_frozen_language(std::move(file), config, at::kFloat, prefix, MatrixForm::blocks);
   }
@@ -54,7 +65,8 @@ void write_quantised_language(const LanguageWeights& weights, const LanguageConf
 void quantise_language(const std::filesystem::path& folder, DType type) {
   const Blip2Config config = read_blip2_config(folder / "config.json");
   if (!config.language) return;
-  const LanguageWeights weights = language_weights(folder, open_model_weights(folder));
+  const LanguageWeights weights =
+      language_weights(folder, open_model_weights(folder), config.language);
   write_quantised_language(weights, *config.language, type, folder);
   std::filesystem::remove(folder / kLanguageFile);
   write_weight_index(folder);

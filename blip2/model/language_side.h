@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "blip2/io/gguf.h"
@@ -16,9 +17,11 @@ struct LanguageWeights {
   std::string prefix;
 };
 
-// The directory's GGUF file, or `weights`, which are the directory's.
+// The directory's GGUF file, or `weights`, which are the directory's. Error if neither has anything
+// of a model that there is by `config`.
 LanguageWeights language_weights(const std::filesystem::path& folder,
-                                 std::shared_ptr<const TensorFile> weights);
+                                 std::shared_ptr<const TensorFile> weights,
+                                 const std::optional<LanguageConfig>& config);
 
 // The directory's language model for writing texts. `precision` "f32", "bf16" or "f16", or "auto":
 // as the files store it; of a GGUF file's matrices those in blocks stay so, and the rest is f32.

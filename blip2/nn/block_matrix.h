@@ -15,7 +15,7 @@
 namespace blip2 {
 
 // Whether matrices of this type can be multiplied with as they are: GGUF's Q4_0, Q4_1, Q5_0, Q5_1,
-// Q8_0, Q4_K, Q5_K and Q6_K.
+// Q8_0, Q4_K, Q5_K, Q6_K, IQ4_NL and MXFP4.
 bool is_block_type(DType type);
 
 // A frozen matrix [outs, width] in GGUF's blocks, laid together for nn/kernels in memory of its

@@ -98,6 +98,10 @@ MatrixForm trained_through(const Recipe& recipe) {
 std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const TrainingSetup& setup,
                                             const LanguageConfig& config,
                                             const LanguageWeights& weights, const Ranks* ranks) {
+  if (recipe.language_weights == "stored" && !is_gguf(*weights.file)) {
+    throw Error("language_weights: stored means a GGUF file's blocks, the model has no GGUF file",
+                recipe.init, "`blip2 convert --weights` makes one; auto is for other models");
+  }
   const StageTokenizers tokenizers{*setup.language_tokenizer, *setup.qformer_tokenizer};
   FrozenLanguage language = load_frozen_language(weights.file, config, compute_type(recipe),
                                                  weights.prefix, trained_through(recipe));
@@ -114,8 +118,8 @@ TrainingSetup open_training(const Recipe& recipe, const Ranks* ranks,
   require_trainable(initial, recipe);
   const std::shared_ptr<const TensorFile> weights = open_model_weights(start.bridge);
   const LanguageWeights language = language_weights(
-      start.language,
-      start.language == start.bridge ? weights : open_model_weights(start.language));
+      start.language, start.language == start.bridge ? weights : open_model_weights(start.language),
+      initial.language);
   TrainingSetup setup;
   setup.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);
   setup.qformer_tokenizer = load_tokenizer(start.bridge / kQFormerTokenizer);

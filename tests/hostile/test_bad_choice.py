@@ -76,11 +76,11 @@ def test_names_alone_need_no_language_model(refuse, run_json, without, names, pi
 
 def test_options(refuse, init, picture, names):
     caption, label = ("caption", "--model", init), ("label", "--model", init, "--names", names)
-    refuse("expected --candidates, --names, or both", *caption, "--choose", "match", picture)
-    refuse("expected at least 4 beams", *caption, "--choose", "match", "--candidates", 4, "--beams", 2, picture)
+    refuse("expected --candidates, --names, or both", *caption, "--choose", "match", picture, code=2)
+    refuse("expected at least 4 beams", *caption, "--choose", "match", "--candidates", 4, "--beams", 2, picture, code=2)
     refuse("expected {} for the name, got 'a photo'", *label, "--template", "a photo", picture)
     refuse("no_names.txt", "label", "--model", init, "--names", "no_names.txt", picture)
-    refuse("at least one picture", *label)
+    refuse("at least one picture", *label, code=2)
     for wrong in ("0", "-3", "x", "2000"):
         refuse("--candidates", *caption, "--choose", "match", f"--candidates={wrong}", picture, code=2)
     refuse("--choose", *caption, "--choose", "best", picture, code=2)
@@ -97,5 +97,5 @@ def test_options(refuse, init, picture, names):
 
 def test_eval_options(refuse, init, pictures, names):
     command = ("eval", "--model", init, "--data", pictures / "val.jsonl")
-    refuse("expected the task caption", *command, "--task", "retrieval", "--choose", "match", "--names", names)
-    refuse("--results", *command, "--task", "retrieval", "--results", "r.jsonl")
+    refuse("expected the task caption", *command, "--task", "retrieval", "--choose", "match", "--names", names, code=2)
+    refuse("--results", *command, "--task", "retrieval", "--results", "r.jsonl", code=2)

@@ -267,4 +267,4 @@ def test_wrong_usage(refuse, words):
                                    ["--repetition-penalty", "0"], ["--min-new-tokens", "40"]])
 def test_generation_options(refuse, init, pictures, words):
     image = sorted(pictures.glob("*.png"))[0]
-    refuse(words[0].strip("-").replace("-", "_"), "caption", "--model", init, *words, image)
+    refuse(words[0].strip("-").replace("-", "_"), "caption", "--model", init, *words, image, code=2)

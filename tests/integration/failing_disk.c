@@ -1,6 +1,7 @@
 // Preloaded before a program: the FAULT_AT-th call that writes, syncs, makes or renames something
 // under a path that holds FAULT_FOLDER fails with FAULT_ERRNO, or sends the program FAULT_SIGNAL
-// first and then goes its way. The number of such calls is left in the file FAULT_COUNT.
+// first and then goes its way. The number of such calls is left in the file FAULT_COUNT. With
+// FAULT_NO_LINKS there are no hard links, as between file systems.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -61,6 +62,13 @@ int posix_fallocate(int descriptor, off_t begin, off_t length) {
 int rename(const char* from, const char* to) {
   REAL(rename);
   return fails(from) ? -1 : real(from, to);
+}
+
+int link(const char* from, const char* to) {
+  REAL(link);
+  if (!getenv("FAULT_NO_LINKS")) return real(from, to);
+  errno = EXDEV;
+  return -1;
 }
 
 int mkdir(const char* path, mode_t mode) {

@@ -3,10 +3,12 @@ transformers' vectors of the same CLIP."""
 
 import json
 import pathlib
+import shutil
 import sys
 
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "parity"))
 import clip_models  # noqa: E402
@@ -145,6 +147,36 @@ def test_bad_calls_are_named(run, clip, coco, pictures, tmp_path):
     assert "clipscore" in json.loads(by_environment.stdout)
 
 
+def changed_clip(clip, folder, change):
+    shutil.copytree(clip[0], folder)
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    (folder / "model.safetensors").unlink()
+    save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("name, of", [("text_model.encoder.layers.0.mlp.fc1.weight", "a text"),
+                                      ("vision_model.encoder.layers.0.mlp.fc1.weight", "a picture")])
+def test_weights_that_are_no_numbers(run, clip, coco, pictures, tmp_path, name, of):
+    damaged = changed_clip(clip, tmp_path / "clip", lambda tensors: tensors[name].fill_(float("nan")))
+    done = run("score", "--task", "caption", "--results", coco[0], "--references", coco[1], "--clip", damaged,
+               "--images", pictures, "--json", code=1)
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("blip2: ")]
+    assert f"{damaged}: the vector of {of} is not finite" in line and not done.stdout
+
+
+def test_a_wrong_end_token_is_found_first(run, clip, coco, tmp_path):
+    shutil.copytree(clip[0], tmp_path / "clip")
+    config = json.loads((tmp_path / "clip" / "config.json").read_text())
+    config["text_config"]["eos_token_id"] = 5
+    (tmp_path / "clip" / "config.json").write_text(json.dumps(config))
+    done = run("score", "--task", "caption", "--results", coco[0], "--references", tmp_path / "none.json", "--clip",
+               tmp_path / "clip", code=1)
+    assert "expected the token 5 that ends a text" in done.stderr and str(tmp_path / "clip") in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not done.stdout
+
+
 def test_eval_gives_the_same(run, run_json, stage2, clip, pictures, put, tmp_path):
     images = [{"id": i, "file_name": str(pictures / name), "domain": ("in-domain", "near-domain")[i % 2]}
               for i, name in enumerate(NAMES)]
@@ -173,4 +205,4 @@ def test_eval_gives_the_same(run, run_json, stage2, clip, pictures, put, tmp_pat
     for row in each:
         assert row["domain"] == images[NAMES.index(row["image"].split("/")[-1])]["domain"]
     assert "--clip" in run("eval", "--model", stage2, "--task", "retrieval", "--data", data, "--clip", clip[0],
-                           code=1).stderr
+                           code=2).stderr

@@ -19,6 +19,20 @@ from test_language_families import write_gguf  # noqa: E402
 FAMILY = "qwen2"
 
 
+def add_words_of():
+    tokenizer = tokenizer_of(FAMILY)
+
+    def add_words(writer):
+        table = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre(PRE[FAMILY])
+        writer.add_token_list(sorted(table["vocab"], key=table["vocab"].get))
+        writer.add_token_merges([" ".join(pair) for pair in table["merges"]])
+        writer.add_token_types([3, *[1] * (len(tokenizer) - 1)])
+
+    return add_words
+
+
 @pytest.fixture(scope="module")
 def folder(run, tmp_path_factory):
     """Parts with a language model in Q8_0, assembled as stored and in f32, and pictures."""
@@ -32,14 +46,8 @@ def folder(run, tmp_path_factory):
         for value in model.parameters():
             value.normal_(0, 0.3)
 
-    def add_words(writer):
-        table = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
-        writer.add_tokenizer_model("gpt2")
-        writer.add_tokenizer_pre(PRE[FAMILY])
-        writer.add_token_list(sorted(table["vocab"], key=table["vocab"].get))
-        writer.add_token_merges([" ".join(pair) for pair in table["merges"]])
-        writer.add_token_types([3, *[1] * (len(tokenizer) - 1)])
-
+    model.save_pretrained(folder / "hf")
+    add_words = add_words_of()
     write_gguf(folder / "model.gguf", FAMILY, model, add_words, kind="Q8_0")
     write_image_encoder(folder / "clip")
     write_text_encoder(folder / "bert")
@@ -76,7 +84,8 @@ def test_widened_it_is_the_widened_model(run_json, folder):
 
 
 @pytest.mark.parametrize("kernels", ["", "avx2", "plain"])
-def test_blocks_write_nearly_the_same(run_json, folder, kernels):
+def test_blocks_write_nearly_the_same(run_json, folder, kernels, monkeypatch):
+    monkeypatch.setenv("BLIP2_KERNELS", kernels)
     one = captions(run_json, folder / "stored", folder)
     other = captions(run_json, folder / "f32", folder)
     for blocks, widened in zip(one, other, strict=True):
@@ -115,6 +124,15 @@ def test_bad_files_are_named(run, folder, tmp_path):
     path.write_bytes(broken)
     said = run(*run_caption, code=1).stderr
     assert "blk.1.ffn_up.weight" in said and "not finite" in said
+    # Behind a tensor's name stand the number of its dimensions, these, and its type.
+    kind = whole.index(b"blk.1.ffn_up.weight") + len("blk.1.ffn_up.weight") + 4 + 2 * 8
+    for number, message in ((99, "unknown type 99"), (14, "no multiple of its block")):
+        path.write_bytes(whole[:kind] + number.to_bytes(4, "little") + whole[kind + 4 :])
+        said = run(*run_caption, code=1).stderr
+        assert message in said and "blk.1.ffn_up.weight" in said and len(said.splitlines()) == 1
+    path.unlink()
+    said = run(*run_caption, code=1).stderr
+    assert "model-language.gguf: expected the language model" in said and len(said.splitlines()) == 1
     (tmp_path / "parts.toml").write_text(
         f'image_encoder = "{folder}/clip"\ntext_encoder = "{folder}/bert"\nlanguage_model = "{folder}/clip"\n')
     done = run("convert", tmp_path / "parts.toml", tmp_path / "other", "--weights", "stored", code=1)
@@ -142,6 +160,32 @@ def test_convert_quantises_the_language_model(run, run_json, folder, tmp_path, w
     assert blocks[0]["score"] == pytest.approx(widened[0]["score"], rel=0.05)
     [model] = run_json("inspect", tmp_path / "small")
     assert {"F32", "Q8_0", kind} <= set(model["types"])
+
+
+def test_training_through_blocks_needs_them(run, folder, tmp_path):
+    (folder / "one.jsonl").write_text(json.dumps({"image": "0.png", "caption": "a red square"}) + "\n")
+    (tmp_path / "recipe.toml").write_text(
+        f'stage = 2\ninit = "{folder}/f32"\nbatch_size = 1\nsteps = 1\nlanguage_weights = "stored"\n'
+        f'[data]\ntrain = "{folder}/one.jsonl"\n')
+    said = run("train", tmp_path / "recipe.toml", "--output", tmp_path / "out", code=1).stderr
+    assert "language_weights: stored means a GGUF file's blocks" in said and f"{folder}/f32" in said
+
+
+def test_blocks_of_four_bit_floats(run, run_json, folder, tmp_path):
+    """MXFP4, as PyPI gguf quantises it: in blocks nearly as widened."""
+    qwen = transformers.Qwen2ForCausalLM.from_pretrained(folder / "hf")
+    words = add_words_of()
+    write_gguf(tmp_path / "model.gguf", FAMILY, qwen, words, kind="MXFP4")
+    (tmp_path / "parts.toml").write_text(
+        f'image_encoder = "{folder}/clip"\ntext_encoder = "{folder}/bert"\nlanguage_model = "model.gguf"\n'
+        "num_query_tokens = 4\nimage_text_hidden_size = 16\n")
+    run("convert", tmp_path / "parts.toml", tmp_path / "stored", "--weights", "stored")
+    [model] = run_json("inspect", tmp_path / "stored")
+    assert model["types"]["MXFP4"]["bits_per_weight"] == 4.25
+    blocks, widened = (captions(run_json, tmp_path / "stored", folder, "--precision", precision)
+                       for precision in ("auto", "f32"))
+    for one, other in zip(blocks, widened, strict=True):
+        assert one["score"] == pytest.approx(other["score"], rel=0.05) and one["score"] != other["score"]
 
 
 def test_training_goes_through_the_blocks(run, folder, tmp_path):

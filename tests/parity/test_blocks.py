@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-KINDS = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"]
+KINDS = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "MXFP4"]
 # Where a block has its scales, in halves.
 SCALES = {"Q4_0": [0], "Q4_1": [0, 1], "Q5_0": [0], "Q5_1": [0, 1], "Q8_0": [0], "Q4_K": [0, 1],
-          "Q5_K": [0, 1], "Q6_K": [104]}
+          "Q5_K": [0, 1], "Q6_K": [104], "IQ4_NL": [0], "MXFP4": []}
 
 
 def blocks(name, outs, width, rng):
@@ -19,6 +19,8 @@ def blocks(name, outs, width, rng):
     for at in SCALES[name]:
         scales = rng.standard_normal((outs, width // elements, 1)).astype(np.float16) / np.float16(64)
         data[..., 2 * at : 2 * at + 2] = scales.view(np.uint8)
+    if name == "MXFP4":  # one exponent
+        data[..., 0] = rng.integers(110, 126, data.shape[:-1])
     return data.reshape(outs, -1)
 
 
@@ -68,6 +70,8 @@ def test_products_are_gguf_packages(products, name):
         assert np.linalg.norm(y - expected) < 1e-6 * np.linalg.norm(expected), instructions
         assert (np.abs(y - expected) <= 1e-6 * size).all(), instructions
         assert (np.abs(y - sets["plain"]) <= 1e-6 * size).all(), instructions
+    fused = [y for instructions, y in sets.items() if instructions != "plain"]
+    assert all(np.array_equal(y, fused[0]) for y in fused), "a product and its sum are rounded together"
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -28,5 +28,11 @@ BLIP2_INLINE VecQuantised narrow_to_bytes(VecInt q) {
   return reinterpret<VecQuantised>(_mm512_cvtepi32_epi8(reinterpret<__m512i>(q)));
 }
 
+BLIP2_INLINE VecBytes lookup(VecBytes codes, const std::int8_t* values) {
+  const __m128i table = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
+  const __m512i wide = _mm512_broadcast_i32x4(_mm_xor_si128(table, _mm_set1_epi8(-128)));
+  return reinterpret<VecBytes>(_mm512_shuffle_epi8(wide, reinterpret<__m512i>(codes)));
+}
+
 }  // namespace
 }  // namespace blip2

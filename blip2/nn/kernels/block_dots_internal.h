@@ -24,6 +24,14 @@ BLIP2_INLINE Vec bytes_at(const std::uint8_t* p) {
   std::memcpy(&bytes, p, sizeof(bytes));
   return __builtin_convertvector(__builtin_convertvector(bytes, VecInt), Vec);
 }
+
+// values[code] + 128 of each code below 16.
+BLIP2_INLINE VecBytes lookup(VecBytes codes, const std::int8_t* values) {
+  std::uint8_t bytes[sizeof(VecBytes)];
+  std::memcpy(bytes, &codes, sizeof(bytes));
+  for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(values[byte] + 128);
+  return reinterpret<VecBytes>(bytes);
+}
 #endif
 
 BLIP2_INLINE VecInt splat_quad(const std::int8_t* quad) {

@@ -1,6 +1,7 @@
 #pragma once
 // Types of blocks: their codes and scales as they lie in a group (block_layout.h); included by the
 // kernels_*.cpp only. A register's lanes are outs.
+#include "blip2/io/code_tables.h"
 #include "blip2/nn/kernels/block_dots_internal.h"
 #include "blip2/nn/kernels/block_layout.h"
 
@@ -8,16 +9,20 @@ namespace blip2 {
 namespace {
 
 // A type of blocks: kBits of a code; a code's zero; whether there is a minimum; whether eight
-// blocks share a scale of their scales.
-template <int kBits, int kZero, bool kMinimum, bool kShared>
+// blocks share a scale of their scales; the values that codes stand for, if they are no numbers
+// themselves: what is multiplied is then the value plus 128.
+template <int kBits, int kZero, bool kMinimum, bool kShared, const std::int8_t* kValues = nullptr>
 struct Format {
-  static constexpr int bits = kBits, zero = kBits == 8 && kSignedBytes ? 0 : kZero;
+  static constexpr const std::int8_t* values = kValues;
+  static constexpr int bits = kBits, code_bits = kValues ? 8 : kBits;  // as stored, as multiplied
+  static constexpr int zero = code_bits == 8 && kSignedBytes ? 0 : kZero;
+  static constexpr bool exponents = kValues == kMxfp4Values;  // in place of scales
   static constexpr bool minimum = kMinimum, shared = kShared;
   static constexpr bool halved = kShared && !kMinimum;  // each half of a block has a scale
   static constexpr Int blocks = kShared ? 8 : 1;
   // Of one block: lines, and of those that share: scales.
   static constexpr Int line_bytes = kBits * kLineBytes;
-  static constexpr Int scale_bytes = (kMinimum ? 64 : 32) + (kShared ? 8 * 32 : 0);
+  static constexpr Int scale_bytes = (exponents ? 16 : kMinimum ? 64 : 32) + (kShared ? 8 * 32 : 0);
 };
 
 // f(Format) of the type.
@@ -38,6 +43,10 @@ BLIP2_INLINE void with_format(DType type, const F& f) {
       return f(Format<4, 0, true, true>());
     case DType::q5_k:
       return f(Format<5, 0, true, true>());
+    case DType::iq4_nl:
+      return f(Format<4, 128, false, false, kIq4NlValues>());
+    case DType::mxfp4:
+      return f(Format<4, 128, false, false, kMxfp4Values>());
     default:
       return f(Format<6, 32, false, true>());
   }
@@ -49,6 +58,14 @@ BLIP2_INLINE Vec halves_at(const std::uint8_t* p) {
   return widen_f16(bits);
 }
 
+// 2^(e - 128) of each byte e.
+BLIP2_INLINE Vec powers_at(const std::uint8_t* p) {
+  const VecBits e =
+      reinterpret<VecBits>(VecInt(__builtin_convertvector(bytes_at<LaneBytes>(p), VecInt)));
+  const VecBits small = VecBits(VecBits{} + 0x00200000u) << (e & 1u);
+  return reinterpret<Vec>(VecBits(e < 2u ? small : (e - 1u) << 23));
+}
+
 // The scales of one block for `lanes` outs. A halved block has two, others a minimum or none.
 struct BlockScales {
   Vec scale, second, minimum;
@@ -58,7 +75,7 @@ struct BlockScales {
 template <typename F>
 BLIP2_INLINE BlockScales scales_at(const std::uint8_t* scales, Int i, Int out) {
   BlockScales s = {};
-  s.scale = halves_at(scales + 2 * out);
+  s.scale = F::exponents ? powers_at(scales + out) : halves_at(scales + 2 * out);
   if constexpr (F::minimum) s.minimum = halves_at(scales + 32 + 2 * out);
   if constexpr (F::shared && F::minimum) {
     const std::uint8_t* bytes = scales + 64 + i * 32 + out;
@@ -94,7 +111,7 @@ struct TwoQuads {
 
 // The codes of quads j and j + 4 of a block.
 template <int kBits, int j>
-BLIP2_INLINE TwoQuads quads_at(const std::uint8_t* lines) {
+BLIP2_INLINE TwoQuads stored_quads(const std::uint8_t* lines) {
   if constexpr (kBits == 8) {
     return {line_at(lines + j * kLineBytes), line_at(lines + (j + 4) * kLineBytes)};
   }
@@ -110,6 +127,14 @@ BLIP2_INLINE TwoQuads quads_at(const std::uint8_t* lines) {
     quads.second |= shifted<4 - 2 * j>(line_at(lines + 5 * kLineBytes), 48);
   }
   return quads;
+}
+
+// The same as they are multiplied.
+template <typename F, int j>
+BLIP2_INLINE TwoQuads quads_at(const std::uint8_t* lines) {
+  const TwoQuads quads = stored_quads<F::bits, j>(lines);
+  if constexpr (F::values == nullptr) return quads;
+  return {lookup(quads.first, F::values), lookup(quads.second, F::values)};
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "blip2/base/error.h"
 #include "blip2/base/processor.h"
 #include "blip2/nn/block_matrix.h"
 #include "blip2/nn/kernels/kernel_check.h"
@@ -24,8 +25,8 @@ using kernel_check::Int;
 using kernel_check::random;
 using kernel_check::Tensor;
 
-constexpr DType kTypes[] = {DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1,
-                            DType::q8_0, DType::q4_k, DType::q5_k, DType::q6_k};
+constexpr DType kTypes[] = {DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1,   DType::q8_0,
+                            DType::q4_k, DType::q5_k, DType::q6_k, DType::iq4_nl, DType::mxfp4};
 constexpr Int kOutCount = 43, kAcross = 512, kRowsOfX = 13;  // no multiples of a group or a tile
 
 // A file's matrix of random bytes with scales of either sign around 0.01.
@@ -48,6 +49,10 @@ FileMatrix file_matrix(DType type, Int outs = kOutCount, Int width = kAcross) {
   matrix.bytes.assign(from, from + noise.numel());
   for (Int i = 0; i < count; ++i) {
     std::byte* const to = matrix.bytes.data() + i * block.bytes;
+    if (type == DType::mxfp4) {
+      *to = static_cast<std::byte>(117 + i % 9);  // 2^-11 to 2^-3
+      continue;
+    }
     const bool minimum =
         type == DType::q4_1 || type == DType::q5_1 || type == DType::q4_k || type == DType::q5_k;
     std::memcpy(type == DType::q6_k ? to + 208 : to, data<std::byte>(scales) + i * 4,
@@ -198,6 +203,31 @@ TEST(BlockKernels, RowsDoNotDependOnEachOther) {
       }
     }
   }
+}
+
+// From AVX2 on, which multiplies and adds in one rounding, products have the same bits.
+TEST(BlockKernels, InstructionSetsGiveTheSameBits) {
+  for (const DType type : kTypes) {
+    const BlockMatrix matrix(file_matrix(type).view());
+    const auto rows = quantised(*plain_block_kernels().f32, random<float>({kRowsOfX, kAcross}, 4));
+    Tensor first;
+    for (const BlockKernelSet& set : runnable_block_kernels()) {
+      if (std::string(set.name) == "plain") continue;
+      const Tensor y = at::empty({kRowsOfX, kOutCount});
+      set.f32->multiply(matrix.view(), rows.data(), kRowsOfX, 0, groups_of(matrix),
+                        Store::value_f32, y.data_ptr(), kOutCount);
+      if (!first.defined()) first = y;
+      EXPECT_EQ(std::memcmp(y.data_ptr(), first.data_ptr(), y.nbytes()), 0)
+          << dtype_name(type) << " by " << set.name;
+    }
+  }
+}
+
+TEST(BlockKernels, NotFiniteExponentsAreFound) {
+  FileMatrix file = file_matrix(DType::mxfp4);
+  file.bytes[17 * 20] = std::byte{255};
+  EXPECT_FALSE(has_finite_scales(DType::mxfp4, file.bytes));
+  EXPECT_THROW(BlockMatrix(file.view()), Error);
 }
 
 TEST(BlockKernels, WidenGivesTheFilesNumbers) {

@@ -46,7 +46,7 @@ void add_fifth_bits(Quads& codes, std::uint32_t high) {
 struct Block {
   Quads codes;
   std::array<std::uint16_t, 2> halves{};  // d and m, or d and dmin of the 256
-  std::array<std::uint8_t, 2> bytes{};    // scales of K types
+  std::array<std::uint8_t, 2> bytes{};    // scales of K types; MXFP4's exponent
 };
 
 // The six-bit scale and minimum of sub-block i (of 8), packed in twelve bytes.
@@ -113,6 +113,11 @@ Block read_block(DType type, Bytes in, int i) {
         block.codes[j] = quad_at(in + 2, static_cast<int>(j)) ^ 0x80808080u;
       }
       return block;
+    case DType::iq4_nl:
+      block.codes = nibbles(in + 2);
+      return block;
+    case DType::mxfp4:
+      return {nibbles(in + 1), {}, {*in, 0}};
     case DType::q4_k:
       return q4_k(in, i);
     case DType::q5_k:
@@ -154,6 +159,10 @@ constexpr Int kHalves = 2 * kGroupOuts;  // bytes of a half for each out
 
 // The scales of block i of those that share `scales`.
 void put_scales(DType type, const Block& block, int i, Int out, std::byte* scales) {
+  if (type == DType::mxfp4) {
+    scales[out] = std::byte{block.bytes[0]};
+    return;
+  }
   put_half(scales, out, block.halves[0]);
   if (type == DType::q4_1 || type == DType::q5_1) put_half(scales + kHalves, out, block.halves[1]);
   if (block_layout(type)->blocks == 1) return;
@@ -166,6 +175,12 @@ void put_scales(DType type, const Block& block, int i, Int out, std::byte* scale
 
 bool is_finite(std::uint16_t half) {
   return (half & 0x7c00u) != 0x7c00u;
+}
+
+// MXFP4's exponent 255 is no number.
+bool has_finite_scales(DType type, const Block& block) {
+  if (type == DType::mxfp4) return block.bytes[0] != 255;
+  return is_finite(block.halves[0]) && is_finite(block.halves[1]);
 }
 
 // Whether all scales are finite.
@@ -181,7 +196,7 @@ bool pack_row(DType type, const BlockLayout& layout, const std::byte* row, Int w
       const Block block = read_block(type, in, i);
       put_codes(block.codes, layout.bits, out, lines);
       put_scales(type, block, i, out, scales);
-      finite = finite && is_finite(block.halves[0]) && is_finite(block.halves[1]);
+      finite = finite && has_finite_scales(type, block);
       lines += layout.bits * kLineBytes;
     }
     scales += layout.scale_bytes;
@@ -209,6 +224,10 @@ std::optional<BlockLayout> block_layout(DType type) {
       return BlockLayout{5, 8, 2 * kHalves + 16 * kGroupOuts};
     case DType::q6_k:
       return BlockLayout{6, 8, kHalves + 16 * kGroupOuts};
+    case DType::iq4_nl:
+      return BlockLayout{4, 1, kHalves};
+    case DType::mxfp4:
+      return BlockLayout{4, 1, kGroupOuts};
     default:
       return std::nullopt;
   }
@@ -229,8 +248,7 @@ bool has_finite_scales(DType type, std::span<const std::byte> blocks) {
   const auto* in = reinterpret_cast<Bytes>(blocks.data());
   const auto bytes = static_cast<std::size_t>(dtype_block(type).bytes);
   for (const Bytes end = in + blocks.size(); in < end; in += bytes) {
-    const Block block = read_block(type, in, 0);
-    if (!is_finite(block.halves[0]) || !is_finite(block.halves[1])) return false;
+    if (!has_finite_scales(type, read_block(type, in, 0))) return false;
   }
   return true;
 }

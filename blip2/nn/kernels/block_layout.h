@@ -18,10 +18,12 @@
 //   in their upper halves; 5 bits: bit t of line 4 is the fifth of quad t; 6 bits: bits 2 u and
 //   2 u + 1 of line 4 + t / 4 are the upper ones of quad t, u = t % 4;
 //   8 bits: line t holds quad t plus 128.
+// The codes of IQ4_NL and MXFP4 have four bits, which stand for values of a table
+// (blip2/io/code_tables.h).
 // Scales are those of the file: halves d[16], with halves m[16] behind where a type has a minimum.
 // Q4_K and Q5_K: for 256 of the width d[16], dmin[16], then eight times the bytes scale[16],
 // minimum[16]. Q6_K: d[16], then eight times the signed bytes scale[16] of the first and of the
-// second half of a block.
+// second half of a block. MXFP4: its exponents as bytes e[16].
 namespace blip2 {
 
 inline constexpr std::int64_t kGroupOuts = 16, kBlockWidth = 32, kLineBytes = 64;

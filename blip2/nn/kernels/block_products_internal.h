@@ -21,14 +21,14 @@ BLIP2_INLINE Vec as_floats(VecInt v) {
 template <typename F, int R>
 BLIP2_INLINE void add_block(const std::uint8_t* lines, const BlockScales& s,
                             const ActivationBlock* x, Vec* sums) {
-  using D = Dots<F::bits>;
+  using D = Dots<F::code_bits>;
   typename D::Sum first[R], second[R];
   for (int r = 0; r < R; ++r) {
     first[r] = D::begin(F::halved ? x[r].minus32[0] : start_of<F>(x[r]));
     if constexpr (F::halved || R <= 2) second[r] = D::begin(F::halved ? x[r].minus32[1] : 0);
   }
   const auto step = [&]<int j>() __attribute__((always_inline)) {
-    const TwoQuads quads = quads_at<F::bits, j>(lines);
+    const TwoQuads quads = quads_at<F, j>(lines);
     const typename D::Codes a = D::codes(quads.first), b = D::codes(quads.second);
     for (int r = 0; r < R; ++r) first[r] = D::add(first[r], a, x[r].q + 4 * j);
     for (int r = 0; r < R; ++r) {

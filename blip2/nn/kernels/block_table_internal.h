@@ -18,7 +18,7 @@ BLIP2_INLINE void open_block(const std::uint8_t* lines, const std::uint8_t* scal
                              OpenBlock& open) {
   for (Int out = 0; out < kGroupOuts; out += lanes) {
     const auto step = [&]<int j>() __attribute__((always_inline)) {
-      const TwoQuads quads = quads_at<F::bits, j>(lines + 4 * out);
+      const TwoQuads quads = quads_at<F, j>(lines + 4 * out);
       std::memcpy(open.codes[j] + 4 * out, &quads.first, sizeof(VecBytes));
       std::memcpy(open.codes[j + 4] + 4 * out, &quads.second, sizeof(VecBytes));
     };
@@ -48,7 +48,7 @@ BLIP2_INLINE void widen_block(const OpenBlock& open, int zero, Int out, T* y) {
 
 template <typename F, typename T>
 void widen_outs(const BlockMatrixView& weight, Int begin, Int end, T* y) {
-  constexpr int zero = F::bits == 8 ? 128 : F::zero;
+  constexpr int zero = F::code_bits == 8 ? 128 : F::zero;
   const Int blocks = weight.width / kBlockWidth, bytes = group_bytes(weight.type, weight.width);
   for (Int out = begin; out < end;) {
     const Int group = out / kGroupOuts, next = (group + 1) * kGroupOuts;

@@ -25,7 +25,8 @@
 #define BLIP2_LANES 8
 #define BLIP2_TILE_ROWS 2  // 8 sums, 4 weights and 1 activation in 16 registers
 #define BLIP2_OWN_HALVES
-#include "blip2/nn/kernels/vec_internal.h"
+#define BLIP2_OWN_WIDE_SUM4
+#include "blip2/nn/kernels/vec_math_internal.h"
 
 namespace blip2 {
 namespace {
@@ -45,6 +46,20 @@ BLIP2_INLINE VecHalf round_to_f16(Vec x) {
   return reinterpret<VecHalf>(_mm256_cvtps_ph(reinterpret<__m256>(x), _MM_FROUND_TO_NEAREST_INT));
 }
 
+// Of four vectors the sums of each 128-bit lane, in the order of avx512_internal.h's sum4.
+BLIP2_INLINE __m256 lane_sums(const WideSum* v, int part) {
+  __m256 x[4];
+  for (int o = 0; o < 4; ++o) x[o] = reinterpret<__m256>(v[o].parts[part]);
+  const __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(x[0], x[1]), _mm256_unpackhi_ps(x[0], x[1]));
+  const __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(x[2], x[3]), _mm256_unpackhi_ps(x[2], x[3]));
+  return _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+}
+
+BLIP2_INLINE void sum4(const WideSum* v, float* sums) {
+  const __m256 half = _mm256_add_ps(lane_sums(v, 0), lane_sums(v, 1));
+  _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+}
+
 }  // namespace
 }  // namespace blip2
 
@@ -56,8 +71,6 @@ BLIP2_INLINE VecHalf round_to_f16(Vec x) {
 namespace blip2 {
 namespace {
 
-constexpr bool kSignedBytes = true;
-
 template <typename Bytes>
 BLIP2_INLINE Vec bytes_at(const std::uint8_t* p) {
   const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
@@ -66,65 +79,38 @@ BLIP2_INLINE Vec bytes_at(const std::uint8_t* p) {
   return reinterpret<Vec>(_mm256_cvtepi32_ps(wide));
 }
 
-BLIP2_INLINE __m256i pairs_added(__m256i pairs) {
-  return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+BLIP2_INLINE VecBytes lookup(VecBytes codes, const std::int8_t* values) {
+  const __m128i table = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
+  const __m256i wide = _mm256_broadcastsi128_si256(_mm_xor_si128(table, _mm_set1_epi8(-128)));
+  return reinterpret<VecBytes>(_mm256_shuffle_epi8(wide, reinterpret<__m256i>(codes)));
 }
 
-// Pairs of products fit 16 bits.
-template <int kBits>
-struct Dots {
-  using Codes = __m256i;
-  using Sum = __m256i;
-  static BLIP2_INLINE Codes codes(VecBytes bytes) { return reinterpret<Codes>(bytes); }
-  static BLIP2_INLINE Sum begin(std::int32_t start) { return _mm256_set1_epi32(start); }
-  static BLIP2_INLINE Sum add(Sum sum, Codes codes, const std::int8_t* quad) {
-    const __m256i x = reinterpret<__m256i>(splat_quad(quad));
-    return _mm256_add_epi32(sum, pairs_added(_mm256_maddubs_epi16(codes, x)));
-  }
-  static BLIP2_INLINE VecInt total(Sum sum) { return reinterpret<VecInt>(sum); }
-};
+// Of each pair of codes without sign and of activations the sum of the products.
+BLIP2_INLINE VecShorts pair_products(VecBytes codes, VecInt x) {
+  return reinterpret<VecShorts>(
+      _mm256_maddubs_epi16(reinterpret<__m256i>(codes), reinterpret<__m256i>(x)));
+}
 
-// Pairs of products of a whole block fit 16 bits: 16 * 15 * 127.
-template <>
-struct Dots<4> {
-  using Codes = __m256i;
-  struct Sum {
-    __m256i pairs;
-    std::int32_t start;
-  };
-  static BLIP2_INLINE Codes codes(VecBytes bytes) { return reinterpret<Codes>(bytes); }
-  static BLIP2_INLINE Sum begin(std::int32_t start) { return {_mm256_setzero_si256(), start}; }
-  static BLIP2_INLINE Sum add(Sum sum, Codes codes, const std::int8_t* quad) {
-    const __m256i x = reinterpret<__m256i>(splat_quad(quad));
-    return {_mm256_add_epi16(sum.pairs, _mm256_maddubs_epi16(codes, x)), sum.start};
-  }
-  static BLIP2_INLINE VecInt total(Sum sum) {
-    return reinterpret<VecInt>(pairs_added(sum.pairs)) + sum.start;
-  }
-};
+BLIP2_INLINE VecInt pair_sums(VecShorts pairs) {
+  return reinterpret<VecInt>(_mm256_madd_epi16(reinterpret<__m256i>(pairs), _mm256_set1_epi16(1)));
+}
 
-// The instruction takes magnitudes of codes, so activations take over their signs.
-template <>
-struct Dots<8> {
-  struct Codes {
-    __m256i values, magnitudes;
-  };
-  using Sum = __m256i;
-  static BLIP2_INLINE Codes codes(VecBytes bytes) {
-    const __m256i values = reinterpret<__m256i>(VecBytes(bytes ^ std::uint8_t{128}));
-    return {values, _mm256_abs_epi8(values)};
+struct SignedCodes {
+  VecBytes values, magnitudes;
+
+  explicit BLIP2_INLINE SignedCodes(VecBytes codes)
+      : values(codes),
+        magnitudes(reinterpret<VecBytes>(_mm256_abs_epi8(reinterpret<__m256i>(codes)))) {}
+  BLIP2_INLINE VecInt sign(VecInt x) const {
+    return reinterpret<VecInt>(
+        _mm256_sign_epi8(reinterpret<__m256i>(x), reinterpret<__m256i>(values)));
   }
-  static BLIP2_INLINE Sum begin(std::int32_t start) { return _mm256_set1_epi32(start); }
-  static BLIP2_INLINE Sum add(Sum sum, Codes codes, const std::int8_t* quad) {
-    const __m256i x = _mm256_sign_epi8(reinterpret<__m256i>(splat_quad(quad)), codes.values);
-    return _mm256_add_epi32(sum, pairs_added(_mm256_maddubs_epi16(codes.magnitudes, x)));
-  }
-  static BLIP2_INLINE VecInt total(Sum sum) { return reinterpret<VecInt>(sum); }
 };
 
 }  // namespace
 }  // namespace blip2
 
+#include "blip2/nn/kernels/block_pairs_internal.h"
 #include "blip2/nn/kernels/block_table_internal.h"
 #include "blip2/nn/kernels/table_internal.h"
 

@@ -30,69 +30,33 @@
 namespace blip2 {
 namespace {
 
-constexpr bool kSignedBytes = true;
-
-BLIP2_INLINE __m512i pairs_added(__m512i pairs) {
-  return _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+// Of each pair of codes without sign and of activations the sum of the products.
+BLIP2_INLINE VecShorts pair_products(VecBytes codes, VecInt x) {
+  return reinterpret<VecShorts>(
+      _mm512_maddubs_epi16(reinterpret<__m512i>(codes), reinterpret<__m512i>(x)));
 }
 
-// Pairs of products fit 16 bits.
-template <int kBits>
-struct Dots {
-  using Codes = __m512i;
-  using Sum = __m512i;
-  static BLIP2_INLINE Codes codes(VecBytes bytes) { return reinterpret<Codes>(bytes); }
-  static BLIP2_INLINE Sum begin(std::int32_t start) { return _mm512_set1_epi32(start); }
-  static BLIP2_INLINE Sum add(Sum sum, Codes codes, const std::int8_t* quad) {
-    const __m512i x = reinterpret<__m512i>(splat_quad(quad));
-    return _mm512_add_epi32(sum, pairs_added(_mm512_maddubs_epi16(codes, x)));
-  }
-  static BLIP2_INLINE VecInt total(Sum sum) { return reinterpret<VecInt>(sum); }
-};
+BLIP2_INLINE VecInt pair_sums(VecShorts pairs) {
+  return reinterpret<VecInt>(_mm512_madd_epi16(reinterpret<__m512i>(pairs), _mm512_set1_epi16(1)));
+}
 
-// Pairs of products of a whole block fit 16 bits: 16 * 15 * 127.
-template <>
-struct Dots<4> {
-  using Codes = __m512i;
-  struct Sum {
-    __m512i pairs;
-    std::int32_t start;
-  };
-  static BLIP2_INLINE Codes codes(VecBytes bytes) { return reinterpret<Codes>(bytes); }
-  static BLIP2_INLINE Sum begin(std::int32_t start) { return {_mm512_setzero_si512(), start}; }
-  static BLIP2_INLINE Sum add(Sum sum, Codes codes, const std::int8_t* quad) {
-    const __m512i x = reinterpret<__m512i>(splat_quad(quad));
-    return {_mm512_add_epi16(sum.pairs, _mm512_maddubs_epi16(codes, x)), sum.start};
-  }
-  static BLIP2_INLINE VecInt total(Sum sum) {
-    return reinterpret<VecInt>(pairs_added(sum.pairs)) + sum.start;
-  }
-};
+struct SignedCodes {
+  VecBytes magnitudes;
+  __mmask64 negative;
 
-// The instruction takes magnitudes of codes, so activations take over their signs.
-template <>
-struct Dots<8> {
-  struct Codes {
-    __m512i magnitudes;
-    __mmask64 negative;
-  };
-  using Sum = __m512i;
-  static BLIP2_INLINE Codes codes(VecBytes bytes) {
-    const __m512i values = reinterpret<__m512i>(VecBytes(bytes ^ std::uint8_t{128}));
-    return {_mm512_abs_epi8(values), _mm512_movepi8_mask(values)};
+  explicit BLIP2_INLINE SignedCodes(VecBytes codes)
+      : magnitudes(reinterpret<VecBytes>(_mm512_abs_epi8(reinterpret<__m512i>(codes)))),
+        negative(_mm512_movepi8_mask(reinterpret<__m512i>(codes))) {}
+  BLIP2_INLINE VecInt sign(VecInt x) const {
+    const __m512i plus = reinterpret<__m512i>(x);
+    return reinterpret<VecInt>(_mm512_mask_sub_epi8(plus, negative, _mm512_setzero_si512(), plus));
   }
-  static BLIP2_INLINE Sum begin(std::int32_t start) { return _mm512_set1_epi32(start); }
-  static BLIP2_INLINE Sum add(Sum sum, Codes codes, const std::int8_t* quad) {
-    const __m512i plus = reinterpret<__m512i>(splat_quad(quad));
-    const __m512i x = _mm512_mask_sub_epi8(plus, codes.negative, _mm512_setzero_si512(), plus);
-    return _mm512_add_epi32(sum, pairs_added(_mm512_maddubs_epi16(codes.magnitudes, x)));
-  }
-  static BLIP2_INLINE VecInt total(Sum sum) { return reinterpret<VecInt>(sum); }
 };
 
 }  // namespace
 }  // namespace blip2
 
+#include "blip2/nn/kernels/block_pairs_internal.h"
 #include "blip2/nn/kernels/block_table_internal.h"
 #include "blip2/nn/kernels/table_internal.h"
 

@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
-#include <vector>
 #include <utility>
+#include <vector>
 
 #include "blip2/nn/kernels/kernels.h"
 

@@ -8,11 +8,12 @@ namespace blip2 {
 namespace {
 
 BLIP2_INLINE float inverse_rms(const float* x, Int width, float eps) {
-  Vec squares = {};
-  for_each_vec(width, [&](Int i, auto read, auto) {
-    const Vec v = read(x + i);
-    squares += v * v;
-  });
+  WideSum squares;
+  for_each_term(
+      width, [&](Int i, Int part, auto read, auto) __attribute__((always_inline)) {
+        const Vec v = read(x + i);
+        squares.parts[part] += v * v;
+      });
   return 1.0f / std::sqrt(sum(squares) / static_cast<float>(width) + eps);
 }
 
@@ -49,14 +50,17 @@ struct Moments {
   float mean, inverse;
 };
 BLIP2_INLINE Moments moments_of(const float* x, Int width, float eps) {
-  Vec total = {}, squares = {};
-  for_each_vec(width, [&](Int i, auto read, auto) { total += read(x + i); });
+  WideSum total, squares;
+  for_each_term(
+      width, [&](Int i, Int part, auto read, auto)
+                 __attribute__((always_inline)) { total.parts[part] += read(x + i); });
   const float mean = sum(total) / static_cast<float>(width);
-  const Int whole = width / lanes * lanes;
-  for (Int i = 0; i < whole; i += lanes) squares += (load(x + i) - mean) * (load(x + i) - mean);
-  float variance = sum(squares);
-  for (Int i = whole; i < width; ++i) variance += (x[i] - mean) * (x[i] - mean);
-  return {mean, 1.0f / std::sqrt(variance / static_cast<float>(width) + eps)};
+  for_each_term(
+      width, [&](Int i, Int part, auto read, auto keep) __attribute__((always_inline)) {
+        const Vec v = keep(read(x + i) - mean);
+        squares.parts[part] += v * v;
+      });
+  return {mean, 1.0f / std::sqrt(sum(squares) / static_cast<float>(width) + eps)};
 }
 
 template <typename T>

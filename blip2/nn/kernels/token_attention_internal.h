@@ -7,21 +7,7 @@
 namespace blip2 {
 namespace {
 
-// body(offset, read) over a head, a vector at a time; read(p) gives zeros behind its end.
-template <typename Body>
-BLIP2_INLINE void over_head(Int dim, const Body& body) {
-  Int d = 0;
-  for (; d + lanes <= dim; d += lanes) {
-    body(
-        d, [](const auto* p) __attribute__((always_inline)) { return load(p); });
-  }
-  if (d == dim) return;
-  const Int rest = dim - d;
-  body(
-      d, [rest](const auto* p) __attribute__((always_inline)) { return load_part(p, rest); });
-}
-
-// scores[j] = query . keys[j]; each is one vector of partial sums, reduced in one order.
+// scores[j] = query . keys[j]; each is one WideSum, reduced in one order.
 template <typename T>
 BLIP2_INLINE void score_keys(const float* query, const CachedKeys<T>& cached, Int dim,
                              float* scores) {
@@ -29,11 +15,11 @@ BLIP2_INLINE void score_keys(const float* query, const CachedKeys<T>& cached, In
     const Int count = cached.count - j < 4 ? cached.count - j : 4;
     const T* key[4];
     for (Int o = 0; o < 4; ++o) key[o] = cached.keys + (j + (o < count ? o : count - 1)) * dim;
-    Vec sums[4] = {};
-    over_head(
-        dim, [&](Int d, auto read) __attribute__((always_inline)) {
+    WideSum sums[4];
+    for_each_term(
+        dim, [&](Int d, Int part, auto read, auto) __attribute__((always_inline)) {
           const Vec x = load(query + d);
-          for (Int o = 0; o < 4; ++o) sums[o] += read(key[o] + d) * x;
+          for (Int o = 0; o < 4; ++o) sums[o].parts[part] += read(key[o] + d) * x;
         });
     float totals[4];
     sum4(sums, totals);
