@@ -16,9 +16,9 @@
 namespace blip2 {
 namespace {
 
-// New jobs are read for as long as so many steps of writing take before the next step.
-constexpr double kReadingSteps = 4;
-constexpr double kReadTogether = 8;  // most jobs whose pictures and prompts share a pass
+// Most jobs whose pictures and prompts share a pass, between two tokens of those that run: more take
+// less time each, but all wait for the last one.
+constexpr std::size_t kReadTogether = 8;
 
 EngineOptions checked(EngineOptions options) {
   const auto at_least = [](std::int64_t value, std::int64_t least, const char* name) {
@@ -138,27 +138,16 @@ class Engine::Impl {
   }
 
   void read_jobs() {
-    const auto begin = EngineClock::now();
     timed(&EngineCounts::prompt_seconds, [&] { writer_.read_part(); });
-    do {
-      const std::vector<TicketPtr> tickets = next_texts();
-      if (tickets.empty()) return;
-      read(tickets);
-    } while (seconds_between(begin, EngineClock::now()) < kReadingSteps * writer_.step_seconds());
-  }
-
-  // How many jobs are read at a time: more take less time each, but all wait for the last one.
-  std::size_t read_together() const {
-    const double jobs = kReadingSteps * writer_.step_seconds() / std::max(seconds_a_job_, 1e-3);
-    return static_cast<std::size_t>(std::clamp(jobs, 1.0, kReadTogether));
+    const std::vector<TicketPtr> tickets = next_texts();
+    if (!tickets.empty()) read(tickets);
   }
 
   // Text jobs that can begin now.
   std::vector<TicketPtr> next_texts() {
     std::vector<TicketPtr> tickets;
     std::int64_t rows = writer_.rows();
-    const std::size_t most = read_together();
-    while (tickets.size() < most) {
+    while (tickets.size() < kReadTogether) {
       TicketPtr ticket = queue_.take(is_text, [&](const Ticket& next) {
         return next.failure || rows + next.rows() <= options_.max_batch;
       });
@@ -182,7 +171,6 @@ class Engine::Impl {
   }
 
   void read(const std::vector<TicketPtr>& tickets) {
-    const auto begin = EngineClock::now();
     try {
       std::vector<PreparedPicture*> pictures;
       for (const TicketPtr& ticket : tickets) pictures.push_back(&ticket->pictures.front());
@@ -194,8 +182,6 @@ class Engine::Impl {
       return;
     }
     timed(&EngineCounts::prompt_seconds, [&] { writer_.read(tickets); });
-    seconds_a_job_ =
-        seconds_between(begin, EngineClock::now()) / static_cast<double>(tickets.size());
   }
 
   void retrieve() {
@@ -234,7 +220,6 @@ class Engine::Impl {
   JobQueue queue_;
   Writer writer_;
   std::unique_ptr<RetrievalTask> task_;
-  double seconds_a_job_ = 0.1;  // of those that were read last
   const int threads_;
   std::mutex stopping_;
   std::vector<std::jthread> picture_threads_;
