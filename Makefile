@@ -21,7 +21,7 @@ demo:  ## train on real pictures and show the result: build/demo/report.html
 
 bench:  ## measure against PyTorch and transformers
 	tools/setup.sh test
-	tools/build.sh blip2 language_bench training_bench probe_vision
+	tools/build.sh blip2 language_bench training_bench vit_bench probe_vision
 	tools/bench.sh
 
 full-size:  ## run models of the published ones' full size against transformers: 20 GB of disk, 18 GiB of memory

@@ -194,14 +194,14 @@ void Writer::step() {
       tokens.push_back(move.token);
     }
   }
-  step_seconds_ = seconds_of([&] {
+  const double seconds = seconds_of([&] {
     session_->select(sources);
     const auto logits = session_->advance(tokens);
     running_ = advance(std::move(running_), logits);
   });
   if (running_.empty()) session_.reset();
   tally_.change([&](EngineCounts& counts) {
-    counts.write_seconds += step_seconds_;
+    counts.write_seconds += seconds;
     ++counts.steps;
     counts.step_rows += std::ssize(tokens);
   });

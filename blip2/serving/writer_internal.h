@@ -17,7 +17,6 @@ class Writer {
   Writer(const GenerationModel& model, std::int64_t prompt_part, Tally& tally);
 
   bool idle() const { return running_.empty() && long_.empty(); }
-  double step_seconds() const { return step_seconds_; }  // of the last step
   // Sequences of the jobs, those included that their beams and answers will need.
   std::int64_t rows() const;
 
@@ -59,7 +58,6 @@ class Writer {
   const std::int64_t prompt_part_, vocabulary_;
   Tally& tally_;
   std::unique_ptr<LanguageSession> session_;
-  double step_seconds_ = 0.1;
   std::vector<Running> running_;
   std::deque<LongPrompt> long_;
 };

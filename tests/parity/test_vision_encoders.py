@@ -146,7 +146,7 @@ def quantised(model, folder):
     source = saved(model, folder)
     state = load_file(source["weights"])
     for name in [name for name in state if re.search(r"encoder\.layers?\.\d+\..*weight$", name)]:
-        if state[name].dim() == 2:
+        if state[name].dim() == 2 and state[name].shape[1] % 32 == 0:
             blocks = gguf.quants.quantize(state.pop(name).numpy(), Q8_0)
             state[f"{name}.q8_0"] = torch.from_numpy(blocks.copy())
     save_file(state, source["weights"], {"format": "pt", "blip2.quantisation": "Q8_0"})
@@ -164,7 +164,7 @@ def rounded(x):
 def reference(model, rounding):
     """The model in f64 on the file's numbers, with the same rounding of activations."""
     for module in model.double().modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and module.in_features % 32 == 0:
             blocks = gguf.quants.quantize(module.weight.detach().float().numpy(), Q8_0)
             module.weight.copy_(torch.from_numpy(gguf.quants.dequantize(blocks, Q8_0)))
             if rounding:
