@@ -4,9 +4,11 @@
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <new>
 #include <numeric>
 #include <span>
+#include <string>
 
 #include "blip2/base/allocation.h"
 #include "blip2/base/error.h"
@@ -175,6 +177,25 @@ TEST(KeyedHashTest, EqualsTheReference) {
             (KeyedHash::Value{0x44af996bd8c187dau, 0x45fc229b11597634u}));
   EXPECT_EQ(hash(bytes), (KeyedHash::Value{0xc75da4a48d227781u, 0xe4ff0af6de8ba3fcu}));
   EXPECT_NE(KeyedHash::random()(bytes), KeyedHash::random()(bytes));
+}
+
+// KiB of files mapped that this process holds.
+long file_memory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("RssFile:")) return std::stol(line.substr(8));
+  }
+  return 0;
+}
+
+TEST(AllocationTest, ALibraryGivenBackIsThereWhenItIsUsed) {
+  const long before = file_memory();
+  if (before == 0) GTEST_SKIP() << "this system does not say how much is mapped";
+  give_back_library("no library's name");
+  EXPECT_GE(file_memory(), before);
+  give_back_library("libstdc++");
+  EXPECT_LT(file_memory(), before);
+  EXPECT_THROW(throw Error("found by libstdc++"), Error);
 }
 
 TEST(NearestTest, SuggestsOnlyLikelyTypos) {

@@ -68,6 +68,11 @@ class CachedLayers : DecoderLayers<T> {
   }
 
  private:
+  struct Scratch {
+    std::vector<float> floats;
+    std::vector<CachedKeys<T>> lists;
+  };
+
   void multiply(const T* x, const Linear& linear, T* y) override {
     linear.each_row(x, n_, Store::value, y, linear.outs());
   }
@@ -79,15 +84,14 @@ class CachedLayers : DecoderLayers<T> {
   void attend(Int layer, const T* qkv, T* out) override {
     const Int heads = c_.num_key_value_heads, rows = std::ssize(offsets_) - 1;
     at::parallel_for(0, rows * heads, 1, [&](Int begin, Int end) {
-      std::vector<float> scratch;
+      Scratch scratch;
       for (Int i = begin; i < end; ++i) attend_head(layer, i % rows, i / rows, qkv, out, scratch);
     });
   }
 
   // Moves a head's keys and values of one row into the cache and attends. Whether the row has one
   // new token or more decides how, whatever the other rows have.
-  void attend_head(Int layer, Int row, Int head, const T* qkv, T* out,
-                   std::vector<float>& scratch) {
+  void attend_head(Int layer, Int row, Int head, const T* qkv, T* out, Scratch& scratch) {
     const Int first = offsets_[static_cast<std::size_t>(row)];
     const Int count = offsets_[static_cast<std::size_t>(row) + 1] - first;
     const Int start = cache_.length(row) - cache_.shared(row), dim = c_.head_dim;
@@ -103,19 +107,17 @@ class CachedLayers : DecoderLayers<T> {
     const T* const query = qkv + first * width_ + head * group * dim;
     T* const seen = out + first * q_ + head * group * dim;
     if (count == 1) {
-      const CachedKeys<T> shared{cache_.template shared_keys<T>(row, layer, head),
-                                 cache_.template shared_values<T>(row, layer, head),
-                                 cache_.shared(row)};
-      scratch.resize(
+      cache_.list(row, layer, head, start + 1, scratch.lists);
+      scratch.floats.resize(
           static_cast<std::size_t>(token_attention_scratch(cache_.length(row) + 1, dim)));
       return k_.attend_token({.q = query,
                               .out = seen,
                               .group = group,
                               .head_dim = dim,
-                              .shared = shared,
-                              .own = {keys, values, start + 1},
+                              .lists = scratch.lists.data(),
+                              .count = std::ssize(scratch.lists),
                               .scale = scale},
-                             scratch.data());
+                             scratch.floats.data());
     }
     const AttentionShape shape{.start = start,
                                .queries = count,
@@ -125,8 +127,8 @@ class CachedLayers : DecoderLayers<T> {
                                .key_stride = dim,
                                .out_stride = q_,
                                .scale = scale};
-    scratch.resize(static_cast<std::size_t>(attention_scratch(shape)));
-    k_.attention(query, keys, values, seen, shape, scratch.data());
+    scratch.floats.resize(static_cast<std::size_t>(attention_scratch(shape)));
+    k_.attention(query, keys, values, seen, shape, scratch.floats.data());
   }
 
   KvCache& cache_;

@@ -7,8 +7,8 @@
 namespace blip2 {
 namespace {
 
-constexpr std::int64_t kWorthSharing = 16;  // tokens; fewer are copied
-constexpr std::int64_t kLeastCapacity = 8;  // tokens of a row behind those that it shares
+// Tokens; fewer are copied when a row is repeated, as each list that attention reads costs time.
+constexpr std::int64_t kWorthSharing = 8;
 
 }  // namespace
 
@@ -32,6 +32,7 @@ KvCache::Tokens KvCache::make_tokens(std::int64_t capacity) {
     tokens.length = 0;
     return tokens;
   }
+  if (!spare_.empty()) spare_.erase(spare_.begin());  // rows have become longer
   const auto bytes = static_cast<std::size_t>(matrices_ * heads_ * capacity) * token_bytes_;
   return {std::make_unique_for_overwrite<std::byte[]>(bytes), capacity, 0};
 }
@@ -54,7 +55,7 @@ KvCache::Tokens KvCache::copy_of(const Tokens& tokens, std::int64_t capacity) {
 }
 
 void KvCache::add_rows(std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) rows_.push_back({{}, make_tokens(first_capacity_)});
+  for (std::int64_t i = 0; i < count; ++i) rows_.push_back({{}, 0, make_tokens(first_capacity_)});
 }
 
 void KvCache::reserve(std::int64_t row, std::int64_t count) {
@@ -65,19 +66,19 @@ void KvCache::reserve(std::int64_t row, std::int64_t count) {
 
 void KvCache::own_all(std::int64_t row) {
   Row& r = at(row);
-  if (!r.shared) return;
+  if (r.shared.empty()) return;
   Tokens all = make_tokens(std::max(first_capacity_, length(row)));
-  append(all, *r.shared);
+  for (const auto& tokens : r.shared) append(all, *tokens);
   append(all, r.own);
-  r = {{}, std::move(all)};
+  r = {{}, 0, std::move(all)};
 }
 
-// The row's tokens become what it shares with those that continue it.
+// The row's own tokens become some that it shares with the rows that continue it.
 void KvCache::share(Row& row) {
-  if (!sharing_ || row.shared || row.own.length < kWorthSharing) return;
-  const std::int64_t left = std::max(kLeastCapacity, row.own.capacity - row.own.length);
-  row.shared = std::make_shared<const Tokens>(std::move(row.own));
-  row.own = make_tokens(left);
+  if (!sharing_ || row.own.length < kWorthSharing) return;
+  row.shared_length += row.own.length;
+  row.shared.push_back(std::make_shared<const Tokens>(std::move(row.own)));
+  row.own = make_tokens(kWorthSharing);
 }
 
 void KvCache::select(std::span<const std::int32_t> sources) {
@@ -92,7 +93,9 @@ void KvCache::select(std::span<const std::int32_t> sources) {
     const auto i = static_cast<std::size_t>(source);
     Row& row = rows_[i];
     const bool last_use = --uses[i] == 0;
-    next.push_back(last_use ? std::move(row) : Row{row.shared, copy_of(row.own, row.own.capacity)});
+    next.push_back(last_use
+                       ? std::move(row)
+                       : Row{row.shared, row.shared_length, copy_of(row.own, row.own.capacity)});
   }
   rows_ = std::move(next);
   // Rows that come and go leave memory of many sizes, of which no more is kept than may be needed.

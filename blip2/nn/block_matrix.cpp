@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
+#include <utility>
 
+#include "blip2/base/allocation.h"
 #include "blip2/base/error.h"
 #include "blip2/io/quantise.h"
 #include "blip2/nn/element_type.h"
@@ -15,6 +18,15 @@ namespace blip2 {
 namespace {
 
 using Int = std::int64_t;
+
+// Memory for a matrix, which every step reads from end to end: huge pages spare the processor the
+// search for each small one, and loading the clearing of them one by one.
+at::Tensor memory_of(Int bytes) {
+  auto pages = std::make_shared<Pages>(zeroed_pages(static_cast<std::size_t>(bytes)));
+  void* const begin = pages->get();
+  return at::from_blob(
+      begin, {bytes}, [pages = std::move(pages)](void*) {}, at::kByte);
+}
 
 std::byte* packed_bytes_of(const at::Tensor& tensor) {
   return static_cast<std::byte*>(tensor.mutable_data_ptr());
@@ -35,7 +47,7 @@ BlockMatrix::BlockMatrix(const TensorView& tensor, std::span<const std::int32_t>
                          const std::string& file)
     : type_(tensor.dtype), outs_(tensor.shape.at(0)), width_(tensor.shape.at(1)) {
   TORCH_CHECK(is_block_type(type_) && tensor.shape.size() == 2, tensor.name, ": no blocks");
-  packed_ = at::empty({packed_bytes(type_, outs_, width_)}, at::kByte);
+  packed_ = memory_of(packed_bytes(type_, outs_, width_));
   const Int groups = (outs_ + kGroupOuts - 1) / kGroupOuts;
   std::atomic<Int> bad = -1;
   at::parallel_for(0, groups, 16, [&](Int begin, Int end) {
@@ -83,7 +95,8 @@ ActivationRows quantise_rows(const T* x, Int rows, Int width) {
   const Int blocks = width / kBlockWidth;
   auto y =
       std::make_unique_for_overwrite<ActivationBlock[]>(static_cast<std::size_t>(rows * blocks));
-  at::parallel_for(0, rows, 16, [&](Int begin, Int end) {
+  constexpr Int worth_a_thread = 512;  // blocks
+  at::parallel_for(0, rows * blocks, worth_a_thread, [&](Int begin, Int end) {
     block_kernels<T>().quantise(x, rows, width, begin, end, y.get());
   });
   return y;

@@ -35,13 +35,14 @@ struct CachedKeys {
 };
 
 // One token's queries for the heads that share one key/value head: q and out [group, head_dim]. It
-// sees all keys of both lists, the shared ones first; one of the lists may be empty.
+// sees the keys of all `count` lists, which stand in the order of their tokens.
 template <typename T>
 struct TokenAttention {
   const T* q;
   T* out;
   std::int64_t group, head_dim;
-  CachedKeys<T> shared, own;
+  const CachedKeys<T>* lists;
+  std::int64_t count;
   float scale;
 };
 

@@ -13,7 +13,7 @@ template <typename T>
 struct BlockKernels {
   using Int = std::int64_t;
 
-  // The rows [begin, end) of x [rows, width] in eight bits.
+  // x [rows, width] in eight bits: its blocks [begin, end), row after row.
   void (*quantise)(const T* x, Int rows, Int width, Int begin, Int end, ActivationBlock* y);
   // y[rows, outs] = x[rows, width] weight[outs, width]^T for the groups [begin, end). y is indexed
   // by out and has `stride` elements a row, which are T or f32 as `store` says.

@@ -77,7 +77,7 @@ void on_every_set(const Check& check) {
 template <typename T>
 std::vector<ActivationBlock> quantised(const BlockKernels<T>& k, const Tensor& x) {
   std::vector<ActivationBlock> rows(static_cast<std::size_t>(x.numel() / kBlockWidth));
-  k.quantise(data<T>(x), x.size(0), x.size(1), 0, x.size(0), rows.data());
+  k.quantise(data<T>(x), x.size(0), x.size(1), 0, x.numel() / kBlockWidth, rows.data());
   return rows;
 }
 

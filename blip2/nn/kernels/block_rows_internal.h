@@ -10,23 +10,29 @@ BLIP2_INLINE VecBits larger(VecBits a, VecBits b) {
   return a > b ? a : b;
 }
 
+// The lanes of v, lane i from lane i + by.
+template <int by, typename V, int... i>
+BLIP2_INLINE V turned(V v, std::integer_sequence<int, i...>) {
+  return __builtin_shufflevector(v, v, ((i + by) % BLIP2_LANES)...);
+}
+
+// All lanes put together by `join`, in every lane.
+template <int half = BLIP2_LANES / 2, typename V, typename Join>
+BLIP2_INLINE V joined(V v, const Join& join) {
+  const V both = join(v, turned<half>(v, std::make_integer_sequence<int, BLIP2_LANES>()));
+  if constexpr (half > 1) return joined<half / 2>(both, join);
+  return both;
+}
+
 #ifndef BLIP2_OWN_REDUCTIONS
 BLIP2_INLINE std::uint32_t largest(VecBits v) {
-  std::uint32_t x[lanes];
-  std::memcpy(x, &v, sizeof(x));
-  for (Int half = lanes / 2; half > 0; half /= 2) {
-    for (Int i = 0; i < half; ++i) x[i] = x[i] > x[i + half] ? x[i] : x[i + half];
-  }
-  return x[0];
+  return joined(
+      v, [](VecBits a, VecBits b) __attribute__((always_inline)) { return larger(a, b); })[0];
 }
 
 BLIP2_INLINE std::int32_t sum_of(VecInt v) {
-  std::int32_t x[lanes];
-  std::memcpy(x, &v, sizeof(x));
-  for (Int half = lanes / 2; half > 0; half /= 2) {
-    for (Int i = 0; i < half; ++i) x[i] += x[i + half];
-  }
-  return x[0];
+  return joined(
+      v, [](VecInt a, VecInt b) __attribute__((always_inline)) { return VecInt(a + b); })[0];
 }
 
 BLIP2_INLINE VecQuantised narrow_to_bytes(VecInt q) {
@@ -75,11 +81,12 @@ BLIP2_INLINE void quantise_block(const T* x, ActivationBlock& y) {
 template <typename T>
 void quantise_rows(const T* x, Int rows, Int width, Int begin, Int end, ActivationBlock* y) {
   const Int blocks = width / kBlockWidth;
-  for (Int row = begin; row < end; ++row) {
-    for (Int block = 0; block < blocks; ++block) {
-      quantise_block(x + row * width + block * kBlockWidth,
-                     y[activation_index(row, rows, block, blocks)]);
-    }
+  Int row = begin / blocks, block = begin % blocks;
+  for (Int i = begin; i < end; ++i) {
+    quantise_block(x + i * kBlockWidth, y[activation_index(row, rows, block, blocks)]);
+    if (++block < blocks) continue;
+    block = 0;
+    ++row;
   }
 }
 

@@ -80,20 +80,25 @@ TEST(KernelTables, AttentionOverAllRows) {
   });
 }
 
-// One token's queries over `shared` keys and the rest in a list of their own.
+// One token's queries over keys in lists of these lengths.
 template <typename T>
 Tensor token_attention(const Kernels<T>& kernels, const Tensor& q, const Tensor& k, const Tensor& v,
-                       Int shared) {
+                       const std::vector<Int>& lengths) {
   const Int group = q.size(0), dim = q.size(1), keys = k.size(0);
   const Tensor out = at::full_like(q, NAN),
                scratch = at::full({token_attention_scratch(keys, dim)}, NAN);
-  const T *key = data<T>(k), *value = data<T>(v);
+  std::vector<CachedKeys<T>> lists;
+  Int begin = 0;
+  for (const Int length : lengths) {
+    lists.push_back({data<T>(k) + begin * dim, data<T>(v) + begin * dim, length});
+    begin += length;
+  }
   kernels.attend_token({.q = data<T>(q),
                         .out = data<T>(out),
                         .group = group,
                         .head_dim = dim,
-                        .shared = {key, value, shared},
-                        .own = {key + shared * dim, value + shared * dim, keys - shared},
+                        .lists = lists.data(),
+                        .count = std::ssize(lists),
                         .scale = 0.3f},
                        data<float>(scratch));
   return out;
@@ -108,10 +113,13 @@ TEST(KernelTables, AttentionOfOneTokenOverACache) {
                      v = random<T>({keys, dim}, 3);
         const Tensor expected =
             causal(exact(q).unsqueeze(0), exact(k), exact(v), keys - 1, 0.3).squeeze(0);
-        const Tensor whole = token_attention(kernels, q, k, v, 0);
+        const Tensor whole = token_attention(kernels, q, k, v, {keys});
         expect_close<T>(whole, expected, "out", 2);
-        for (const Int shared : {keys / 3, keys}) {
-          EXPECT_TRUE(at::equal(token_attention(kernels, q, k, v, shared), whole)) << shared;
+        const Int third = keys / 3, sixth = keys / 6, rest = keys - third - sixth;
+        for (const std::vector<Int>& lengths :
+             {std::vector<Int>{0, keys}, {third, keys - third}, {third, sixth, rest}, {keys, 0}}) {
+          EXPECT_TRUE(at::equal(token_attention(kernels, q, k, v, lengths), whole))
+              << lengths.size() << " lists of " << keys;
         }
       }
     }

@@ -41,8 +41,10 @@ template <Int Vecs, typename T, typename Read>
 BLIP2_INLINE void mix_values(const TokenAttention<T>& a, const float* scores, Int d, Vec* sums,
                              const Read& read) {
   for (Int i = 0; i < Vecs; ++i) sums[i] = Vec{};
-  add_values<Vecs>(scores, a.shared, a.head_dim, d, sums, read);
-  add_values<Vecs>(scores + a.shared.count, a.own, a.head_dim, d, sums, read);
+  for (Int i = 0; i < a.count; ++i) {
+    add_values<Vecs>(scores, a.lists[i], a.head_dim, d, sums, read);
+    scores += a.lists[i].count;
+  }
 }
 
 template <typename T>
@@ -74,9 +76,11 @@ void attend_token(const TokenAttention<T>& a, float* scratch) {
   float *const query = scratch, *const scores = query + wide;
   for (Int head = 0; head < a.group; ++head) {
     widen_rows(a.q + head * dim, 0, 1, dim, query, wide);
-    score_keys(query, a.shared, dim, scores);
-    score_keys(query, a.own, dim, scores + a.shared.count);
-    softmax(scores, a.shared.count + a.own.count, a.scale);
+    Int keys = 0;
+    for (Int i = 0; i < a.count; keys += a.lists[i++].count) {
+      score_keys(query, a.lists[i], dim, scores + keys);
+    }
+    softmax(scores, keys, a.scale);
     mix_head(a, scores, a.out + head * dim);
   }
 }
