@@ -40,7 +40,7 @@ void complete(ServiceState& state, std::shared_ptr<ServiceCall> call, Completion
     auto job = text_job(*request, state.engine->facts(), state.options.prompts);
     const bool stream = request->stream;
     attach(*job, make_writer(std::move(*request)), call, stream);
-    state.submit(std::move(job), *call);
+    state.submit({std::move(job)}, *call);
   });
 }
 

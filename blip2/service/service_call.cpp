@@ -52,14 +52,17 @@ AnswerHead ServiceState::head(const std::string& prefix, const std::string& mode
   return {fresh_id(prefix), model, seconds.count(), rest.count()};
 }
 
-void ServiceState::submit(std::shared_ptr<Job> job, const ServiceCall& call) const {
-  if (!engine->submit(job)) {
-    if (engine->draining()) {
-      return call.refuse({503, "stopping", "", "the server is stopping"});
-    }
-    return call.refuse_busy(seconds_to_wait());
+void ServiceState::submit(std::vector<std::shared_ptr<Job>> jobs, const ServiceCall& call) const {
+  const auto cancel = [jobs] {
+    for (const auto& job : jobs) job->cancel();
+  };
+  for (const auto& job : jobs) {
+    if (engine->submit(job)) continue;
+    cancel();
+    if (!engine->draining()) return call.refuse_busy(seconds_to_wait());
+    return call.refuse({503, "stopping", "", "the server is stopping"});
   }
-  call.reply->on_gone([job] { job->cancel(); });
+  call.reply->on_gone(cancel);
 }
 
 void ServiceState::with_pictures(std::shared_ptr<ServiceCall> call,

@@ -44,8 +44,9 @@ struct ServiceState {
   // Seconds after which a place in the queue is likely to be free, 1 to 60.
   double seconds_to_wait() const;
   AnswerHead head(const std::string& prefix, const std::string& model) const;
-  // Submits the job and cancels it when the client goes; refuses if the queue is full.
-  void submit(std::shared_ptr<Job> job, const ServiceCall& call) const;
+  // Submits the jobs of a call and cancels them when the client goes; if the queue is full before
+  // all of them are in it, none is done and the call is refused.
+  void submit(std::vector<std::shared_ptr<Job>> jobs, const ServiceCall& call) const;
   // Calls `then` once all pictures have their bytes: at once, or on a thread that fetches them.
   // What `then` throws, and failures to fetch, are answered.
   void with_pictures(std::shared_ptr<ServiceCall> call, std::vector<PictureSource*> pictures,

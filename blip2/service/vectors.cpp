@@ -75,7 +75,7 @@ void embed(ServiceState& state, std::shared_ptr<ServiceCall> call,
     finish_embeddings(state, *call, *request, result);
   };
   report_errors(*job, call);
-  state.submit(std::move(job), *call);
+  state.submit({std::move(job)}, *call);
 }
 
 // Pairs of a picture and a text that are scored in one answer. Where one side is one part, it is
@@ -124,14 +124,16 @@ void score_all(const ServiceState& state, std::shared_ptr<Scoring> scoring,
                std::vector<std::vector<Part*>> groups, std::size_t each) {
   scoring->scores.resize(groups.size() * each);
   scoring->missing = groups.size();
+  std::vector<std::shared_ptr<Job>> jobs;
   for (std::size_t i = 0; i < groups.size(); ++i) {
     auto job = score_job(std::move(groups[i]));
     job->on_done = [scoring, first = i * each](const ScoreJob::Result& result) {
       take_scores(*scoring, first, result);
     };
     job->on_error = [scoring](const JobError& error) { fail_scores(*scoring, error); };
-    state.submit(std::move(job), *scoring->call);
+    jobs.push_back(std::move(job));
   }
+  state.submit(std::move(jobs), *scoring->call);
 }
 
 std::vector<PairScore> as_pairs(const std::vector<MatchScore>& scores) {

@@ -97,12 +97,14 @@ TEST(KernelBits, AttentionOfOneToken) {
         const Tensor out = at::empty_like(q);
         const Tensor scratch = at::empty({token_attention_scratch(keys, dim)});
         const float *key = data<float>(k), *value = data<float>(v);
+        const CachedKeys<float> lists[] = {
+            {key, value, shared}, {key + shared * dim, value + shared * dim, keys - shared}};
         kernels.attend_token({.q = data<float>(q),
                               .out = data<float>(out),
                               .group = group,
                               .head_dim = dim,
-                              .shared = {key, value, shared},
-                              .own = {key + shared * dim, value + shared * dim, keys - shared},
+                              .lists = lists,
+                              .count = 2,
                               .scale = 0.3f},
                              data<float>(scratch));
         return out;
