@@ -1,27 +1,13 @@
 #pragma once
 // Rows of activations in eight bits; included by block_table_internal.h only.
 #include "blip2/nn/kernels/block_layout.h"
-#include "blip2/nn/kernels/vec_internal.h"
+#include "blip2/nn/kernels/vec_sums_internal.h"
 
 namespace blip2 {
 namespace {
 
 BLIP2_INLINE VecBits larger(VecBits a, VecBits b) {
   return a > b ? a : b;
-}
-
-// The lanes of v, lane i from lane i + by.
-template <int by, typename V, int... i>
-BLIP2_INLINE V turned(V v, std::integer_sequence<int, i...>) {
-  return __builtin_shufflevector(v, v, ((i + by) % BLIP2_LANES)...);
-}
-
-// All lanes put together by `join`, in every lane.
-template <int half = BLIP2_LANES / 2, typename V, typename Join>
-BLIP2_INLINE V joined(V v, const Join& join) {
-  const V both = join(v, turned<half>(v, std::make_integer_sequence<int, BLIP2_LANES>()));
-  if constexpr (half > 1) return joined<half / 2>(both, join);
-  return both;
 }
 
 #ifndef BLIP2_OWN_REDUCTIONS

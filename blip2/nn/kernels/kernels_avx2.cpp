@@ -26,7 +26,7 @@
 #define BLIP2_TILE_ROWS 2  // 8 sums, 4 weights and 1 activation in 16 registers
 #define BLIP2_OWN_HALVES
 #define BLIP2_OWN_WIDE_SUM4
-#include "blip2/nn/kernels/vec_math_internal.h"
+#include "blip2/nn/kernels/vec_sums_internal.h"
 
 namespace blip2 {
 namespace {
