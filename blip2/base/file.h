@@ -66,8 +66,8 @@ void write_copy(const std::filesystem::path& from, const std::filesystem::path& 
 // Whether a name is one under which AtomicFile writes: a file left by a program that was killed.
 bool is_temporary(const std::filesystem::path& path);
 
-// For files that long work will write: Error if `path` is empty or a folder, or if its own folder is
-// not there or takes no files.
+// For files that long work will write: Error if `path` is empty or a folder, or if its own folder
+// is not there or takes no files.
 void require_place(const std::filesystem::path& path);
 
 }  // namespace blip2

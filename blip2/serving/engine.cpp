@@ -16,8 +16,8 @@
 namespace blip2 {
 namespace {
 
-// Most jobs whose pictures and prompts share a pass, between two tokens of those that run: more take
-// less time each, but all wait for the last one.
+// Most jobs whose pictures and prompts share a pass, between two tokens of those that run: more
+// take less time each, but all wait for the last one.
 constexpr std::size_t kReadTogether = 8;
 
 EngineOptions checked(EngineOptions options) {

@@ -20,7 +20,8 @@ at::Tensor product(const BlockKernels<float>& kernels, const BlockMatrix& matrix
                    const at::Tensor& x) {
   const std::int64_t rows = x.size(0), width = x.size(1), outs = matrix.outs();
   std::vector<ActivationBlock> quantised(static_cast<std::size_t>(rows * width / kBlockWidth));
-  kernels.quantise(x.const_data_ptr<float>(), rows, width, 0, rows, quantised.data());
+  kernels.quantise(x.const_data_ptr<float>(), rows, width, 0, rows * width / kBlockWidth,
+                   quantised.data());
   at::Tensor y = at::empty({rows, outs});
   kernels.multiply(matrix.view(), quantised.data(), rows, 0, (outs + kGroupOuts - 1) / kGroupOuts,
                    Store::value_f32, y.mutable_data_ptr(), outs);
