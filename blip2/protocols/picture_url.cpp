@@ -6,7 +6,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/io/utf8.h"
-#include "blip2/protocols/base64.h"
+#include "blip2/io/base64.h"
 #include "blip2/protocols/picture_header.h"
 #include "blip2/protocols/request_json_internal.h"
 

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "blip2/image/image.h"
-#include "blip2/protocols/base64.h"
+#include "blip2/io/base64.h"
 #include "blip2/protocols/limits.h"
 #include "blip2/protocols/request_error.h"
 

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "blip2/base/error.h"
+#include "blip2/io/base64.h"
 
 namespace blip2 {
 namespace {
@@ -49,23 +50,6 @@ std::size_t utf8_length(std::string_view text) {
     if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) return 0;
   }
   return length;
-}
-
-std::string base64(std::string_view bytes) {
-  constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    std::uint32_t group = 0;
-    for (std::size_t j = 0; j < 3; ++j) {
-      group = group << 8 | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0u);
-    }
-    for (std::size_t j = 0; j < 4; ++j) {
-      out += i + j > bytes.size() ? '=' : kDigits[group >> (18 - 6 * j) & 63];
-    }
-  }
-  return out;
 }
 
 }  // namespace
@@ -112,7 +96,7 @@ std::string data_uri(std::string_view file) {
   if (file.starts_with("\x89PNG\r\n\x1a\n")) type = "png";
   if (file.starts_with("RIFF") && file.substr(0, 12).ends_with("WEBP")) type = "webp";
   if (type.empty()) throw Error("expected a JPEG, PNG or WebP file for the report");
-  return fmt::format("data:image/{};base64,{}", type, base64(file));
+  return fmt::format("data:image/{};base64,{}", type, encode_base64(file));
 }
 
 HtmlReport::HtmlReport(const std::string& title) : title_(title) {

@@ -9,7 +9,6 @@
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/base/message_of.h"
-#include "blip2/text/base64_internal.h"
 #include "blip2/text/charsmap.h"
 #include "blip2/text/decoder.h"
 #include "blip2/text/sentencepiece_internal.h"
@@ -75,15 +74,6 @@ TEST(Charsmap, RefusesWhatLeadsOutOfBounds) {
   const std::uint32_t child = 256 ^ 'a', unit = (child ^ 256u) << 10 | 'a';
   std::memcpy(cycle.data() + 4 + child * 4, &unit, 4);
   EXPECT_EQ(Charsmap(cycle, "f").normalize("aaa"), "aaa");
-}
-
-TEST(Base64, GoesBothWays) {
-  for (const std::string text : {"", "a", "ab", "abc", "abcd"}) {
-    EXPECT_EQ(from_base64(to_base64(text), "f"), text);
-  }
-  EXPECT_EQ(to_base64("ab"), "YWI=");
-  EXPECT_THAT(message_of([] { from_base64("abc", "f"); }), HasSubstr("multiple of 4"));
-  EXPECT_THAT(message_of([] { from_base64("ab!=", "f"); }), HasSubstr("odd character"));
 }
 
 TEST(Compose, MakesNfc) {

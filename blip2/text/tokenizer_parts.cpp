@@ -1,8 +1,8 @@
 #include "blip2/text/tokenizer_parts_internal.h"
 
 #include "blip2/base/error.h"
+#include "blip2/io/base64.h"
 #include "blip2/io/members.h"
-#include "blip2/text/base64_internal.h"
 #include "blip2/text/unicode.h"
 
 namespace blip2 {
@@ -32,6 +32,18 @@ NormalizerStep read_replace(const json& value, const std::string& where) {
   return step;
 }
 
+NormalizerStep read_charsmap(const json& value, const std::string& where) {
+  NormalizerStep step{NormalizerStep::Kind::charsmap};
+  try {
+    step.charsmap = std::make_shared<const Charsmap>(
+        decode_base64(string_member(value, "precompiled_charsmap", where)), where);
+  } catch (const Error& error) {
+    if (!error.where().empty()) throw;  // the charsmap's own
+    throw error.within(where);
+  }
+  return step;
+}
+
 NormalizerStep read_normalizer_step(const json& value, const std::string& where) {
   using Kind = NormalizerStep::Kind;
   const std::string type = type_of_part(value, where);
@@ -44,10 +56,7 @@ NormalizerStep read_normalizer_step(const json& value, const std::string& where)
             member_or(value, "strip_right", true, where)};
   }
   if (type != "Precompiled") refuse_part("normalizer", value, where, kNormalizers);
-  std::string blob = from_base64(string_member(value, "precompiled_charsmap", where), where);
-  NormalizerStep step{Kind::charsmap};
-  step.charsmap = std::make_shared<const Charsmap>(std::move(blob), where);
-  return step;
+  return read_charsmap(value, where);
 }
 
 SpaceSplit::Prepend read_prepend(const json& value, const std::string& where) {

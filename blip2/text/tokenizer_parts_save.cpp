@@ -1,4 +1,4 @@
-#include "blip2/text/base64_internal.h"
+#include "blip2/io/base64.h"
 #include "blip2/text/tokenizer_parts_internal.h"
 
 namespace blip2 {
@@ -39,7 +39,7 @@ Json write_step(const NormalizerStep& step) {
     case Kind::charsmap:
       break;
   }
-  return {{"type", "Precompiled"}, {"precompiled_charsmap", to_base64(step.charsmap->blob())}};
+  return {{"type", "Precompiled"}, {"precompiled_charsmap", encode_base64(step.charsmap->blob())}};
 }
 
 Json write_step(const DecoderStep& step) {

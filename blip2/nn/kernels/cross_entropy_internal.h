@@ -30,10 +30,14 @@ inline float* row_memory(Int count) {
 // exp(logit - largest).
 template <typename Logit>
 BLIP2_INLINE LogitSums sum_logits(Int count, float* masses, const Logit& logit) {
-  Vec highest = splat(kNoLogit), totals = {}, sums = {};
+  Vec highest = splat(kNoLogit);
+  WideSum totals, sums;
+  const auto part = [](WideSum& sum, Int i) -> Vec& {
+    return sum.parts[i / lanes % WideSum::vecs];
+  };
   for_each_vec(count, [&](Int i, auto read, auto) {
     const Vec x = logit(i, read);
-    totals += x;
+    part(totals, i) += x;
     const Vec counting = i + lanes <= count ? x : first_of(x, count - i, kNoLogit);
     highest = max(highest, counting);
     store(masses + i, counting);
@@ -42,7 +46,7 @@ BLIP2_INLINE LogitSums sum_logits(Int count, float* masses, const Logit& logit) 
   for (Int i = 0; i < count; i += lanes) {
     const Vec e = exp(load(masses + i) - largest);
     store(masses + i, e);
-    sums += e;
+    part(sums, i) += e;
   }
   return {largest, sum(totals), sum(sums)};
 }

@@ -87,6 +87,16 @@ TEST(KernelBits, PositionsAndActivations) {
   }
 }
 
+TEST(KernelBits, SumsOfLogits) {
+  for (const Int count : {7, 83, 49152}) {
+    const Tensor x = normal_numbers({count}, 12, 3);
+    const auto total = [&](const Kernels<float>& k) {
+      return at::full({1}, k.log_sum_exp(data<float>(x), count));
+    };
+    expect_same_bits(total, "log_sum_exp");
+  }
+}
+
 TEST(KernelBits, AttentionOfOneToken) {
   for (const Int dim : {64, 80, 20, 131}) {
     for (const Int keys : {1, 6, 41, 300}) {

@@ -1,4 +1,4 @@
-#include "blip2/protocols/base64.h"
+#include "blip2/io/base64.h"
 
 #include <fmt/format.h>
 

@@ -1,10 +1,12 @@
-#include "blip2/protocols/base64.h"
+#include "blip2/io/base64.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include <chrono>
 
 #include "blip2/base/message_of.h"
 #include "blip2/base/random.h"
-#include "blip2/protocols/requests_test.h"
 
 namespace blip2 {
 namespace {
