@@ -297,7 +297,7 @@ def test_what_was_written_is_read_and_trained_on(
     (("--captions", 4, "--beams", 2), 2, "--beams"), (("--captions", 2, "--sample=false"), 2, "--beams"),
     (("--shard-size", "0"), 2, "shard-size"), (("--rank", "clip"), 2, "rank"),
     (("--format", "zip"), 2, "format"), (("--bad-share", "2"), 2, "bad-share"),
-    (("--top-p", "0"), 1, "top_p"), (("--temperature", "0"), 1, "temperature"),
+    (("--top-p", "0"), 2, "top_p"), (("--temperature", "0"), 2, "temperature"),
     (("--matcher", "/no/such"), 1, "/no/such"), (("--model", "/no/such"), 1, "/no/such"),
     (("--data", "/no/such.jsonl"), 1, "/no/such.jsonl"), (("--return-sequences", "3"), 2, "return")])
 def test_hostile_arguments(run, stage2, source, tmp_path, options, code, message):

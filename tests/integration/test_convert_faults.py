@@ -103,9 +103,9 @@ def test_files_with_other_names_stay_as_they_are(run, whole, tmp_path):
 
 
 def test_what_is_written_has_a_name(run, whole, pictures, tmp_path):
-    calls = [("convert", whole, ""), ("train", tmp_path / "r.toml", "--output="),
-             ("embed", "--model", whole, "--output=", pictures / "red_circle_4.png"),
-             ("capfilt", "--model", whole, "--data", pictures, "--output=")]
+    calls = [("convert", whole, ""), ("train", tmp_path / "r.toml", "--output", ""),
+             ("embed", "--model", whole, "--output", "", pictures / "red_circle_4.png"),
+             ("capfilt", "--model", whole, "--data", pictures, "--output", "")]
     for call in calls:
         assert "expected a name, got an empty one" in run(*call, code=2).stderr
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 VERBS = ("caption", "capfilt", "vqa", "chat", "match", "label", "embed", "train", "eval", "tokenize",
-         "preprocess", "convert", "inspect", "score", "bench")
+         "preprocess", "convert", "inspect", "score", "bench", "serve")
 
 
 def test_help_lists_every_verb(run):
