@@ -116,7 +116,7 @@ def test_every_verb_runs(run, run_json, model, small, pictures, tmp_path):
         assert 0.999 < cosine < 1
     alone = features(run, small, images[:1], tmp_path / "alone.safetensors")
     for name, values in alone.items():
-        assert torch.equal(values[0], ours[name][0]), name
+        assert torch.allclose(values[0], ours[name][0], atol=1e-5), name  # the Q-Former adds in another order
     for verb in (("caption",), ("vqa", "--question", "what color is it?")):
         lines = run_json(*verb, "--model", small, "--max-new-tokens", 4, *images)
         assert len(lines) == len(images) and all("error" not in line for line in lines)
@@ -158,7 +158,8 @@ def test_the_kept_stage_1_has_the_same_encoder(run, run_json, model, pictures, t
 
 
 def test_a_quantised_encoder_is_not_trained(run, small, pictures, tmp_path):
-    done = train(run, small, pictures, tmp_path / "run", "image_encoder.train=true", code=1)
+    done = train(run, small, pictures, tmp_path / "run", "image_encoder.train=true", "data.features=live",
+                 code=1)
     assert "the image encoder is quantised and cannot be trained" in done.stderr
     assert done.stderr.count("error") <= 1
 
