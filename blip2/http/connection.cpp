@@ -100,7 +100,7 @@ void Connection::read() {
 
 void Connection::on_read(error_code error, std::size_t bytes) {
   if (state_ == State::kClosed) return;
-  if (error) return lost();
+  if (error) return left();
   core_.counters.update([&](HttpCounts& counts) { counts.bytes_in += bytes; });
   if (state_ != State::kClosing) {
     input_.append(piece_.data(), bytes);
@@ -118,7 +118,7 @@ void Connection::watch_hang_up() {
   watch_.async_wait([self = shared_from_this()](error_code error) {
     self->watching_ = false;
     if (error || self->state_ == State::kClosed) return;
-    if (self->wire_.hung_up()) return self->lost();
+    if (self->wire_.hung_up()) return self->left();
     self->read();
   });
 }
@@ -133,6 +133,12 @@ void Connection::close_gently() {
 
 void Connection::lost() {
   close();
+}
+
+// The client has hung up. Whether it has the whole answer, a write that still runs will say.
+void Connection::left() {
+  hung_up_ = true;
+  if (!is_writing_ || !exchange_ || !exchange_->complete) lost();
 }
 
 void Connection::close() {

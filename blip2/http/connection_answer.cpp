@@ -110,6 +110,7 @@ void Connection::answered() {
   shrink(writing_);
   shrink(input_);
   if (!reading_) shrink(piece_);
+  if (hung_up_) return close();
   if (!keep_alive || core_.stopping) return close_gently();
   wait_for_request();
   advance();

@@ -49,6 +49,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void watch_hang_up();
   void close_gently();
   void lost();
+  void left();
   void close();
   void end_exchange(bool gone);
   void arm(double seconds, void (Connection::*action)());
@@ -83,7 +84,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   std::vector<char> piece_;  // where a read puts its bytes
   std::string input_;        // read, not yet parsed
-  bool reading_ = false, watching_ = false, answered_any_ = false;
+  bool reading_ = false, watching_ = false, answered_any_ = false, hung_up_ = false;
   std::optional<RequestParser> parser_;
   // Called by the parser with the length that a chunk's header says.
   std::function<void(std::uint64_t, std::string_view, boost::system::error_code&)> check_chunk_;

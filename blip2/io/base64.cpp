@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kAlphabet =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-constexpr std::uint8_t kSpace = 64, kPadding = 65, kOther = 66;
+constexpr std::uint8_t kBlank = 64, kPadding = 65, kOther = 66;
 
 constexpr std::array<std::uint8_t, 256> make_values() {
   std::array<std::uint8_t, 256> values{};
@@ -23,7 +23,7 @@ constexpr std::array<std::uint8_t, 256> make_values() {
   }
   values['-'] = 62;
   values['_'] = 63;
-  for (const char c : {' ', '\t', '\r', '\n'}) values[static_cast<std::uint8_t>(c)] = kSpace;
+  for (const char c : {' ', '\t', '\r', '\n'}) values[static_cast<std::uint8_t>(c)] = kBlank;
   values['='] = kPadding;
   return values;
 }
@@ -63,7 +63,7 @@ std::string next_letters(std::string_view text, std::size_t& at) {
     const std::uint8_t value = value_of(text[at]);
     if (value == kPadding) break;
     if (value == kOther) refuse_letter(text, at, "a letter of base64");
-    if (value != kSpace) letters += text[at];
+    if (value != kBlank) letters += text[at];
   }
   return letters;
 }
@@ -74,7 +74,7 @@ void check_end(std::string_view text, std::size_t at, std::size_t last_letters) 
   std::size_t padding = 0;
   for (; at < text.size(); ++at) {
     const std::uint8_t value = value_of(text[at]);
-    if (value == kSpace) continue;
+    if (value == kBlank) continue;
     if (value != kPadding) refuse_letter(text, at, "nothing after the padding");
     if (++padding > fitting) refuse_letter(text, at, "no more padding");
   }
