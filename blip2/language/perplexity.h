@@ -25,7 +25,7 @@ struct TextLoss {
 // Predicts each token of a text from those before it in its window, one at a time, by sessions as
 // texts are written. A window's first token is given, not predicted. Decoder-only models. Throws
 // Interrupted after a signal, and Error if nothing is left to predict, or if windows are longer
-// than the model's positions or no longer than their beginning.
+// than the model's learned positions or no longer than their beginning.
 TextLoss text_loss(const FrozenLanguage& language, std::span<const std::int32_t> text,
                    const TextWindows& windows);
 

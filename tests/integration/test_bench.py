@@ -103,8 +103,6 @@ def test_texts_without_a_perplexity(run, init, t5_init, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("a red circle")
     assert "encoder-decoder" in run("bench", "--model", t5_init, "--text", text, code=1).stderr
-    text.write_text(200 * "a red circle ")
-    assert "positions" in run("bench", "--model", init, "--text", text, "--window", 600, code=1).stderr
     text.write_text("")
     assert "at least two tokens" in run("bench", "--model", init, "--text", text, code=1).stderr
     assert "--text" in run("bench", "--model", init, "--text", tmp_path / "none", code=2).stderr
