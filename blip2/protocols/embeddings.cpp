@@ -5,8 +5,8 @@
 #include <bit>
 #include <utility>
 
-#include "blip2/io/utf8.h"
 #include "blip2/io/base64.h"
+#include "blip2/io/utf8.h"
 #include "blip2/protocols/items_internal.h"
 #include "blip2/protocols/known_members_internal.h"
 #include "blip2/protocols/openai_messages_internal.h"

@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "blip2/base/error.h"
-#include "blip2/io/utf8.h"
 #include "blip2/io/base64.h"
+#include "blip2/io/utf8.h"
 #include "blip2/protocols/picture_header.h"
 #include "blip2/protocols/request_json_internal.h"
 
