@@ -70,34 +70,37 @@ void append_plain(const at::Tensor& values, GgufWriter& writer) {
   writer.append({static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()});
 }
 
-// Some rows at a time, so that a large table is not held twice.
-void append(const at::Tensor& values, DType type, GgufWriter& writer) {
-  constexpr std::int64_t kNumbers = 1 << 24;
-  if (type == DType::f32) return append_plain(values, writer);
-  const std::int64_t most = std::max<std::int64_t>(1, kNumbers / values.size(1));
-  for (std::int64_t begin = 0; begin < values.size(0); begin += most) {
-    const at::Tensor rows = values.narrow(0, begin, std::min(most, values.size(0) - begin));
-    if (type == DType::f16) {
-      append_plain(rows.to(at::kHalf), writer);
-    } else {
-      writer.append(quantised(rows, type));
-    }
-  }
-}
-
-void append(const GgufTensor& tensor, DType type, const std::filesystem::path& path,
-            GgufWriter& writer) {
-  const at::Tensor values = tensor.read();
-  const std::string where = path.string() + ": " + tensor.name;
+// Error unless the type can hold all numbers.
+void check_numbers(const at::Tensor& values, DType type, const std::string& where) {
   if (!values.isfinite().all().item<bool>()) throw Error("a number is not finite", where);
   if (type == DType::f16 && values.abs().max().item<float>() > 65504.0f) {
     throw Error("a number is too large for f16", where);
   }
-  try {
-    append(values, type, writer);
-  } catch (const Error& error) {
-    if (!error.where().empty()) throw;  // the file's own
-    throw error.within(where);
+}
+
+void append_rows(const at::Tensor& rows, DType type, GgufWriter& writer) {
+  if (type == DType::f32) return append_plain(rows, writer);
+  if (type == DType::f16) return append_plain(rows.to(at::kHalf), writer);
+  writer.append(quantised(rows, type));
+}
+
+// Some rows at a time, so that a large table is not held several times.
+void append(const GgufTensor& tensor, DType type, const std::filesystem::path& path,
+            GgufWriter& writer) {
+  constexpr std::int64_t kNumbers = 1 << 22;
+  const at::Tensor values = tensor.read();
+  const std::string where = path.string() + ": " + tensor.name;
+  const std::int64_t count = values.size(0);
+  const std::int64_t most = std::max<std::int64_t>(1, kNumbers * count / values.numel());
+  for (std::int64_t begin = 0; begin < count; begin += most) {
+    const at::Tensor rows = values.narrow(0, begin, std::min(most, count - begin));
+    check_numbers(rows, type, where);
+    try {
+      append_rows(rows, type, writer);
+    } catch (const Error& error) {
+      if (!error.where().empty()) throw;  // the file's own
+      throw error.within(where);
+    }
   }
 }
 
