@@ -44,6 +44,10 @@ void print_text(const nlohmann::ordered_json& figures) {
                    number("decode_tokens_per_second"), number("decode_bytes_per_second") / 1e9,
                    100 * number("decode_share_of_bandwidth"),
                    number("memory_bytes_per_second") / 1e9));
+  line("beams", fmt::format("{} beams: {:.2f} ms a step, {:.2f} times the {:.2f} ms of one",
+                            figures["beams"].get<int>(), 1e3 * number("beam_step_seconds"),
+                            number("beam_step_seconds") / number("greedy_step_seconds"),
+                            1e3 * number("greedy_step_seconds")));
 }
 
 void bench(const BenchOptions& options) {
@@ -72,7 +76,10 @@ void bench(const BenchOptions& options) {
       {"step_bytes", speed.step_bytes},
       {"decode_bytes_per_second", speed.decode_bytes_per_second},
       {"memory_bytes_per_second", machine.bytes_per_second},
-      {"decode_share_of_bandwidth", speed.decode_bytes_per_second / machine.bytes_per_second}};
+      {"decode_share_of_bandwidth", speed.decode_bytes_per_second / machine.bytes_per_second},
+      {"beams", options.test.beams},
+      {"greedy_step_seconds", speed.greedy_step_seconds},
+      {"beam_step_seconds", speed.beam_step_seconds}};
   if (options.run.json) return print_json(figures);
   print_text(figures);
 }
@@ -96,6 +103,9 @@ void add_bench(CLI::App& app) {
   verb->add_option("--new-tokens", test.new_tokens, "Tokens of each text")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
+  verb->add_option("--beams", test.beams, "Beams of beam search")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   verb->add_option("--repeats", test.repeats,
                    "Runs of each measurement, of which the fastest counts")
       ->check(CLI::Range(1, 1000))
@@ -105,7 +115,8 @@ void add_bench(CLI::App& app) {
       "this machine multiplies large matrices in bf16, or in the model's type where the processor\n"
       "has no instructions for bf16. decode: tokens after the first,\n"
       "and the bytes of weights read for them as a share of the rate at which this machine reads\n"
-      "memory; more than 100 % means that weights lie in the processor's caches.");
+      "memory; more than 100 % means that weights lie in the processor's caches. beams: a step of\n"
+      "writing one text by beam search, the choice of tokens included, beside one without beams.");
   verb->callback([options] { bench(*options); });
 }
 

@@ -10,6 +10,7 @@
 #include "blip2/base/interrupt.h"
 #include "blip2/costs/fastest.h"
 #include "blip2/costs/language_cost.h"
+#include "blip2/decoding/generate.h"
 
 namespace blip2 {
 namespace {
@@ -34,6 +35,24 @@ double step_seconds(LanguageSession& session, const SpeedTest& test) {
   return all / static_cast<double>(test.new_tokens);
 }
 
+// The same for one text after the prompt, by greedy or beam search.
+double search_seconds(const FrozenLanguage& language, const SpeedTest& test, Int beams) {
+  const auto session = language.make_session(test.prompt_tokens, test.new_tokens);
+  const auto logits = session->prompt(language.embed(at::zeros({test.prompt_tokens}, at::kLong)),
+                                      std::vector<Int>{0, test.prompt_tokens});
+  const StepFunction step{session->vocabulary(),
+                          [&](auto tokens) {
+                            if (interrupted()) throw Interrupted{};
+                            return session->advance(tokens);
+                          },
+                          [&](auto sources) { session->select(sources); }};
+  GenerationOptions options;
+  options.beams = beams;
+  options.max_new_tokens = test.new_tokens + 1;  // the prompt's logits give the first
+  const double all = fastest(1, [&] { generate(step, logits, options); });
+  return all / static_cast<double>(test.new_tokens);
+}
+
 void require_positions(const LanguageConfig& config, const SpeedTest& test) {
   const auto* decoder = std::get_if<DecoderConfig>(&config);
   if (!decoder || test.prompt_tokens + test.new_tokens <= decoder->max_position_embeddings) return;
@@ -53,11 +72,14 @@ ModelSpeed measure_model(const GenerationModel& model, const SpeedTest& test) {
   std::vector<Int> offsets{0};
   for (Int i = 0; i < test.rows; ++i) offsets.push_back(offsets.back() + test.prompt_tokens);
   double prefill = std::numeric_limits<double>::infinity(), step = prefill;
+  double greedy = prefill, beams = prefill;
   for (int i = 0; i < test.repeats; ++i) {
     if (interrupted()) throw Interrupted{};
     const auto session = language.make_session(test.prompt_tokens, test.new_tokens);
     prefill = std::min(prefill, fastest(1, [&] { session->prompt(embeds, offsets); }));
     step = std::min(step, step_seconds(*session, test));
+    greedy = std::min(greedy, search_seconds(language, test, 1));
+    beams = std::min(beams, search_seconds(language, test, test.beams));
   }
   const std::vector<Int> prompts(static_cast<std::size_t>(test.rows), test.prompt_tokens);
   const std::vector<Int> first(prompts.size(), 1);
@@ -69,6 +91,8 @@ ModelSpeed measure_model(const GenerationModel& model, const SpeedTest& test) {
   speed.decode_tokens_per_second = static_cast<double>(test.rows) / step;
   speed.step_bytes = static_cast<double>(language.step_bytes());
   speed.decode_bytes_per_second = speed.step_bytes / step;
+  speed.greedy_step_seconds = greedy;
+  speed.beam_step_seconds = beams;
   return speed;
 }
 

@@ -35,7 +35,7 @@ def test_half_precision_halves_what_a_step_reads(run_json, stage2):
 
 def test_plain_output_names_the_parts(run, stage2):
     lines = run("bench", "--model", stage2, *FAST).stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["kernels", "load", "memory", "pictures", "prefill", "decode"]
+    assert [line.split()[0] for line in lines] == ["kernels", "load", "memory", "pictures", "prefill", "decode", "beams"]
 
 
 def test_what_is_no_model_is_refused(run, tmp_path):
