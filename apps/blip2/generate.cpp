@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/blip2/generation_flags.h"
+#include "blip2/base/allocation.h"
 
 namespace blip2 {
 namespace {
@@ -21,7 +22,9 @@ void print_text(const AskedPicture& asked, const GeneratedText& text, const char
 
 GenerationModel open_generation_model(const RunOptions& options) {
   apply_threads(options.threads);
-  return GenerationModel(options.model, options.precision, bridge_type(options), options.pictures);
+  GenerationModel model(options.model, options.precision, bridge_type(options), options.pictures);
+  give_back_library("libtorch");  // what loading alone needs
+  return model;
 }
 
 void add_writing_options(CLI::App& verb, WritingOptions& options, const std::string& items) {

@@ -4,12 +4,39 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #if defined(__GLIBC__)
+#include <link.h>
 #include <malloc.h>
+#include <unistd.h>
 #endif
 
 namespace blip2 {
+namespace {
+
+#if defined(__GLIBC__)
+// Of a loaded file the parts that nobody can have written to.
+int give_back_parts(dl_phdr_info* file, std::size_t /*size*/, void* name) {
+  if (std::strstr(file->dlpi_name, static_cast<const char*>(name)) == nullptr) return 0;
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  for (int i = 0; i < file->dlpi_phnum; ++i) {
+    const auto& part = file->dlpi_phdr[i];
+    if (part.p_type != PT_LOAD || (part.p_flags & PF_W) != 0) continue;
+    const std::uintptr_t begin = file->dlpi_addr + part.p_vaddr, start = begin / page * page;
+    ::madvise(reinterpret_cast<void*>(start), begin + part.p_filesz - start, MADV_DONTNEED);
+  }
+  return 0;
+}
+#endif
+
+}  // namespace
+
+void give_back_library([[maybe_unused]] const char* name) {
+#if defined(__GLIBC__)
+  ::dl_iterate_phdr(give_back_parts, const_cast<char*>(name));
+#endif
+}
 
 void give_back_memory() {
 #if defined(__GLIBC__)

@@ -16,6 +16,11 @@ void give_back_memory();
 // they leave no gaps. Fresh pages cost time.
 void give_back_blocks();
 
+// Takes the pages that have been read of the shared libraries whose file names contain `name` (code
+// and relocations, not data) out of this process's memory; they stay in the system's cache and come
+// back when they are used again. A debugger's breakpoints in these libraries are lost.
+void give_back_library(const char* name);
+
 // Memory for large tables that are read at random places: zeros from the system, on huge pages if
 // the system gives them, and given back to the system when it is freed.
 struct FreePages {

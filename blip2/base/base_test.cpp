@@ -4,9 +4,11 @@
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <new>
 #include <numeric>
 #include <span>
+#include <string>
 
 #include "blip2/base/allocation.h"
 #include "blip2/base/error.h"
@@ -127,6 +129,25 @@ TEST(AllocationTest, PagesAreZerosThatCanBeWritten) {
     std::fill(all.begin(), all.end(), 7);
   }
   EXPECT_THROW(zeroed_pages(~std::size_t{0}), std::bad_alloc);
+}
+
+// KiB of files mapped that this process holds.
+long file_memory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("RssFile:")) return std::stol(line.substr(8));
+  }
+  return 0;
+}
+
+TEST(AllocationTest, ALibraryGivenBackIsThereWhenItIsUsed) {
+  const long before = file_memory();
+  if (before == 0) GTEST_SKIP() << "this system does not say how much is mapped";
+  give_back_library("no library's name");
+  EXPECT_GE(file_memory(), before);
+  give_back_library("libstdc++");
+  EXPECT_LT(file_memory(), before);
+  EXPECT_THROW(throw Error("found by libstdc++"), Error);
 }
 
 TEST(NearestTest, SuggestsOnlyLikelyTypos) {

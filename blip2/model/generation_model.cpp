@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "blip2/base/allocation.h"
 #include "blip2/base/error.h"
 #include "blip2/data/batch.h"
 #include "blip2/decoding/generate.h"
@@ -71,8 +72,12 @@ GenerationModel::GenerationModel(const std::filesystem::path& folder, const std:
   const std::shared_ptr<const TensorFile> weights = open_model_weights(folder);
   bridge_ = load_bridge(weights, config_, /*trainable=*/false);
   pass_ = std::make_unique<QFormerPass>(bridge_->qformer->pass({bridge}));
+  bridge_->unregister_module("qformer");  // the pass holds what it computes with
+  bridge_->qformer.reset();
   images_ = std::make_unique<ImageSide>(folder, weights, config_, precision, pictures);
   language_ = load_language(folder, weights, *config_.language, precision);
+  for (const TensorView& view : weights->tensors()) weights->release(view);  // read to be converted
+  give_back_memory();
 }
 
 std::vector<ImageKeysValues> GenerationModel::project_images(

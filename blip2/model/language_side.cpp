@@ -32,7 +32,11 @@ FrozenLanguage load_language(const std::filesystem::path& folder,
                              const LanguageConfig& config, const std::string& precision) {
   auto [file, prefix] = language_weights(folder, std::move(weights));
   if (precision == "auto" && has_blocks(*file)) {
-    return load_frozen_language(std::move(file), config, at::kFloat, prefix, MatrixForm::blocks);
+    FrozenLanguage model =
+        load_frozen_language(file, config, at::kFloat, prefix, MatrixForm::blocks);
+    // The system maps neighbours of pages that are read, so that some came back after their turn.
+    for (const TensorView& view : file->tensors()) file->release(view);
+    return model;
   }
   const at::ScalarType type = type_of_precision(precision, stored_type(*file, prefix));
   return load_frozen_language(std::move(file), config, type, prefix);

@@ -71,10 +71,10 @@ class Adoption {
         } else if (slot.blocks) {
           *slot.blocks = blocks_of(i);
         } else {
-          *slot.table = WordTable(*views_[i], file_);
+          *slot.table = WordTable(*views_[i], file_);  // and has looked at all its scales
         }
         progress.add(converted_bytes(i));
-        if (!stays(i)) file_->release(*views_[i]);
+        if (!stays(i) || keeps_blocks(i)) file_->release(*views_[i]);
       }
       make_ready(begin, end);
     }

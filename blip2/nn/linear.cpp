@@ -145,7 +145,9 @@ Linear::Linear(at::Tensor weight, at::Tensor bias) : parts{{std::move(weight), s
 
 Linear Linear::trained(const at::Tensor& weight, const at::Tensor& bias, at::ScalarType type) {
   Linear linear(weight.detach().to(type), bias.defined() ? bias.detach().to(type) : bias);
-  linear.parts[0] = {weight, bias};
+  // Without a gradient nobody needs the numbers beside their copy.
+  if (weight.requires_grad()) linear.parts[0].weight = weight;
+  linear.parts[0].bias = bias;
   linear.trained_ = true;
   return linear;
 }

@@ -180,7 +180,7 @@ const at::Tensor& QFormerPass::words() const {
   return weights_->words;
 }
 const at::Tensor& QFormerPass::compute_words() const {
-  return weights_->compute_words;
+  return weights_->compute_words();
 }
 
 ImageKeysValues QFormerPass::project_image(const at::Tensor& image_embeds) const {

@@ -51,15 +51,21 @@ LayerWeights weights_of(const QFormerLayerImpl& layer, at::ScalarType type) {
 }  // namespace
 
 PassWeights::PassWeights(const QFormer& model, at::ScalarType type)
-    : embedding_norm(norm_of(model.layernorm)) {
+    : embedding_norm(norm_of(model.layernorm)), type_(type) {
   for (std::int64_t i = 0; i < model.config().num_hidden_layers; ++i) {
     layers.push_back(weights_of(model.layer(i), type));
   }
   if (!model.embeddings.is_empty()) {
     words = model.embeddings->word_embeddings->weight;
-    compute_words = words.detach().to(type);
     positions = model.embeddings->position_embeddings->weight;
   }
+}
+
+const at::Tensor& PassWeights::compute_words() const {
+  std::call_once(converted_, [&] {
+    if (words.defined()) compute_words_ = words.detach().to(type_);
+  });
+  return compute_words_;
 }
 
 }  // namespace blip2

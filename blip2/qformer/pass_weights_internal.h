@@ -1,5 +1,6 @@
 #pragma once
 
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -40,7 +41,15 @@ struct PassWeights {
 
   std::vector<LayerWeights> layers;
   Norm embedding_norm;
-  at::Tensor words, compute_words, positions;  // undefined in a Q-Former without text
+  at::Tensor words, positions;  // undefined in a Q-Former without text
+  // The words in compute type, without a gradient: a large table that only generating text reads,
+  // so it is made when it is first asked for.
+  const at::Tensor& compute_words() const;
+
+ private:
+  at::ScalarType type_;
+  mutable std::once_flag converted_;
+  mutable at::Tensor compute_words_;
 };
 
 }  // namespace blip2
