@@ -75,9 +75,9 @@ GenerationModel::GenerationModel(const std::filesystem::path& folder, const std:
   bridge_->unregister_module("qformer");  // the pass holds what it computes with
   bridge_->qformer.reset();
   images_ = std::make_unique<ImageSide>(folder, weights, config_, precision, pictures);
-  language_ = load_language(folder, weights, *config_.language, precision);
   for (const TensorView& view : weights->tensors()) weights->release(view);  // read to be converted
   give_back_memory();
+  language_ = load_language(folder, weights, *config_.language, precision);
 }
 
 std::vector<ImageKeysValues> GenerationModel::project_images(
