@@ -584,7 +584,7 @@ describe("everybody can use it", () => {
       await check("refused");
       await choose(page, file(`${"a-very-long-name-without-any-space".repeat(3)}.png`, png(200, 120)));
       await check("chosen");
-      Object.assign(mock.behaviour, { words: [" It", " shows", ` ${"unbroken".repeat(12)}`, ...Array(200).fill(" and")], wait: 20 });
+      Object.assign(mock.behaviour, { words: [" It", " shows", ` ${"unbroken".repeat(12)}`, ...Array(3000).fill(" and")], wait: 20 });
       await page.click("#caption");
       await page.waitForFunction(() => document.querySelector(".answer")?.textContent.includes("and and"));
       await check("streaming");
