@@ -42,11 +42,20 @@ apt_install() {
         apt-get install -y -q --no-install-recommends "$@" >&2
 }
 
+# Debian 12 has Boost twice, and its libboost-dev is too old.
+boost_package() {
+    if grep -qs '^VERSION_CODENAME=bookworm$' /etc/os-release; then
+        echo libboost1.81-dev
+    else
+        echo libboost-dev
+    fi
+}
+
 system_packages() {
     command -v dpkg-query >/dev/null ||
         fail "not a Debian system: install the counterparts of tools/apt-packages.txt yourself"
     local missing
-    missing=$(apt_missing $(cat tools/apt-packages.txt))
+    missing=$(apt_missing $(cat tools/apt-packages.txt) "$(boost_package)")
     [ -z "$missing" ] || apt_install $missing
 }
 
