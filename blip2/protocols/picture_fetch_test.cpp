@@ -87,8 +87,8 @@ TEST(AllowedHost, IsListed) {
 class LocalPictures : public testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/blip2_media_XXXXXX";
-    top_ = mkdtemp(name);
+    std::string name = (fs::temp_directory_path() / "blip2_media_XXXXXX").string();
+    top_ = mkdtemp(name.data());
     fs::create_directories(top_ / "media/sub dir");
     for (const char* file : {"media/in.png", "media/sub dir/a+b.png", "secret.png"}) {
       std::ofstream(top_ / file, std::ios::binary) << small_png();

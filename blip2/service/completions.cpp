@@ -1,7 +1,6 @@
 #include <memory>
 #include <utility>
 
-#include "blip2/base/log.h"
 #include "blip2/protocols/ollama.h"
 #include "blip2/protocols/openai_chat.h"
 #include "blip2/service/answers_internal.h"
@@ -13,12 +12,6 @@ namespace {
 
 using MakeWriter = std::function<std::unique_ptr<CompletionWriter>(CompletionRequest)>;
 
-// What the faults inside the program are, for the operator.
-void log_fault(const JobError& error, const ServiceCall& call) {
-  if (error.fault != JobFault::failed) return;
-  log_warning("request {}: {}", call.request.request_id, error.message);
-}
-
 void attach(TextJob& job, std::shared_ptr<CompletionWriter> writer,
             std::shared_ptr<ServiceCall> call, bool stream) {
   if (stream) {
@@ -26,8 +19,7 @@ void attach(TextJob& job, std::shared_ptr<CompletionWriter> writer,
   }
   job.on_done = [writer](const TextResult& result) { writer->done(result_of(result)); };
   job.on_error = [writer, call](const JobError& error) {
-    log_fault(error, *call);
-    writer->failed(error_of(error));
+    writer->failed(refusal_of(error, *call));
   };
 }
 

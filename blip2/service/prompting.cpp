@@ -91,6 +91,10 @@ Prompt chat_prompt(const CompletionRequest& request, const EngineFacts& facts,
   return prompt;
 }
 
+JobPicture job_picture(PictureSource& picture) {
+  return {std::move(picture.bytes), picture.param.empty() ? "picture" : picture.param};
+}
+
 std::shared_ptr<TextJob> text_job(CompletionRequest& request, const EngineFacts& facts,
                                   const PromptRules& rules) {
   PictureSource* picture = picture_of(request);
@@ -100,7 +104,7 @@ std::shared_ptr<TextJob> text_job(CompletionRequest& request, const EngineFacts&
                        "type image_url, or in Ollama's images");
   }
   auto job = std::make_shared<TextJob>();
-  job->picture = {std::move(picture->bytes), picture->param.empty() ? "picture" : picture->param};
+  job->picture = job_picture(*picture);
   job->prompt = chat_prompt(request, facts, rules);
   job->options = options_of(request, rules);
   return job;

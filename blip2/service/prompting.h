@@ -29,6 +29,9 @@ struct PromptRules {
 Prompt chat_prompt(const CompletionRequest& request, const EngineFacts& facts,
                    const PromptRules& rules);
 
+// The picture as a job takes it; moves its bytes out of the request.
+JobPicture job_picture(PictureSource& picture);
+
 // A job for the request's one picture, without callbacks; moves the picture's bytes out of the
 // request. RequestError (400) if the request has no picture, or if its numbers contradict each
 // other.

@@ -82,14 +82,20 @@ void ServiceState::with_pictures(std::shared_ptr<ServiceCall> call,
   if (!fetchers.post(std::move(fetch))) call->refuse_busy(1);
 }
 
+RequestError refusal_of(const JobError& error, const ServiceCall& call) {
+  if (error.fault == JobFault::failed) {
+    log_warning("request {}: {}", call.request.request_id, error.message);
+  }
+  return error_of(error);
+}
+
 void answer_failures(const ServiceCall& call, const std::function<void()>& work) {
   try {
     work();
   } catch (const RequestError& error) {
     call.refuse(error);
   } catch (const std::exception& failure) {
-    log_warning("request {}: {}", call.request.request_id, failure.what());
-    call.refuse(error_of({JobFault::failed, failure.what()}));
+    call.refuse(refusal_of({JobFault::failed, failure.what()}, call));
   }
 }
 

@@ -53,6 +53,9 @@ struct ServiceState {
                      std::function<void()> then);
 };
 
+// What the client of a call is told of a job's fault; a fault inside the program goes to the log.
+RequestError refusal_of(const JobError& error, const ServiceCall& call);
+
 // Calls the work and answers what it throws.
 void answer_failures(const ServiceCall& call, const std::function<void()>& work);
 

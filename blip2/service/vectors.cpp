@@ -5,28 +5,16 @@
 #include <mutex>
 #include <utility>
 
-#include "blip2/base/log.h"
 #include "blip2/protocols/embeddings.h"
 #include "blip2/protocols/scores.h"
 #include "blip2/protocols/tokens.h"
-#include "blip2/service/answers_internal.h"
 #include "blip2/service/service_call_internal.h"
 
 namespace blip2 {
 namespace {
 
-JobPicture job_picture(Part& part) {
-  PictureSource& picture = *part.picture;
-  return {std::move(picture.bytes), picture.param.empty() ? "picture" : picture.param};
-}
-
 void report_errors(Job& job, std::shared_ptr<ServiceCall> call) {
-  job.on_error = [call](const JobError& error) {
-    if (error.fault == JobFault::failed) {
-      log_warning("request {}: {}", call->request.request_id, error.message);
-    }
-    call->refuse(error_of(error));
-  };
+  job.on_error = [call](const JobError& error) { call->refuse(refusal_of(error, *call)); };
 }
 
 // One vector of length 1: a text's own, or the mean of a picture's queries.
@@ -66,7 +54,7 @@ void embed(ServiceState& state, std::shared_ptr<ServiceCall> call,
   auto job = std::make_shared<EmbeddingJob>();
   for (Part& part : request->inputs) {
     if (part.picture) {
-      job->pictures.push_back(job_picture(part));
+      job->pictures.push_back(job_picture(*part.picture));
     } else {
       job->texts.push_back(part.text);
     }
@@ -94,7 +82,7 @@ std::shared_ptr<ScoreJob> score_job(std::vector<Part*> parts) {
   auto job = std::make_shared<ScoreJob>();
   for (Part* part : parts) {
     if (part->picture) {
-      job->pictures.push_back(job_picture(*part));
+      job->pictures.push_back(job_picture(*part->picture));
     } else {
       job->texts.push_back(part->text);
     }
@@ -114,10 +102,7 @@ void take_scores(Scoring& scoring, std::size_t first, const ScoreJob::Result& re
 void fail_scores(Scoring& scoring, const JobError& error) {
   const std::lock_guard lock(scoring.mutex);
   if (std::exchange(scoring.failed, true)) return;
-  if (error.fault == JobFault::failed) {
-    log_warning("request {}: {}", scoring.call->request.request_id, error.message);
-  }
-  scoring.call->refuse(error_of(error));
+  scoring.call->refuse(refusal_of(error, *scoring.call));
 }
 
 void score_all(const ServiceState& state, std::shared_ptr<Scoring> scoring,
