@@ -1,7 +1,7 @@
 """Load on `blip2 serve`: throughput, waiting, overload, hostile connections, equality and soak.
 
-    bench/serve_load.py --model DIR --images FOLDER [--program build/blip2] [throughput overload
-        connections equality soak]
+    bench/serve_load.py --model DIR --images FOLDER [--program build/blip2] [throughput steady
+        overload connections equality soak]
 
 Prints one JSON object a measurement. The client is a process of its own, without packages, so that
 it takes little of the two cores that the server has.
@@ -166,14 +166,15 @@ async def throughput(server, pictures):
 
 
 def command_line(arguments, pictures):
-    """Seconds of `caption --batch-size 32` for 32 pictures, without the time to load the model."""
-    def run(some):
+    """Seconds of `caption --batch-size 32` for 32 pictures, without the time to load the model (and to
+    write one token about one picture)."""
+    def run(some, tokens):
         begin = time.monotonic()
         subprocess.run([arguments.program, "caption", "--model", arguments.model, "--beams", "1",
-                        "--max-new-tokens", str(TOKENS), "--min-new-tokens", str(TOKENS),
+                        "--max-new-tokens", str(tokens), "--min-new-tokens", str(tokens),
                         "--batch-size", "32", *some], check=True, capture_output=True)
         return time.monotonic() - begin
-    return min(run(pictures[32:64]) for _ in range(2)) - min(run(pictures[:1]) for _ in range(2))
+    return min(run(pictures[32:64], TOKENS) for _ in range(2)) - min(run(pictures[:1], 1) for _ in range(2))
 
 
 async def keep_asking(port, pictures, end, results):
@@ -188,6 +189,27 @@ async def keep_asking(port, pictures, end, results):
         if status == 429:
             await asyncio.sleep(random.uniform(0.5, 1.5) * float(headers.get("retry-after", 1)))
     connection.close()
+
+
+async def keep_streaming(port, pictures, end, firsts):
+    connection = Connection(port)
+    while time.monotonic() < end:
+        status, _, _, first, _ = await connection.request(
+            "POST", "/v1/chat/completions", asked(random.choice(pictures), stream=True))
+        assert status == 200, status
+        firsts.append(first)
+    connection.close()
+
+
+async def steady(server, pictures, seconds=20):
+    """One client that asks all the time, then 32 of them: answers a second, first tokens."""
+    result = {}
+    for clients in (1, 32):
+        firsts, end = [], time.monotonic() + seconds
+        await asyncio.gather(*(keep_streaming(server.port, pictures, end, firsts) for _ in range(clients)))
+        result[f"answers_per_second_{clients}"] = round(len(firsts) / (time.monotonic() - end + seconds), 2)
+        result[f"first_token_p50_ms_{clients}"] = milliseconds(firsts, 0.5)
+    return result
 
 
 async def load(server, pictures, clients, seconds):
@@ -333,6 +355,8 @@ def measure(name, arguments, pictures):
     with Server(arguments, *options) as server:
         if name == "throughput":
             result = asyncio.run(throughput(server, pictures))
+        elif name == "steady":
+            result = asyncio.run(steady(server, pictures))
         elif name == "overload":
             result = asyncio.run(overload(server, pictures, arguments.seconds))
         elif name == "connections":

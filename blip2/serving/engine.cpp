@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <future>
 #include <thread>
 #include <utility>
 
@@ -18,7 +19,7 @@ namespace {
 
 // Most jobs whose pictures and prompts share a pass, between two tokens of those that run: more
 // take less time each, but all wait for the last one.
-constexpr std::size_t kReadTogether = 8;
+constexpr std::size_t kReadTogether = 4;
 
 EngineOptions checked(EngineOptions options) {
   const auto at_least = [](std::int64_t value, std::int64_t least, const char* name) {
@@ -38,6 +39,17 @@ EngineOptions checked(EngineOptions options) {
   return options;
 }
 
+// Loads on a thread that ends, and with it its team of OpenMP's threads: beside a second team, the
+// model's would sleep and wake at every layer instead of waiting a moment, as there would be more of
+// them than processors.
+Models load(const std::filesystem::path& folder, const EngineOptions& options) {
+  const int threads = at::get_num_threads();
+  return std::async(std::launch::async, [&] {
+           at::set_num_threads(threads);
+           return Models(folder, options);
+         }).get();
+}
+
 bool is_text(const Ticket& ticket) {
   return ticket.text != nullptr;
 }
@@ -48,7 +60,7 @@ class Engine::Impl {
  public:
   Impl(const std::filesystem::path& folder, EngineOptions options)
       : options_(checked(std::move(options))),
-        models_(folder, options_),
+        models_(load(folder, options_)),
         cache_(options_.cache_bytes),
         preparation_(models_, cache_, options_, tally_),
         queue_(static_cast<std::size_t>(options_.max_queue),

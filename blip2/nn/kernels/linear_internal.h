@@ -18,31 +18,45 @@ struct Dot {
   static BLIP2_INLINE Vec multiply_add(Vec sum, Operand x, Operand w) { return sum + x * w; }
 };
 
-// The sums as T, rounded together.
-template <typename T>
-BLIP2_INLINE void put_values(T* y, const float* sums, Int count) {
-  float four[lanes] = {};
-  std::memcpy(four, sums, 4 * sizeof(float));
-  T values[lanes];
-  store(values, load(four));
-  std::memcpy(y, values, static_cast<std::size_t>(count) * sizeof(T));
-}
-
-// Puts `count` <= 4 sums, at the places from `index` on.
-template <typename T>
-BLIP2_INLINE void put(const float* sums, Int count, Store store_as, void* y, Int index) {
-  if (store_as == Store::value) return put_values(static_cast<T*>(y) + index, sums, count);
-  float* const out = static_cast<float*>(y) + index;
-  for (Int i = 0; i < count; ++i) {
-    out[i] = store_as == Store::add_f32 ? out[i] + sums[i] : sums[i];
-  }
-}
-
 struct LinearOutput {
   Store store_as;
   void* y;
   Int stride;
 };
+
+// The sums of R rows by four outs, one after another.
+template <Int R>
+struct TileSums {
+  static constexpr Int size = (4 * R + lanes - 1) / lanes * lanes;
+  float values[size];
+};
+
+// Puts the first `outs` <= 4 sums of every row where they belong, which begins at y[index]. They
+// are rounded a register at a time.
+template <typename T, Int R>
+BLIP2_INLINE void put_sums(const TileSums<R>& sums, Int outs, const LinearOutput& output,
+                           Int index) {
+  if (output.store_as == Store::value) {
+    T values[TileSums<R>::size];
+    for (Int i = 0; i < TileSums<R>::size; i += lanes) store(values + i, load(sums.values + i));
+    T* y = static_cast<T*>(output.y) + index;
+    for (Int r = 0; r < R; ++r, y += output.stride) {
+      if (outs == 4) {
+        std::memcpy(y, values + 4 * r, 4 * sizeof(T));
+      } else {
+        std::memcpy(y, values + 4 * r, static_cast<std::size_t>(outs) * sizeof(T));
+      }
+    }
+    return;
+  }
+  float* y = static_cast<float*>(output.y) + index;
+  for (Int r = 0; r < R; ++r, y += output.stride) {
+    for (Int i = 0; i < outs; ++i) {
+      const float sum = sums.values[4 * r + i];
+      y[i] = output.store_as == Store::add_f32 ? y[i] + sum : sum;
+    }
+  }
+}
 
 // `R` rows by four outs; the last `4 - outs` of these repeat the last out and are dropped.
 template <typename T, Int R>
@@ -52,15 +66,17 @@ BLIP2_INLINE void linear_tile(const T* x, Int width, const T* weight, Int first_
   for (Int o = 0; o < 4; ++o) w[o] = weight + (first_out + (o < outs ? o : outs - 1)) * width;
   const T* xs = x + first_row * width;
   Vec sums[R][4] = {};
+  const Int ahead = 4 * width;  // the next four outs, which come from memory
+  Int i = 0;
   const auto advance = [&](auto read) __attribute__((always_inline)) {
     typename Dot<T>::Operand ws[4];
     for (Int o = 0; o < 4; ++o) ws[o] = read(w[o]);
+    for (Int o = 0; o < 4; ++o) __builtin_prefetch(w[o] + i + ahead, 0, 2);
     for (Int r = 0; r < R; ++r) {
       const auto operand = read(xs + r * width);
       for (Int o = 0; o < 4; ++o) sums[r][o] = Dot<T>::multiply_add(sums[r][o], operand, ws[o]);
     }
   };
-  Int i = 0;
   for (; i + Dot<T>::step <= width; i += Dot<T>::step) {
     advance([i](const T* p) __attribute__((always_inline)) { return Dot<T>::read(p + i); });
   }
@@ -69,11 +85,18 @@ BLIP2_INLINE void linear_tile(const T* x, Int width, const T* weight, Int first_
     advance([ i, rest ](const T* p)
                 __attribute__((always_inline)) { return Dot<T>::read(p + i, rest); });
   }
-  for (Int r = 0; r < R; ++r) {
-    float total[4];
-    sum4(sums[r], total);
-    put<T>(total, outs, output.store_as, output.y, (first_row + r) * output.stride + first_out);
-  }
+  TileSums<R> totals;
+  for (Int i = 4 * R; i < TileSums<R>::size; ++i) totals.values[i] = 0.0f;
+  for (Int r = 0; r < R; ++r) sum4(sums[r], totals.values + 4 * r);
+  put_sums<T>(totals, outs, output, first_row * output.stride + first_out);
+}
+
+// The last rows, R or fewer.
+template <typename T, Int R>
+BLIP2_INLINE void linear_rest(const T* x, Int width, const T* weight, Int row, Int rows, Int out,
+                              Int outs, const LinearOutput& output) {
+  if (rows == R) return linear_tile<T, R>(x, width, weight, row, out, outs, output);
+  if constexpr (R > 1) linear_rest<T, R - 1>(x, width, weight, row, rows, out, outs, output);
 }
 
 template <typename T>
@@ -82,10 +105,8 @@ BLIP2_INLINE void linear_rows(const T* x, Int width, const T* weight, Int row, I
   for (; row + BLIP2_TILE_ROWS <= end_row; row += BLIP2_TILE_ROWS) {
     linear_tile<T, BLIP2_TILE_ROWS>(x, width, weight, row, out, outs, output);
   }
-  for (; row + 2 <= end_row; row += 2) {
-    linear_tile<T, 2>(x, width, weight, row, out, outs, output);
-  }
-  if (row < end_row) linear_tile<T, 1>(x, width, weight, row, out, outs, output);
+  constexpr Int most = BLIP2_TILE_ROWS > 1 ? BLIP2_TILE_ROWS - 1 : 1;
+  linear_rest<T, most>(x, width, weight, row, end_row - row, out, outs, output);
 }
 
 // Activations that fit half of a second-level cache stay there while the weights pass by once.
