@@ -40,14 +40,16 @@ EngineOptions checked(EngineOptions options) {
 }
 
 // Loads on a thread that ends, and with it its team of OpenMP's threads: beside a second team, the
-// model's would sleep and wake at every layer instead of waiting a moment, as there would be more of
-// them than processors.
+// model's would sleep and wake at every layer instead of waiting a moment, as there would be more
+// of them than processors.
 Models load(const std::filesystem::path& folder, const EngineOptions& options) {
   const int threads = at::get_num_threads();
-  return std::async(std::launch::async, [&] {
-           at::set_num_threads(threads);
-           return Models(folder, options);
-         }).get();
+  return std::async(std::launch::async,
+                    [&] {
+                      at::set_num_threads(threads);
+                      return Models(folder, options);
+                    })
+      .get();
 }
 
 bool is_text(const Ticket& ticket) {
