@@ -2,7 +2,8 @@
 
 Also: a room's CMakeLists.txt names (directly or through others) every room that it includes, rooms
 for untrusted files see nothing of LibTorch, headers named *_internal.h stay in their room, and
-every include of our own is written from the root ("blip2/room/file.h").
+every include of our own is written from the root ("blip2/room/file.h"). No two files define a type
+of one name outside an anonymous namespace: the linker would take functions of either for both.
 """
 
 import pathlib
@@ -33,6 +34,10 @@ HOUSE = [
 WITHOUT_TORCH = {"base", "io", "text", "image", "http", "protocols"}
 LEVEL = {room: level for level, rooms in enumerate(HOUSE) for room in rooms}
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
+TYPE = re.compile(
+    r"^(?:struct|class|union|enum(?: class)?) (\w+)(?: final)?(?:\s*:(?!:)[^;{]*)?\s*\{", re.MULTILINE)
+NAMESPACE = re.compile(r"^namespace ([\w:]+) \{$", re.MULTILINE)
+HIDDEN = re.compile(r"^namespace \{\n.*?^\}  // namespace$", re.MULTILINE | re.DOTALL)
 TORCH = re.compile(r"^(torch|ATen|c10|caffe2)/")
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -85,8 +90,27 @@ def check_file(file, room, target):
                 yield problem
 
 
+def types_of(text):
+    """The types that a file defines at the top of a namespace that others can name, with its name."""
+    seen = HIDDEN.sub("", text)
+    within = [(match.start(), match.group(1)) for match in NAMESPACE.finditer(seen)]
+    return {"::".join([name for at, name in within if at < match.start()][-1:] + [match.group(1)])
+            for match in TYPE.finditer(seen)}
+
+
+def check_types(definitions):
+    """Yields a line for each name in {(name, where it is linked): [files]} that several define.
+
+    Tests of a room are linked with the library, but not with the tests of another room.
+    """
+    for (name, place), files in sorted(definitions.items()):
+        everywhere = definitions.get((name, "library"), []) if place != "library" else []
+        if len(files) + len(everywhere) > 1:
+            yield f"type {name}: defined by {', '.join(sorted(files + everywhere))}"
+
+
 def main():
-    problems, files = [], 0
+    problems, files, definitions = [], 0, {}
     for folder in ("blip2", "apps", "examples", "tests", "bench", "fuzz"):
         for file in sorted((ROOT / folder).rglob("*")):
             if file.suffix not in (".h", ".cpp"):
@@ -98,6 +122,11 @@ def main():
                 problems.append(f"blip2/{room}: not in the house list of tools/check_layers.py")
                 continue
             problems += check_file(file, room, declared_rooms(room) if room else set())
+            if folder == "blip2":
+                place = f"tests of {room}" if "test" in file.name else "library"
+                for name in types_of(file.read_text(encoding="utf-8")):
+                    definitions.setdefault((name, place), []).append(str(file.relative_to(ROOT)))
+    problems += check_types(definitions)
     print("\n".join(problems) or f"include direction: {files} files, none breaks it")
     return bool(problems)
 

@@ -32,6 +32,17 @@ def test_a_room_may_include_only_rooms_above_it():
     assert "no room" in check("model", everything, "blip2/attic/json.h", "a.cpp:1")
 
 
+def test_two_types_of_one_name_in_a_namespace_are_found():
+    types = check_layers.types_of("namespace blip2 {\nnamespace {\nstruct A {\n};\n}  // namespace\n"
+                                  "class B final : public C {\n};\nclass D::E {\n};\nclass F;\n}\n"
+                                  "namespace blip2::testing {\nenum class G {\n};\n}\n")
+    assert types == {"blip2::B", "blip2::testing::G"}
+    check = check_layers.check_types
+    assert not list(check({("A", "library"): ["a.h"], ("B", "tests of io"): ["b.h"], ("B", "tests of nn"): ["c.h"]}))
+    assert "a.h, b.h" in next(check({("A", "library"): ["a.h", "b.h"]}))
+    assert "a.h, b.h" in next(check({("A", "library"): ["a.h"], ("A", "tests of io"): ["b.h"]}))
+
+
 def test_titles_are_read_as_people_would_say_them():
     assert demo_emoji.title_of("flag: Côte d’Ivoire") == "flag of côte d'ivoire"
     assert demo_emoji.title_of("man: red hair") == "man with red hair"
