@@ -2,6 +2,7 @@
 #include <memory>
 #include <optional>
 
+#include "apps/blip2/model_flag.h"
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/base/log.h"
@@ -89,8 +90,8 @@ void add_convert(CLI::App& app) {
   auto* verb = app.add_subcommand(
       "convert", "Assemble a model directory, change its precision, or bring it to transformers");
   auto options = std::make_shared<ConvertOptions>();
-  verb->add_option("SOURCE", options->source,
-                   "Model directory, LAVIS checkpoint (.pth), or a file that names parts (TOML)")
+  add_model(*verb, "SOURCE", options->source,
+            "Model directory, LAVIS checkpoint (.pth), a file that names parts (TOML)")
       ->required();
   verb->add_option("DIR", options->folder, "Model directory to write")
       ->required()
@@ -112,16 +113,14 @@ void add_convert(CLI::App& app) {
   verb->add_flag(
       "--own-layout", options->own_layout,
       "Keep this program's own layout even where transformers has a class for the model");
-  verb->add_option("--image-encoder", options->lavis.image_encoder,
-                   "For a LAVIS checkpoint without an image encoder: LAVIS's eva_vit_g.pth or "
-                   "clip_vit_L.pth, or a "
-                   "Hugging Face directory");
-  verb->add_option(
-      "--language-model", options->lavis.language_model,
-      "For a LAVIS checkpoint of stage 2: Hugging Face directory of the language model");
-  verb->add_option("--text-encoder", options->lavis.text_encoder,
-                   "For a LAVIS checkpoint whose Q-Former reads text: directory with the "
-                   "vocabulary of bert-base-uncased");
+  add_model(*verb, "--image-encoder", options->lavis.image_encoder,
+            "For a LAVIS checkpoint without an image encoder: LAVIS's eva_vit_g.pth or "
+            "clip_vit_L.pth, a Hugging Face directory");
+  add_model(*verb, "--language-model", options->lavis.language_model,
+            "For a LAVIS checkpoint of stage 2: Hugging Face directory of the language model");
+  add_model(*verb, "--text-encoder", options->lavis.text_encoder,
+            "For a LAVIS checkpoint whose Q-Former reads text: directory with the vocabulary of "
+            "bert-base-uncased");
   add_picture_choices(*verb, options->pictures);
   verb->footer(
       "A directory of transformers' Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval or\n"

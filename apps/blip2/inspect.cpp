@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/blip2/inspect_data.h"
+#include "apps/blip2/model_flag.h"
 #include "apps/blip2/output.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/base/error.h"
@@ -136,9 +137,9 @@ void print_plainly(const ordered_json& found) {
 void add_inspect(CLI::App& app) {
   auto* verb = app.add_subcommand("inspect", "Show what a file, a model or a data set holds");
   auto options = std::make_shared<InspectOptions>();
-  verb->add_option("PATH", options->path,
-                   "A model directory, a safetensors, GGUF, .pth, .bin or JSON file, or data: a "
-                   "data file, a list, a folder of pictures or tar shards")
+  add_model(*verb, "PATH", options->path,
+            "A model directory, a safetensors, GGUF, .pth, .bin or JSON file, data (a data file, a "
+            "list, a folder of pictures or tar shards)")
       ->required();
   verb->add_flag("--records", options->records, "For data: print every record as a JSON line");
   add_json_flag(*verb, options->json);

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "apps/blip2/bad_items.h"
+#include "apps/blip2/model_flag.h"
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/data/records.h"
@@ -35,7 +36,7 @@ void add_timeout(CLI::App& verb, std::chrono::seconds& timeout) {
 }
 
 void add_run_options(CLI::App& verb, RunOptions& options) {
-  verb.add_option("--model", options.model, "Model directory")->required();
+  add_model(verb, "--model", options.model, "Model directory")->required();
   verb.add_option("--device", options.device, "Device on which to compute; this build has cpu")
       ->check(CLI::IsMember({"cpu"}))
       ->capture_default_str();

@@ -6,6 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/blip2/model_flag.h"
 #include "apps/blip2/output.h"
 #include "apps/blip2/picture_flags.h"
 #include "apps/blip2/verbs.h"
@@ -43,7 +44,7 @@ void add_preprocess(CLI::App& app) {
   auto* verb =
       app.add_subcommand("preprocess", "Write the pixel values that the image encoder reads");
   auto options = std::make_shared<PreprocessOptions>();
-  verb->add_option("--model", options->model, "Model directory")->required();
+  add_model(*verb, "--model", options->model, "Model directory")->required();
   verb->add_option("IMAGE", options->image, "A picture: JPEG, PNG or WebP")->required();
   verb->add_option("--output", options->output, "File.safetensors to write")->required();
   add_picture_choices(*verb, options->pictures);

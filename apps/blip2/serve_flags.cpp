@@ -6,6 +6,7 @@
 
 #include "apps/blip2/generation_flags.h"
 #include "blip2/base/error.h"
+#include "blip2/io/hub_cache.h"
 
 namespace blip2 {
 namespace {
@@ -98,8 +99,9 @@ void add_time_flags(CLI::App& verb, ServeOptions& options) {
 
 void add_model_flags(CLI::App& verb, ServeOptions& options) {
   PictureRules& pictures = options.service.limits.pictures;
-  verb.add_option("--model-name", options.model_name,
-                  "Name of the model for clients; default: the directory's name");
+  verb.add_option(
+      "--model-name", options.model_name,
+      "Name of the model for clients; default: its name in the Hub, or the directory's");
   verb.add_option(
           "--task", options.task,
           "What a request's text is: auto (a question; without a text, a caption is asked "
@@ -139,12 +141,6 @@ void add_keys_of_file(const std::string& path, std::vector<std::string>& keys) {
   if (found == 0) throw Error("expected at least one key, got none", path);
 }
 
-std::string name_of(const std::string& model) {
-  const auto path = std::filesystem::weakly_canonical(model);
-  return path.filename().empty() ? path.parent_path().filename().string()
-                                 : path.filename().string();
-}
-
 }  // namespace
 
 void add_serve_flags(CLI::App& verb, ServeOptions& options) {
@@ -161,7 +157,9 @@ void settle_serve_options(const CLI::App& verb, ServeOptions& options) {
   if (!options.api_key_file.empty()) {
     add_keys_of_file(options.api_key_file, options.http.api_keys);
   }
-  if (options.model_name.empty()) options.model_name = name_of(options.run.model);
+  if (options.model_name.empty()) {
+    options.model_name = model_name(std::filesystem::weakly_canonical(options.run.model));
+  }
   options.service.limits.models = {options.model_name};
   options.service.limits.max_body = options.http.limits.body_bytes;
   if (options.max_image_pixels > 0) {

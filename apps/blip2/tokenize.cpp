@@ -4,6 +4,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/blip2/model_flag.h"
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
 #include "blip2/model/directory.h"
@@ -56,7 +57,7 @@ void tokenize(const TokenizeOptions& options) {
 void add_tokenize(CLI::App& app) {
   auto* verb = app.add_subcommand("tokenize", "Show the token ids and pieces of texts");
   auto options = std::make_shared<TokenizeOptions>();
-  verb->add_option("--model", options->model, "Model directory, or a tokenizer's file")->required();
+  add_model(*verb, "--model", options->model, "Model directory, or a tokenizer's file")->required();
   verb->add_option("--which", options->which, "The language model's tokenizer or the Q-Former's")
       ->check(CLI::IsMember({"llm", "qformer"}))
       ->capture_default_str();

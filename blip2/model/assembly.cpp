@@ -9,6 +9,7 @@
 #include "blip2/image/transform.h"
 #include "blip2/io/fields.h"
 #include "blip2/io/gguf.h"
+#include "blip2/io/hub_cache.h"
 #include "blip2/io/json.h"
 #include "blip2/io/members.h"
 #include "blip2/io/safetensors.h"
@@ -174,7 +175,7 @@ Assembly read_assembly(const fs::path& path) {
   const fs::path folder = fs::absolute(path).parent_path();
   for (std::string* part :
        {&assembly.image_encoder, &assembly.language_model, &assembly.text_encoder}) {
-    if (!part->empty()) *part = (folder / *part).lexically_normal().string();
+    if (!part->empty()) *part = find_model(*part, folder).string();
   }
   if (assembly.image_encoder.empty() || assembly.text_encoder.empty()) {
     throw Error("expected the keys image_encoder and text_encoder", path.string());

@@ -10,6 +10,7 @@
 #include "blip2/base/error.h"
 #include "blip2/image/transform.h"
 #include "blip2/io/fields.h"
+#include "blip2/io/hub_cache.h"
 #include "blip2/io/json.h"
 #include "blip2/io/toml.h"
 #include "blip2/language/frozen_language.h"
@@ -178,7 +179,7 @@ std::optional<LavisParts> read_lavis_parts(const fs::path& toml) {
   const fs::path folder = fs::absolute(toml).parent_path();
   for (std::string* part :
        {&parts.checkpoint, &parts.image_encoder, &parts.language_model, &parts.text_encoder}) {
-    if (!part->empty()) *part = (folder / *part).lexically_normal().string();
+    if (!part->empty()) *part = find_model(*part, folder).string();
   }
   return parts;
 }

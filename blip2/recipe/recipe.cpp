@@ -7,6 +7,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/data/data_source.h"
+#include "blip2/io/hub_cache.h"
 #include "blip2/io/toml.h"
 
 namespace blip2 {
@@ -53,7 +54,9 @@ void resolve_paths(nlohmann::json& recipe, const std::filesystem::path& folder) 
     value = path;
   };
   if (!recipe.is_object()) return;
-  if (recipe.contains("init")) each(recipe["init"], false);
+  if (recipe.contains("init") && recipe["init"].is_string() && recipe["init"] != "") {
+    recipe["init"] = find_model(recipe["init"].get<std::string>(), folder).string();
+  }
   if (!recipe.contains("data") || !recipe["data"].is_object()) return;
   for (const char* key : {"train", "validation", "cache"}) {
     if (!recipe["data"].contains(key)) continue;
