@@ -21,12 +21,14 @@ DecoderConfig gated(DecoderFamily family, std::int64_t intermediate, std::int64_
 DecoderConfig mistral() {
   DecoderConfig c = gated(DecoderFamily::mistral, 14336, 32000, 131072);
   c.num_key_value_heads = 8;
+  c.sliding_window = 4096;
   return c;
 }
 
 DecoderConfig qwen2() {
   DecoderConfig c = gated(DecoderFamily::qwen2, 22016, 151936, 32768);
   c.qkv_bias = true;
+  c.sliding_window = 4096;
   return c;
 }
 
@@ -34,6 +36,7 @@ DecoderConfig qwen3() {
   DecoderConfig c = gated(DecoderFamily::qwen3, 22016, 151936, 32768);
   c.head_dim = 128;
   c.query_key_norm = true;
+  c.sliding_window = 4096;
   return c;
 }
 
@@ -74,37 +77,45 @@ DecoderConfig gpt2() {
 std::span<const DecoderFamilyRow> decoder_families() {
   static const DecoderFamilyRow rows[] = {
       {.name = "llama",
+       .gguf = "llama",
        .in_gguf = true,
        .defaults = gated(DecoderFamily::llama, 11008, 32000, 2048),
        .names = &kLlamaNames,
        .attention_bias_key = true,
        .mlp_bias_key = true},
       {.name = "mistral",
-       .in_gguf = false,  // GGUF calls it llama
+       .gguf = "llama",
+       .in_gguf = false,
        .defaults = mistral(),
        .names = &kLlamaNames,
        .window = WindowKeys::given},
       {.name = "qwen2",
+       .gguf = "qwen2",
        .in_gguf = true,
        .defaults = qwen2(),
        .names = &kQwenNames,
-       .window = WindowKeys::switched},
+       .window = WindowKeys::switched,
+       .layers = {.types_key = true, .first_sliding = 28}},
       {.name = "opt",
+       .gguf = "opt",
        .in_gguf = false,
        .defaults = opt(),
        .names = &kOptNames,
        .keys = ConfigKeys::opt},
       {.name = "gpt2",
+       .gguf = "gpt2",
        .in_gguf = true,
        .defaults = gpt2(),
        .names = &kGpt2Names,
        .keys = ConfigKeys::gpt2},
       {.name = "qwen3",
+       .gguf = "qwen3",
        .in_gguf = true,
        .defaults = qwen3(),
        .names = &kQwenNames,
        .attention_bias_key = true,
-       .window = WindowKeys::switched},
+       .window = WindowKeys::switched,
+       .layers = {.types_key = true, .first_sliding = 28}},
   };
   return rows;
 }
@@ -115,6 +126,23 @@ const DecoderFamilyRow& row_of(DecoderFamily family) {
 
 std::string_view family_name(DecoderFamily family) {
   return row_of(family).name;
+}
+
+std::vector<bool> every_layer(std::int64_t interval, std::int64_t layers) {
+  std::vector<bool> chosen;
+  for (std::int64_t i = 1; i <= layers; ++i) chosen.push_back(i % interval == 0);
+  return chosen;
+}
+
+std::vector<bool> usual_sliding_layers(const LayerRule& rule, const DecoderConfig& config) {
+  std::vector<bool> slide;
+  for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
+    const bool full = i < rule.first_sliding ||
+                      (rule.full_period > 0 && (i + 1) % rule.full_period == 0) ||
+                      (rule.unrotated && config.rotates(i));
+    slide.push_back(config.sliding_window > 0 && !full);
+  }
+  return slide;
 }
 
 std::vector<std::string> decoder_family_names() {

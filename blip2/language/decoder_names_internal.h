@@ -6,9 +6,11 @@ namespace blip2 {
 // A part that the family does not have is "".
 struct DecoderNames {
   const char *embeddings, *positions = "", *norm, *head = "lm_head", *layers;
-  const char* input_norm;
+  const char* input_norm = "";
   const char *q = "", *k = "", *v = "", *qkv = "";  // three matrices, or one
-  const char *q_norm = "", *k_norm = "", *o, *post_norm, *gate = "", *up, *down;
+  const char *q_norm = "", *k_norm = "", *o, *attention_norm = "";
+  const char *post_norm = "", *gate = "", *up, *down;  // without `gate`, `up` holds gate and up
+  const char* feed_forward_norm = "";
   bool transposed = false;   // matrices are [in, out], as those of GPT-2's Conv1D
   bool paired_rows = false;  // GGUF files order a head's rows of q and k as pairs for rope
   // The ends of the names of buffers that files may have beside the weights.
