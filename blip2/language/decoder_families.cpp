@@ -71,6 +71,16 @@ DecoderConfig gpt2() {
   return c;
 }
 
+DecoderConfig smollm3() {
+  DecoderConfig c = gated(DecoderFamily::smollm3, 11008, 128256, 32768);
+  c.hidden_size = 2048;
+  c.num_hidden_layers = 36, c.num_attention_heads = 16, c.num_key_value_heads = 4;
+  c.rope.theta = 2e6;
+  c.tie_word_embeddings = true;
+  c.bos_token_id = 128000, c.eos_token_id = {128001}, c.pad_token_id = 128004;
+  return c;
+}
+
 }  // namespace
 
 // In the order of DecoderFamily.
@@ -116,6 +126,15 @@ std::span<const DecoderFamilyRow> decoder_families() {
        .attention_bias_key = true,
        .window = WindowKeys::switched,
        .layers = {.types_key = true, .first_sliding = 28}},
+      {.name = "smollm3",
+       .gguf = "smollm3",
+       .in_gguf = true,
+       .defaults = smollm3(),
+       .names = &kLlamaNames,
+       .attention_bias_key = true,
+       .mlp_bias_key = true,
+       .window = WindowKeys::switched,
+       .layers = {.types_key = true, .unrotated = true}},
   };
   return rows;
 }
