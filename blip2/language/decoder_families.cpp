@@ -81,6 +81,21 @@ DecoderConfig smollm3() {
   return c;
 }
 
+DecoderConfig gemma3() {
+  DecoderConfig c = gated(DecoderFamily::gemma3_text, 9216, 262208, 131072);
+  c.hidden_size = 2304;
+  c.num_hidden_layers = 26, c.num_attention_heads = 8, c.num_key_value_heads = 4;
+  c.head_dim = c.query_pre_attn_scalar = 256;
+  c.sliding_window = 4096;
+  c.rope.theta = 1e6;
+  c.local_rope = Rope{1e4};
+  c.tie_word_embeddings = c.scaled_embeddings = c.one_plus_norm = true;
+  c.norm_after = c.query_key_norm = true;
+  c.activation = Activation::gated_gelu_tanh;
+  c.bos_token_id = 2, c.eos_token_id = {1}, c.pad_token_id = 0;
+  return c;
+}
+
 }  // namespace
 
 // In the order of DecoderFamily.
@@ -135,6 +150,15 @@ std::span<const DecoderFamilyRow> decoder_families() {
        .mlp_bias_key = true,
        .window = WindowKeys::switched,
        .layers = {.types_key = true, .unrotated = true}},
+      {.name = "gemma3_text",
+       .gguf = "gemma3",
+       .in_gguf = true,
+       .defaults = gemma3(),
+       .names = &kGemma3Names,
+       .attention_bias_key = true,
+       .activation_key = "hidden_activation",
+       .window = WindowKeys::given,
+       .layers = {.types_key = true, .full_period = 6}},
   };
   return rows;
 }
