@@ -96,6 +96,14 @@ DecoderConfig gemma3() {
   return c;
 }
 
+DecoderConfig phi3() {
+  DecoderConfig c = gated(DecoderFamily::phi3, 8192, 32064, 4096);
+  c.hidden_size = 3072;
+  c.norm_eps = 1e-5f;
+  c.eos_token_id = {32000}, c.pad_token_id = 32000;
+  return c;
+}
+
 }  // namespace
 
 // In the order of DecoderFamily.
@@ -159,6 +167,14 @@ std::span<const DecoderFamilyRow> decoder_families() {
        .activation_key = "hidden_activation",
        .window = WindowKeys::given,
        .layers = {.types_key = true, .full_period = 6}},
+      {.name = "phi3",
+       .gguf = "phi3",
+       .in_gguf = true,
+       .defaults = phi3(),
+       .names = &kPhi3Names,
+       .partial_rotary = true,
+       .window = WindowKeys::given,
+       .original_positions = 4096},
   };
   return rows;
 }

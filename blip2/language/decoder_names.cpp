@@ -184,6 +184,16 @@ const DecoderNames kGemma3Names{.embeddings = "model.embed_tokens",
                                 .down = "mlp.down_proj",
                                 .feed_forward_norm = "post_feedforward_layernorm"};
 
+const DecoderNames kPhi3Names{.embeddings = "model.embed_tokens",
+                              .norm = "model.norm",
+                              .layers = "model.layers.",
+                              .input_norm = "input_layernorm",
+                              .qkv = "self_attn.qkv_proj",
+                              .o = "self_attn.o_proj",
+                              .post_norm = "post_attention_layernorm",
+                              .up = "mlp.gate_up_proj",
+                              .down = "mlp.down_proj"};
+
 const DecoderNames kOptNames{.embeddings = "model.decoder.embed_tokens",
                              .positions = "model.decoder.embed_positions",
                              .norm = "model.decoder.final_layer_norm",
