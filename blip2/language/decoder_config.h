@@ -15,7 +15,18 @@ namespace blip2 {
 // The decoder-only architectures, by Hugging Face's model_type (rows of
 // decoder_families_internal.h). Only code that reads and writes files depends on the family; the
 // computation depends on the fields below.
-enum class DecoderFamily { llama, mistral, qwen2, opt, gpt2, qwen3, smollm3, gemma3_text, phi3 };
+enum class DecoderFamily {
+  llama,
+  mistral,
+  qwen2,
+  opt,
+  gpt2,
+  qwen3,
+  smollm3,
+  gemma3_text,
+  phi3,
+  olmo2
+};
 std::string_view family_name(DecoderFamily family);
 std::vector<std::string> decoder_family_names();
 

@@ -104,6 +104,15 @@ DecoderConfig phi3() {
   return c;
 }
 
+DecoderConfig olmo2() {
+  DecoderConfig c = gated(DecoderFamily::olmo2, 11008, 50304, 2048);
+  c.norm_eps = 1e-5f;
+  c.norm_before = false;
+  c.norm_after = c.whole_query_key_norm = true;
+  c.bos_token_id = -1, c.eos_token_id = {50279}, c.pad_token_id = 1;
+  return c;
+}
+
 }  // namespace
 
 // In the order of DecoderFamily.
@@ -175,6 +184,12 @@ std::span<const DecoderFamilyRow> decoder_families() {
        .partial_rotary = true,
        .window = WindowKeys::given,
        .original_positions = 4096},
+      {.name = "olmo2",
+       .gguf = "olmo2",
+       .in_gguf = true,
+       .defaults = olmo2(),
+       .names = &kOlmo2Names,
+       .attention_bias_key = true},
   };
   return rows;
 }

@@ -194,6 +194,21 @@ const DecoderNames kPhi3Names{.embeddings = "model.embed_tokens",
                               .up = "mlp.gate_up_proj",
                               .down = "mlp.down_proj"};
 
+const DecoderNames kOlmo2Names{.embeddings = "model.embed_tokens",
+                               .norm = "model.norm",
+                               .layers = "model.layers.",
+                               .q = "self_attn.q_proj",
+                               .k = "self_attn.k_proj",
+                               .v = "self_attn.v_proj",
+                               .q_norm = "self_attn.q_norm",
+                               .k_norm = "self_attn.k_norm",
+                               .o = "self_attn.o_proj",
+                               .attention_norm = "post_attention_layernorm",
+                               .gate = "mlp.gate_proj",
+                               .up = "mlp.up_proj",
+                               .down = "mlp.down_proj",
+                               .feed_forward_norm = "post_feedforward_layernorm"};
+
 const DecoderNames kOptNames{.embeddings = "model.decoder.embed_tokens",
                              .positions = "model.decoder.embed_positions",
                              .norm = "model.decoder.final_layer_norm",

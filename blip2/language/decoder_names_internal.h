@@ -20,6 +20,6 @@ struct DecoderNames {
 extern const DecoderNames kGgufNames;   // of every family, for the tensors of a GGUF file
 extern const DecoderNames kLlamaNames;  // and of families that follow Llama in transformers
 extern const DecoderNames kQwenNames;   // Llama's names; rows in GGUF files are not paired
-extern const DecoderNames kOptNames, kGpt2Names, kGemma3Names, kPhi3Names;
+extern const DecoderNames kOptNames, kGpt2Names, kGemma3Names, kPhi3Names, kOlmo2Names;
 
 }  // namespace blip2
