@@ -25,7 +25,8 @@ enum class DecoderFamily {
   smollm3,
   gemma3_text,
   phi3,
-  olmo2
+  olmo2,
+  ministral3
 };
 std::string_view family_name(DecoderFamily family);
 std::vector<std::string> decoder_family_names();

@@ -113,6 +113,17 @@ DecoderConfig olmo2() {
   return c;
 }
 
+DecoderConfig ministral3() {
+  DecoderConfig c = gated(DecoderFamily::ministral3, 14336, 131072, 262144);
+  c.num_hidden_layers = 34, c.num_key_value_heads = 8;
+  c.head_dim = 128;
+  c.norm_eps = 1e-5f;
+  c.rope = {1e6, YarnRope{.factor = 16.0, .original_max_position_embeddings = 16384.0}};
+  c.query_scale = {0.1, 16384};
+  c.pad_token_id = 11;
+  return c;
+}
+
 }  // namespace
 
 // In the order of DecoderFamily.
@@ -190,6 +201,13 @@ std::span<const DecoderFamilyRow> decoder_families() {
        .defaults = olmo2(),
        .names = &kOlmo2Names,
        .attention_bias_key = true},
+      {.name = "ministral3",
+       .gguf = "mistral3",
+       .in_gguf = true,
+       .defaults = ministral3(),
+       .names = &kLlamaNames,
+       .query_scale = true,
+       .window = WindowKeys::given},
   };
   return rows;
 }
