@@ -14,6 +14,15 @@ namespace {
 using Int = std::int64_t;
 using Lengths = std::vector<Int>;
 
+// The number of attention scores of the rows with themselves, or with the last `window` of them.
+double own_pairs(const Lengths& rows, Int window) {
+  double total = 0;
+  for (const Int length : rows) {
+    total += static_cast<double>(length * (window > 0 ? std::min(length, window) : length));
+  }
+  return total;
+}
+
 // The number of attention scores between the rows of `a` and the rows of `b`, sequence by sequence.
 double pairs(const Lengths& a, const Lengths& b) {
   double total = 0;
@@ -72,8 +81,9 @@ class DecoderOnly {
         c_.hidden_size * (c_.query_width() + c_.up_width() + c_.intermediate_size));
     cost.flops = frozen_product(rows, static_cast<double>(matrices_) - last);
     cost.flops += frozen_product(targets, last);
-    const double attention = 4 * pairs(lengths, lengths) * static_cast<double>(c_.query_width()) *
-                             static_cast<double>(c_.num_hidden_layers);
+    double scores = 0;
+    for (Int l = 0; l < c_.num_hidden_layers; ++l) scores += own_pairs(lengths, c_.window_of(l));
+    const double attention = 4 * scores * static_cast<double>(c_.query_width());
     cost.flops += {attention, 2 * attention};
     cost.flops += frozen_product(targets, words * width);
     cost.pooled = stack_bytes(static_cast<Int>(rows), type);
@@ -91,9 +101,11 @@ class DecoderOnly {
                width = static_cast<double>(c_.hidden_size),
                qkv = static_cast<double>(c_.qkv_width()), up = static_cast<double>(c_.up_width()),
                widest = static_cast<double>(std::max(c_.hidden_size, c_.query_width()));
-    const double plain =  // queries and keys before the norms of their heads
-        c_.query_key_norm ? static_cast<double>(c_.query_width() + c_.key_width()) : 0;
-    const double kept = kF32Bytes * width * (2 * layers + 1) + type * layers * (qkv + plain + up);
+    const double plain =  // queries and keys before their norms
+        c_.norms_queries() ? static_cast<double>(c_.query_width() + c_.key_width()) : 0;
+    const double products = c_.norm_after ? 2 * width : 0;  // before the norms behind
+    const double kept =
+        kF32Bytes * width * (2 * layers + 1) + type * layers * (qkv + plain + products + up);
     const double working =
         type * (2 * widest + static_cast<double>(c_.intermediate_size) + qkv + up);
     return room * (kept + working);

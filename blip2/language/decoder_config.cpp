@@ -4,10 +4,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "blip2/base/error.h"
-#include "blip2/io/members.h"
+#include "blip2/language/config_keys_internal.h"
 #include "blip2/language/decoder_families_internal.h"
+#include "blip2/language/rope_json_internal.h"
 
 namespace blip2 {
 namespace {
@@ -16,36 +18,7 @@ using nlohmann::json;
 
 constexpr std::int64_t largest_size = 1 << 24;  // keeps every product of two sizes within 63 bits
 
-// The keys of one table; null stands for a key that is not there.
-class Keys {
- public:
-  Keys(const json& object, const std::string& where) : object_(object), where_(where) {}
-
-  template <typename T>
-  void read(const char* key, T& value) const {
-    read_member(value, object_, key, where_);
-  }
-  // A setting that has one supported value, which is also what a missing key means.
-  template <typename T>
-  void expect(const char* key, const T& supported) const {
-    T value = supported;
-    read(key, value);
-    need(value == supported,
-         fmt::format("{}: expected {}, got {}", key, json(supported).dump(), json(value).dump()),
-         where_);
-  }
-  const json* table(const char* key) const {
-    const auto found = object_.find(key);
-    return found != object_.end() && found->is_object() ? &*found : nullptr;
-  }
-  const std::string& where() const { return where_; }
-
- private:
-  const json& object_;
-  const std::string& where_;
-};
-
-const DecoderFamilyRow& read_family(const Keys& keys) {
+const DecoderFamilyRow& read_family(const ConfigTable& keys) {
   std::string type = "llama";
   keys.read("model_type", type);
   for (const DecoderFamilyRow& row : decoder_families()) {
@@ -55,51 +28,68 @@ const DecoderFamilyRow& read_family(const Keys& keys) {
               keys.where(), fmt::format("known: {}", fmt::join(decoder_family_names(), ", ")));
 }
 
-void read_llama3(const json& table, DecoderConfig& config, const std::string& where) {
-  const Keys keys(table, where);
-  Llama3Rope& rope = config.rope_scaling.emplace();
-  keys.read("factor", rope.factor);
-  keys.read("low_freq_factor", rope.low_freq_factor);
-  keys.read("high_freq_factor", rope.high_freq_factor);
-  keys.read("original_max_position_embeddings", rope.original_max_position_embeddings);
-  need(rope.factor >= 1 && rope.low_freq_factor > 0 &&
-           rope.high_freq_factor > rope.low_freq_factor &&
-           rope.original_max_position_embeddings > 0,
-       "rope_scaling: expected factor >= 1 and 0 < low_freq_factor < high_freq_factor", where);
+void read_window(const ConfigTable& keys, const DecoderFamilyRow& row, DecoderConfig& c) {
+  bool used = row.window == WindowKeys::given;
+  if (row.window == WindowKeys::switched) keys.read("use_sliding_window", used);
+  const bool null = keys.object().contains("sliding_window") && !keys.has("sliding_window");
+  std::int64_t window = c.sliding_window;
+  keys.read("sliding_window", window);
+  need(window > 0 || !keys.has("sliding_window"),
+       fmt::format("sliding_window: expected a positive number, got {}", window), keys.where());
+  c.sliding_window = used && !null ? window : 0;
 }
 
-// rope_theta lies in rope_parameters since transformers 5, beside the sizes before.
-void read_rope(const Keys& keys, DecoderConfig& config) {
-  keys.read("rope_theta", config.rope_theta);
-  for (const char* key : {"rope_parameters", "rope_scaling"}) {
-    const json* table = keys.table(key);
-    if (!table) continue;
-    const Keys inner(*table, keys.where());
-    inner.read("rope_theta", config.rope_theta);
-    std::string type = "default";
-    inner.read("type", type);
-    inner.read("rope_type", type);
-    need(type == "default" || type == "llama3",
-         fmt::format("rope type '{}' is not supported, only 'default' and 'llama3'", type),
-         keys.where());
-    if (type == "llama3") read_llama3(*table, config, keys.where());
+// no_rope_layers has a 1 for each layer that rotates.
+void read_unrotated(const ConfigTable& keys, DecoderConfig& c) {
+  std::int64_t interval = kUnrotatedInterval;
+  keys.read("no_rope_layer_interval", interval);
+  need(interval > 0, "no_rope_layer_interval: expected a positive number", keys.where());
+  c.unrotated_layers = every_layer(interval, c.num_hidden_layers);
+  if (!keys.has("no_rope_layers")) return;
+  std::vector<std::int64_t> rotate;
+  keys.read("no_rope_layers", rotate);
+  need(std::ssize(rotate) >= c.num_hidden_layers,
+       fmt::format("no_rope_layers: expected {} entries, one a layer, got {}", c.num_hidden_layers,
+                   rotate.size()),
+       keys.where());
+  for (std::size_t i = 0; i < c.unrotated_layers.size(); ++i) {
+    c.unrotated_layers[i] = rotate[i] == 0;
   }
 }
 
-void read_window(const json& object, const Keys& keys, const DecoderFamilyRow& row,
-                 DecoderConfig& config) {
-  const bool null = object.contains("sliding_window") && object["sliding_window"].is_null();
-  if (row.window == WindowKeys::none || null) return;
-  std::int64_t window = 4096;
-  bool used = row.window == WindowKeys::given;
-  keys.read("sliding_window", window);
-  keys.read("use_sliding_window", used);
-  need(window > 0, fmt::format("sliding_window: expected a positive number, got {}", window),
-       keys.where());
-  config.sliding_window = used ? window : 0;
+bool is_sliding(const std::string& type, std::size_t layer, const std::string& where) {
+  need(type == "sliding_attention" || type == "full_attention",
+       fmt::format("layer_types[{}]: expected sliding_attention or full_attention, got '{}'", layer,
+                   type),
+       where);
+  return type == "sliding_attention";
 }
 
-void read_biases(const Keys& keys, const DecoderFamilyRow& row, DecoderConfig& config) {
+void read_layers(const ConfigTable& keys, const DecoderFamilyRow& row, DecoderConfig& c) {
+  if (row.window != WindowKeys::none) read_window(keys, row, c);
+  LayerRule rule = row.layers;
+  if (rule.unrotated) read_unrotated(keys, c);
+  if (rule.first_sliding > 0) keys.read("max_window_layers", rule.first_sliding);
+  if (rule.full_period > 0) {
+    keys.read("sliding_window_pattern", rule.full_period);
+    need(rule.full_period > 0, "sliding_window_pattern: expected a positive number", keys.where());
+  }
+  c.sliding_layers = usual_sliding_layers(rule, c);
+  if (!rule.types_key || !keys.has("layer_types")) return;
+  std::vector<std::string> types;
+  keys.read("layer_types", types);
+  need(std::ssize(types) == c.num_hidden_layers,
+       fmt::format("layer_types: expected {} entries, one a layer, got {}", c.num_hidden_layers,
+                   types.size()),
+       keys.where());
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    c.sliding_layers[i] = is_sliding(types[i], i, keys.where());
+    need(!c.sliding_layers[i] || c.sliding_window > 0,
+         fmt::format("layer_types[{}] slides, but sliding_window is not given", i), keys.where());
+  }
+}
+
+void read_biases(const ConfigTable& keys, const DecoderFamilyRow& row, DecoderConfig& config) {
   if (row.attention_bias_key) {
     keys.read("attention_bias", config.qkv_bias);
     config.output_bias = config.qkv_bias;
@@ -108,9 +98,9 @@ void read_biases(const Keys& keys, const DecoderFamilyRow& row, DecoderConfig& c
 }
 
 // Missing sizes follow from the number of heads, unless the family has a default.
-void read_heads(const json& object, const Keys& keys, DecoderConfig& c) {
+void read_heads(const ConfigTable& keys, DecoderConfig& c) {
   keys.read("num_attention_heads", c.num_attention_heads);
-  if (c.num_key_value_heads == 0 || object.contains("num_key_value_heads")) {
+  if (c.num_key_value_heads == 0 || keys.object().contains("num_key_value_heads")) {
     c.num_key_value_heads = c.num_attention_heads;
   }
   keys.read("num_key_value_heads", c.num_key_value_heads);
@@ -120,21 +110,21 @@ void read_heads(const json& object, const Keys& keys, DecoderConfig& c) {
   keys.read("head_dim", c.head_dim);
 }
 
-void read_gated(const json& object, const Keys& keys, const DecoderFamilyRow& row,
-                DecoderConfig& c) {
-  keys.expect("hidden_act", std::string("silu"));
+void read_gated(const ConfigTable& keys, const DecoderFamilyRow& row, DecoderConfig& c) {
+  keys.expect(row.activation_key, std::string(gate_name(c.activation)));
   keys.read("hidden_size", c.hidden_size);
   keys.read("intermediate_size", c.intermediate_size);
   keys.read("num_hidden_layers", c.num_hidden_layers);
-  read_heads(object, keys, c);
+  read_heads(keys, c);
   keys.read("max_position_embeddings", c.max_position_embeddings);
   keys.read("rms_norm_eps", c.norm_eps);
-  read_rope(keys, c);
-  read_window(object, keys, row, c);
   read_biases(keys, row, c);
+  keys.expect_none({"attn_logit_softcapping", "final_logit_softcapping"});
+  keys.expect("use_bidirectional_attention", false);
+  if (c.query_pre_attn_scalar > 0) keys.read("query_pre_attn_scalar", c.query_pre_attn_scalar);
 }
 
-void read_opt(const Keys& keys, DecoderConfig& c) {
+void read_opt(const ConfigTable& keys, DecoderConfig& c) {
   keys.expect("activation_function", std::string("relu"));
   keys.expect("layer_norm_elementwise_affine", true);
   keys.expect("_remove_final_layer_norm", false);
@@ -155,7 +145,7 @@ void read_opt(const Keys& keys, DecoderConfig& c) {
   c.qkv_bias = c.output_bias = c.mlp_bias = bias;
 }
 
-void read_gpt2(const Keys& keys, DecoderConfig& c) {
+void read_gpt2(const ConfigTable& keys, DecoderConfig& c) {
   std::string activation = "gelu_new";
   keys.read("activation_function", activation);
   need(activation == "gelu_new" || activation == "gelu_pytorch_tanh",
@@ -184,6 +174,8 @@ void share_out_heads(DecoderConfig& c, const std::string& where) {
   c.head_dim = c.hidden_size / c.num_attention_heads;
 }
 
+}  // namespace
+
 void check_sizes(const DecoderConfig& c, const std::string& where) {
   const std::pair<const char*, std::int64_t> sizes[] = {
       {"hidden_size", c.hidden_size},
@@ -201,8 +193,6 @@ void check_sizes(const DecoderConfig& c, const std::string& where) {
   }
 }
 
-}  // namespace
-
 void validate(const DecoderConfig& c, const std::string& where) {
   check_sizes(c, where);
   need(c.num_attention_heads % c.num_key_value_heads == 0,
@@ -212,7 +202,14 @@ void validate(const DecoderConfig& c, const std::string& where) {
        where);
   need(c.learned_positions || c.head_dim % 2 == 0,
        fmt::format("expected an even head_dim, got {}", c.head_dim), where);
-  need(c.norm_eps >= 0 && c.rope_theta > 0, "expected a norm's eps >= 0 and rope_theta > 0", where);
+  need(
+      c.learned_positions || (c.rotated() > 0 && c.rotated() <= c.head_dim && c.rotated() % 2 == 0),
+      fmt::format("expected an even number of a head's {} numbers to rotate, got {}", c.head_dim,
+                  c.rotated()),
+      where);
+  need(c.norm_eps >= 0 && c.rope.theta > 0 && (!c.local_rope || c.local_rope->theta > 0),
+       "expected a norm's eps >= 0 and rope_theta > 0", where);
+  need(c.query_pre_attn_scalar >= 0, "query_pre_attn_scalar: expected a positive number", where);
   for (const std::int32_t id : c.eos_token_id) {
     need(id >= 0 && id < c.vocab_size, fmt::format("eos_token_id {} is not in the vocabulary", id),
          where);
@@ -225,21 +222,30 @@ void require_length(const DecoderConfig& c, std::int64_t tokens) {
                             c.max_position_embeddings),
                 "language model", "shorten the text or generate fewer tokens");
   }
-  if (c.sliding_window > 0 && tokens > c.sliding_window) {
-    throw Error(fmt::format("a sequence has {} tokens, more than the sliding window of {}, beyond "
-                            "which this program does not go",
-                            tokens, c.sliding_window),
-                "language model", "shorten the text or generate fewer tokens");
-  }
+}
+
+std::int64_t DecoderConfig::window_of(std::int64_t layer) const {
+  const bool slides = !sliding_layers.empty() && sliding_layers[static_cast<std::size_t>(layer)];
+  return slides ? sliding_window : 0;
+}
+
+bool DecoderConfig::rotates(std::int64_t layer) const {
+  return unrotated_layers.empty() || !unrotated_layers[static_cast<std::size_t>(layer)];
+}
+
+float DecoderConfig::attention_scale() const {
+  const std::int64_t scalar = query_pre_attn_scalar > 0 ? query_pre_attn_scalar : head_dim;
+  return 1.0f / std::sqrt(static_cast<float>(scalar));
 }
 
 DecoderConfig decoder_config_from_json(const json& object, const std::string& where) {
   need(object.is_object(), "expected a table of keys", where);
-  const Keys keys(object, where);
+  const ConfigTable keys(object, where);
   const DecoderFamilyRow& row = read_family(keys);
   DecoderConfig c = row.defaults;
-  if (row.keys == ConfigKeys::gated) {
-    read_gated(object, keys, row, c);
+  const bool gated = row.keys == ConfigKeys::gated;
+  if (gated) {
+    read_gated(keys, row, c);
   } else {
     row.keys == ConfigKeys::opt ? read_opt(keys, c) : read_gpt2(keys, c);
     share_out_heads(c, where);
@@ -249,6 +255,11 @@ DecoderConfig decoder_config_from_json(const json& object, const std::string& wh
   keys.read("bos_token_id", c.bos_token_id);
   keys.read("pad_token_id", c.pad_token_id);
   keys.read("eos_token_id", c.eos_token_id);
+  check_sizes(c, where);
+  if (gated) {
+    read_layers(keys, row, c);
+    read_ropes(keys, row, c);
+  }
   validate(c, where);
   return c;
 }

@@ -1,25 +1,28 @@
 #include "blip2/language/decoder_families_internal.h"
+#include "blip2/language/rope_json_internal.h"
 
 namespace blip2 {
 namespace {
 
 using nlohmann::json;
 
-json rope_json(const DecoderConfig& c) {
-  json rope = {{"rope_type", "default"}, {"rope_theta", c.rope_theta}};
-  if (!c.rope_scaling) return rope;
-  rope["rope_type"] = "llama3";
-  rope["factor"] = c.rope_scaling->factor;
-  rope["low_freq_factor"] = c.rope_scaling->low_freq_factor;
-  rope["high_freq_factor"] = c.rope_scaling->high_freq_factor;
-  rope["original_max_position_embeddings"] =
-      static_cast<std::int64_t>(c.rope_scaling->original_max_position_embeddings);
-  return rope;
+// What layers have of their own.
+void add_layers(const DecoderConfig& c, const DecoderFamilyRow& row, json& object) {
+  if (row.window != WindowKeys::none) {
+    object["sliding_window"] = c.sliding_window > 0 ? json(c.sliding_window) : json();
+  }
+  if (row.window == WindowKeys::switched) object["use_sliding_window"] = c.sliding_window > 0;
+  for (std::int64_t i = 0; i < c.num_hidden_layers; ++i) {
+    if (row.layers.types_key) {
+      object["layer_types"].push_back(c.window_of(i) > 0 ? "sliding_attention" : "full_attention");
+    }
+    if (row.layers.unrotated) object["no_rope_layers"].push_back(c.rotates(i) ? 1 : 0);
+  }
 }
 
 json gated_json(const DecoderConfig& c, const DecoderFamilyRow& row) {
   json object = {
-      {"hidden_act", "silu"},
+      {row.activation_key, gate_name(c.activation)},
       {"hidden_size", c.hidden_size},
       {"intermediate_size", c.intermediate_size},
       {"num_hidden_layers", c.num_hidden_layers},
@@ -28,15 +31,12 @@ json gated_json(const DecoderConfig& c, const DecoderFamilyRow& row) {
       {"head_dim", c.head_dim},
       {"max_position_embeddings", c.max_position_embeddings},
       {"rms_norm_eps", c.norm_eps},
-      {"rope_theta", c.rope_theta},
-      {"rope_parameters", rope_json(c)},
   };
   if (row.attention_bias_key) object["attention_bias"] = c.qkv_bias;
   if (row.mlp_bias_key) object["mlp_bias"] = c.mlp_bias;
-  if (row.window != WindowKeys::none) {
-    object["sliding_window"] = c.sliding_window > 0 ? json(c.sliding_window) : json();
-  }
-  if (row.window == WindowKeys::switched) object["use_sliding_window"] = c.sliding_window > 0;
+  if (c.query_pre_attn_scalar > 0) object["query_pre_attn_scalar"] = c.query_pre_attn_scalar;
+  add_layers(c, row, object);
+  add_ropes(c, row, object);
   return object;
 }
 
@@ -77,7 +77,7 @@ json decoder_config_to_json(const DecoderConfig& c) {
   object["model_type"] = row.name;
   object["vocab_size"] = c.vocab_size;
   object["tie_word_embeddings"] = c.tie_word_embeddings;
-  object["bos_token_id"] = c.bos_token_id;
+  object["bos_token_id"] = c.bos_token_id >= 0 ? json(c.bos_token_id) : json();
   object["eos_token_id"] =
       c.eos_token_id.size() == 1 ? json(c.eos_token_id[0]) : json(c.eos_token_id);
   object["pad_token_id"] = c.pad_token_id >= 0 ? json(c.pad_token_id) : json();

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "blip2/language/decoder_weights.h"
-#include "blip2/language/rope_table_internal.h"
+#include "blip2/language/row_places_internal.h"
 #include "blip2/nn/kernels/kernels.h"
 
 namespace blip2 {
@@ -33,17 +33,21 @@ class DecoderLayers {
     T* qkv;      // [N, Q + 2 K]
     T* gate_up;  // [N, 2 F] or [N, F]
     T* act;      // [N, F]
+    // [N, D]: the results of attention and of the feed-forward before the norms behind them;
+    // nullptr: not kept
+    T *attended, *fed;
   };
 
-  // `positions`: the position of each row's token in its sequence, within the table.
-  DecoderLayers(const DecoderWeights& weights, const RopeTable& rope, std::vector<Int> positions)
-      : weights_(weights), rope_(rope), positions_(std::move(positions)) {}
+  DecoderLayers(const DecoderWeights& weights, const RopeTable& rope,
+                std::vector<TokenPlace> places)
+      : weights_(weights), places_(weights.config, rope, std::move(places)) {}
   virtual ~DecoderLayers() = default;
 
   // x [N, D] -> y [N, D], f32; x and y may be the same memory.
   void attention(Int l, const Values& to, const float* x, float* y) {
-    mix(l, to, x);                                // [N, Q]
-    add_product(to.normed, layer_at(l).o, x, y);  // [N, D]
+    const DecoderLayer& layer = layer_at(l);
+    mix(l, to, x);                                                             // [N, Q]
+    add_product(to.normed, layer.o, layer.attention_norm, to.attended, x, y);  // [N, D]
   }
 
   // x [N, D] -> to.normed [N, Q]: what the rows see of each other.
@@ -51,37 +55,33 @@ class DecoderLayers {
     const DecoderLayer& layer = layer_at(l);
     norm(layer.input_norm, x, n_, to.normed);  // [N, D]
     multiply(to.normed, layer.qkv, to.qkv);    // [N, Q + 2 K]
-    norm_and_rotate(layer, to);                // [N, Q + 2 K]
+    norm_and_rotate(l, to);                    // [N, Q + 2 K]
     attend(l, to.qkv, to.normed);              // [N, Q]
   }
 
   void feed_forward(Int l, const Values& to, const float* x, float* y) {
     const DecoderLayer& layer = layer_at(l);
-    norm(layer.post_norm, x, n_, to.normed);         // [N, D]
-    multiply(to.normed, layer.gate_up, to.gate_up);  // [N, 2 F] or [N, F]
-    activate(to.gate_up, to.act);                    // [N, F]
-    add_product(to.act, layer.down, x, y);           // [N, D]
+    norm(layer.post_norm, x, n_, to.normed);                                 // [N, D]
+    multiply(to.normed, layer.gate_up, to.gate_up);                          // [N, 2 F] or [N, F]
+    activate(to.gate_up, to.act);                                            // [N, F]
+    add_product(to.act, layer.down, layer.feed_forward_norm, to.fed, x, y);  // [N, D]
   }
 
   virtual void multiply(const T* x, const Linear& linear, T* y) = 0;
-  // y = from + the product
-  virtual void add_product(const T* x, const Linear& linear, const float* from, float* y) = 0;
+  // y = from + the product, or the product's norm if that is defined; the product goes to `kept`
+  // before unless that is nullptr.
+  virtual void add_product(const T* x, const Linear& linear, const Norm& behind, T* kept,
+                           const float* from, float* y) = 0;
   // Queries, keys and values [N, Q + 2 K] -> [N, Q].
   virtual void attend(Int l, const T* qkv, T* out) = 0;
 
+  // Without a norm the rows are only narrowed.
   template <typename Y>
   void norm(const Norm& norm, const float* x, Int rows, Y* y) const {
-    over_rows(rows, [&](Int i, Int m) { norm.each_row(x + i * d_, y + i * d_, m); });
-  }
-
-  // Turns queries and keys by their positions; sign -1 turns them back.
-  void rotate(T* qkv, Int begin, Int count, float sign) const {
-    if (c_.learned_positions) return;
-    for (Int row = begin; row < begin + count; ++row) {
-      const Int position = positions_[static_cast<std::size_t>(row)];
-      k_.rope(qkv + row * width_, rope_.cos(position), rope_.sin(position),
-              c_.num_attention_heads + c_.num_key_value_heads, c_.head_dim, sign);
-    }
+    over_rows(rows, [&](Int i, Int m) {
+      if (norm.defined()) return norm.each_row(x + i * d_, y + i * d_, m);
+      kernels<Y>().narrow(x + i * d_, y + i * d_, m * d_);
+    });
   }
 
   // Calls body(first, count) for ranges of rows on several threads; few rows stay on this thread.
@@ -94,24 +94,25 @@ class DecoderLayers {
 
   const DecoderWeights& weights_;
   const DecoderConfig& c_ = weights_.config;
-  const RopeTable& rope_;
-  const std::vector<Int> positions_;
-  Int n_ = std::ssize(positions_);  // rows that are computed
+  const RowPlaces<T> places_;
+  Int n_ = places_.rows();  // that are computed
   const Int d_ = c_.hidden_size, f_ = c_.intermediate_size;
   const Int q_ = c_.query_width(), width_ = c_.qkv_width(), up_ = c_.up_width();
   const Kernels<T>& k_ = kernels<T>();
 
  private:
-  // Applies the norms over each head of queries and keys if the model has them, then rotates them.
-  void norm_and_rotate(const DecoderLayer& layer, const Values& to) const {
+  // Applies the norms of queries and keys if the model has them, then rotates them.
+  void norm_and_rotate(Int l, const Values& to) const {
+    const DecoderLayer& layer = layer_at(l);
     over_rows(n_, [&](Int begin, Int count) {
       T* const first = to.qkv + begin * width_;
       if (layer.query_norm.defined()) {
         if (to.plain) copy_heads(to, begin, count);
-        layer.query_norm.each_head(first, count, c_.num_attention_heads, width_);
-        layer.key_norm.each_head(first + q_, count, c_.num_key_value_heads, width_);
+        layer.query_norm.each_head(first, count, q_ / layer.query_norm.width(), width_);
+        layer.key_norm.each_head(first + q_, count, c_.key_width() / layer.key_norm.width(),
+                                 width_);
       }
-      rotate(to.qkv, begin, count, 1.0f);
+      places_.turn(l, to.qkv, begin, count, 1.0f);
     });
   }
 
@@ -129,6 +130,8 @@ class DecoderLayers {
       switch (c_.activation) {
         case Activation::gated_silu:
           return k_.silu_mul(from, to, m, f_);
+        case Activation::gated_gelu_tanh:
+          return k_.gelu_mul(from, to, m, f_);
         case Activation::relu:
           return k_.relu(from, to, m * f_);
         case Activation::gelu_tanh:

@@ -38,7 +38,8 @@ class Lister {
         family_(*row_of(weights.config.family).names),
         names_(gguf ? kGgufNames : family_),
         transposed_(family_.transposed && !gguf),
-        paired_rows_(family_.paired_rows && gguf) {}
+        paired_rows_(family_.paired_rows && gguf),
+        plus_(weights.config.one_plus_norm && gguf ? -1.0 : 0.0) {}
 
   std::vector<TensorSlot> list() {
     const std::int64_t d = c_.hidden_size;
@@ -72,7 +73,7 @@ class Lister {
 
   void layer(const std::string& at, DecoderLayer& layer) {
     const std::int64_t d = c_.hidden_size, f = c_.intermediate_size;
-    norm(at + names_.input_norm, layer.input_norm, d);
+    if (c_.norm_before) norm(at + names_.input_norm, layer.input_norm, d);
     if (*family_.qkv) {
       linear(at, layer.qkv, {{names_.qkv, c_.qkv_width()}}, d, c_.qkv_bias);
     } else {
@@ -82,24 +83,30 @@ class Lister {
               {names_.v, c_.key_width()}},
              d, c_.qkv_bias);
     }
-    if (c_.query_key_norm) {
-      norm(at + names_.q_norm, layer.query_norm, c_.head_dim);
-      norm(at + names_.k_norm, layer.key_norm, c_.head_dim);
+    if (c_.norms_queries()) {
+      const bool whole = c_.whole_query_key_norm;
+      norm(at + names_.q_norm, layer.query_norm, whole ? c_.query_width() : c_.head_dim);
+      norm(at + names_.k_norm, layer.key_norm, whole ? c_.key_width() : c_.head_dim);
     }
     linear(at, layer.o, {{names_.o, d}}, c_.query_width(), c_.output_bias);
-    norm(at + names_.post_norm, layer.post_norm, d);
-    if (c_.gated()) {
+    if (c_.norm_after) norm(at + names_.attention_norm, layer.attention_norm, d);
+    if (c_.norm_before) norm(at + names_.post_norm, layer.post_norm, d);
+    if (*family_.gate) {
       linear(at, layer.gate_up, {{names_.gate, f}, {names_.up, f}}, d, c_.mlp_bias);
     } else {
-      linear(at, layer.gate_up, {{names_.up, f}}, d, c_.mlp_bias);
+      linear(at, layer.gate_up, {{names_.up, c_.up_width()}}, d, c_.mlp_bias);
     }
     linear(at, layer.down, {{names_.down, d}}, f, c_.mlp_bias);
+    if (c_.norm_after) norm(at + names_.feed_forward_norm, layer.feed_forward_norm, d);
   }
 
   void norm(const std::string& name, Norm& norm, std::int64_t width) {
     norm.kind = c_.layer_norm ? Norm::Kind::layer : Norm::Kind::rms;
     norm.eps = c_.norm_eps;
-    add(name, "weight", norm.weight, {width}).norm = &norm;
+    norm.one_plus = c_.one_plus_norm;
+    TensorSlot& weight = add(name, "weight", norm.weight, {width});
+    weight.norm = &norm;
+    weight.change.plus = plus_;
     if (c_.layer_norm) add(name, "bias", norm.bias, {width}).norm = &norm;
   }
 
@@ -113,9 +120,9 @@ class Lister {
       const std::int64_t pairs = paired_rows_ ? heads : 0;
       TensorSlot& weight =
           add(at + name, "weight", part->weight, transposed_ ? Shape{in, outs} : Shape{outs, in});
-      weight.change = {transposed_, pairs};
+      weight.change = {.transposed = transposed_, .paired_heads = pairs};
       weight.blocks = &part->blocks;
-      if (bias) add(at + name, "bias", part->bias, {outs}).change = {false, pairs};
+      if (bias) add(at + name, "bias", part->bias, {outs}).change.paired_heads = pairs;
       ++part;
     }
     for (std::size_t i = first; i < list_.size(); ++i) list_[i].linear = &linear;
@@ -131,6 +138,7 @@ class Lister {
   const DecoderConfig& c_ = weights_.config;
   const DecoderNames &family_, &names_;
   bool transposed_, paired_rows_;
+  double plus_;  // to norms' weights: GGUF files have 1 + weight
   std::int64_t layer_ = -1;
   std::vector<TensorSlot> list_;
 };
@@ -150,12 +158,56 @@ const DecoderNames kGgufNames{.embeddings = "token_embd",
                               .q_norm = "attn_q_norm",
                               .k_norm = "attn_k_norm",
                               .o = "attn_output",
+                              .attention_norm = "post_attention_norm",
                               .post_norm = "ffn_norm",
                               .gate = "ffn_gate",
                               .up = "ffn_up",
-                              .down = "ffn_down"};
+                              .down = "ffn_down",
+                              .feed_forward_norm = "post_ffw_norm"};
 
 const DecoderNames kLlamaNames = with_paired_rows(kLlama), kQwenNames = kLlama;
+
+const DecoderNames kGemma3Names{.embeddings = "model.embed_tokens",
+                                .norm = "model.norm",
+                                .layers = "model.layers.",
+                                .input_norm = "input_layernorm",
+                                .q = "self_attn.q_proj",
+                                .k = "self_attn.k_proj",
+                                .v = "self_attn.v_proj",
+                                .q_norm = "self_attn.q_norm",
+                                .k_norm = "self_attn.k_norm",
+                                .o = "self_attn.o_proj",
+                                .attention_norm = "post_attention_layernorm",
+                                .post_norm = "pre_feedforward_layernorm",
+                                .gate = "mlp.gate_proj",
+                                .up = "mlp.up_proj",
+                                .down = "mlp.down_proj",
+                                .feed_forward_norm = "post_feedforward_layernorm"};
+
+const DecoderNames kPhi3Names{.embeddings = "model.embed_tokens",
+                              .norm = "model.norm",
+                              .layers = "model.layers.",
+                              .input_norm = "input_layernorm",
+                              .qkv = "self_attn.qkv_proj",
+                              .o = "self_attn.o_proj",
+                              .post_norm = "post_attention_layernorm",
+                              .up = "mlp.gate_up_proj",
+                              .down = "mlp.down_proj"};
+
+const DecoderNames kOlmo2Names{.embeddings = "model.embed_tokens",
+                               .norm = "model.norm",
+                               .layers = "model.layers.",
+                               .q = "self_attn.q_proj",
+                               .k = "self_attn.k_proj",
+                               .v = "self_attn.v_proj",
+                               .q_norm = "self_attn.q_norm",
+                               .k_norm = "self_attn.k_norm",
+                               .o = "self_attn.o_proj",
+                               .attention_norm = "post_attention_layernorm",
+                               .gate = "mlp.gate_proj",
+                               .up = "mlp.up_proj",
+                               .down = "mlp.down_proj",
+                               .feed_forward_norm = "post_feedforward_layernorm"};
 
 const DecoderNames kOptNames{.embeddings = "model.decoder.embed_tokens",
                              .positions = "model.decoder.embed_positions",

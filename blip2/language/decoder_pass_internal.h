@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "blip2/language/decoder_layers_internal.h"
@@ -25,7 +24,7 @@ class DecoderPass : DecoderLayers<T> {
  public:
   DecoderPass(const DecoderWeights& weights, const RopeTable& rope, const PackedRange& range,
               DecoderActivations& memory, bool keep)
-      : Layers(weights, rope, positions_of(range.offsets)),
+      : Layers(weights, rope, places_of(rope, range.offsets)),
         offsets_(range.offsets),
         wanted_(range.wanted),
         memory_(memory),
@@ -76,7 +75,8 @@ class DecoderPass : DecoderLayers<T> {
       std::copy_n(mixed + row * q_, q_, mixed + i * q_);  // from a row that is not before i
       std::copy_n(input(l) + row * d_, d_, middle(l) + i * d_);
     }
-    add_product(mixed, layer_at(l).o, middle(l), middle(l));
+    const DecoderLayer& layer = layer_at(l);
+    add_product(mixed, layer.o, layer.attention_norm, values(l).attended, middle(l), middle(l));
   }
 
   // The gradients of the wanted rows go to their places; those of all other rows are 0.
@@ -102,6 +102,7 @@ class DecoderPass : DecoderLayers<T> {
     const DecoderLayer& layer = layer_at(l);
     T *const dact = data(memory_.wide), *const dgate_up = data(memory_.dgate_up);
     T* const dnormed = data(memory_.delta);
+    norm_backward(layer.feed_forward_norm, values(l).fed);  // [N, D]
     multiply_back(data(memory_.narrow), layer.down, dact);  // [N, F]
     activate_backward(values(l).gate_up, dact, dgate_up);   // [N, 2 F] or [N, F]
     multiply_back(dgate_up, layer.gate_up, dnormed);        // [N, D]
@@ -110,27 +111,36 @@ class DecoderPass : DecoderLayers<T> {
 
   // The gradient of what the rows see of each other: memory.delta [N, Q].
   void output_backward(Int l) {
+    norm_backward(layer_at(l).attention_norm, values(l).attended);
     multiply_back(data(memory_.narrow), layer_at(l).o, data(memory_.delta));
+  }
+
+  // memory.narrow [N, D], the gradient of a norm's result, becomes that of the product before it.
+  void norm_backward(const Norm& behind, const T* product) {
+    if (!behind.defined()) return;
+    over_rows(n_, [&](Int i, Int m) {
+      behind.head_gradient(product + i * d_, d_, data(memory_.narrow) + i * d_, m, 1, d_);
+    });
   }
 
   void attention_backward(Int l, float* dx) {
     const DecoderLayer& layer = layer_at(l);
     T *const dqkv = data(memory_.dqkv), *const delta = data(memory_.delta);
-    attend_backward(values(l).qkv, delta, dqkv);             // [N, Q + 2 K]
-    norm_and_rotate_backward(layer, values(l).plain, dqkv);  // [N, Q + 2 K]
-    multiply_back(dqkv, layer.qkv, delta);                   // [N, D]
-    add_gradient(layer.input_norm, input(l), delta, dx);     // [N, D]
+    attend_backward(l, values(l).qkv, delta, dqkv);       // [N, Q + 2 K]
+    norm_and_rotate_backward(l, values(l).plain, dqkv);   // [N, Q + 2 K]
+    multiply_back(dqkv, layer.qkv, delta);                // [N, D]
+    add_gradient(layer.input_norm, input(l), delta, dx);  // [N, D]
   }
 
-  void attend(Int /*layer*/, const T* qkv, T* out) override {
-    over_heads([&](Int row, Int head, const AttentionShape& shape, float* scratch) {
+  void attend(Int l, const T* qkv, T* out) override {
+    over_heads(l, [&](Int row, Int head, const AttentionShape& shape, float* scratch) {
       const T* key = qkv + key_at(row, head);
       k_.attention(qkv + query_at(row, head), key, key + c_.key_width(), out + output_at(row, head),
                    shape, scratch);
     });
   }
-  void attend_backward(const T* qkv, const T* dout, T* dqkv) {
-    over_heads([&](Int row, Int head, const AttentionShape& shape, float* scratch) {
+  void attend_backward(Int l, const T* qkv, const T* dout, T* dqkv) {
+    over_heads(l, [&](Int row, Int head, const AttentionShape& shape, float* scratch) {
       const T* key = qkv + key_at(row, head);
       T* const dkey = dqkv + key_at(row, head);
       k_.attention_backward(qkv + query_at(row, head), key, key + c_.key_width(),
@@ -141,15 +151,17 @@ class DecoderPass : DecoderLayers<T> {
 
   // The gradient of rotated and normed queries and keys becomes the gradient of the product's
   // result.
-  void norm_and_rotate_backward(const DecoderLayer& layer, const T* plain, T* dqkv) {
-    const Int kept = q_ + c_.key_width();
+  void norm_and_rotate_backward(Int l, const T* plain, T* dqkv) {
+    const DecoderLayer& layer = layer_at(l);
+    const Int keys = c_.key_width(), kept = q_ + keys;
     over_rows(n_, [&](Int begin, Int count) {
-      this->rotate(dqkv, begin, count, -1.0f);
+      this->places_.turn(l, dqkv, begin, count, -1.0f);
       if (!layer.query_norm.defined()) return;
       const T* from = plain + begin * kept;
       T* const to = dqkv + begin * width_;
-      layer.query_norm.head_gradient(from, kept, to, count, c_.num_attention_heads, width_);
-      layer.key_norm.head_gradient(from + q_, kept, to + q_, count, c_.num_key_value_heads, width_);
+      const Norm &queries = layer.query_norm, &key = layer.key_norm;
+      queries.head_gradient(from, kept, to, count, q_ / queries.width(), width_);
+      key.head_gradient(from + q_, kept, to + q_, count, keys / key.width(), width_);
     });
   }
 
@@ -160,6 +172,8 @@ class DecoderPass : DecoderLayers<T> {
       switch (c_.activation) {
         case Activation::gated_silu:
           return k_.silu_mul_backward(x, d, to, m, f_);
+        case Activation::gated_gelu_tanh:
+          return k_.gelu_mul_backward(x, d, to, m, f_);
         case Activation::relu:
           return k_.relu_backward(x, d, to, m * f_);
         case Activation::gelu_tanh:
@@ -168,12 +182,16 @@ class DecoderPass : DecoderLayers<T> {
     });
   }
 
-  // dx += the norm's gradient at x; memory.narrow = dx as T
+  // dx += the norm's gradient at x, or dy without a norm; memory.narrow = dx as T
   template <typename Y>
   void add_gradient(const Norm& norm, const float* x, const Y* dy, float* dx) {
     over_rows(n_, [&](Int begin, Int count) {
       for (Int i = begin * d_; i < (begin + count) * d_; i += d_) {
-        norm.gradient(x + i, dy + i, dx + i, 1);
+        if (norm.defined()) {
+          norm.gradient(x + i, dy + i, dx + i, 1);
+        } else {
+          kernels<Y>().add(dx + i, dy + i, dx + i, d_);
+        }
         k_.narrow(dx + i, data(memory_.narrow) + i, d_);
       }
     });
@@ -188,10 +206,18 @@ class DecoderPass : DecoderLayers<T> {
     at::Tensor out = matrix(y, linear.outs());
     linear.multiply_into(matrix(x, linear.ins()), out);
   }
-  void add_product(const T* x, const Linear& linear, const float* from, float* y) override {
+  void add_product(const T* x, const Linear& linear, const Norm& behind, T* kept, const float* from,
+                   float* y) override {
     T* const delta = data(memory_.delta);
     multiply(x, linear, delta);
-    over_rows(n_, [&](Int i, Int m) { k_.add(from + i * d_, delta + i * d_, y + i * d_, m * d_); });
+    over_rows(n_, [&](Int i, Int m) {
+      T* const product = delta + i * d_;
+      if (behind.defined()) {
+        if (kept) std::copy_n(product, m * d_, kept + i * d_);
+        behind.each_head(product, m, 1, d_);
+      }
+      k_.add(from + i * d_, product, y + i * d_, m * d_);
+    });
   }
   void multiply_back(const T* dy, const Linear& linear, T* dx) {
     at::Tensor out = matrix(dx, linear.ins());
@@ -200,18 +226,18 @@ class DecoderPass : DecoderLayers<T> {
 
   // body(first row, key/value head, shape, scratch) for every sequence on all threads
   template <typename Body>
-  void over_heads(const Body& body) {
+  void over_heads(Int l, const Body& body) {
     const Int heads = c_.num_key_value_heads, count = static_cast<Int>(offsets_.size()) - 1;
     at::parallel_for(0, count * heads, 1, [&](Int begin, Int end) {
-      std::vector<float> scratch(static_cast<std::size_t>(attention_scratch(shape(longest_))));
+      std::vector<float> scratch(static_cast<std::size_t>(attention_scratch(shape(l, longest_))));
       for (Int i = begin; i < end; ++i) {
         const auto sequence = static_cast<std::size_t>(i / heads);
         const Int length = offsets_[sequence + 1] - offsets_[sequence];
-        if (length > 0) body(offsets_[sequence], i % heads, shape(length), scratch.data());
+        if (length > 0) body(offsets_[sequence], i % heads, shape(l, length), scratch.data());
       }
     });
   }
-  AttentionShape shape(Int queries) const {
+  AttentionShape shape(Int l, Int queries) const {
     return {.start = 0,
             .queries = queries,
             .group = c_.num_attention_heads / c_.num_key_value_heads,
@@ -219,7 +245,8 @@ class DecoderPass : DecoderLayers<T> {
             .query_stride = width_,
             .key_stride = width_,
             .out_stride = q_,
-            .scale = 1.0f / std::sqrt(static_cast<float>(c_.head_dim))};
+            .scale = c_.attention_scale(),
+            .window = c_.window_of(l)};
   }
   Int query_at(Int row, Int head) const {
     return row * width_ + head * (q_ / c_.num_key_value_heads);
@@ -227,21 +254,25 @@ class DecoderPass : DecoderLayers<T> {
   Int key_at(Int row, Int head) const { return row * width_ + q_ + head * c_.head_dim; }
   Int output_at(Int row, Int head) const { return row * q_ + head * (q_ / c_.num_key_value_heads); }
 
-  static std::vector<Int> positions_of(const std::vector<Int>& offsets) {
-    std::vector<Int> positions;
+  static std::vector<TokenPlace> places_of(const RopeTable& rope, const std::vector<Int>& offsets) {
+    std::vector<TokenPlace> places;
     for (std::size_t i = 1; i < offsets.size(); ++i) {
-      for (Int t = 0; t < offsets[i] - offsets[i - 1]; ++t) positions.push_back(t);
+      const Int length = offsets[i] - offsets[i - 1];
+      for (Int t = 0; t < length; ++t) places.push_back({t, rope.is_long(length)});
     }
-    return positions;
+    return places;
   }
 
   Values values(Int l) const {
-    const bool normed = keep_ && c_.query_key_norm;
+    const bool normed = keep_ && c_.norms_queries(), behind = keep_ && c_.norm_after;
+    T* const products = layer_data(memory_.products, l);
     return {.normed = data(memory_.narrow),
             .plain = normed ? layer_data(memory_.plain, l) : nullptr,
             .qkv = layer_data(memory_.qkv, l),
             .gate_up = layer_data(memory_.gate_up, l),
-            .act = data(memory_.wide)};
+            .act = data(memory_.wide),
+            .attended = behind ? products : nullptr,
+            .fed = behind ? products + memory_.rows * d_ : nullptr};
   }
   static T* data(const at::Tensor& tensor) { return static_cast<T*>(tensor.mutable_data_ptr()); }
   T* layer_data(const at::Tensor& memory, Int l) const {

@@ -1,7 +1,7 @@
 #include "blip2/language/decoder_session_internal.h"
 
 #include <algorithm>
-#include <cmath>
+#include <utility>
 
 #include "blip2/language/decoder_layers_internal.h"
 #include "blip2/nn/element_type.h"
@@ -11,16 +11,25 @@ namespace {
 
 using Offsets = std::span<const std::int64_t>;
 
-// The positions of new tokens, which continue the rows of the cache.
-std::vector<std::int64_t> positions_of(const KvCache& cache, Offsets offsets) {
-  std::vector<std::int64_t> positions;
+// The places of new tokens, which continue the rows of the cache.
+std::vector<TokenPlace> places_of(const KvCache& cache, const RopeTable& rope, Offsets offsets) {
+  std::vector<TokenPlace> places;
   for (std::size_t row = 0; row + 1 < offsets.size(); ++row) {
     const std::int64_t start = cache.length(static_cast<std::int64_t>(row));
-    for (std::int64_t t = 0; t < offsets[row + 1] - offsets[row]; ++t) {
-      positions.push_back(start + t);
-    }
+    const std::int64_t end = start + offsets[row + 1] - offsets[row];
+    for (std::int64_t t = start; t < end; ++t) places.push_back({t, rope.is_long(end)});
   }
-  return positions;
+  return places;
+}
+
+// Leaves out the first keys of all.
+template <typename T>
+void leave_out(std::int64_t keys, std::int64_t dim, std::vector<CachedKeys<T>>& lists) {
+  for (CachedKeys<T>& list : lists) {
+    const std::int64_t out = std::min(keys, list.count);
+    list = {list.keys + out * dim, list.values + out * dim, list.count - out};
+    keys -= out;
+  }
 }
 
 // The layers over new tokens, whose keys and values are added to the cache: every row is computed
@@ -36,14 +45,16 @@ class CachedLayers : DecoderLayers<T> {
  public:
   CachedLayers(const DecoderWeights& weights, const RopeTable& rope, KvCache& cache,
                Offsets offsets, float* x, std::vector<std::uint8_t>& memory)
-      : Layers(weights, rope, positions_of(cache, offsets)),
+      : Layers(weights, rope, places_of(cache, rope, offsets)),
         cache_(cache),
         offsets_(offsets),
         x_(x) {
     const Int normed = std::max(d_, q_), total = normed + width_ + this->up_ + this->f_;
-    memory.resize(static_cast<std::size_t>(n_ * total) * sizeof(T));
-    values_.normed = reinterpret_cast<T*>(memory.data());
-    values_.plain = nullptr;
+    const auto products = static_cast<std::size_t>(c_.norm_after ? n_ * d_ : 0) * sizeof(float);
+    memory.resize(products + static_cast<std::size_t>(n_ * total) * sizeof(T));
+    product_ = reinterpret_cast<float*>(memory.data());
+    values_ = {};
+    values_.normed = reinterpret_cast<T*>(memory.data() + products);
     values_.qkv = values_.normed + n_ * normed;
     values_.gate_up = values_.qkv + n_ * width_;
     values_.act = values_.gate_up + n_ * this->up_;
@@ -76,9 +87,16 @@ class CachedLayers : DecoderLayers<T> {
   void multiply(const T* x, const Linear& linear, T* y) override {
     linear.each_row(x, n_, Store::value, y, linear.outs());
   }
-  void add_product(const T* x, const Linear& linear, const float* from, float* y) override {
+  void add_product(const T* x, const Linear& linear, const Norm& behind, T* /*kept*/,
+                   const float* from, float* y) override {
     TORCH_CHECK(from == y, "the residual is added to in place");
-    linear.each_row(x, n_, Store::add_f32, y, d_);
+    if (!behind.defined()) return linear.each_row(x, n_, Store::add_f32, y, d_);
+    linear.each_row(x, n_, Store::value_f32, product_, d_);
+    this->over_rows(n_, [&](Int i, Int m) {
+      float* const product = product_ + i * d_;
+      behind.each_row(product, product, m);
+      kernels<float>().add(y + i * d_, product, y + i * d_, m * d_);
+    });
   }
 
   void attend(Int layer, const T* qkv, T* out) override {
@@ -103,13 +121,14 @@ class CachedLayers : DecoderLayers<T> {
       std::copy_n(key, dim, keys + (start + t) * dim);
       std::copy_n(key + c_.key_width(), dim, values + (start + t) * dim);
     }
-    const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+    const float scale = c_.attention_scale();
+    const Int window = c_.window_of(layer), all = cache_.length(row) + 1;
     const T* const query = qkv + first * width_ + head * group * dim;
     T* const seen = out + first * q_ + head * group * dim;
     if (count == 1) {
       cache_.list(row, layer, head, start + 1, scratch.lists);
-      scratch.floats.resize(
-          static_cast<std::size_t>(token_attention_scratch(cache_.length(row) + 1, dim)));
+      if (window > 0 && window < all) leave_out(all - window, dim, scratch.lists);
+      scratch.floats.resize(static_cast<std::size_t>(token_attention_scratch(all, dim)));
       return k_.attend_token({.q = query,
                               .out = seen,
                               .group = group,
@@ -126,14 +145,15 @@ class CachedLayers : DecoderLayers<T> {
                                .query_stride = width_,
                                .key_stride = dim,
                                .out_stride = q_,
-                               .scale = scale};
+                               .scale = scale,
+                               .window = window};
     scratch.floats.resize(static_cast<std::size_t>(attention_scratch(shape)));
     k_.attention(query, keys, values, seen, shape, scratch.floats.data());
   }
 
   KvCache& cache_;
   Offsets offsets_;
-  float* x_;
+  float *x_, *product_;  // [N, D]
   Values values_;
 };
 
@@ -156,12 +176,21 @@ std::span<const float> DecoderSession::prompt(const at::Tensor& embeds,
     TORCH_CHECK(offsets[i] > offsets[i - 1], "row ", i - 1, " has no embeddings");
   }
   const auto rows = static_cast<std::int64_t>(offsets.size()) - 1;
-  if (cache_.rows() == 0) cache_.add_rows(rows);
+  if (cache_.rows() == 0) {
+    cache_.add_rows(rows);
+    history_.add_rows(rows);
+  }
   TORCH_CHECK(cache_.rows() == rows, "expected ", cache_.rows(), " rows, got ", rows);
   const at::Tensor values = embeds.detach().to(at::kFloat).contiguous();
   const float* data = values.const_data_ptr<float>();
   x_.assign(data, data + values.numel());
-  return run(offsets);
+  const std::span<const float> logits = run(offsets);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const auto i = static_cast<std::size_t>(row);
+    if (!remembers(row)) continue;
+    history_.add(row, values.narrow(0, offsets[i], offsets[i + 1] - offsets[i]));
+  }
+  return logits;
 }
 
 std::span<const float> DecoderSession::advance(std::span<const std::int32_t> tokens) {
@@ -176,7 +205,16 @@ std::span<const float> DecoderSession::advance(std::span<const std::int32_t> tok
     weights_->embeddings.read(tokens[i], x_.data() + static_cast<std::int64_t>(i) * width);
     offsets.push_back(offsets.back() + 1);
   }
-  return run(offsets);
+  const std::span<const float> logits = run(offsets);
+  for (std::int64_t row = 0; row < rows(); ++row) {
+    if (remembers(row)) history_.add(row, tokens[static_cast<std::size_t>(row)]);
+  }
+  return logits;
+}
+
+void DecoderSession::select(std::span<const std::int32_t> sources) {
+  cache_.select(sources);
+  history_.select(sources);
 }
 
 void DecoderSession::join(LanguageSession& other) {
@@ -184,9 +222,49 @@ void DecoderSession::join(LanguageSession& other) {
   TORCH_CHECK(session && session != this && session->weights_ == weights_,
               "only another session of the same model can join");
   cache_.join(session->cache_);
+  history_.join(session->history_);
+}
+
+bool DecoderSession::remembers(std::int64_t row) {
+  if (rope_.longest_short() == 0) return false;
+  const bool is_long = rope_.is_long(cache_.length(row));
+  if (is_long) history_.forget(row);
+  return !is_long;
+}
+
+bool DecoderSession::becomes_long(std::int64_t row, std::int64_t count) const {
+  const std::int64_t length = cache_.length(row);
+  return length > 0 && !rope_.is_long(length) && rope_.is_long(length + count);
+}
+
+std::vector<std::int64_t> DecoderSession::begin_long_rows(std::span<const std::int64_t> offsets) {
+  std::vector<std::int64_t> all = {0};
+  std::vector<float> x;
+  const auto width = static_cast<std::size_t>(weights_->config.hidden_size);
+  for (std::int64_t row = 0; row < rows(); ++row) {
+    const auto i = static_cast<std::size_t>(row);
+    if (becomes_long(row, offsets[i + 1] - offsets[i])) {
+      history_.append(row, weights_->embeddings, x);
+      cache_.restart(row);
+    }
+    const auto at = [&](std::int64_t offset) {
+      return x_.begin() + static_cast<std::ptrdiff_t>(width) * offset;
+    };
+    x.insert(x.end(), at(offsets[i]), at(offsets[i + 1]));
+    all.push_back(static_cast<std::int64_t>(x.size() / width));
+  }
+  x_ = std::move(x);
+  return all;
 }
 
 std::span<const float> DecoderSession::run(std::span<const std::int64_t> offsets) {
+  bool any = false;
+  for (std::int64_t row = 0; row < rows(); ++row) {
+    const auto i = static_cast<std::size_t>(row);
+    any |= becomes_long(row, offsets[i + 1] - offsets[i]);
+  }
+  std::vector<std::int64_t> all;
+  if (any) offsets = all = begin_long_rows(offsets);
   return with_element(weights_->dtype, [&]<typename T>() { return run<T>(offsets); });
 }
 

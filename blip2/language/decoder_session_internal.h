@@ -10,6 +10,7 @@
 #include "blip2/language/decoder_weights.h"
 #include "blip2/language/kv_cache_internal.h"
 #include "blip2/language/language_model.h"
+#include "blip2/language/read_history_internal.h"
 #include "blip2/language/rope_table_internal.h"
 
 namespace blip2 {
@@ -28,13 +29,20 @@ class DecoderSession : public LanguageSession {
   std::span<const float> prompt(const at::Tensor& embeds,
                                 std::span<const std::int64_t> offsets) override;
   std::span<const float> advance(std::span<const std::int32_t> tokens) override;
-  void select(std::span<const std::int32_t> sources) override { cache_.select(sources); }
+  void select(std::span<const std::int32_t> sources) override;
   void join(LanguageSession& other) override;
 
  private:
   template <typename T>
   std::span<const float> run(std::span<const std::int64_t> offsets);
   std::span<const float> run(std::span<const std::int64_t> offsets);
+
+  // Gives rows that become long by their new tokens all their tokens as new ones: the long factors
+  // turn the keys of every position. Returns the offsets of x_ as it is then.
+  std::vector<std::int64_t> begin_long_rows(std::span<const std::int64_t> offsets);
+  bool becomes_long(std::int64_t row, std::int64_t count) const;
+  // Whether what the row has read is to be remembered; if not, forgets it.
+  bool remembers(std::int64_t row);
 
   // Adds the learned positions of the new tokens.
   template <typename T>
@@ -43,6 +51,7 @@ class DecoderSession : public LanguageSession {
   std::shared_ptr<const DecoderWeights> weights_;
   RopeTable rope_;
   KvCache cache_;
+  ReadHistory history_;  // of rows that are not long yet, if length changes rotary factors
   std::vector<float> x_, logits_;      // [N, D], [rows, V]
   std::vector<std::uint8_t> scratch_;  // activations of one layer
 };

@@ -63,8 +63,10 @@ std::shared_ptr<DecoderActivations> DecoderStack::borrow_memory(std::int64_t row
   memory->inputs = make({layers + 1, rows, c.hidden_size}, at::kFloat);
   memory->middles = make({layers, rows, c.hidden_size}, at::kFloat);
   memory->qkv = make({layers, rows, c.qkv_width()}, weights_->dtype);
-  const std::int64_t plain = c.query_key_norm && keep ? c.query_width() + c.key_width() : 0;
+  const std::int64_t plain = c.norms_queries() && keep ? c.query_width() + c.key_width() : 0;
   memory->plain = make({layers, rows, plain}, weights_->dtype);
+  memory->products =
+      make({layers, 2, rows, c.norm_after && keep ? c.hidden_size : 0}, weights_->dtype);
   memory->gate_up = make({layers, rows, c.up_width()}, weights_->dtype);
   memory->narrow = make({rows, widest}, weights_->dtype);
   memory->wide = make({rows, c.intermediate_size}, weights_->dtype);

@@ -19,6 +19,7 @@ struct DecoderActivations {
   at::Tensor middles;                 // [L, N, D] f32: after attention
   at::Tensor qkv;                     // [L, N, Q + 2 K]: rotated
   at::Tensor plain;                   // [L, N, Q + K]: before the heads' norms; [L, N, 0] without
+  at::Tensor products;                // [L, 2, N, D]: before the norms behind; [L, 2, N, 0] without
   at::Tensor gate_up;                 // [L, N, 2 F], [L, N, F] without a gate
   at::Tensor narrow, wide, delta;     // [N, max(D, Q)], [N, F], [N, max(D, Q)]: working memory
   at::Tensor dqkv, dgate_up;          // working memory of the backward pass

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 
 #include "blip2/base/error.h"
@@ -96,6 +97,21 @@ TEST_F(DecoderFile, EmbedsAsTheModelWithoutLoadingIt) {
     tensors = base;
   });
   EXPECT_TRUE(equal_to_the_model(config));
+  config.scaled_embeddings = true;  // products are rounded to the weights' type
+  EXPECT_TRUE(equal_to_the_model(config));
+  const auto narrow = load_language_model(open_tensor_file(path_), config, at::kBFloat16, "lm.");
+  const at::Tensor factor = at::tensor(std::sqrt(8.0)).to(at::kBFloat16);
+  config.scaled_embeddings = false;
+  const auto plain = load_language_model(open_tensor_file(path_), config, at::kBFloat16, "lm.");
+  EXPECT_TRUE(
+      at::equal(narrow->embed(ids), (plain->embed(ids).to(at::kBFloat16) * factor).to(at::kFloat)));
+  const auto session = narrow->make_session(), other = narrow->make_session();
+  const std::int64_t one[] = {0, 1};
+  const std::int32_t token[] = {10};
+  session->prompt(narrow->embed(ids.narrow(0, 0, 1)), one);
+  other->prompt(narrow->embed(ids.narrow(0, 0, 1)), one);
+  EXPECT_TRUE(std::ranges::equal(session->advance(token),
+                                 other->prompt(narrow->embed(at::tensor({10}, at::kLong)), one)));
   config.tie_word_embeddings = true;
   write(config, [](auto& tensors) {  // under the head's name
     tensors["lm.lm_head.weight"] = tensors.at("lm.model.embed_tokens.weight");
@@ -370,7 +386,8 @@ TEST(DecoderConfig, RefusesWhatItCannotDo) {
   EXPECT_THAT(message("hidden_size", "wide"), HasSubstr("config.json: hidden_size"));
   EXPECT_THAT(message("num_key_value_heads", 3), HasSubstr("multiple"));
   EXPECT_THAT(message("hidden_act", "gelu"), HasSubstr("gelu"));
-  EXPECT_THAT(message("rope_scaling", {{"rope_type", "yarn"}}), HasSubstr("yarn"));
+  EXPECT_THAT(message("rope_scaling", {{"rope_type", "dynamic"}}),
+              AllOf(HasSubstr("rope_scaling"), HasSubstr("'dynamic'")));
   EXPECT_THAT(message("model_type", "mamba"), HasSubstr("mamba"));
   EXPECT_THAT(message("do_layer_norm_before", false), "");  // Llama has no such key
   EXPECT_THAT(message("num_attention_heads", 0), HasSubstr("num_attention_heads"));

@@ -1,5 +1,7 @@
 #include "blip2/language/decoder_weights.h"
 
+#include <cmath>
+
 #include "blip2/io/gguf.h"
 #include "blip2/language/decoder_families_internal.h"
 #include "blip2/language/gguf_tensors_internal.h"
@@ -10,7 +12,16 @@
 namespace blip2 {
 namespace {
 
-constexpr char kRopeFactors[] = "rope_freqs.weight";
+// The tensors that a GGUF file has for scaled rope, and whether they are of long sequences.
+std::vector<std::pair<std::string, bool>> rope_tensors(const DecoderConfig& config) {
+  const auto* factors = std::get_if<LongRope>(&config.rope.scaling);
+  if (std::holds_alternative<Llama3Rope>(config.rope.scaling) ||
+      (factors && factors->only_factors())) {
+    return {{kRopeFactors, false}};
+  }
+  if (!factors) return {};
+  return {{kLongRopeFactors, true}, {kShortRopeFactors, false}};
+}
 
 // Names the slots as a Hugging Face file has them: a base model's file lacks the first word of each
 // name ("model.", "transformer."), and tied embeddings may have the head's name.
@@ -39,7 +50,9 @@ AdoptOptions adopt_options(const DecoderConfig& config, const TensorFile& file,
     options.ignored = spare_tensors(config);
   } else {
     if (config.tie_word_embeddings) options.ignored.push_back("output.weight");
-    if (config.rope_scaling) options.ignored.push_back(kRopeFactors);
+    for (const char* name : {kRopeFactors, kLongRopeFactors, kShortRopeFactors}) {
+      options.ignored.emplace_back(name);  // which the configuration has
+    }
   }
   return options;
 }
@@ -72,7 +85,9 @@ std::vector<GgufTensor> gguf_tensors(std::shared_ptr<const TensorFile> file,
   check_slots(file, from, adopt_options(config, *file, prefix));
   std::vector<GgufTensor> list;
   for (std::size_t i = 0; i < from.size(); ++i) {
-    const auto read = [file, name = prefix + from[i].name, change = from[i].change,
+    TensorChange change = from[i].change;
+    change.plus -= to[i].change.plus;  // first, so that what is taken and given stays as it is
+    const auto read = [file, name = prefix + from[i].name, change,
                        heads = to[i].change.paired_heads] {
       const TensorView& view = file->get(name);
       const at::Tensor values = change(to_tensor(view, at::kFloat));
@@ -81,10 +96,18 @@ std::vector<GgufTensor> gguf_tensors(std::shared_ptr<const TensorFile> file,
     };
     list.push_back({to[i].name, to[i].shape, to[i].layer, read});
   }
-  if (config.rope_scaling) {
-    list.push_back({kRopeFactors, {config.head_dim / 2}, -1, [&] { return rope_factors(config); }});
+  for (const auto& [name, in_long] : rope_tensors(config)) {
+    list.push_back({name, {config.rotated() / 2}, -1, [&config, in_long] {
+                      return rope_factors(config, in_long);
+                    }});
   }
   return list;
+}
+
+double embedding_scale(const DecoderConfig& config, at::ScalarType dtype) {
+  if (!config.scaled_embeddings) return 1.0;
+  const double root = std::sqrt(static_cast<double>(config.hidden_size));
+  return at::tensor(root, at::kDouble).to(at::kFloat).to(dtype).item<double>();
 }
 
 std::vector<std::pair<std::string, at::Tensor>> tensors_to_save(DecoderWeights& weights) {
@@ -131,6 +154,7 @@ std::shared_ptr<DecoderWeights> load_decoder_weights(std::shared_ptr<const Tenso
   AdoptOptions options = adopt_options(config, *file, prefix);
   options.type = dtype, options.form = form;
   adopt(file, slots, options);
+  weights->embeddings.scale = static_cast<float>(embedding_scale(config, dtype));
   if (config.tie_word_embeddings) tie_head(*weights, file, prefix + slots.front().name);
   weights->head.hold(form == MatrixForm::blocks ? form : MatrixForm::stored);
   return weights;

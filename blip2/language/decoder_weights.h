@@ -20,10 +20,12 @@ namespace blip2 {
 // One layer; what its model does not have is undefined.
 struct DecoderLayer {
   Norm input_norm;            // before attention
-  Norm query_norm, key_norm;  // over each head, before it rotates
+  Norm query_norm, key_norm;  // over each head or over all heads, before they rotate
   Linear qkv, o;              // queries, keys and values side by side
+  Norm attention_norm;        // behind attention
   Norm post_norm;             // before the feed-forward
   Linear gate_up, down;       // gate and up side by side, or up alone
+  Norm feed_forward_norm;     // behind the feed-forward
 };
 
 // All frozen weights; every tensor f32, every one bf16 or every one f16, but for the layers'
@@ -38,6 +40,9 @@ struct DecoderWeights {
   std::vector<DecoderLayer> layers;
   MatrixForm form = MatrixForm::stored;  // of the layers' matrices; `blocks`: of words and head too
 };
+
+// What word embeddings of `dtype` are multiplied by as the model reads them: a number of that type.
+double embedding_scale(const DecoderConfig& config, at::ScalarType dtype);
 
 // A slot for each weight, in the order in which they are saved: by Hugging Face's names
 // ("model.layers.0.self_attn.q_proj.weight") or by those of a GGUF file.

@@ -7,6 +7,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/io/gguf.h"
+#include "blip2/language/decoder_weights.h"
 #include "blip2/language/t5_session_internal.h"
 #include "blip2/language/teacher_forcing.h"
 #include "blip2/nn/adopt.h"
@@ -70,11 +71,7 @@ std::int32_t begin_token(const LanguageConfig& config) {
 }
 
 std::int64_t most_positions(const LanguageConfig& config) {
-  return std::visit(Either{[](const DecoderConfig& c) {
-                             return c.sliding_window > 0
-                                        ? std::min(c.sliding_window, c.max_position_embeddings)
-                                        : c.max_position_embeddings;
-                           },
+  return std::visit(Either{[](const DecoderConfig& c) { return c.max_position_embeddings; },
                            [](const T5Config&) { return std::int64_t{0}; }},
                     config);
 }
@@ -103,7 +100,10 @@ at::Tensor embed_from_file(const std::shared_ptr<const TensorFile>& file,
          .form = MatrixForm::blocks,
          .prefix = prefix,
          .ignored = {"*"}});
-  return words.select(ids).to(dtype).to(at::kFloat);
+  const at::Tensor rows = words.select(ids).to(dtype);
+  const auto* decoder = std::get_if<DecoderConfig>(&config);
+  const double scale = decoder ? embedding_scale(*decoder, dtype) : 1.0;
+  return (scale == 1.0 ? rows : rows * scale).to(at::kFloat);
 }
 
 const LanguageTraits& FrozenLanguage::traits() const {

@@ -22,10 +22,14 @@ struct GgufTensor {
   std::function<at::Tensor()> read;  // its numbers as f32, contiguous
 };
 
+// What rotary frequencies are divided by: Llama 3.1's, and longrope's [rotated numbers / 2].
+inline constexpr char kRopeFactors[] = "rope_freqs.weight",
+                      kLongRopeFactors[] = "rope_factors_long.weight",
+                      kShortRopeFactors[] = "rope_factors_short.weight";
+
 // The weights that the file has under `prefix`, by Hugging Face's names or by GGUF's, checked as
 // load_decoder_weights and load_t5_weights check them, but read one at a time. `config` and the
-// file live as long as the list. Scaled rope is "rope_freqs.weight", what frequencies are divided
-// by [head_dim / 2].
+// file live as long as the list. The factors of scaled rope are tensors too.
 std::vector<GgufTensor> gguf_tensors(std::shared_ptr<const TensorFile> file,
                                      const DecoderConfig& config, const std::string& prefix);
 std::vector<GgufTensor> gguf_tensors(std::shared_ptr<const TensorFile> file, const T5Config& config,

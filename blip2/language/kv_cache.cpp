@@ -64,6 +64,12 @@ void KvCache::reserve(std::int64_t row, std::int64_t count) {
   own = copy_of(own, std::max(own.length + count, 2 * own.capacity));
 }
 
+void KvCache::restart(std::int64_t row) {
+  Row& r = at(row);
+  r.shared.clear();
+  r.shared_length = r.own.length = 0;
+}
+
 void KvCache::own_all(std::int64_t row) {
   Row& r = at(row);
   if (r.shared.empty()) return;

@@ -43,6 +43,8 @@ class KvCache {
   void select(std::span<const std::int32_t> sources);
   // Appends the rows of another cache of the same shape, which has none afterwards.
   void join(KvCache& other);
+  // Forgets all tokens of the row.
+  void restart(std::int64_t row);
   // Gives the row tokens of its own for those that it shares.
   void own_all(std::int64_t row);
 

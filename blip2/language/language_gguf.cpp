@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "blip2/base/error.h"
+#include "blip2/base/log.h"
 #include "blip2/io/quantise.h"
 #include "blip2/language/block_choice_internal.h"
 #include "blip2/language/decoder_families_internal.h"
 #include "blip2/language/gguf_tensors_internal.h"
+#include "blip2/language/rope_json_internal.h"
 #include "blip2/nn/block_matrix.h"
 #include "blip2/nn/load_progress.h"
 
@@ -112,16 +114,67 @@ class Sizes {
   void number(const char* key, double value) const {
     writer_.add(architecture_ + "." + key, static_cast<float>(value));
   }
+  void text(const char* key, const char* value) const {
+    writer_.add(architecture_ + "." + key, std::string_view(value));
+  }
 
  private:
   std::string architecture_;
   GgufWriter& writer_;
 };
 
-void add_sizes(const DecoderConfig& c, GgufWriter& writer) {
-  // llama.cpp has Mistral's layers under Llama's name.
-  const bool mistral = c.family == DecoderFamily::mistral;
-  const Sizes size(mistral ? "llama" : std::string(row_of(c.family).name), writer);
+void add_scaling(const std::monostate& /*none*/, const Sizes& /*size*/) {}
+
+void add_scaling(const Llama3Rope& /*rope*/, const Sizes& /*size*/) {}  // a tensor has it
+
+void add_scaling(const LinearRope& rope, const Sizes& size) {
+  size.text("rope.scaling.type", "linear");
+  size.number("rope.scaling.factor", rope.factor);
+}
+
+void add_scaling(const YarnRope& rope, const Sizes& size) {
+  size.text("rope.scaling.type", "yarn");
+  size.number("rope.scaling.factor", rope.factor);
+  size("rope.scaling.original_context_length",
+       static_cast<std::int64_t>(rope.original_max_position_embeddings));
+  size.number("rope.scaling.yarn_beta_fast", rope.beta_fast);
+  size.number("rope.scaling.yarn_beta_slow", rope.beta_slow);
+  const double usual = yarn_attention_scale(rope.factor), all = usual / rope.attention_factor;
+  if (all != 1.0 && usual != 1.0) {  // llama.cpp has what the usual factor is divided by
+    size.number("rope.scaling.yarn_log_multiplier", (all - 1.0) / (usual - 1.0));
+  }
+}
+
+void add_scaling(const LongRope& rope, const Sizes& size) {
+  if (rope.only_factors()) return;
+  size.text("rope.scaling.type", "longrope");
+  size("rope.scaling.original_context_length", rope.original_max_position_embeddings);
+  size.number("rope.scaling.attn_factor", rope.attention_factor);
+}
+
+void add_rope(const DecoderConfig& c, const Sizes& size) {
+  size("attention.key_length", c.head_dim);
+  size("attention.value_length", c.head_dim);
+  size("rope.dimension_count", c.rotated());
+  size.number("rope.freq_base", c.rope.theta);
+  if (c.local_rope) size.number("rope.freq_base_swa", c.local_rope->theta);
+  std::visit([&](const auto& scaling) { add_scaling(scaling, size); }, c.rope.scaling);
+  if (c.query_scale.beta != 0) size.number("attention.temperature_scale", c.query_scale.beta);
+}
+
+// llama.cpp knows of each architecture which layers slide and which do not rotate.
+void add_layers(const DecoderConfig& c, const Sizes& size, const std::string& path) {
+  const LayerRule& rule = row_of(c.family).layers;
+  if (c.sliding_window > 0) size("attention.sliding_window", c.sliding_window);
+  const bool unrotated =
+      rule.unrotated && c.unrotated_layers != every_layer(kUnrotatedInterval, c.num_hidden_layers);
+  if (unrotated || (c.sliding_window > 0 && c.sliding_layers != usual_sliding_layers(rule, c))) {
+    log_warning("{}: llama.cpp takes other layers for those that slide or do not rotate", path);
+  }
+}
+
+void add_sizes(const DecoderConfig& c, const std::string& path, GgufWriter& writer) {
+  const Sizes size(std::string(row_of(c.family).gguf), writer);
   size("vocab_size", c.vocab_size);
   size("context_length", c.max_position_embeddings);
   size("embedding_length", c.hidden_size);
@@ -132,15 +185,13 @@ void add_sizes(const DecoderConfig& c, GgufWriter& writer) {
   size.number(c.layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
               c.norm_eps);
   if (!c.learned_positions) {
-    size("attention.key_length", c.head_dim);
-    size("attention.value_length", c.head_dim);
-    size("rope.dimension_count", c.head_dim);
-    size.number("rope.freq_base", c.rope_theta);
+    add_rope(c, size);
+    add_layers(c, size, path);
   }
   add_ids(c.bos_token_id, c.pad_token_id, c.eos_token_id, writer);
 }
 
-void add_sizes(const T5Config& c, GgufWriter& writer) {
+void add_sizes(const T5Config& c, const std::string& /*path*/, GgufWriter& writer) {
   constexpr std::int64_t kPositions = 512;  // that T5 was trained on; it has no limit
   const Sizes size("t5", writer);
   size("vocab_size", c.vocab_size);
@@ -184,7 +235,7 @@ void write_language_gguf(const std::shared_ptr<const TensorFile>& file,
       std::visit([&](const auto& c) { return gguf_tensors(file, c, prefix); }, config);
   const std::vector<DType> types = choose_types(tensors, type);
   GgufWriter writer(path);
-  std::visit([&](const auto& c) { add_sizes(c, writer); }, config);
+  std::visit([&](const auto& c) { add_sizes(c, path.string(), writer); }, config);
   add_search(type, types, writer);
   add_words(writer);
   std::uint64_t bytes = 0;

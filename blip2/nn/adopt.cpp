@@ -146,8 +146,10 @@ class Adoption {
   // The tensor as its place needs it.
   at::Tensor read(std::size_t i) const {
     if (stays(i)) return borrow(*views_[i], file_);
-    const at::Tensor values = to_tensor(*views_[i], type_of(i));
-    return slots_[i].change.any() ? slots_[i].change(values) : values;
+    const TensorChange& change = slots_[i].change;
+    const at::Tensor values =
+        to_tensor(*views_[i], change.plus == 0 ? type_of(i) : at::ScalarType::Float);
+    return change.any() ? change(values).to(type_of(i)) : values;
   }
 
   static void put(const TensorSlot& slot, at::Tensor tensor) {
@@ -192,6 +194,7 @@ at::Tensor TensorChange::operator()(const at::Tensor& tensor) const {
     const std::int64_t half = tensor.size(0) / paired_heads / 2;
     changed = tensor.view({paired_heads, half, 2, -1}).transpose(1, 2).reshape(tensor.sizes());
   }
+  if (plus != 0) changed = changed + plus;
   return (transposed ? changed.t() : changed).contiguous();
 }
 

@@ -22,8 +22,9 @@ struct TensorChange {
   // Heads whose rows the file has in pairs (2 i, 2 i + 1) for rope, as GGUF files do; the place
   // gets pairs (i, i + half a head). 0: the rows are as they should be.
   std::int64_t paired_heads = 0;
+  double plus = 0.0;  // what is added to the file's numbers, in f32
 
-  bool any() const { return transposed || paired_heads > 0; }
+  bool any() const { return transposed || paired_heads > 0 || plus != 0; }
   // A contiguous tensor.
   at::Tensor operator()(const at::Tensor& tensor) const;
 };

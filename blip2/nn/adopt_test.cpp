@@ -68,6 +68,15 @@ TEST_F(Adopt, FillsTensorsAndParameters) {
   EXPECT_TRUE(at::equal(slots[2].tensor(), plain));
 }
 
+// In f32, whatever the file and the place have: 1 + 2^-12 is no number of bf16.
+TEST_F(Adopt, AddsToTheFilesNumbers) {
+  const at::Tensor stored = at::tensor({1.0f + 0x1p-12f, 3.0f});
+  at::Tensor weight;
+  const TensorChange less{.plus = -1.0};
+  adopt(file({{"a", stored}}), {{"a", &weight, {2}, less}}, {.type = at::kBFloat16});
+  EXPECT_TRUE(at::equal(weight, at::tensor({0x1p-12f, 2.0f}).to(at::kBFloat16)));
+}
+
 TEST_F(Adopt, StaysInTheMappedFile) {
   auto from = file({{"a", counted({4})}, {"b", counted({4}).to(at::kBFloat16)}});
   at::Tensor a, b, own, bf16;

@@ -16,6 +16,9 @@ class WordTable {
  public:
   // For loading and saving; undefined if the table is in blocks.
   at::Tensor values;
+  // What numbers are multiplied by as they are read; products are rounded to the table's type,
+  // those of a table in blocks to f32.
+  float scale = 1.0f;
 
   WordTable() = default;
   // A table in blocks over the bytes of `file`, which lives as long as the table. Error, naming
@@ -29,6 +32,9 @@ class WordTable {
   at::Tensor select(const at::Tensor& ids) const;
 
  private:
+  template <typename T>
+  void multiply(float* row, std::int64_t width) const;
+
   at::Tensor blocks_;  // [rows, bytes of a row]
   DType type_ = DType::f32;
   std::int64_t width_ = 0;

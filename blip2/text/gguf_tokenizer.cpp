@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <span>
+#include <string_view>
 
 #include "blip2/base/error.h"
 #include "blip2/base/log.h"
@@ -31,6 +32,23 @@ bool falls_back_to_bytes(const TokenizerDefinition& definition) {
   return characters && characters->byte_fallback;
 }
 
+// A token as llama.cpp has it: it finds tokens that are added and not special in the text as it is,
+// in which SentencePiece's spaces are spaces.
+std::string spelled(const TokenizerDefinition& definition, std::int32_t id) {
+  const std::string& piece = definition.pieces[static_cast<std::size_t>(id)];
+  const auto added = definition.added.find(id);
+  const bool plain = added != definition.added.end() && !added->second.special;
+  if (!plain || !std::holds_alternative<CharacterPairModel>(definition.model)) return piece;
+  constexpr std::string_view kSpace = "▁";
+  std::string text;
+  for (std::size_t at = 0; at < piece.size();) {
+    const bool space = std::string_view(piece).substr(at).starts_with(kSpace);
+    text += space ? ' ' : piece[at];
+    at += space ? kSpace.size() : 1;
+  }
+  return text;
+}
+
 // The tokens by id, and what each one is.
 class Words {
  public:
@@ -56,7 +74,7 @@ class Words {
       return;
     }
     const std::string& piece = definition_.pieces[at];
-    pieces.push_back(piece);
+    pieces.push_back(spelled(definition_, id));
     const auto added = definition_.added.find(id);
     TokenType type = kNormal;
     if (added != definition_.added.end()) type = added->second.special ? kControl : kUserDefined;
@@ -80,6 +98,8 @@ std::vector<std::string> merge_lines(const TokenizerDefinition& definition,
                       " on, for which the model has no embedding",
                   definition.where);
     }
+    const auto stays = [&](std::int32_t id) { return spelled(definition, id) == piece(id); };
+    if (!stays(merge.left) || !stays(merge.right) || !stays(merge.merged)) continue;
     lines.push_back(piece(merge.left) + " " + piece(merge.right));
   }
   return lines;
@@ -89,6 +109,8 @@ std::vector<std::string> merge_lines(const TokenizerDefinition& definition,
 std::string split_name(const BytePairModel& model) {
   if (model.pattern == SplitPattern::llama3) return "llama-bpe";
   if (model.pattern == SplitPattern::qwen2) return "qwen2";
+  if (model.pattern == SplitPattern::o200k) return "gpt-4o";
+  if (model.pattern == SplitPattern::tekken) return "tekken";
   if (model.pattern != SplitPattern::none || !model.word_end.empty()) return {};  // CLIP's
   if (!model.split_words || model.digits == DigitSplit::runs) return {};
   return model.digits == DigitSplit::single ? "smollm" : "gpt-2";

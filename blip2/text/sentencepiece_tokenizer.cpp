@@ -133,6 +133,7 @@ std::vector<PairMerge> merges_of_vocabulary(const TokenizerDefinition& definitio
                       " bytes, more than " + std::to_string(kLongest),
                   definition.where);
     }
+    if (token.find(' ') != std::string_view::npos) continue;  // no text has one after "▁" is put
     std::vector<Found> local;
     std::vector<std::size_t> starts;
     for (std::size_t i = 0; i < token.size(); i += decode_utf8(token.substr(i)).bytes) {

@@ -37,10 +37,22 @@ void add_metaspaced(const SpaceSplit& options, std::string_view text, bool prepe
   }
 }
 
+std::vector<std::string> cut_behind_spaces(std::string_view text) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    const std::size_t space = text.find(' ');
+    const std::size_t end = space == std::string_view::npos ? text.size() : space + 1;
+    parts.emplace_back(text.substr(0, end));
+    text.remove_prefix(end);
+  }
+  return parts;
+}
+
 }  // namespace
 
 std::vector<std::string> split_spaces(const SpaceSplit& options, std::string_view text,
                                       bool at_start) {
+  if (options.behind_spaces) return cut_behind_spaces(text);
   const auto words =
       options.white_space ? words_of(text) : std::vector<std::string_view>(!text.empty(), text);
   std::vector<std::string> parts;

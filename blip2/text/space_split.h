@@ -7,11 +7,12 @@
 namespace blip2 {
 
 // How a text is cut before a SentencePiece-like model reads it: tokenizer.json's WhitespaceSplit
-// and Metaspace.
+// and Metaspace, or Gemma's Split, which has nothing to cut where a normaliser replaces spaces.
 struct SpaceSplit {
   enum class Prepend { never, first, always };
-  bool white_space = false;  // cut at white space, which is dropped
-  bool metaspace = false;    // spaces become the replacement
+  bool behind_spaces = false;  // cut behind each space; without the others
+  bool white_space = false;    // cut at white space, which is dropped
+  bool metaspace = false;      // spaces become the replacement
   std::string replacement = "▁";
   Prepend prepend = Prepend::always;  // whether it is put before each part or only the first
   bool split = true;                  // cut before each replacement

@@ -13,7 +13,7 @@ enum class DigitSplit { none, runs, single };
 std::size_t first_digit_split(std::string_view text, DigitSplit split);
 
 // The split by a regular expression that a tokenizer.json asks for before byte-level BPE.
-enum class SplitPattern { none, llama3, qwen2, clip, clip_special };
+enum class SplitPattern { none, llama3, qwen2, o200k, tekken, clip, clip_special };
 
 // The regular expression, as tokenizer.json has it.
 std::string_view split_regex(SplitPattern pattern);
@@ -23,6 +23,11 @@ std::string_view split_regex(SplitPattern pattern);
 // any case, any one character but a line end may stand before letters, digits match singly or
 // (llama3) up to three together, and line ends match with the characters before them. Sources:
 // Llama 3's and Qwen2's tokenizer.json.
+//
+// o200k (Phi-4-mini) and tekken (Ministral 3) cut a word before a capital that follows other
+// letters: a run of capitals (and letters without case, and marks), then a run of small ones (and
+// those), of which one may be empty. o200k keeps a contraction with the word before it and numbers
+// up to three together. Sources: openai/tiktoken, openai_public.py; Ministral 3's tokenizer.json.
 //
 // CLIP's pattern matches GPT-2's contractions, a run of letters, one number, or a run of all other
 // characters but white space; clip_special also matches CLIP's special tokens where they are

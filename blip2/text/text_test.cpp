@@ -8,7 +8,6 @@
 #include "blip2/text/chat_template_internal.h"
 #include "blip2/text/merge_table_internal.h"
 #include "blip2/text/prompt.h"
-#include "blip2/text/split.h"
 #include "blip2/text/tokenizer.h"
 #include "blip2/text/unicode.h"
 
@@ -93,46 +92,6 @@ TEST(Unicode, LowersOneToTwo) {
   append_lower(text, U'İ');
   append_lower(text, U'Σ');
   EXPECT_EQ(text, "i\u0307σ");
-}
-
-TEST(Split, FollowsGpt2sPattern) {
-  const auto words = [](std::string_view text) {
-    std::vector<std::string> out;
-    while (!text.empty()) {
-      out.emplace_back(text.substr(0, first_word(text)));
-      text.remove_prefix(out.back().size());
-    }
-    return out;
-  };
-  EXPECT_THAT(words("I'll say  it's 42!\n"),
-              ElementsAre("I", "'ll", " say", " ", " it", "'s", " 42", "!", "\n"));
-  EXPECT_THAT(words("a \n\nb  "), ElementsAre("a", " \n", "\n", "b", "  "));
-  EXPECT_THAT(words("x²  '"), ElementsAre("x", "²", " ", " '"));
-}
-
-TEST(Split, FollowsClipsPattern) {
-  const auto parts = [](std::string_view text, SplitPattern pattern) {
-    std::vector<std::string> out;
-    while (!text.empty()) {
-      out.emplace_back(text.substr(0, first_split(text, pattern)));
-      text.remove_prefix(out.back().size());
-    }
-    return out;
-  };
-  EXPECT_THAT(parts("it's 42!?  x\u00b2", SplitPattern::clip),
-              ElementsAre("it", "'s", " ", "4", "2", "!?", "  ", "x", "\u00b2"));
-  EXPECT_THAT(parts("<|endoftext|>!", SplitPattern::clip), ElementsAre("<|", "endoftext", "|>!"));
-  EXPECT_THAT(parts("<|endoftext|>!", SplitPattern::clip_special),
-              ElementsAre("<|endoftext|>", "!"));
-  EXPECT_THAT(parts("!<|endoftext|>", SplitPattern::clip_special),
-              ElementsAre("!<|", "endoftext", "|>"));
-}
-
-TEST(Split, CutsDigitsOff) {
-  EXPECT_EQ(first_digit_split("ab12", DigitSplit::single), 2u);
-  EXPECT_EQ(first_digit_split("12ab", DigitSplit::single), 1u);
-  EXPECT_EQ(first_digit_split("12ab", DigitSplit::runs), 2u);
-  EXPECT_EQ(first_digit_split("12ab", DigitSplit::none), 4u);
 }
 
 TEST(MergeTable, MergesLowestRankFirstAndLeftmost) {

@@ -107,15 +107,21 @@ void set_gguf_split(const GgufFile& file, BytePairModel& model) {
   };
   if (is({"smollm"})) {
     model.digits = DigitSplit::single;
-  } else if (is({"llama3", "llama-v3", "llama-bpe"})) {
+  } else if (is({"llama3", "llama-v3", "llama-bpe", "smaug-bpe", "dbrx"})) {
     model.pattern = SplitPattern::llama3;
     model.split_words = false;
   } else if (is({"qwen2", "deepseek-r1-qwen"})) {
     model.pattern = SplitPattern::qwen2;
     model.split_words = false;
+  } else if (is({"gpt-4o"})) {
+    model.pattern = SplitPattern::o200k;
+    model.split_words = false;
+  } else if (is({"tekken"})) {
+    model.pattern = SplitPattern::tekken;
+    model.split_words = false;
   } else if (!is({"gpt-2", "gpt2", "default"})) {
     throw Error("tokenizer.ggml.pre is \"" + pre + "\"", file.path().string(),
-                "supported: gpt-2, smollm, llama-bpe, qwen2");
+                "supported: gpt-2, smollm, llama-bpe, smaug-bpe, dbrx, qwen2, gpt-4o, tekken");
   }
 }
 
@@ -239,7 +245,9 @@ void read_gguf_characters(const GgufFile& file, TokenizerDefinition& definition)
     }
     merges = merges_of_vocabulary(definition, values);
   }
-  set_llama_pipeline(definition, std::move(merges), SpaceSplit::Prepend::first);
+  const bool prepends = file.boolean("tokenizer.ggml.add_space_prefix").value_or(true);
+  set_llama_pipeline(definition, std::move(merges),
+                     prepends ? SpaceSplit::Prepend::first : SpaceSplit::Prepend::never);
 }
 
 TokenizerDefinition read_gguf_tokenizer(const fs::path& path) {

@@ -14,7 +14,11 @@ constexpr const char* kNormalizers =
     "NFC, Lowercase, Prepend, Replace of a string, of \" {2,}\" or of \"\\s+\", Strip, "
     "Precompiled, Sequence";
 constexpr const char* kByteLevel =
-    "ByteLevel, with Llama 3's, Qwen2's or CLIP's Split or with Digits before it in a Sequence";
+    "ByteLevel, with Llama 3's, Qwen2's, o200k's, tekken's or CLIP's Split or with Digits "
+    "before it in a Sequence";
+
+constexpr const char* kSpaceSplits =
+    "WhitespaceSplit, Metaspace, or both in a Sequence; or a Split behind each space alone";
 
 // The pattern of a Replace or Split: {"String": …} or {"Regex": …}.
 std::string pattern_of(const json& value, const char* kind, const std::string& where) {
@@ -84,13 +88,22 @@ SplitPattern read_split(const json& value, const std::string& where) {
   const std::string regex = pattern_of(value, "Regex", where);
   const std::string behavior = string_member(value, "behavior", where);
   const bool invert = member_or(value, "invert", false, where);
-  for (const SplitPattern pattern : {SplitPattern::llama3, SplitPattern::qwen2, SplitPattern::clip,
-                                     SplitPattern::clip_special}) {
+  for (const SplitPattern pattern :
+       {SplitPattern::llama3, SplitPattern::qwen2, SplitPattern::o200k, SplitPattern::tekken,
+        SplitPattern::clip, SplitPattern::clip_special}) {
     if (regex != split_regex(pattern)) continue;
-    const bool dropping = drops_spaces(pattern);
-    if (behavior == (dropping ? "Removed" : "Isolated") && invert == dropping) return pattern;
+    // Patterns that cover any text leave nothing out.
+    if (behavior == "Removed" && invert) return pattern;
+    if (behavior == "Isolated" && !invert && !drops_spaces(pattern)) return pattern;
   }
   refuse_part("pre_tokenizer", value, where, kByteLevel);
+}
+
+// Gemma's Split, behind each space.
+bool is_split_at_spaces(const json& value, const std::string& where) {
+  return type_of_part(value, where) == "Split" && pattern_of(value, "String", where) == " " &&
+         string_member(value, "behavior", where) == "MergedWithPrevious" &&
+         !member_or(value, "invert", false, where);
 }
 
 DecoderStep read_decoder_step(const json& value, const std::string& where) {
@@ -155,6 +168,7 @@ SpaceSplit read_space_split(const json& value, const std::string& where) {
   if (value.is_null()) return split;
   for_each_step(value, "pretokenizers", where, [&](const json& step, const std::string& place) {
     const std::string type = type_of_part(step, place);
+    if (split.behind_spaces) refuse_part("pre_tokenizer", value, place, kSpaceSplits);
     if (type == "WhitespaceSplit" && !split.metaspace) {
       split.white_space = true;
     } else if (type == "Metaspace" && !split.metaspace) {
@@ -162,9 +176,10 @@ SpaceSplit read_space_split(const json& value, const std::string& where) {
       split.replacement = read_replacement(step, place);
       split.prepend = read_prepend(step, place);
       split.split = member_or(step, "split", true, place);
+    } else if (is_split_at_spaces(step, place) && !split.metaspace && !split.white_space) {
+      split.behind_spaces = true;
     } else {
-      refuse_part("pre_tokenizer", step, place,
-                  "WhitespaceSplit, Metaspace, or both in a Sequence");
+      refuse_part("pre_tokenizer", step, place, kSpaceSplits);
     }
   });
   return split;
@@ -175,7 +190,8 @@ bool is_byte_level(const json& value, const std::string& where) {
   bool found = false;
   for_each_step(value, "pretokenizers", where, [&](const json& step, const std::string& place) {
     const std::string type = type_of_part(step, place);
-    found = found || type == "ByteLevel" || type == "Split" || type == "Digits";
+    found = found || type == "ByteLevel" || type == "Digits" ||
+            (type == "Split" && !is_split_at_spaces(step, place));
   });
   return found;
 }

@@ -88,6 +88,12 @@ Json write_decoder_steps(const std::vector<DecoderStep>& steps) {
 
 Json write_space_split(const SpaceSplit& split) {
   std::vector<Json> steps;
+  if (split.behind_spaces) {
+    steps.push_back({{"type", "Split"},
+                     {"pattern", {{"String", " "}}},
+                     {"behavior", "MergedWithPrevious"},
+                     {"invert", false}});
+  }
   if (split.white_space) steps.push_back({{"type", "WhitespaceSplit"}});
   if (split.metaspace) {
     steps.push_back({{"type", "Metaspace"},

@@ -31,6 +31,16 @@ constexpr Range kNewLetters[] = {
     {0x113d1, 0x113d1}, {0x113d3, 0x113d3}, {0x11bc0, 0x11be0}, {0x13460, 0x143fa},
     {0x16100, 0x1611d}, {0x16d40, 0x16d6c}, {0x18cff, 0x18cff}, {0x1e5d0, 0x1e5ed},
     {0x1e5f0, 0x1e5f0}, {0x2ebf0, 0x2ee5d}};
+// Those of the letters that have a case, and marks.
+constexpr Range kNewCapitals[] = {
+    {0x1c89, 0x1c89}, {0xa7cb, 0xa7cc}, {0xa7da, 0xa7da}, {0xa7dc, 0xa7dc}, {0x10d50, 0x10d65}};
+constexpr Range kNewSmallLetters[] = {
+    {0x1c8a, 0x1c8a}, {0xa7cd, 0xa7cd}, {0xa7db, 0xa7db}, {0x10d70, 0x10d85}};
+constexpr Range kNewestMarks[] = {{0x897, 0x897},     {0x10d69, 0x10d6d}, {0x10efc, 0x10efc},
+                                  {0x113b8, 0x113c0}, {0x113c2, 0x113c2}, {0x113c5, 0x113c5},
+                                  {0x113c7, 0x113ca}, {0x113cc, 0x113d0}, {0x113d2, 0x113d2},
+                                  {0x113e1, 0x113e2}, {0x11f5a, 0x11f5a}, {0x1611e, 0x1612f},
+                                  {0x1e5ee, 0x1e5ef}};
 constexpr Range kNewNumbers[] = {{0x10d40, 0x10d49}, {0x116d0, 0x116e3}, {0x11bf0, 0x11bf9},
                                  {0x16130, 0x16139}, {0x16d70, 0x16d79}, {0x1ccf0, 0x1ccf9},
                                  {0x1e5f1, 0x1e5fa}};
@@ -143,6 +153,27 @@ bool is_number(char32_t c) {
   const utf8proc_category_t kind = category(c);
   return within(kind, UTF8PROC_CATEGORY_ND, UTF8PROC_CATEGORY_NO) ||
          (kind == UTF8PROC_CATEGORY_CN && contains(kNewNumbers, c));
+}
+
+bool is_capital(char32_t c) {
+  if (c < 0x80) return c >= 'A' && c <= 'Z';
+  const utf8proc_category_t kind = category(c);
+  return kind == UTF8PROC_CATEGORY_LU || kind == UTF8PROC_CATEGORY_LT ||
+         (kind == UTF8PROC_CATEGORY_CN && contains(kNewCapitals, c));
+}
+
+bool is_small(char32_t c) {
+  if (c < 0x80) return c >= 'a' && c <= 'z';
+  const utf8proc_category_t kind = category(c);
+  return kind == UTF8PROC_CATEGORY_LL ||
+         (kind == UTF8PROC_CATEGORY_CN && contains(kNewSmallLetters, c));
+}
+
+bool is_mark(char32_t c) {
+  if (c < 0x300) return false;
+  const utf8proc_category_t kind = category(c);
+  return within(kind, UTF8PROC_CATEGORY_MN, UTF8PROC_CATEGORY_ME) ||
+         (kind == UTF8PROC_CATEGORY_CN && contains(kNewestMarks, c));
 }
 
 bool is_digit_split(char32_t c) {

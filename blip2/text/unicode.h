@@ -28,6 +28,10 @@ bool is_whitespace(char32_t c);
 // The regex \p{L} and \p{N}.
 bool is_letter(char32_t c);
 bool is_number(char32_t c);
+// The regex [\p{Lu}\p{Lt}], \p{Ll} and \p{M}.
+bool is_capital(char32_t c);
+bool is_small(char32_t c);
+bool is_mark(char32_t c);
 // General category N, in the newer Unicode version of the Digits pre-tokenizer.
 bool is_digit_split(char32_t c);
 // The regex \w.

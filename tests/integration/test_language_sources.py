@@ -11,7 +11,7 @@ from mini_model import TEXTS, write_image_encoder, write_text_encoder
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "parity"))
-from test_language_families import write_gguf  # noqa: E402
+from decoder_models import write_gguf  # noqa: E402
 
 CONFIGS = {
     "gpt2": lambda words: transformers.GPT2LMHeadModel(transformers.GPT2Config(

@@ -33,6 +33,16 @@ FAMILIES = {
         tie_word_embeddings=False, bos_token_id=0, eos_token_id=0)),
     "qwen3": (lambda: tokenizer_of("qwen3"), transformers.Qwen3ForCausalLM, transformers.Qwen3Config, GATED | dict(
         tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, head_dim=128)),
+    "smollm3": (lambda: tokenizer_of("gpt2"), transformers.SmolLM3ForCausalLM, transformers.SmolLM3Config, GATED | dict(
+        tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, num_hidden_layers=3, no_rope_layers=[1, 1, 1])),
+    "gemma3_text": (llama_tokenizer, transformers.Gemma3ForCausalLM, transformers.Gemma3TextConfig, GATED | dict(
+        bos_token_id=1, eos_token_id=2, head_dim=64, query_pre_attn_scalar=64, sliding_window=9)),
+    "phi3": (llama_tokenizer, transformers.Phi3ForCausalLM, transformers.Phi3Config, GATED | dict(
+        bos_token_id=1, eos_token_id=2, pad_token_id=0, original_max_position_embeddings=16, rope_parameters=dict(
+            rope_type="longrope", rope_theta=10000.0, partial_rotary_factor=0.75,
+            short_factor=[1.0 + i / 64 for i in range(24)], long_factor=[1.0 + i / 8 for i in range(24)]))),
+    "olmo2": (lambda: tokenizer_of("gpt2"), transformers.Olmo2ForCausalLM, transformers.Olmo2Config, GATED | dict(
+        bos_token_id=0, eos_token_id=0)),
     "gpt2": (lambda: tokenizer_of("gpt2"), transformers.GPT2LMHeadModel, transformers.GPT2Config, dict(
         n_embd=256, n_inner=288, n_layer=3, n_head=4, n_positions=96, bos_token_id=0, eos_token_id=0)),
     "opt": (byte_level_tokenizer, transformers.OPTForCausalLM, transformers.OPTConfig, dict(
@@ -43,7 +53,8 @@ FAMILIES = {
         feed_forward_proj="gated-gelu", tie_word_embeddings=False, decoder_start_token_id=0, eos_token_id=1,
         pad_token_id=0)),
 }
-ARCHITECTURES = {"mistral": "llama"}
+ARCHITECTURES = {"mistral": "llama", "gemma3_text": "gemma3"}
+SENTENCEPIECE = ("llama", "mistral", "gemma3_text", "phi3")
 # What llama.cpp's Q8_0, Q4_0 and Q4_K_M make of a model of three layers: the last one's values have more bits, rows
 # of 288 are no multiple of 256.
 TYPES = {
@@ -102,7 +113,8 @@ def made(request, parts, run):
 
 def reference_names(family):
     """transformers' name of each tensor -> llama.cpp's, by PyPI gguf's table; it has no OPT."""
-    by_architecture = {"gpt2": "GPT2", "qwen2": "QWEN2", "qwen3": "QWEN3", "t5": "T5"}
+    by_architecture = {"gpt2": "GPT2", "qwen2": "QWEN2", "qwen3": "QWEN3", "t5": "T5", "smollm3": "SMOLLM3",
+                       "gemma3_text": "GEMMA3", "phi3": "PHI3", "olmo2": "OLMO2"}
     table = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, by_architecture.get(family, "LLAMA")), 3)
     opt = {"embed_tokens": "token_embd", "embed_positions": "position_embd", "self_attn_layer_norm": "attn_norm",
            "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
@@ -121,11 +133,14 @@ def reference_names(family):
 
 
 def expected_numbers(family, model, name, values):
-    """A tensor as llama.cpp's converter lays it: Llama's q and k with a head's rows in pairs, Conv1D turned."""
+    """A tensor as llama.cpp's converter lays it: Llama's q and k with a head's rows in pairs, Conv1D turned, Gemma's
+    norms with the 1 that is added to them."""
     values = values.float().numpy()
     if family == "gpt2" and name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
         return values.T.copy()
-    if family in ("llama", "mistral") and ("q_proj" in name or "k_proj" in name):
+    if family == "gemma3_text" and name.endswith("norm.weight"):
+        return values + 1
+    if family in ("llama", "mistral", "smollm3") and ("q_proj" in name or "k_proj" in name):
         heads = model.config.num_attention_heads if "q_proj" in name else model.config.num_key_value_heads
         halves = values.reshape(heads, 2, values.shape[0] // heads // 2, *values.shape[1:])
         return halves.swapaxes(1, 2).reshape(values.shape).copy()
@@ -171,6 +186,9 @@ def test_the_file_holds_what_llama_cpp_would_make(run, run_json, parts, made, tm
     expected = reference_state(family, model)
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     factors = tensors.pop("rope_freqs.weight", None)
+    by_length = {name: tensors.pop(f"rope_factors_{name}.weight") for name in ("short", "long") if family == "phi3"}
+    for name, tensor in by_length.items():
+        assert np.allclose(tensor.data, model.config.rope_parameters[f"{name}_factor"])
     assert tensors.keys() == expected.keys()
     for name, values in expected.items():
         tensor = tensors[name]
@@ -211,22 +229,22 @@ def test_the_file_has_the_tokenizer(run, made, tmp_path):
     assert types[count:] == [gguf.TokenType.UNUSED] * PADDING
     unknown = tokenizer.unk_token_id
     for i in range(count):
-        by_bytes = family in ("llama", "mistral") and re.fullmatch("<0x[0-9A-F]{2}>", tokens[i])
+        by_bytes = family in SENTENCEPIECE and re.fullmatch("<0x[0-9A-F]{2}>", tokens[i])
         special = i in tokenizer.added_tokens_decoder and tokenizer.added_tokens_decoder[i].special
         assert types[i] == (gguf.TokenType.BYTE if by_bytes
-                            else gguf.TokenType.UNKNOWN if i == unknown and family in ("llama", "mistral", "t5")
+                            else gguf.TokenType.UNKNOWN if i == unknown and family in (*SENTENCEPIECE, "t5")
                             else gguf.TokenType.CONTROL if special else gguf.TokenType.NORMAL), tokens[i]
     backend = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     if family == "t5":
         assert get["tokenizer.ggml.model"] == "t5"
         assert get["tokenizer.ggml.scores"][:count] == pytest.approx([score for _, score in backend["vocab"]])
     else:
-        assert get["tokenizer.ggml.model"] == ("llama" if family in ("llama", "mistral") else "gpt2")
+        assert get["tokenizer.ggml.model"] == ("llama" if family in SENTENCEPIECE else "gpt2")
         assert get["tokenizer.ggml.merges"] == [" ".join(pair) for pair in backend["merges"]]
-    pre = {"qwen2": "qwen2", "qwen3": "qwen2", "gpt2": "gpt-2", "opt": "gpt-2"}
+    pre = {"qwen2": "qwen2", "qwen3": "qwen2", "gpt2": "gpt-2", "opt": "gpt-2", "smollm3": "gpt-2", "olmo2": "gpt-2"}
     assert get["tokenizer.ggml.pre"] == pre.get(family, "default")
     assert get["tokenizer.ggml.eos_token_id"] == model.config.eos_token_id
-    assert get["tokenizer.ggml.add_bos_token"] == (family in ("llama", "mistral", "opt"))
+    assert get["tokenizer.ggml.add_bos_token"] == (family in (*SENTENCEPIECE, "opt"))
     assert get["tokenizer.ggml.add_eos_token"] == (family == "t5")
     assert get["tokenizer.chat_template"] == tokenizer.chat_template
 
@@ -249,7 +267,7 @@ def test_read_back_bit_for_bit(run, made, tmp_path):
         back = expected_numbers(family, model, theirs, torch.from_numpy(ours[key]))
         assert np.array_equal(back.reshape(-1), numbers.reshape(-1).numpy()), theirs
         seen += 1
-    assert seen == len(set(tensors) - {"rope_freqs.weight"})
+    assert seen == len([name for name in tensors if not name.startswith("rope_f")])
     run("convert", path, tmp_path / "again", "--weights", "q4_k")
     one, other = (tmp_path / folder / "model-language.gguf" for folder in ("small", "again"))
     assert one.read_bytes() == other.read_bytes()

@@ -14,7 +14,7 @@ from PIL import Image
 from test_language_sources import PRE, tokenizer_of
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "parity"))
-from test_language_families import write_gguf  # noqa: E402
+from decoder_models import write_gguf  # noqa: E402
 
 FAMILY = "qwen2"
 

@@ -83,6 +83,21 @@ def qformer_sizes(vocabulary):
                 intermediate_size=40, max_position_embeddings=48)
 
 
+# Windows that the soft prompts and a prompt are longer than.
+NEWER = {
+    "mistral": ("MistralConfig", dict(sliding_window=6)),
+    "smollm3": ("SmolLM3Config", dict(use_sliding_window=True, sliding_window=6)),
+    "gemma3_text": ("Gemma3TextConfig", dict(head_dim=12, sliding_window=6, sliding_window_pattern=3)),
+    "phi3": ("Phi3Config", dict(sliding_window=9, rope_parameters=dict(
+        rope_type="longrope", rope_theta=10000.0, partial_rotary_factor=0.5, short_factor=[1.0, 1.3],
+        long_factor=[1.5, 4.0]), original_max_position_embeddings=64, max_position_embeddings=256)),
+    "olmo2": ("Olmo2Config", {}),
+    "ministral3": ("Ministral3Config", dict(head_dim=12, rope_parameters=dict(
+        rope_type="yarn", rope_theta=10000.0, factor=16.0, original_max_position_embeddings=8,
+        llama_4_scaling_beta=0.1, mscale=1.0, mscale_all_dim=1.0))),
+}
+
+
 def text_config(family, vocabulary):
     """eos is a token of its own wherever the family lets it be."""
     shape = dict(vocab_size=vocabulary, bos_token_id=2, eos_token_id=5, pad_token_id=1)
@@ -97,6 +112,10 @@ def text_config(family, vocabulary):
     if family == "qwen3":
         return transformers.Qwen3Config(hidden_size=32, intermediate_size=48, num_hidden_layers=2,
                                         num_attention_heads=4, num_key_value_heads=2, head_dim=12, **shape)
+    if family in NEWER:
+        name, changes = NEWER[family]
+        return getattr(transformers, name)(hidden_size=32, intermediate_size=48, num_hidden_layers=4,
+                                           num_attention_heads=4, num_key_value_heads=2, **(shape | changes))
     return transformers.T5Config(
         d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu",
         tie_word_embeddings=False, decoder_start_token_id=0, **(shape | dict(bos_token_id=1, pad_token_id=0)))

@@ -1,4 +1,4 @@
-"""T5, Llama, Mistral and Qwen2 tokenizers against `tokenizers` and transformers, live."""
+"""T5, Llama, Mistral, Qwen2, Gemma and o200k tokenizers against `tokenizers` and transformers, live."""
 
 import inspect
 import json
@@ -23,6 +23,13 @@ LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+CAPITALS, SMALL = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+ENDING, BEFORE = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?", r"[^\r\n\p{L}\p{N}]?"
+REST = r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+O200K = f"{BEFORE}{CAPITALS}*{SMALL}+{ENDING}|{BEFORE}{CAPITALS}+{SMALL}*{ENDING}|" + r"\p{N}{1,3}" + REST
+TEKKEN = f"{BEFORE}{CAPITALS}*{SMALL}+|{BEFORE}{CAPITALS}+{SMALL}*|" + r"\p{N}" + REST
+CASED = ["camelCase HTMLPage ABCdef aBC", "it'S IT's 'Twas", "ʰAʰaʰ ǅa Aǅ aAa\u0301B\u0301b", "\u0301\u0301Ab", "中Ab中",
+         "!Ab !aB !!aB", "//\n/ /x", "12345a1b", "A'LL a'ſ A'ſx"]
 EXTRA = ["it'S 'ſ'RE 'ſx' 'Ll'", "a'ſ", "  \r\n \n x", "\n\n  a", "12345 1 22 333", "!!\r\n\r\nx", "\tabc\t\n"]
 SPECIALS = ["<s>", "</s>", "<unk>", "<pad>", "<extra_id_0>", "<extra_id_99>", "<|endoftext|>", "<|im_end|>"]
 
@@ -150,6 +157,37 @@ def test_llama3(probe, tmp_path):
     compare(probe, tmp_path, save(backend, tmp_path), tmp_path, few(added(backend), 10000) + EXTRA)
 
 
+@pytest.mark.parametrize("behavior,invert", [("isolated", False), ("removed", True)])
+@pytest.mark.parametrize("regex", [O200K, TEKKEN, LLAMA3])
+def test_splits_as_files_have_them(probe, tmp_path, regex, behavior, invert):
+    """o200k (Phi-4-mini), tekken (Ministral 3) and Llama 3's (OLMo 2, SmolLM3), by either way of saying so."""
+    pre = PT.Sequence([PT.Split(tokenizers.Regex(regex), behavior, invert),
+                       PT.ByteLevel(add_prefix_space=False, use_regex=False)])
+    backend = byte_level(pre)
+    compare(probe, tmp_path, save(backend, tmp_path), tmp_path, few(["<|endoftext|>"], 5000) + EXTRA + CASED)
+
+
+@pytest.mark.parametrize("regex", [O200K, TEKKEN])
+def test_cased_splits_of_every_code_point(probe, tmp_path, texts, regex):
+    backend = byte_level(split(regex))
+    compare(probe, tmp_path, save(backend, tmp_path), tmp_path, texts + CASED)
+
+
+def test_gemma(probe, tmp_path, texts, pairs):
+    """GemmaTokenizer as transformers builds it: spaces are replaced, then there is nothing to split at."""
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"] + [t for t in pairs if t not in ("<unk>", "<s>", "</s>")]
+    tokens += ["▁▁", "▁▁▁", "\n\n"]
+    vocab = {token: i for i, token in enumerate(tokens)}
+    tokenizer = transformers.GemmaTokenizer(vocab=vocab, merges=generate_merges(vocab))
+    tokenizer.add_tokens([tokenizers.AddedToken(t, normalized=False, special=False) for t in ("▁▁", "\n\n")])
+    tokenizer.save_pretrained(tmp_path)
+    backend = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert "MergedWithPrevious" in (tmp_path / "tokenizer.json").read_text()
+    compare(probe, tmp_path, backend, tmp_path, texts + ["a  b   c", "\n\n\n x", "▁▁▁a"])
+    probe("tokenize", "save", tmp_path, tmp_path / "saved")
+    compare(probe, tmp_path, backend, tmp_path / "saved", few(["<eos>", "<mask>"]))
+
+
 @pytest.mark.parametrize("prepend", ["always", "first", "never"])
 @pytest.mark.parametrize("split_words", [True, False])
 def test_metaspace(probe, tmp_path, unigram, blob, prepend, split_words):
@@ -244,14 +282,14 @@ def test_gguf_llama(probe, tmp_path, pairs):
     compare(probe, tmp_path, backend, tmp_path / "m.gguf", few(["<s>", "</s>"]))
 
 
-@pytest.mark.parametrize("pre", ["llama-bpe", "qwen2"])
+@pytest.mark.parametrize("pre", ["llama-bpe", "qwen2", "smaug-bpe", "dbrx", "gpt-4o", "tekken"])
 def test_gguf_byte_level(probe, tmp_path, pre):
     model = json.loads(byte_level(split(LLAMA3)).to_str())["model"]
     tokens = sorted(model["vocab"], key=model["vocab"].get)
     merges = [" ".join(merge) for merge in model["merges"]]
     write_gguf(tmp_path / "m.gguf", "gpt2", tokens, [3] + [1] * (len(tokens) - 1), None, merges, pre)
     backend = transformers.AutoTokenizer.from_pretrained(tmp_path, gguf_file="m.gguf").backend_tokenizer
-    compare(probe, tmp_path, backend, tmp_path / "m.gguf", few(["<|endoftext|>"]) + EXTRA)
+    compare(probe, tmp_path, backend, tmp_path / "m.gguf", few(["<|endoftext|>"]) + EXTRA + CASED)
 
 
 @pytest.mark.parametrize("family", ["t5", "llama", "qwen2"])

@@ -59,6 +59,13 @@ BLIP2_INLINE Vec gelu_gate(Vec x) {
   return 1.0f / (1.0f + exp(-twice));
 }
 
+// The derivative of x gelu_gate(x).
+BLIP2_INLINE Vec gelu_slope(Vec x) {
+  const Vec gate = gelu_gate(x);
+  const Vec slope = 1.5957691216057308f * (1.0f + 3.0f * 0.044715f * x * x);
+  return gate + x * gate * (1.0f - gate) * slope;
+}
+
 template <typename T>
 void gelu_tanh(const T* x, T* y, Int count) {
   for_each_vec(count, [&](Int i, auto read, auto write) {
@@ -70,10 +77,29 @@ void gelu_tanh(const T* x, T* y, Int count) {
 template <typename T>
 void gelu_tanh_backward(const T* x, const T* dy, T* dx, Int count) {
   for_each_vec(count, [&](Int i, auto read, auto write) {
-    const Vec v = read(x + i), gate = gelu_gate(v);
-    const Vec slope = 1.5957691216057308f * (1.0f + 3.0f * 0.044715f * v * v);
-    write(dx + i, read(dy + i) * (gate + v * gate * (1.0f - gate) * slope));
+    write(dx + i, read(dy + i) * gelu_slope(read(x + i)));
   });
+}
+
+template <typename T>
+void gelu_mul(const T* gate_up, T* y, Int rows, Int width) {
+  for (Int row = 0; row < rows; ++row, gate_up += 2 * width, y += width) {
+    for_each_vec(width, [&](Int i, auto read, auto write) {
+      const Vec gate = read(gate_up + i);
+      write(y + i, gate * gelu_gate(gate) * read(gate_up + width + i));
+    });
+  }
+}
+
+template <typename T>
+void gelu_mul_backward(const T* gate_up, const T* dy, T* dgate_up, Int rows, Int width) {
+  for (Int row = 0; row < rows; ++row, gate_up += 2 * width, dgate_up += 2 * width, dy += width) {
+    for_each_vec(width, [&](Int i, auto read, auto write) {
+      const Vec gate = read(gate_up + i), up = read(gate_up + width + i), d = read(dy + i);
+      write(dgate_up + i, d * up * gelu_slope(gate));
+      write(dgate_up + width + i, d * gate * gelu_gate(gate));
+    });
+  }
 }
 
 template <typename T>

@@ -19,12 +19,13 @@ struct F16 {
 enum class Store { value, value_f32, add_f32 };  // y = sum as T; y = sum as f32; y += sum (f32)
 
 // One sequence's queries for the heads that share one key/value head. Query i stands at position
-// `start` + i and sees keys 0 .. `start` + i.
+// `start` + i and sees keys 0 .. `start` + i, or the last `window` of them.
 struct AttentionShape {
   std::int64_t start, queries;   // keys: start + queries
   std::int64_t group, head_dim;  // query heads per key/value head, adjacent in memory
   std::int64_t query_stride, key_stride, out_stride;  // elements from one token to the next
   float scale;
+  std::int64_t window = 0;  // 0: all keys are seen
 };
 
 // Keys and values [count, head_dim] of one head, as a cache has them.

@@ -20,11 +20,14 @@ using kernel_check::random;
 using kernel_check::Tensor;
 
 // Queries [queries, group, dim], keys and values [keys, dim] -> [queries, group, dim]; query i sees
-// keys 0 .. start + i.
-Tensor causal(const Tensor& q, const Tensor& k, const Tensor& v, Int start, double scale) {
+// keys 0 .. start + i, or the last `window` of them.
+Tensor causal(const Tensor& q, const Tensor& k, const Tensor& v, Int start, double scale,
+              Int window = 0) {
   const Int queries = q.size(0), keys = k.size(0);
   const Tensor place = at::arange(queries).view({-1, 1, 1}) + start;
-  const Tensor hidden = at::arange(keys).view({1, 1, -1}) > place;
+  const Tensor key = at::arange(keys).view({1, 1, -1});
+  Tensor hidden = key > place;
+  if (window > 0) hidden = hidden.logical_or(key <= place - window);
   const Tensor scores = at::einsum("qgd,kd->qgk", {q, k}) * scale;
   return at::einsum("qgk,kd->qgd", {scores.masked_fill(hidden, -INFINITY).softmax(-1), v});
 }
@@ -42,6 +45,48 @@ TEST(KernelTables, CausalAttention) {
                         data<float>(scratch));
       expect_close<T>(out, causal(exact(q), exact(k), exact(v), start, 0.3), "out", 2);
     }
+  });
+}
+
+TEST(KernelTables, CausalAttentionWithinAWindow) {
+  on_every_table([]<typename T>(const Kernels<T>& kernels) {
+    const Int group = 3, dim = 20;
+    for (const auto& [start, queries] : {std::pair<Int, Int>{0, 9}, {14, 9}, {61, 70}}) {
+      for (const Int window : {1, 5, 16, 17, 40, 131}) {
+        const Int keys = start + queries;
+        AttentionShape shape{start, queries, group, dim, group * dim, dim, group * dim, 0.3f};
+        shape.window = window;
+        const Tensor q = random<T>({queries, group, dim}, 1), k = random<T>({keys, dim}, 2),
+                     v = random<T>({keys, dim}, 3), out = at::empty_like(q);
+        const Tensor scratch = at::full({attention_scratch(shape)}, NAN);
+        kernels.attention(data<T>(q), data<T>(k), data<T>(v), data<T>(out), shape,
+                          data<float>(scratch));
+        expect_close<T>(out, causal(exact(q), exact(k), exact(v), start, 0.3, window), "out", 2);
+      }
+    }
+  });
+}
+
+// Bit for bit, however many of a text's tokens are read at once.
+TEST(KernelTables, ATextReadInPartsGivesTheSameWithinAWindow) {
+  on_every_table([]<typename T>(const Kernels<T>& kernels) {
+    const Int group = 2, dim = 20, keys = 90, wide = group * dim;
+    const Tensor q = random<T>({keys, group, dim}, 1), k = random<T>({keys, dim}, 2),
+                 v = random<T>({keys, dim}, 3);
+    const auto read = [&](const std::vector<Int>& parts) {
+      const Tensor out = at::empty_like(q);
+      Int start = 0;
+      for (const Int queries : parts) {
+        AttentionShape shape{start, queries, group, dim, wide, dim, wide, 0.3f};
+        shape.window = 19;
+        const Tensor scratch = at::full({attention_scratch(shape)}, NAN);
+        kernels.attention(data<T>(q) + start * wide, data<T>(k), data<T>(v),
+                          data<T>(out) + start * wide, shape, data<float>(scratch));
+        start += queries;
+      }
+      return out;
+    };
+    EXPECT_TRUE(at::equal(read({90}), read({7, 30, 2, 51})));
   });
 }
 
@@ -127,8 +172,10 @@ TEST(KernelTables, AttentionOfOneTokenOverACache) {
 }
 
 template <typename T>
-void expect_causal_gradient(const Kernels<T>& kernels, Int tokens, Int group, Int dim) {
-  const AttentionShape shape{0, tokens, group, dim, group * dim, dim, group * dim, 0.3f};
+void expect_causal_gradient(const Kernels<T>& kernels, Int tokens, Int group, Int dim,
+                            Int window = 0) {
+  AttentionShape shape{0, tokens, group, dim, group * dim, dim, group * dim, 0.3f};
+  shape.window = window;
   const Tensor q = random<T>({tokens, group, dim}, 1), k = random<T>({tokens, dim}, 2),
                v = random<T>({tokens, dim}, 3), dout = random<T>({tokens, group, dim}, 4);
   const Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
@@ -137,8 +184,8 @@ void expect_causal_gradient(const Kernels<T>& kernels, Int tokens, Int group, In
                              data<T>(dk), data<T>(dv), shape, data<float>(scratch));
   const Tensor at_q = exact(q).requires_grad_(), at_k = exact(k).requires_grad_(),
                at_v = exact(v).requires_grad_();
-  const auto expected =
-      torch::autograd::grad({causal(at_q, at_k, at_v, 0, 0.3)}, {at_q, at_k, at_v}, {exact(dout)});
+  const auto expected = torch::autograd::grad({causal(at_q, at_k, at_v, 0, 0.3, window)},
+                                              {at_q, at_k, at_v}, {exact(dout)});
   expect_close<T>(dq, expected[0], "dq", 2);
   expect_close<T>(dk, expected[1], "dk", 2);
   expect_close<T>(dv, expected[2], "dv", 2);
@@ -148,6 +195,7 @@ TEST(KernelTables, CausalAttentionsGradient) {
   on_every_table([]<typename T>(const Kernels<T>& kernels) {
     expect_causal_gradient(kernels, 19, 2, 12);
     expect_causal_gradient(kernels, 67, 3, 20);  // several blocks of tokens
+    for (const Int window : {1, 7, 33}) expect_causal_gradient(kernels, 67, 3, 20, window);
     expect_causal_gradient(kernels, 3, 100, 8);  // a token a block
   });
 }

@@ -81,7 +81,13 @@ TEST(KernelBits, PositionsAndActivations) {
       k.gelu_tanh(data<float>(x), data<float>(y), x.numel());
       return y;
     };
+    const auto gated = [&](const Kernels<float>& k) {
+      const Tensor y = at::empty({5, width});
+      k.gelu_mul(data<float>(x), data<float>(y), 5, width);
+      return y;
+    };
     expect_same_bits(rope, "rope");
+    expect_same_bits(gated, "gelu_mul");
     expect_same_bits(silu, "silu_mul");
     expect_same_bits(gelu, "gelu_tanh");
   }

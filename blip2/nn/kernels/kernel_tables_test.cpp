@@ -29,7 +29,7 @@ using ::testing::ThrowsMessage;
 constexpr Int kRowCount = 5, kWidth = 83;
 
 // A new kernel needs a test here or in kernel_attention_test.cpp.
-static_assert(sizeof(Kernels<float>) == 31 * sizeof(void (*)()));
+static_assert(sizeof(Kernels<float>) == 33 * sizeof(void (*)()));
 
 Tensor f32(at::IntArrayRef shape, std::uint64_t seed) {
   return random<float>(shape, seed);
@@ -188,17 +188,25 @@ TEST(KernelTables, Rope) {
   });
 }
 
-TEST(KernelTables, GatedSilu) {
+template <typename T, typename Activate>
+void check_gated(decltype(Kernels<T>::silu_mul) forward,
+                 decltype(Kernels<T>::silu_mul_backward) backward, const Activate& activate) {
+  const Tensor x = random<T>({kRowCount, 2 * kWidth}, 1, 3), dx = at::empty_like(x);
+  const Tensor dy = random<T>({kRowCount, kWidth}, 2), y = at::empty_like(dy);
+  forward(data<T>(x), data<T>(y), kRowCount, kWidth);
+  backward(data<T>(x), data<T>(dy), data<T>(dx), kRowCount, kWidth);
+  const Tensor at = exact(x).requires_grad_();
+  const Tensor expected = activate(at.narrow(1, 0, kWidth)) * at.narrow(1, kWidth, kWidth);
+  expect_close<T>(y, expected, "y");
+  expect_close<T>(dx, gradient(expected, at, exact(dy)), "dx");
+}
+
+TEST(KernelTables, GatedActivations) {
   on_every_table([]<typename T>(const Kernels<T>& k) {
-    const Tensor x = random<T>({kRowCount, 2 * kWidth}, 1, 3);
-    const Tensor dy = random<T>({kRowCount, kWidth}, 2);
-    const Tensor y = at::empty_like(dy), dx = at::empty_like(x);
-    k.silu_mul(data<T>(x), data<T>(y), kRowCount, kWidth);
-    k.silu_mul_backward(data<T>(x), data<T>(dy), data<T>(dx), kRowCount, kWidth);
-    const Tensor at = exact(x).requires_grad_();
-    const Tensor expected = at::silu(at.narrow(1, 0, kWidth)) * at.narrow(1, kWidth, kWidth);
-    expect_close<T>(y, expected, "y");
-    expect_close<T>(dx, gradient(expected, at, exact(dy)), "dx");
+    const auto silu = [](const Tensor& x) { return at::silu(x); };
+    const auto gelu = [](const Tensor& x) { return at::gelu(x, "tanh"); };
+    check_gated<T>(k.silu_mul, k.silu_mul_backward, silu);
+    check_gated<T>(k.gelu_mul, k.gelu_mul_backward, gelu);
   });
 }
 
@@ -260,7 +268,6 @@ TEST(KernelTables, Sums) {
     expect_close<T>(biased, exact(x) + exact(bias), "add_bias");
     k.add(data<float>(base), data<T>(x), data<float>(added), kRowCount * kWidth);
     expect_close<float>(added, exact(base) + exact(x), "add");
-
     k.column_sums(data<T>(x), data<float>(sums), kRowCount, kWidth, 3, kWidth - 2);
     Tensor expected = at::ones({kWidth}, at::kDouble);
     expected.narrow(0, 3, kWidth - 5) += exact(x).sum(0).narrow(0, 3, kWidth - 5);

@@ -37,6 +37,9 @@ struct Kernels {
   // y[rows, width] = silu(gate) * up, gate_up[rows, 2 * width] holding gate then up
   void (*silu_mul)(const T* gate_up, T* y, Int rows, Int width);
   void (*silu_mul_backward)(const T* gate_up, const T* dy, T* dgate_up, Int rows, Int width);
+  // The same with gelu(gate), by its tanh approximation.
+  void (*gelu_mul)(const T* gate_up, T* y, Int rows, Int width);
+  void (*gelu_mul_backward)(const T* gate_up, const T* dy, T* dgate_up, Int rows, Int width);
   void (*relu)(const T* x, T* y, Int count);
   void (*relu_backward)(const T* x, const T* dy, T* dx, Int count);
   // GELU by its tanh approximation ("gelu_new").
