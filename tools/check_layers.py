@@ -14,6 +14,7 @@ HOUSE = [
     ["base"],
     ["io"],
     ["text", "image"],
+    ["chat"],
     ["nn", "processes"],
     ["vision", "qformer", "language"],
     ["decoding"],
@@ -30,7 +31,7 @@ HOUSE = [
     ["http", "protocols", "serving"],
     ["service"],
 ]
-WITHOUT_TORCH = {"base", "io", "text", "image", "http", "protocols"}
+WITHOUT_TORCH = {"base", "io", "text", "image", "chat", "http", "protocols"}
 LEVEL = {room: level for level, rooms in enumerate(HOUSE) for room in rooms}
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
 TORCH = re.compile(r"^(torch|ATen|c10|caffe2)/")
