@@ -10,6 +10,7 @@
 #include "blip2/answers/record_answers.h"
 #include "blip2/base/error.h"
 #include "blip2/base/log.h"
+#include "blip2/chat/chat_template.h"
 #include "blip2/data/records.h"
 #include "blip2/decoding/options.h"
 #include "blip2/evaluation/caption_metrics.h"

@@ -15,6 +15,7 @@ HOUSE = [
     ["base"],
     ["io"],
     ["text", "image"],
+    ["chat"],
     ["nn", "processes"],
     ["vision", "qformer", "language"],
     ["decoding"],
@@ -31,7 +32,7 @@ HOUSE = [
     ["http", "protocols", "serving"],
     ["service"],
 ]
-WITHOUT_TORCH = {"base", "io", "text", "image", "http", "protocols"}
+WITHOUT_TORCH = {"base", "io", "text", "image", "chat", "http", "protocols"}
 LEVEL = {room: level for level, rooms in enumerate(HOUSE) for room in rooms}
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
 TYPE = re.compile(

@@ -2,6 +2,8 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
 
 #include "apps/blip2/generate.h"
 #include "apps/blip2/generation_flags.h"
@@ -19,21 +21,50 @@ struct ChatOptions {
   GenerationOptions generation;
   std::string image;
   bool special_tokens = false;
+  std::optional<bool> chat_template;
 };
 
-// A dialogue as LAVIS's demo keeps it: earlier questions and answers stand before the new prompt.
+// The prompts of a dialogue, which keeps what was said.
+class Dialogue {
+ public:
+  explicit Dialogue(const GenerationModel& model) : model_(model) {}
+
+  Prompt ask(const Prompt& question) {
+    const Prompt prompt = fill_prompt(model_.config().question_prompt, question);
+    if (!model_.chat()) return text_.add(prompt);
+    turns_.push_back({"user", prompt});
+    return model_.chat()->apply(turns_, prompt_choices());
+  }
+  void answer(const std::string& answer) {
+    text_.add_plain(" " + answer + " ");
+    turns_.push_back({"assistant", Prompt::plain(answer)});
+  }
+
+ private:
+  const GenerationModel& model_;
+  Prompt text_;  // as LAVIS's demo keeps it: questions and answers one behind the other
+  std::vector<ChatMessage> turns_;
+};
+
+// A model of chats unless the options say otherwise.
+GenerationModel open_chat_model(const ChatOptions& options) {
+  GenerationModel model = open_generation_model(options.run);
+  const bool has_template = !model.tokenizer().chat_template().text.empty();
+  model.use_chat_template(options.chat_template.value_or(has_template));
+  return model;
+}
+
 void chat(const ChatOptions& options) {
-  const GenerationModel model = open_generation_model(options.run);
+  const GenerationModel model = open_chat_model(options);
   const at::InferenceMode inference;
   const auto picture = model.project_images(std::span(&options.image, 1));
-  Prompt dialogue;
+  Dialogue dialogue(model);
   log_line("Ask about the picture; an empty line or end of input ends the chat.");
   for (std::string question; !interrupted();) {
     std::cerr << "> " << std::flush;
     if (!std::getline(std::cin, question) || question.empty()) return;
-    dialogue.add(
-        fill_prompt(model.config().question_prompt, typed_text(question, options.special_tokens)));
-    const auto answers = model.generate(picture, std::span(&dialogue, 1), options.generation);
+    const Prompt prompt = dialogue.ask(typed_text(question, options.special_tokens));
+    const auto answers = model.generate(picture, std::span(&prompt, 1), options.generation);
     const std::string& answer = answers[0][0].text;
     if (options.run.json) {
       print_json({{"question", question}, {"answer", answer}});
@@ -41,7 +72,7 @@ void chat(const ChatOptions& options) {
       print_row({answer});
       std::fflush(stdout);
     }
-    dialogue.add_plain(" " + answer + " ");
+    dialogue.answer(answer);
   }
   throw Interrupted{};
 }
@@ -55,6 +86,9 @@ void add_chat(CLI::App& app) {
   add_run_options(*verb, options->run);
   add_generation_flags(*verb, options->generation);
   add_special_tokens_flag(*verb, options->special_tokens);
+  verb->add_flag(
+      "--chat-template,!--no-chat-template", options->chat_template,
+      "Write the dialogue by the language model's chat template; default: if it has one");
   verb->add_option("IMAGE", options->image, "A picture: JPEG, PNG or WebP")->required();
   verb->callback([options, verb] {
     settle_generation(*verb, options->run.model, options->generation);

@@ -32,6 +32,8 @@ void add_writing_options(CLI::App& verb, WritingOptions& options, const std::str
   add_image_inputs(verb, options.inputs);
   add_generation_flags(verb, options.generation);
   add_special_tokens_flag(verb, options.special_tokens);
+  verb.add_flag("--chat", options.chat,
+                "Put each prompt into a user's turn of the language model's chat template");
   verb.add_option("--batch-size", options.batch_size, items + " at a time")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
@@ -60,7 +62,8 @@ void print_texts(const WritingOptions& options, const std::vector<AskedPicture>&
                  ResultFile results, const char* key,
                  const std::function<Prompt(const AskedPicture&, const Blip2Config&)>& prompt_of) {
   expect_all(results, asked);
-  const GenerationModel model = open_generation_model(options.run);
+  GenerationModel model = open_generation_model(options.run);
+  if (options.chat) model.use_chat_template();
   std::vector<PromptedImage> prompts;
   for (const AskedPicture& one : asked) {
     prompts.push_back({one.image, prompt_of(one, model.config()), one.failure});

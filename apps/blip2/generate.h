@@ -20,7 +20,7 @@ struct WritingOptions {
   ImageInputs inputs;
   GenerationOptions generation;
   std::string results;  // file as a benchmark's server takes it; empty: none
-  bool special_tokens = false;
+  bool special_tokens = false, chat = false;
   std::int64_t batch_size = 8;
 };
 // `items`: what is taken at a time.

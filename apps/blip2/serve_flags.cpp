@@ -105,9 +105,9 @@ void add_model_flags(CLI::App& verb, ServeOptions& options) {
   verb.add_option(
           "--task", options.task,
           "What a request's text is: auto (a question; without a text, a caption is asked "
-          "for), caption (a caption is asked for, whatever the text), question, or raw (the "
-          "prompt itself)")
-      ->check(CLI::IsMember({"auto", "caption", "question", "raw"}))
+          "for), caption (a caption is asked for, whatever the text), question, raw (the prompt "
+          "itself), or chat (as auto, in the language model's chat template)")
+      ->check(CLI::IsMember({"auto", "caption", "question", "raw", "chat"}))
       ->capture_default_str();
   add_special_tokens_flag(verb, options.service.prompts.special_tokens);
   verb.add_option("--allow-image-hosts", pictures.hosts,
@@ -169,8 +169,10 @@ void settle_serve_options(const CLI::App& verb, ServeOptions& options) {
   const std::map<std::string, PromptTask> tasks = {{"auto", PromptTask::automatic},
                                                    {"caption", PromptTask::caption},
                                                    {"question", PromptTask::question},
-                                                   {"raw", PromptTask::raw}};
+                                                   {"raw", PromptTask::raw},
+                                                   {"chat", PromptTask::automatic}};
   options.service.prompts.task = tasks.at(options.task);
+  options.engine.chat = options.task == "chat";
   options.engine.precision = options.run.precision;
   options.engine.bridge_in_bf16 = options.run.bridge_precision == "bf16";
   options.engine.pictures = options.run.pictures;

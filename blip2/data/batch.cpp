@@ -65,6 +65,16 @@ Prompt question_prompt(const PromptFormat& format, const std::string& question) 
   return fill_template(format.question, Prompt::plain(question));
 }
 
+// The words' last `most` tokens, where they have more, as a user's turn.
+Ids chat_ids(const ChatTemplate& chat, const Tokenizer& tokenizer, const Prompt& words,
+             std::int64_t most) {
+  const Ids ids = words.encode(tokenizer, false);
+  if (std::ssize(ids) <= most) return chat_turn(chat, words).encode(tokenizer, false);
+  const auto last = std::span(ids).last(static_cast<std::size_t>(most));
+  const std::string rest = tokenizer.decode(last, false);
+  return chat_turn(chat, Prompt::plain(rest)).encode(tokenizer, false);
+}
+
 Ids target_ids(const PromptFormat& format, const Tokenizer& tokenizer, bool after_prompt,
                const std::string& target) {
   Ids ids = tokenizer.encode((after_prompt ? format.separator : "") + target, false, kWholeText);
@@ -127,8 +137,10 @@ CaptionBatch CaptionData::batch(std::span<const std::int64_t> items, std::uint64
 
 Ids prompt_ids(const PromptFormat& format, const Tokenizer& tokenizer,
                const std::string& question) {
+  const Prompt words = question_prompt(format, question);
+  if (format.chat) return chat_ids(*format.chat, tokenizer, words, format.max_prompt_tokens);
   Ids ids = format.start;
-  const Ids text = question_prompt(format, question).encode(tokenizer, false);
+  const Ids text = words.encode(tokenizer, false);
   const auto room = std::max<std::int64_t>(0, format.max_prompt_tokens - std::ssize(ids));
   const auto from = text.end() - std::min<std::int64_t>(room, std::ssize(text));
   ids.insert(ids.end(), from, text.end());
@@ -155,8 +167,9 @@ PromptData::PromptData(std::span<const Record> records, const Tokenizer& tokeniz
       });
     }
     for (const std::string& target : targets) {
-      item.targets.push_back(numbered((prompt.empty() ? "alone " : "target ") + target, [&] {
-        return target_ids(format, tokenizer, !prompt.empty(), target);
+      const bool separated = !prompt.empty() && !format.chat;
+      item.targets.push_back(numbered((separated ? "target " : "alone ") + target, [&] {
+        return target_ids(format, tokenizer, separated, target);
       }));
     }
     items_.push_back(std::move(item));

@@ -3,11 +3,13 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "blip2/chat/chat_template.h"
 #include "blip2/data/records.h"
 #include "blip2/qformer/text_rows.h"
 #include "blip2/text/prompt.h"
@@ -62,6 +64,9 @@ struct PromptFormat {
   std::string separator = " ";      // before the target, unless the prompt is empty
   std::vector<std::int32_t> start;  // ids before the prompt
   std::vector<std::int32_t> end;    // ids that end every target
+  // Of which each prompt is a user's turn, without `start` and `separator`; nullptr: of none.
+  std::shared_ptr<const ChatTemplate> chat;
+  // The first counts what the templates of this struct write, not what the chat template does.
   std::int64_t max_prompt_tokens = 64, max_target_tokens = 32;
 };
 

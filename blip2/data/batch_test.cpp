@@ -202,6 +202,20 @@ TEST(PromptDataTest, SpecialTokensCountInTemplatesAlone) {
   EXPECT_THAT(values(batch.instructions->ids), ElementsAre(1, 5, 10, 11, 5, 2, 1, 5, 2));
 }
 
+TEST(PromptDataTest, PutsPromptsIntoAChat) {
+  const WordTokenizer tokenizer, instructions;
+  PromptFormat chat = format();
+  chat.chat = std::make_shared<ChatTemplate>(
+      ChatTemplateSource{"<s> {{ messages[0].content }} reply:", "template", {}});
+  const std::vector<Record> records{question_record("a", "what <s>", {"red"})};
+  const PromptData data(records, tokenizer, chat, &instructions);
+  const PromptBatch batch = data.batch(std::vector<std::int64_t>{0}, 1, 0);
+  // question: what <s> answer: = 10 11 12 13, reply: = 14, red = 15; neither 3 nor a separator
+  EXPECT_THAT(batch.prompts, ElementsAre(ElementsAre(5, 10, 11, 12, 13, 14)));
+  EXPECT_THAT(batch.targets, ElementsAre(ElementsAre(15, 4)));
+  EXPECT_THAT(values(batch.instructions->ids), ElementsAre(1, 10, 11, 12, 13, 2));
+}
+
 TEST(NumberPicturesTest, InTheOrderOfTheirFirstUse) {
   const std::vector<Record> records{caption_record("b", {"x"}), caption_record("a", {"y"}),
                                     caption_record("b", {"z"})};

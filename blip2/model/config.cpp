@@ -20,7 +20,7 @@ struct PlainKeys {
   std::string model_type = kModelType, caption_prompt, question_prompt;
   std::vector<std::string> architectures{"Blip2ForConditionalGeneration"};
   std::int64_t num_query_tokens = 32, image_text_hidden_size = 256;
-  bool stage1_heads = true, reads_prompt = false;
+  bool stage1_heads = true, reads_prompt = false, chat_prompts = false;
   double feature_norm_eps = 1e-5;
 
   template <typename Self, typename Visit>
@@ -34,6 +34,7 @@ struct PlainKeys {
     visit("feature_norm_eps", self.feature_norm_eps, "epsilon of the norm on image features");
     visit("caption_prompt", self.caption_prompt, "prompt before a caption");
     visit("question_prompt", self.question_prompt, "prompt before an answer");
+    visit("chat_prompts", self.chat_prompts, "whether prompts are turns of the chat template");
   }
 };
 
@@ -81,6 +82,7 @@ Blip2Config read_own(nlohmann::json object, const std::string& where) {
   config.feature_norm_eps = keys.feature_norm_eps;
   config.caption_prompt = keys.caption_prompt;
   config.question_prompt = keys.question_prompt;
+  config.chat_prompts = keys.chat_prompts;
   config.vision = read_vision_config(vision, where + ": vision_config", "efficientnet_lite");
   config.qformer = read_qformer_config(qformer, where + ": qformer_config");
   if (!language.is_null()) {
@@ -111,6 +113,7 @@ nlohmann::json write_blip2_config(const Blip2Config& config) {
   keys.feature_norm_eps = config.feature_norm_eps;
   keys.caption_prompt = config.caption_prompt;
   keys.question_prompt = config.question_prompt;
+  keys.chat_prompts = config.chat_prompts;
   nlohmann::json object = write_value(keys);
   object["vision_config"] = write_vision_config(config.vision);
   object["qformer_config"] = write_qformer_config(config.qformer);

@@ -37,6 +37,8 @@ struct Blip2Config {
   // The prompts that the model was trained with; {} stands for the question.
   std::string caption_prompt = "a photo of";
   std::string question_prompt = "Question: {} Short answer:";
+  // Whether it was trained with its prompts as users' turns of the language model's chat template.
+  bool chat_prompts = false;
   VisionConfig vision = EfficientNetLiteConfig{};
   QFormerConfig qformer;
   std::optional<LanguageConfig> language;

@@ -58,6 +58,7 @@ GenerationModel::GenerationModel(const std::filesystem::path& folder, const std:
   tokenizer_ = load_tokenizer(folder);
   check_vocabulary(*tokenizer_, vocabulary_of(*config_.language), folder);
   ends_ = text_ends(folder, config_, *tokenizer_);
+  if (config_.chat_prompts) use_chat_template();
   if (config_.reads_prompt) {
     qformer_tokenizer_ = load_tokenizer(qformer_tokenizer_folder(folder));
     check_vocabulary(*qformer_tokenizer_, config_.qformer.vocab_size, folder / kQFormerTokenizer);
@@ -71,6 +72,11 @@ GenerationModel::GenerationModel(const std::filesystem::path& folder, const std:
   for (const TensorView& view : weights->tensors()) weights->release(view);  // read to be converted
   give_back_memory();
   language_ = load_language(folder, weights, *config_.language, precision);
+}
+
+void GenerationModel::use_chat_template(bool use) {
+  if (!use) chat_.reset();
+  if (use && !chat_) chat_ = std::make_shared<ChatTemplate>(tokenizer_->chat_template());
 }
 
 std::vector<ImageKeysValues> GenerationModel::project_images(
@@ -91,14 +97,15 @@ std::vector<ImageKeysValues> GenerationModel::project_images(const at::Tensor& f
 at::Tensor GenerationModel::soft_prompts_of(const ImageKeysValues& picture,
                                             const Prompt& prompt) const {
   if (!config_.reads_prompt) return soft_prompts(*bridge_, *pass_, picture, std::nullopt);
-  const std::vector<std::vector<std::int32_t>> text{
-      encode_at_most(*qformer_tokenizer_, prompt, config_.qformer.max_position_embeddings)};
+  const std::vector<std::vector<std::int32_t>> text{encode_at_most(
+      *qformer_tokenizer_, prompt.instruction(), config_.qformer.max_position_embeddings)};
   check_ids(text[0], config_.qformer.vocab_size);
   return soft_prompts(*bridge_, *pass_, picture, ragged_text(text));
 }
 
 // transformers' BLIP-2 without a prompt starts from the begin token, whatever the tokenizer does.
 std::vector<std::int64_t> GenerationModel::tokens_of(const Prompt& prompt) const {
+  if (chat_ && !prompt.is_whole()) return tokens_of(chat_turn(*chat_, prompt));
   const std::int32_t begin = begin_token(*config_.language);
   if (prompt.empty() && config_.layout == ModelLayout::blip2 && begin >= 0) return {begin};
   const auto ids = prompt.encode(*tokenizer_, true);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "blip2/chat/chat_template.h"
 #include "blip2/decoding/search.h"
 #include "blip2/language/frozen_language.h"
 #include "blip2/model/bridge.h"
@@ -31,8 +32,9 @@ struct GeneratedText {
 // a directory of transformers' BLIP-2 or InstructBLIP. A prompt is one of the model's templates,
 // filled in; a Q-Former that reads prompts gets the same text. Soft prompts stand before the
 // prompt's tokens, which include the tokens that the tokenizer puts around a text; an
-// encoder-decoder reads soft prompts and prompt in its encoder. A model is for one thread at a
-// time: each call uses LibTorch's threads.
+// encoder-decoder reads soft prompts and prompt in its encoder. In a model of chats a prompt that
+// is not whole becomes a user's turn of the language model's chat template. A model is for one
+// thread at a time: each call uses LibTorch's threads.
 class GenerationModel {
  public:
   // `precision`: type of the image encoder and the language model, "f32", "bf16", "f16" or "auto".
@@ -47,6 +49,12 @@ class GenerationModel {
   const ImageSide& images() const { return *images_; }
   const FrozenLanguage& language() const { return *language_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
+
+  // Makes it a model of chats, as one that was trained with chat_prompts is, or one that is none.
+  // Error if the language model has no chat template, or one that cannot be read.
+  void use_chat_template(bool use = true);
+  // The template of a model of chats; nullptr for other models.
+  const std::shared_ptr<const ChatTemplate>& chat() const { return chat_; }
 
   // The Q-Former's keys and values of pictures read from files, for any number of prompts about
   // them.
@@ -90,6 +98,7 @@ class GenerationModel {
   std::optional<FrozenLanguage> language_;
   std::vector<std::int32_t> ends_;
   std::unique_ptr<Tokenizer> tokenizer_, qformer_tokenizer_;  // the second may be nullptr
+  std::shared_ptr<const ChatTemplate> chat_;
 };
 
 }  // namespace blip2

@@ -1,8 +1,27 @@
 #include "blip2/model/prompts.h"
 
+#include <algorithm>
+
 #include "blip2/base/error.h"
 
 namespace blip2 {
+namespace {
+
+// The ids that end an answer in a chat: what the template writes behind it, up to the first token
+// at which texts end or turns change. The language model's end token if there is none.
+std::vector<std::int32_t> answer_end(const ChatTemplate& chat, const LanguageConfig& config,
+                                     const Tokenizer& language) {
+  const std::vector<std::int32_t> ends = end_tokens(config), turns = language.turn_tokens();
+  std::vector<std::int32_t> ids = language.encode(text_behind_answer(chat), false);
+  const auto last = std::find_if(ids.begin(), ids.end(), [&](std::int32_t id) {
+    return std::ranges::find(ends, id) != ends.end() || std::ranges::find(turns, id) != turns.end();
+  });
+  if (last == ids.end()) return {ends.front()};
+  ids.erase(last + 1, ids.end());
+  return ids;
+}
+
+}  // namespace
 
 Prompt fill_prompt(const std::string& pattern, const Prompt& question) {
   if (pattern.find("{}") == std::string::npos) {
@@ -25,6 +44,9 @@ PromptFormat prompt_format(const Blip2Config& config, const Tokenizer& language)
   // there, and its end token after a text.
   if (!std::holds_alternative<T5Config>(*config.language)) format.start = language.encode("");
   format.end = {end_tokens(*config.language).front()};
+  if (!config.chat_prompts) return format;
+  format.chat = std::make_shared<ChatTemplate>(language.chat_template());
+  format.end = answer_end(*format.chat, *config.language, language);
   return format;
 }
 

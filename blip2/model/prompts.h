@@ -19,7 +19,8 @@ Prompt record_prompt(const Record& record, const std::string& caption_prompt,
                      const std::string& question_prompt);
 
 // The format of prompts and targets for a model's language model, in training and in generating:
-// its templates, a space before the target, and the end token after the target.
+// its templates, a space before the target, and the end token after the target; for a model of
+// chats the chat template and what ends an answer in it. Error if there is no such template.
 PromptFormat prompt_format(const Blip2Config& config, const Tokenizer& language);
 
 }  // namespace blip2

@@ -90,6 +90,7 @@ void read_prompts(const json& object, const std::string& where, Blip2Config& con
       config.layout == ModelLayout::instructblip ? "A short image description." : "";
   read_member(config.caption_prompt, object, "caption_prompt", where);
   read_member(config.question_prompt, object, "question_prompt", where);
+  read_member(config.chat_prompts, object, "chat_prompts", where);
 }
 
 // The class decides by the kind of the language model; the key is there to be looked at.
@@ -155,6 +156,7 @@ json write_transformers_config(const Blip2Config& config) {
       std::holds_alternative<DecoderConfig>(*config.language);
   object["caption_prompt"] = config.caption_prompt;
   object["question_prompt"] = config.question_prompt;
+  if (config.chat_prompts) object["chat_prompts"] = true;
   return object;
 }
 

@@ -131,7 +131,7 @@ struct LogRecipe {
 
 struct PromptRecipe {
   std::string caption = "a photo of", question = "Question: {} Short answer:";
-  bool to_qformer = false;
+  bool to_qformer = false, chat = false;
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -139,6 +139,8 @@ struct PromptRecipe {
     visit("question", self.question, "prompt before an answer, {} stands for the question");
     visit("to_qformer", self.to_qformer,
           "whether the Q-Former reads the prompt, as InstructBLIP's");
+    visit("chat", self.chat,
+          "whether prompts are users' turns of the language model's chat template (stage 2)");
   }
 };
 

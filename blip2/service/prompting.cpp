@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "blip2/base/error.h"
 #include "blip2/protocols/request_error.h"
 
 namespace blip2 {
@@ -38,6 +39,27 @@ Prompt user_prompt(const std::string& text, bool raw, const EngineFacts& facts,
                        "this model takes no questions: its template for them has no {}");
   }
   return fill_template(facts.question_prompt, typed(text, rules));
+}
+
+// The turns as the chat template has them.
+Prompt templated_prompt(const CompletionRequest& request, const EngineFacts& facts,
+                        const PromptRules& rules) {
+  std::vector<ChatMessage> messages;
+  for (const Turn& turn : request.turns) {
+    const std::string text = text_of(turn);
+    if (turn.role == "user") {
+      messages.push_back({"user", user_prompt(text, false, facts, rules)});
+    } else if (turn.role == "assistant") {
+      messages.push_back({"assistant", Prompt::plain(text)});
+    } else if (!blank(text)) {
+      messages.push_back({"system", Prompt::plain(text)});
+    }
+  }
+  try {
+    return facts.chat->apply(messages, prompt_choices());
+  } catch (const Error& error) {
+    throw RequestError(400, "invalid_value", "messages", error.message());
+  }
 }
 
 PictureSource* picture_of(CompletionRequest& request) {
@@ -78,6 +100,8 @@ Prompt chat_prompt(const CompletionRequest& request, const EngineFacts& facts,
                    const PromptRules& rules) {
   Prompt prompt;
   if (rules.task == PromptTask::caption) return Prompt(facts.caption_prompt);
+  const bool raw = request.raw || rules.task == PromptTask::raw;
+  if (facts.chat && !raw) return templated_prompt(request, facts, rules);
   for (const Turn& turn : request.turns) {
     const std::string text = text_of(turn);
     if (turn.role == "user") {
@@ -88,7 +112,9 @@ Prompt chat_prompt(const CompletionRequest& request, const EngineFacts& facts,
       prompt.add_plain(text + " ");
     }
   }
-  return prompt;
+  if (!facts.chat) return prompt;
+  const PlainText plain = prompt.plain_parts();  // a raw one, which gets no template
+  return Prompt::whole(prompt.text(), {plain.begin(), plain.end()});
 }
 
 JobPicture job_picture(PictureSource& picture) {

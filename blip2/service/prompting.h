@@ -23,9 +23,11 @@ struct PromptRules {
   GenerationOptions generation;  // what requests leave out
 };
 
-// The prompt of a chat, as `blip2 chat` makes it: questions in the model's template, answers as
-// plain text between blanks, and the text of system turns as plain text before all. Without any
-// text it is the model's prompt for captions. Pure.
+// The prompt of a chat, as `blip2 chat` makes it. In a model of chats it is what the language
+// model's chat template makes of the turns, with questions in the model's template; RequestError
+// (400) if it refuses them. In others questions stand in the model's template, answers as plain
+// text between blanks, and the text of system turns as plain text before all. Without any text it
+// is the model's prompt for captions. Pure.
 Prompt chat_prompt(const CompletionRequest& request, const EngineFacts& facts,
                    const PromptRules& rules);
 

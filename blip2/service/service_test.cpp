@@ -61,6 +61,35 @@ TEST(Prompting, FollowsTheTask) {
   EXPECT_EQ(prompt_of({{"user", {picture_part()}}}, PromptTask::question), "Question:  Answer:");
 }
 
+TEST(Prompting, FollowsTheChatTemplate) {
+  EngineFacts chats = facts();
+  chats.chat = std::make_shared<ChatTemplate>(
+      ChatTemplateSource{"{% for m in messages %}{% if m.role == 'tool' or loop.index > 4 %}{{ "
+                         "raise_exception('no') }}"
+                         "{% endif %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>",
+                         "template",
+                         {}});
+  const auto prompt = [&](std::vector<Turn> turns, PromptTask task = PromptTask::automatic) {
+    CompletionRequest request;
+    request.turns = std::move(turns);
+    PromptRules rules;
+    rules.task = task;
+    return chat_prompt(request, chats, rules);
+  };
+  const std::vector<Turn> turns = {{"system", {text_part("Be brief.")}},
+                                   {"user", {picture_part(), text_part("what?")}},
+                                   {"assistant", {text_part("a dog")}},
+                                   {"user", {text_part("where?")}}};
+  EXPECT_EQ(prompt(turns).text(),
+            "<system>Be brief.<user>Question: what? Answer:<assistant>a dog"
+            "<user>Question: where? Answer:<assistant>");
+  EXPECT_TRUE(prompt(turns).is_whole());
+  EXPECT_EQ(prompt({{"user", {picture_part()}}}).text(), "<user>a photo of<assistant>");
+  EXPECT_EQ(prompt({turns[1]}, PromptTask::raw).text(), "what?");
+  EXPECT_EQ(prompt({turns[1]}, PromptTask::caption).text(), "a photo of");
+  EXPECT_THROW(prompt({turns[1], turns[2], turns[1], turns[2], turns[1]}), RequestError);
+}
+
 TEST(Prompting, TakesSettingsOverTheModels) {
   CompletionRequest request;
   request.turns = {{"user", {picture_part()}}};

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "blip2/chat/chat_template.h"
 #include "blip2/image/transform.h"
 #include "blip2/serving/counts.h"
 #include "blip2/serving/job.h"
@@ -19,6 +20,7 @@ struct EngineOptions {
   std::string precision = "auto";     // as GenerationModel's
   bool bridge_in_bf16 = false;        // the Q-Former computes in bf16 instead of f32
   PictureChoices pictures;            // override the directory's preprocessing
+  bool chat = false;                  // prompts are turns of the language model's chat template
   std::int64_t max_batch = 32;        // sequences that are written side by side
   std::int64_t max_queue = 256;       // jobs that wait
   std::int64_t max_positions = 8192;  // of prompt and answer, if the model reads no fewer
@@ -35,6 +37,7 @@ struct EngineOptions {
 // What the model is, for clients.
 struct EngineFacts {
   std::string caption_prompt, question_prompt;  // the model's templates
+  std::shared_ptr<const ChatTemplate> chat;     // of a model of chats; else nullptr
   std::int64_t positions = 0;                   // most positions of prompt and answer
   std::int64_t queries = 0;                     // positions of a picture in the prompt
   std::int64_t vocabulary = 0;

@@ -19,11 +19,18 @@ void report(const EngineOptions& options, double share) {
   if (options.progress) options.progress(share);
 }
 
+GenerationModel writing_model(const std::filesystem::path& folder, const EngineOptions& options) {
+  GenerationModel model(folder, options.precision, bridge_type(options), options.pictures);
+  if (options.chat) model.use_chat_template();
+  return model;
+}
+
 EngineFacts facts_of(const GenerationModel& model, const EngineOptions& options) {
   const Blip2Config& config = model.config();
   EngineFacts facts;
   facts.caption_prompt = config.caption_prompt;
   facts.question_prompt = config.question_prompt;
+  facts.chat = model.chat();
   const std::int64_t most = most_positions(*config.language);
   facts.positions = most > 0 ? std::min(most, options.max_positions) : options.max_positions;
   facts.queries = config.num_query_tokens;
@@ -39,8 +46,7 @@ EngineFacts facts_of(const GenerationModel& model, const EngineOptions& options)
 }  // namespace
 
 Models::Models(const std::filesystem::path& folder, const EngineOptions& options)
-    : writing_(folder, options.precision, bridge_type(options), options.pictures),
-      facts_(facts_of(writing_, options)) {
+    : writing_(writing_model(folder, options)), facts_(facts_of(writing_, options)) {
   report(options, 0.5);
   const at::InferenceMode inference;
   if (stage1_folder(folder)) {

@@ -38,6 +38,7 @@ Blip2Config trained_config(Blip2Config config, const Recipe& recipe) {
   if (recipe.stage == 2 || recipe.objectives.words > 0) {
     config.caption_prompt = recipe.prompt.caption;
     config.question_prompt = recipe.prompt.question;
+    config.chat_prompts = recipe.prompt.chat;
   }
   return config;
 }

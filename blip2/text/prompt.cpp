@@ -8,6 +8,14 @@ Prompt Prompt::plain(std::string_view text) {
   return Prompt().add_plain(text);
 }
 
+Prompt Prompt::whole(std::string text, std::vector<TextStretch> plain) {
+  Prompt prompt;
+  prompt.text_ = std::move(text);
+  prompt.plain_ = std::move(plain);
+  prompt.whole_ = true;
+  return prompt;
+}
+
 Prompt& Prompt::add_own(std::string_view text) {
   text_ += to_valid_utf8(text);
   return *this;

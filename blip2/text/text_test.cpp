@@ -5,7 +5,6 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
-#include "blip2/text/chat_template_internal.h"
 #include "blip2/text/merge_table_internal.h"
 #include "blip2/text/prompt.h"
 #include "blip2/text/tokenizer.h"
@@ -331,16 +330,6 @@ TEST_F(TokenizerTest, RefusesBrokenVocabularies) {
   EXPECT_THROW(load_tokenizer(folder_ / "none"), Error);
   write("x.gguf", "GGUF");
   EXPECT_THROW(load_tokenizer(folder_ / "x.gguf"), Error);
-}
-
-TEST(ChatTemplate, PutsTheDefaultSystemMessageFirst) {
-  const ChatMessage user{"user", "hi"};
-  EXPECT_EQ(apply_chat_template(std::span(&user, 1), true),
-            "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
-            "Face<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
-  const std::vector<ChatMessage> given{{"system", "s"}, {"user", "u"}};
-  EXPECT_EQ(apply_chat_template(given, false),
-            "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\nu<|im_end|>\n");
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -26,6 +27,13 @@ struct TextStretch {
 // ("<|im_end|>", "[SEP]") are plain text, as with transformers' split_special_tokens.
 using PlainText = std::span<const TextStretch>;
 inline constexpr TextStretch kWholeText[] = {{0, static_cast<std::size_t>(-1)}};
+
+// A language model's chat template as its files have it (blip2/chat/chat_template.h runs it).
+struct ChatTemplateSource {
+  std::string text;                           // Jinja; empty if there is none
+  std::string where;                          // the file and, in it, the key
+  std::map<std::string, std::string> tokens;  // by role: "bos_token" -> "<s>"
+};
 
 // Turns text into token ids and back, with the ids that transformers' fast tokenizer of the same
 // files gives. Text is UTF-8; other bytes become U+FFFD as with Python's errors="replace". Const
@@ -52,6 +60,7 @@ class Tokenizer {
   // The special tokens that open or close the turns of a chat model, in rising order: the text of a
   // turn ends before each of them. Empty if the model is not a chat model.
   virtual std::vector<std::int32_t> turn_tokens() const = 0;
+  virtual ChatTemplateSource chat_template() const { return {}; }
   // The id of `token`, which is appended as a special token if the vocabulary lacks it. "[DEC]"
   // also becomes special().dec.
   virtual std::int32_t add_token(std::string_view token) = 0;

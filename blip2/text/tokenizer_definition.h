@@ -93,9 +93,10 @@ struct TokenizerDefinition {
   std::vector<std::int32_t> prefix, suffix;  // put around a text by add_special_tokens
   std::map<std::string, std::string> roles;  // "bos_token" -> "<s>"
   DecoderOptions decoder;
-  bool clean_up_spaces = false;  // tokenizer_config.json's clean_up_tokenization_spaces
-  std::string chat_template;     // Jinja
-  std::string where;             // the file, for messages
+  bool clean_up_spaces = false;     // tokenizer_config.json's clean_up_tokenization_spaces
+  std::string chat_template;        // Jinja
+  std::string chat_template_where;  // its file and, in it, the key
+  std::string where;                // the file, for messages
 
   // Sets the model's vocabulary; `tokens` are in the order of their ids. Error if it is empty or
   // has a token twice.

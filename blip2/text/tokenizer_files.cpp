@@ -255,6 +255,7 @@ TokenizerDefinition read_gguf_tokenizer(const fs::path& path) {
   const std::string kind = file->string("tokenizer.ggml.model").value_or("none");
   TokenizerDefinition definition;
   definition.where = path.string();
+  definition.chat_template_where = path.string() + ": tokenizer.chat_template";
   const auto& tokens = gguf_strings(*file, "tokenizer.ggml.tokens");
   json config;
   if (kind == "gpt2") {

@@ -72,7 +72,7 @@ def test_options_beat_the_file_and_the_file_beats_defaults(run, run_json, stage2
     assert len(row["tokens"]) == 4
     [row] = run_json("vqa", "--model", model, "--question", "what color is it?", pngs[0])
     assert len(row["tokens"]) == 3
-    chat = run("chat", "--model", model, "--json", pngs[0], input="what color is it?\n").stdout
+    chat = run("chat", "--no-chat-template", "--model", model, "--json", pngs[0], input="what color is it?\n").stdout
     assert json.loads(chat)["answer"] == row["answer"]
 
 

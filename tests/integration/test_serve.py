@@ -87,8 +87,8 @@ def test_known_picture_is_not_encoded_again(server, images):
 
 
 def test_dialogue_is_that_of_chat(server, run, stage2, images):
-    done = run("chat", "--model", stage2, "--json", "--beams", 1, "--max-new-tokens", 6, images[0],
-               input="what is it?\nwhat color?\n")
+    done = run("chat", "--no-chat-template", "--model", stage2, "--json", "--beams", 1, "--max-new-tokens", 6,
+               images[0], input="what is it?\nwhat color?\n")
     first, second = map(json.loads, done.stdout.splitlines())
     messages = chat(images[0], "what is it?")["messages"]
     messages += [{"role": "assistant", "content": first["answer"]}, {"role": "user", "content": "what color?"}]

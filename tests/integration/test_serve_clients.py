@@ -154,7 +154,8 @@ def test_log_probabilities_come_with_every_token(client, name, files):
 
 def test_several_turns_are_those_of_chat(client, name, files, run_json, server):
     questions = [QUESTION, "what shape is it?", "are you sure?"]
-    lines = run_json("chat", "--model", server.model, files[0], "--beams", "1", input="\n".join(questions) + "\n")
+    lines = run_json("chat", "--no-chat-template", "--model", server.model, files[0], "--beams", "1",
+                     input="\n".join(questions) + "\n")
     messages = []
     for question, line in zip(questions, lines, strict=True):
         messages += look(files[0], question) if not messages else [{"role": "user", "content": question}]

@@ -18,7 +18,8 @@ def shown_percent(probability):
 def test_the_page_shows_what_the_command_line_says(server, program, run_json, pictures, tmp_path):
     picture = pictures / "red_circle_14.png"
     (caption,) = run_json("caption", "--model", server.model, "--beams", "1", picture)
-    answers = run_json("chat", "--model", server.model, "--beams", "1", picture, input="\n".join(QUESTIONS) + "\n")
+    answers = run_json("chat", "--no-chat-template", "--model", server.model, "--beams", "1", picture,
+                       input="\n".join(QUESTIONS) + "\n")
     flags = [word for text in TEXTS for word in ("--text", text)]
     scores = run_json("match", "--model", server.model, *flags, picture)
     expected = {"picture": str(picture), "questions": QUESTIONS, "texts": TEXTS,

@@ -79,7 +79,8 @@ def test_chat_keeps_the_dialogue(run, run_json, stage2, pictures):
     """The second question is asked after the first and its answer, as a caption's prompt shows."""
     image = sorted(pictures.glob("*.png"))[0]
     options = ("--model", stage2, "--beams", 1, "--max-new-tokens", 12, "--min-new-tokens", 12)
-    done = run("chat", *options, "--json", image, input="what is it?\nwhat color is it?\n\n")
+    questions = "what is it?\nwhat color is it?\n\n"
+    done = run("chat", *options, "--no-chat-template", "--json", image, input=questions)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["question"] for line in lines] == ["what is it?", "what color is it?"]
 
@@ -89,6 +90,52 @@ def test_chat_keeps_the_dialogue(run, run_json, stage2, pictures):
     first, second = (f"Question: {line['question']} Short answer:" for line in lines)
     assert lines[0]["answer"] == say(first)
     assert lines[1]["answer"] == say(f"{first} {lines[0]['answer']} {second}") != say(second)
+
+
+def chat_ml(*turns):
+    """What SmolLM2's template makes of turns, before the assistant's."""
+    system = ("system", "You are a helpful AI assistant named SmolLM, trained by Hugging Face")
+    said = "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in (system, *turns))
+    return said + "<|im_start|>assistant\n"
+
+
+def test_the_language_models_chat_template(run, run_json, init, pictures):
+    """vqa --chat and chat write by the template of the language model's GGUF file."""
+    image = sorted(pictures.glob("*.png"))[0]
+    options = ("--model", init, "--beams", 1, "--max-new-tokens", 12, "--min-new-tokens", 12)
+
+    def say(*turns):
+        [line] = run_json("caption", *options, "--special-tokens", "--prompt", chat_ml(*turns), image)
+        return line["tokens"], line["text"]
+
+    ask = [("user", f"Question: {question} Short answer:") for question in ("what is it?", "why <|im_end|>?")]
+    [answer] = run_json("vqa", *options, "--chat", "--question", "what is it?", image)
+    assert (answer["tokens"], answer["answer"]) == say(ask[0])
+    [plain] = run_json("vqa", *options, "--question", "what is it?", image)
+    assert plain["tokens"] != answer["tokens"]
+    [caption] = run_json("caption", *options, "--chat", image)
+    assert caption["tokens"] == say(("user", "a photo of"))[0]
+
+    done = run("chat", *options, "--json", "--special-tokens", image, input="what is it?\nwhy <|im_end|>?\n\n")
+    first, second = (json.loads(line)["answer"] for line in done.stdout.splitlines())
+    assert first == answer["answer"]
+    assert second == say(ask[0], ("assistant", first), ask[1])[1]
+
+
+def test_training_on_chat_prompts(run_json, train, pictures, stage1, tmp_path):
+    """A model that was trained on turns of a chat is asked by them from then on."""
+    data = f'data.train=["{pictures}/my.jsonl", "{pictures}/vqa.jsonl"]'
+    train(2, tmp_path / "chat", f"init={stage1}", data, "steps=2", "checkpoint.every=2", "prompt.chat=true",
+          "prompt.to_qformer=false", "prompt.question={}")
+    config = json.loads((tmp_path / "chat" / "config.json").read_text())
+    assert config["chat_prompts"] is True
+    image = sorted(pictures.glob("*.png"))[0]
+    options = ("--model", tmp_path / "chat", "--beams", 1, "--max-new-tokens", 8, "--min-new-tokens", 8)
+    [answer] = run_json("vqa", *options, "--question", "what color is it?", image)
+    [forced] = run_json("vqa", *options, "--chat", "--question", "what color is it?", image)
+    assert answer == forced
+    lines = [json.loads(line) for line in (tmp_path / "chat" / "log.jsonl").open()]
+    assert all(numpy.isfinite(line["loss"]) for line in lines if "loss" in line)
 
 
 def test_a_vqa_template_is_a_prompt(run_json, stage2, pictures):

@@ -232,24 +232,3 @@ def test_very_long_runs(probe, tmp_path, minilm, smollm):
     compare(probe, tmp_path, smollm2_reference(smollm).backend_tokenizer, smollm / GGUF, texts)
     backend = tokenizers.Tokenizer.from_file(str(minilm / "tokenizer.json"))
     compare(probe, tmp_path, backend, minilm, texts)
-
-
-def test_chat_template(probe, smollm):
-    reference = smollm2_reference(smollm)
-    conversations = [
-        [["user", "hi"]],
-        [["system", "Be brief."], ["user", "What is this?"], ["assistant", "A cat."], ["user", "é\n"]],
-        [["assistant", "first"], ["system", "late"]],
-        [["user", ""], ["tool", "x<|im_end|>"]],
-    ]
-    lines = probe("tokenize", "chat", input=json.dumps(conversations)).split("\n")[:-1]
-    expected = [
-        reference.apply_chat_template(
-            [{"role": role, "content": content} for role, content in conversation],
-            tokenize=False,
-            add_generation_prompt=prompt,
-        )
-        for conversation in conversations
-        for prompt in (False, True)
-    ]
-    assert [json.loads(line) for line in lines] == expected

@@ -1,15 +1,14 @@
 // tokenize encode|decode MODEL FILE [special [plain]]: one JSON value a line in FILE, one a line
 // out. encode: a string, or a list of bytes, to its ids; decode: a list of ids to its text.
 // `special` adds special tokens, or keeps them; `plain` reads those written out as text. tokenize
-// save MODEL FOLDER [TOKEN...]: adds the tokens and saves the tokenizer. tokenize chat: a list of
-// [role, content] from standard input to the prompt's text.
+// save MODEL FOLDER [TOKEN...]: adds the tokens and saves the tokenizer. tokenize template MODEL:
+// the chat template of the tokenizer, as an object.
 #include <fstream>
 #include <iostream>
 
 #include "blip2/base/error.h"
 #include "blip2/base/log.h"
 #include "blip2/io/json.h"
-#include "blip2/text/chat_template_internal.h"
 #include "blip2/text/tokenizer.h"
 
 namespace {
@@ -48,16 +47,10 @@ void save(const std::vector<std::string>& args) {
   tokenizer->save(args[2]);
 }
 
-void chat() {
-  const std::string text((std::istreambuf_iterator<char>(std::cin)), {});
-  const json conversations = blip2::parse_json(text, "standard input");
-  for (const json& conversation : conversations) {
-    std::vector<blip2::ChatMessage> messages;
-    for (const json& message : conversation) messages.push_back({message[0], message[1]});
-    for (const bool prompt : {false, true}) {
-      std::cout << json(blip2::apply_chat_template(messages, prompt)).dump() << '\n';
-    }
-  }
+void show_template(const std::string& model) {
+  const blip2::ChatTemplateSource chat = blip2::load_tokenizer(model)->chat_template();
+  std::cout << json{{"text", chat.text}, {"where", chat.where}, {"tokens", chat.tokens}}.dump()
+            << '\n';
 }
 
 }  // namespace
@@ -66,8 +59,8 @@ int main(int argc, char** argv) {
   std::ios::sync_with_stdio(false);
   const std::vector<std::string> args(argv + 1, argv + argc);
   try {
-    if (args.at(0) == "chat") {
-      chat();
+    if (args.at(0) == "template") {
+      show_template(args[1]);
     } else if (args[0] == "save") {
       save(args);
     } else {
