@@ -26,7 +26,7 @@ def server(program, init):
         yield running
 
 
-SECONDS = 20  # far above what a refusal takes, whatever else the machine is doing
+SECONDS = 60  # far above what a refusal takes, whatever else the machine is doing
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ import pytest
 from hostile_requests import GOOD_PNG
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+LONG = 50  # seconds that the server takes where it does not end; the probe's own limit is 60
+SOON = LONG / 2
 
 
 def make_certificate(folder, name, subject):
@@ -59,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
     def get_announced(self):
         self.begin(Content_Length=str(1 << 40))
         self.wfile.write(GOOD_PNG)
-        time.sleep(2)
+        time.sleep(LONG)
 
     def get_endless(self):
         self.begin()
@@ -68,12 +70,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def get_slow(self):
         self.begin(Content_Length="1000")
-        for _ in range(100):
+        for _ in range(10 * LONG):
             self.wfile.write(b"\x89")
             time.sleep(0.1)
 
     def get_silent(self):
-        time.sleep(5)
+        time.sleep(LONG)
 
     def get_headers(self):
         self.wfile.write(b"HTTP/1.1 200 OK\r\n")
@@ -119,7 +121,7 @@ def fetch(host):
                  "addresses": ["127.0.0.1"], "authority": host.authority, "max_bytes": 200_000, **options}
         build = pathlib.Path(os.environ.get("BLIP2_BUILD", ROOT / "build"))
         begin = time.monotonic()
-        done = subprocess.run([build / "probe/protocols", json.dumps(rules)], capture_output=True, timeout=60,
+        done = subprocess.run([build / "probe/protocols", json.dumps(rules)], capture_output=True, timeout=120,
                               env={**os.environ, **(env or {})}, check=True)
         return done.stdout.decode().strip(), time.monotonic() - begin
 
@@ -143,7 +145,7 @@ def test_a_good_picture(fetch, name):
 def test_bad_answers(fetch, host, path, expected):
     said, spent = fetch(path)
     assert said.startswith(expected)
-    assert spent < 5
+    assert spent < SOON
     assert host.paths == ["/" + path]  # above all, no redirect was followed
 
 
@@ -151,13 +153,13 @@ def test_bad_answers(fetch, host, path, expected):
 def test_time_is_bounded(fetch, path):
     said, spent = fetch(path, limit_ms=700)
     assert said == "504 url: the picture's host did not answer in time"
-    assert 0.5 < spent < 4
+    assert 0.65 < spent < SOON
 
 
 def test_it_can_be_cancelled(fetch):
     said, spent = fetch("silent", cancel_after_ms=300)
     assert said == "400 url: the request was cancelled"
-    assert spent < 2
+    assert spent < SOON
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])

@@ -13,13 +13,19 @@ import pytest
 from hostile_requests import CASES, CHAT, DETOKENIZE, EMBEDDINGS, GENERATE, GOOD_PNG, raw_bytes, uri
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SECONDS = 0.1
+SECONDS = 0.1  # that a refusal may take, and a large body longer
+TRIES = 5
 ENOUGH = 150
+
+
+def bound(size):
+    """Seconds for a refusal of so many bytes, which have to be read first."""
+    return max(SECONDS, size / 20e6)
 
 
 @pytest.fixture(scope="module")
 def refusals():
-    """For each case that the parsers decide: status, microseconds, body."""
+    """For each case that the parsers decide: status, microseconds of the processor, body."""
     probe = pathlib.Path(os.environ.get("BLIP2_BUILD", ROOT / "build")) / "probe/protocols"
     cases = [case for case in CASES if case.parser_decides]
     frames = b"".join(f"{case.path}\t{case.content_type}\t{len(case.body)}\n".encode() + case.body for case in cases)
@@ -50,13 +56,13 @@ def test_parsers_refuse(refusals, case):
     if not case.path.startswith("/api/"):
         assert body["error"]["type"] == "invalid_request_error"
         assert set(body["error"]) == {"message", "type", "param", "code"}
-    assert spent < 1e6 * max(SECONDS, len(case.body) / 20e6)  # a large body has to be read first
+    assert spent < 1e6 * bound(len(case.body))
 
 
 def exchange(url, payload):
     """The status and body of the answer; (None, b"") if the server closed the connection unanswered."""
     parts = urllib.parse.urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=20) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
         try:
             connection.sendall(payload)
         except OSError:
@@ -75,16 +81,22 @@ def exchange(url, payload):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_server_refuses(server, case):
+    """Every answer is right; the machine may be busy with other things, so the quickest one counts."""
     payload = raw_bytes(case, key=server.key)
     if not server.key and case.status == (401,):
         pytest.skip("this server has no key")
-    begin = time.monotonic()
-    status, body = exchange(server.url, payload)
-    spent = time.monotonic() - begin
-    assert status in case.status, (status, body[:300])
-    assert spent < SECONDS + len(payload) / 20e6
-    for text in case.says if status == 400 else ():
-        assert text.lower().encode() in body.lower()
+    quickest = None
+    for _ in range(TRIES):
+        begin = time.monotonic()
+        status, body = exchange(server.url, payload)
+        spent = time.monotonic() - begin
+        assert status in case.status, (status, body[:300])
+        for text in case.says if status == 400 else ():
+            assert text.lower().encode() in body.lower()
+        quickest = min(spent, quickest or spent)
+        if quickest < bound(len(payload)):
+            return
+    pytest.fail(f"{quickest} s")
 
 
 @pytest.mark.parametrize("path, body", [
@@ -98,5 +110,5 @@ def test_parsers_take_good_requests(path, body):
     probe = pathlib.Path(os.environ.get("BLIP2_BUILD", ROOT / "build")) / "probe/protocols"
     text = json.dumps(body).encode()
     done = subprocess.run([probe], input=f"{path}\tapplication/json\t{len(text)}\n".encode() + text,
-                          capture_output=True, timeout=20, check=True)
+                          capture_output=True, timeout=60, check=True)
     assert done.stdout.startswith(b"200 ")

@@ -2,11 +2,12 @@
 //
 // Standard input holds requests, each a line "PATH<TAB>CONTENT-TYPE<TAB>BYTES" and then the body of
 // that many bytes. For each the probe prints a line "STATUS MICROSECONDS BODY": 200 and what was
-// read and would be answered, or the error's status and body. With an argument it fetches a
-// picture; see fetch.
+// read and would be answered, or the error's status and body; the time is the processor's. With an
+// argument it fetches a picture; see fetch.
 #include <fmt/format.h>
 
 #include <chrono>
+#include <ctime>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -182,9 +183,16 @@ Reading read(const std::string& path, const std::string& body) {
   throw RequestError(404, "not_found", "", "no such route");
 }
 
+// Microseconds that this thread has computed.
+std::int64_t processor_time() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::int64_t{time.tv_sec} * 1'000'000 + time.tv_nsec / 1000;
+}
+
 void answer(const std::string& path, const std::string& type, const std::string& body) {
   const bool ollama = path.starts_with("/api/");
-  const auto start = std::chrono::steady_clock::now();
+  const std::int64_t start = processor_time();
   int status = 200;
   json out;
   try {
@@ -195,9 +203,8 @@ void answer(const std::string& path, const std::string& type, const std::string&
     status = error.status();
     out = json::parse(ollama ? ollama_error(error) : openai_error(error));
   }
-  const auto spent = std::chrono::steady_clock::now() - start;
-  std::cout << fmt::format("{} {} {}\n", status,
-                           std::chrono::duration_cast<std::chrono::microseconds>(spent).count(),
+  const std::int64_t spent = processor_time() - start;
+  std::cout << fmt::format("{} {} {}\n", status, spent,
                            out.dump(-1, ' ', true, json::error_handler_t::replace))
             << std::flush;
 }
@@ -223,9 +230,9 @@ void fetch(const json& options) {
   how.test_addresses = options.value("addresses", std::vector<std::string>{});
   how.test_port = options.value("port", 0);
   how.test_authority = options.value("authority", "");
-  how.limit = std::chrono::milliseconds(options.value("limit_ms", 5000));
+  how.limit = how.connect_limit = std::chrono::milliseconds(options.value("limit_ms", 60'000));
   const auto end =
-      Clock::now() + std::chrono::milliseconds(options.value("cancel_after_ms", 60'000));
+      Clock::now() + std::chrono::milliseconds(options.value("cancel_after_ms", 600'000));
   how.cancelled = [end] { return Clock::now() > end; };
   PictureSource picture{{}, options.at("url"), "url"};
   try {

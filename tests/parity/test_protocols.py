@@ -29,7 +29,7 @@ PICTURE = {"type": "image_url", "image_url": {"url": URI, "detail": "low"}}
 def probe(path, kind, body):
     """The status and the JSON that the probe prints."""
     frame = f"{path}\t{kind}\t{len(body)}\n".encode() + body
-    done = subprocess.run([BUILD / "probe/protocols"], input=frame, capture_output=True, timeout=20, check=True)
+    done = subprocess.run([BUILD / "probe/protocols"], input=frame, capture_output=True, timeout=120, check=True)
     status, _, text = done.stdout.decode().partition(" ")
     return int(status), json.loads(text.partition(" ")[2])
 
