@@ -17,6 +17,8 @@
 
 namespace blip2 {
 
+class LoraAdapters;  // of lora.h
+
 // One layer; what its model does not have is undefined.
 struct DecoderLayer {
   Norm input_norm;            // before attention
@@ -37,6 +39,7 @@ struct DecoderWeights {
   Norm norm;
   std::vector<DecoderLayer> layers;
   MatrixForm form = MatrixForm::stored;  // of the layers' matrices; `blocks`: of words and head too
+  std::shared_ptr<const LoraAdapters> lora;  // those that stand beside the matrices, or null
 };
 
 // A slot for each weight, in the order in which they are saved: by Hugging Face's names
