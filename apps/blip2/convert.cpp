@@ -5,6 +5,7 @@
 #include "apps/blip2/model_flag.h"
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
+#include "blip2/base/error.h"
 #include "blip2/base/log.h"
 #include "blip2/model/assembly.h"
 #include "blip2/model/convert.h"
@@ -20,7 +21,7 @@ namespace {
 struct ConvertOptions {
   std::string source, folder, weights = "auto", vision_weights = "auto";
   LavisParts lavis;
-  bool own_layout = false;
+  bool own_layout = false, merge_lora = false;
   PictureChoices pictures;
 };
 
@@ -63,9 +64,12 @@ void convert(const ConvertOptions& options) {
   const bool own_layout = options.own_layout || options.vision_weights == "q8_0";
   const bool named = options.weights != "auto" && options.weights != "stored" && !blocks;
   std::optional<at::ScalarType> type;
+  if (options.merge_lora && !std::filesystem::is_directory(options.source)) {
+    throw Error("adapters are merged into a model directory", options.source);
+  }
   if (named) type = type_of_precision(options.weights, at::kFloat);
   if (std::filesystem::is_directory(options.source)) {
-    convert_model(options.source, options.folder, type, own_layout, blocks);
+    convert_model(options.source, options.folder, type, own_layout, blocks, options.merge_lora);
   } else if (const auto parts = lavis_parts(options)) {
     convert_lavis(*parts, options.folder, type, own_layout || blocks);
     if (blocks) quantise_language(options.folder, *blocks);
@@ -113,6 +117,9 @@ void add_convert(CLI::App& app) {
   verb->add_flag(
       "--own-layout", options->own_layout,
       "Keep this program's own layout even where transformers has a class for the model");
+  verb->add_flag("--merge-lora", options->merge_lora,
+                 "Merge the language model's adapters (LoRA), which the directory has beside it, "
+                 "into its weights");
   add_model(*verb, "--image-encoder", options->lavis.image_encoder,
             "For a LAVIS checkpoint without an image encoder: LAVIS's eva_vit_g.pth or "
             "clip_vit_L.pth, a Hugging Face directory");

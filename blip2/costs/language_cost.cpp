@@ -1,6 +1,8 @@
 #include "blip2/costs/language_cost.h"
 
 #include <algorithm>
+#include <set>
+#include <string>
 #include <variant>
 
 #include "blip2/language/decoder.h"
@@ -42,6 +44,24 @@ Flops frozen_product(double rows, double elements, bool trains = true) {
   return product_flops(rows, elements, 1, trains, /*weight_gradient=*/false);
 }
 
+// The cost of an adapter: of a matrix whose products have `rows` rows. Both of its matrices get
+// gradients. What it reads is kept, as are its rows of the rank's width.
+void add_adapter(LanguageCost& cost, const LoraModule& module, double rows, double type,
+                 const LoraConfig& lora) {
+  const auto ins = static_cast<double>(module.ins), outs = static_cast<double>(module.outs),
+             rank = static_cast<double>(lora.rank);
+  cost.flops += product_flops(rows, ins, rank);
+  cost.flops += product_flops(rows, rank, outs);
+  cost.kept += rows * type * ins;
+}
+
+// The parameters, laid together for autograd, and their gradients.
+void add_adapters(LanguageCost& cost, const std::vector<LoraModule>& modules, Int rank) {
+  for (const LoraModule& module : modules) {
+    cost.kept += 2 * kF32Bytes * static_cast<double>(rank * (module.ins + module.outs));
+  }
+}
+
 class DecoderOnly {
  public:
   explicit DecoderOnly(const DecoderConfig& config) : c_(config) {
@@ -66,7 +86,7 @@ class DecoderOnly {
   Int matrices() const { return matrices_; }
 
   // The last token of a text predicts nothing and is not read.
-  LanguageCost cost(const LanguageTexts& texts, double type) const {
+  LanguageCost cost(const LanguageTexts& texts, double type, const LoraConfig& lora) const {
     Lengths lengths;
     for (std::size_t i = 0; i < texts.prompts.size(); ++i) {
       lengths.push_back(texts.prompts[i] + texts.targets[i] - 1);
@@ -89,10 +109,35 @@ class DecoderOnly {
     cost.pooled = stack_bytes(static_cast<Int>(rows), type);
     cost.kept = kF32Bytes * width * (5 * rows + 3 * targets);
     cost.working = std::min(targets, static_cast<double>(kLossRows)) * words * type;
+    if (lora.rank > 0) add_lora(cost, rows, targets, type, lora);
     return cost;
   }
 
  private:
+  void add_lora(LanguageCost& cost, double rows, double targets, double type,
+                const LoraConfig& lora) const {
+    const auto modules = lora_targets(c_, lora.targets, "language.lora_targets");
+    const std::set<std::string> few = last_modules();
+    for (const LoraModule& module : modules) {
+      add_adapter(cost, module, few.contains(module.name) ? targets : rows, type, lora);
+    }
+    add_adapters(cost, modules, lora.rank);
+  }
+
+  // The matrices behind the last attention.
+  std::set<std::string> last_modules() const {
+    DecoderWeights weights;
+    weights.config = c_;
+    std::set<std::string> names;
+    for (const LoraPlace& place : lora_places(decoder_tensors(weights))) {
+      const DecoderLayer& last = weights.layers.back();
+      if (place.linear == &last.o || place.linear == &last.gate_up || place.linear == &last.down) {
+        names.insert(place.module.name);
+      }
+    }
+    return names;
+  }
+
   // DecoderStack's memory, which has an eighth more rows than the batch that it was made for.
   double stack_bytes(Int rows, double type) const {
     rows = padded_rows(rows);
@@ -133,7 +178,7 @@ class EncoderDecoder {
   double weight_bytes(double type) const { return type * static_cast<double>(parameters_); }
 
   // The encoder reads an end token after the prompt, the decoder a start token before the answer.
-  LanguageCost cost(const LanguageTexts& texts, double type) const {
+  LanguageCost cost(const LanguageTexts& texts, double type, const LoraConfig& lora) const {
     Lengths read = texts.prompts;
     for (Int& length : read) ++length;
     const Lengths& said = texts.targets;
@@ -156,6 +201,7 @@ class EncoderDecoder {
     // they are computed or differentiated stand beside two more such matrices.
     cost.kept += kF32Bytes * (d_ * (n + m) + m * words);
     cost.working = kF32Bytes * (d_ * n + 2 * m * words);
+    if (lora.rank > 0) add_lora(cost, n, m, type, lora);
     return cost;
   }
 
@@ -179,6 +225,18 @@ class EncoderDecoder {
     if (a.key_gradients) {  // queries, values, probabilities
       cost.kept += kF32Bytes * ((a.rows + a.keys) * inner_ + a.scores * heads_);
     }
+  }
+
+  // The keys and values of cross-attention have the encoder's rows.
+  void add_lora(LanguageCost& cost, double n, double m, double type, const LoraConfig& lora) const {
+    const auto modules = lora_targets(c_, lora.targets, "language.lora_targets");
+    for (const LoraModule& module : modules) {
+      const auto is = [&](const char* end) { return module.name.ends_with(end); };
+      const bool encoder =
+          module.name.starts_with("encoder.") || is("EncDecAttention.k") || is("EncDecAttention.v");
+      add_adapter(cost, module, encoder ? n : m, type, lora);
+    }
+    add_adapters(cost, modules, lora.rank);
   }
 
   // In f32 both sides of the gate and what the activation made of it; without a gate its result.
@@ -219,9 +277,19 @@ double language_weight_bytes(const LanguageConfig& config, double type_bytes, bo
       config);
 }
 
+std::int64_t lora_parameters(const LanguageConfig& config, const LoraConfig& lora) {
+  if (lora.rank == 0) return 0;
+  std::int64_t count = 0;
+  for (const LoraModule& module : lora_targets(config, lora.targets, "language.lora_targets")) {
+    count += lora.rank * (module.ins + module.outs);
+  }
+  return count;
+}
+
 LanguageCost language_cost(const LanguageConfig& config, const LanguageTexts& texts,
-                           double type_bytes) {
-  return std::visit([&](const auto& c) { return part_of(c).cost(texts, type_bytes); }, config);
+                           double type_bytes, const LoraConfig& lora) {
+  return std::visit([&](const auto& c) { return part_of(c).cost(texts, type_bytes, lora); },
+                    config);
 }
 
 }  // namespace blip2

@@ -5,6 +5,7 @@
 
 #include "blip2/costs/part_size.h"
 #include "blip2/language/frozen_language.h"
+#include "blip2/language/lora.h"
 
 namespace blip2 {
 
@@ -24,7 +25,10 @@ struct LanguageTexts {
   std::vector<std::int64_t> targets;  // the caption or answer, end token included
 };
 
-// The cost of one forward and backward pass. Gradients go to the model's input alone.
+// The number of parameters of adapters beside the model; 0 without a rank.
+std::int64_t lora_parameters(const LanguageConfig& config, const LoraConfig& lora);
+
+// The cost of one forward and backward pass. Gradients go to the model's input and to adapters.
 struct LanguageCost {
   Flops flops;
   double tokens = 0;  // tokens read, soft prompts included
@@ -33,7 +37,8 @@ struct LanguageCost {
   double kept = 0;     // other bytes that are held until the backward pass
   double working = 0;  // further bytes, while losses or their gradients are computed
 };
+// `lora`: trained adapters; rank 0: none.
 LanguageCost language_cost(const LanguageConfig& config, const LanguageTexts& texts,
-                           double type_bytes);
+                           double type_bytes, const LoraConfig& lora = {});
 
 }  // namespace blip2

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "blip2/recipe/compute_type.h"
+#include "blip2/recipe/lora_config.h"
 
 namespace blip2 {
 namespace {
@@ -211,7 +212,7 @@ void StepEstimate::add_caption_contrast() {
 }
 
 void StepEstimate::add_language(const LanguageTexts& texts) {
-  const LanguageCost cost = language_cost(*c_.language, texts, type_);
+  const LanguageCost cost = language_cost(*c_.language, texts, type_, lora_config(recipe_));
   cost_.language += cost.flops;
   cost_.language_tokens += cost.tokens;
   cost_.language_bytes += cost.pooled + cost.kept;

@@ -203,8 +203,11 @@ class DecoderPass : DecoderLayers<T> {
                          at::TensorOptions(kScalarType<T>));
   }
   void multiply(const T* x, const Linear& linear, T* y) override {
+    const at::Tensor rows = matrix(x, linear.ins());
     at::Tensor out = matrix(y, linear.outs());
-    linear.multiply_into(matrix(x, linear.ins()), out);
+    linear.multiply_into(rows, out);
+    if (!linear.low_rank) return;
+    linear.low_rank->add_into(rows, out, n_, keep_ ? &memory_.low_rank : nullptr);
   }
   void add_product(const T* x, const Linear& linear, const Norm& behind, T* kept, const float* from,
                    float* y) override {
@@ -220,8 +223,9 @@ class DecoderPass : DecoderLayers<T> {
     });
   }
   void multiply_back(const T* dy, const Linear& linear, T* dx) {
-    at::Tensor out = matrix(dx, linear.ins());
-    linear.gradient_into(matrix(dy, linear.outs()), out);
+    at::Tensor rows = matrix(dy, linear.outs()), out = matrix(dx, linear.ins());
+    linear.gradient_into(rows, out);
+    if (linear.low_rank) linear.low_rank->gradient_into(rows, out, n_, memory_.low_rank);
   }
 
   // body(first row, key/value head, shape, scratch) for every sequence on all threads

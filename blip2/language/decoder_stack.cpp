@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "blip2/language/decoder_pass_internal.h"
+#include "blip2/language/lora.h"
 #include "blip2/nn/padded_rows.h"
 
 namespace blip2 {
@@ -17,7 +18,9 @@ struct StackNode : torch::CustomClassHolder {
 };
 
 struct StackFunction : torch::autograd::Function<StackFunction> {
+  // `trained`: DecoderStack::trained(), for autograd alone: the layers have the parameters.
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& embeds,
+                            const std::optional<at::Tensor>& /*trained*/,
                             std::shared_ptr<DecoderStack> stack, PackedRange range) {
     auto node = c10::make_intrusive<StackNode>();
     node->memory = stack->borrow_memory(embeds.size(0), true);
@@ -34,8 +37,9 @@ struct StackFunction : torch::autograd::Function<StackFunction> {
     auto& node = static_cast<StackNode&>(*capsule);
     TORCH_CHECK(node.memory, "the language model's graph was used for backward already");
     at::Tensor result = node.stack->backward(gradients[0].contiguous(), node.range, *node.memory);
+    const LowRankTape tape = std::exchange(node.memory->low_rank, {});
     node.memory.reset();
-    return {result, at::Tensor(), at::Tensor()};
+    return {result, tape.gradients, at::Tensor(), at::Tensor()};
   }
 };
 
@@ -43,6 +47,14 @@ struct StackFunction : torch::autograd::Function<StackFunction> {
 
 DecoderStack::DecoderStack(std::shared_ptr<const DecoderWeights> weights)
     : weights_(std::move(weights)), rope_(weights_->config) {}
+
+bool DecoderStack::trains() const {
+  return weights_->lora && weights_->lora->trained();
+}
+
+std::optional<at::Tensor> DecoderStack::trained() const {
+  return trains() ? std::optional(weights_->lora->flat()) : std::nullopt;
+}
 
 std::shared_ptr<DecoderActivations> DecoderStack::borrow_memory(std::int64_t rows, bool keep) {
   const DecoderConfig& c = weights_->config;
@@ -86,6 +98,7 @@ at::Tensor DecoderStack::forward(const at::Tensor& embeds, const PackedRange& ra
     require_length(weights_->config, offsets[i] - offsets[i - 1]);
     rope_.reserve(offsets[i] - offsets[i - 1]);
   }
+  memory.low_rank = {};
   return with_element(weights_->dtype, [&]<typename T>() {
     return DecoderPass<T>(*weights_, rope_, range, memory, keep).forward(embeds);
   });
@@ -94,6 +107,7 @@ at::Tensor DecoderStack::forward(const at::Tensor& embeds, const PackedRange& ra
 at::Tensor DecoderStack::backward(const at::Tensor& gradient, const PackedRange& range,
                                   DecoderActivations& memory) {
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
+  if (trains()) memory.low_rank.gradients = at::zeros({weights_->lora->parameters()}, at::kFloat);
   return with_element(weights_->dtype, [&]<typename T>() {
     return DecoderPass<T>(*weights_, rope_, range, memory, true).backward(gradient);
   });
@@ -101,8 +115,9 @@ at::Tensor DecoderStack::backward(const at::Tensor& gradient, const PackedRange&
 
 at::Tensor run_stack(std::shared_ptr<DecoderStack> stack, const at::Tensor& embeds,
                      PackedRange range) {
-  if (at::GradMode::is_enabled() && embeds.requires_grad()) {
-    return StackFunction::apply(embeds, std::move(stack), std::move(range));
+  if (at::GradMode::is_enabled() && (embeds.requires_grad() || stack->trains())) {
+    const auto trained = stack->trained();
+    return StackFunction::apply(embeds, trained, std::move(stack), std::move(range));
   }
   const auto memory = stack->borrow_memory(embeds.size(0), false);
   return stack->forward(embeds, range, *memory, false);

@@ -3,10 +3,12 @@
 #include <torch/torch.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "blip2/language/decoder_weights.h"
 #include "blip2/language/rope_table_internal.h"
+#include "blip2/nn/low_rank.h"
 
 namespace blip2 {
 
@@ -23,6 +25,7 @@ struct DecoderActivations {
   at::Tensor gate_up;                 // [L, N, 2 F], [L, N, F] without a gate
   at::Tensor narrow, wide, delta;     // [N, max(D, Q)], [N, F], [N, max(D, Q)]: working memory
   at::Tensor dqkv, dgate_up;          // working memory of the backward pass
+  LowRankTape low_rank;               // of the adapters' passes
 };
 
 // Packed sequences: the first row of each, then the end of all; and the rows whose results are
@@ -31,9 +34,9 @@ struct PackedRange {
   std::vector<std::int64_t> offsets, wanted;
 };
 
-// The layers of a decoder over packed sequences, forward and backward, with the weights frozen: one
-// node of the autograd graph for the whole stack. Products go through ATen, everything else through
-// nn/kernels. For one thread at a time.
+// The layers of a decoder over packed sequences, forward and backward, with the weights frozen but
+// for adapters beside them: one node of the autograd graph for the whole stack. Products go through
+// ATen, everything else through nn/kernels. For one thread at a time.
 class DecoderStack {
  public:
   explicit DecoderStack(std::shared_ptr<const DecoderWeights> weights);
@@ -42,7 +45,8 @@ class DecoderStack {
   // pass.
   at::Tensor forward(const at::Tensor& embeds, const PackedRange& range, DecoderActivations& memory,
                      bool keep);
-  // Turns the gradient of forward's result into the gradient of embeds.
+  // Turns the gradient of forward's result into the gradient of embeds; the adapters' gradients are
+  // in memory.low_rank then.
   at::Tensor backward(const at::Tensor& gradient, const PackedRange& range,
                       DecoderActivations& memory);
 
@@ -50,13 +54,17 @@ class DecoderStack {
   // when its last pointer is gone.
   std::shared_ptr<DecoderActivations> borrow_memory(std::int64_t rows, bool keep);
 
+  // Whether there are adapters that are trained, and all their numbers, for autograd.
+  bool trains() const;
+  std::optional<at::Tensor> trained() const;
+
  private:
   std::shared_ptr<const DecoderWeights> weights_;
   RopeTable rope_;
   std::vector<std::shared_ptr<DecoderActivations>> pool_;
 };
 
-// DecoderStack::forward as a differentiable function of embeds.
+// DecoderStack::forward as a differentiable function of embeds and trained adapters.
 at::Tensor run_stack(std::shared_ptr<DecoderStack> stack, const at::Tensor& embeds,
                      PackedRange range);
 

@@ -5,6 +5,7 @@
 #include "blip2/io/gguf.h"
 #include "blip2/language/decoder_families_internal.h"
 #include "blip2/language/gguf_tensors_internal.h"
+#include "blip2/language/lora.h"
 #include "blip2/language/rope_table_internal.h"
 #include "blip2/nn/adopt.h"
 #include "blip2/nn/tensor_bridge.h"
@@ -77,10 +78,12 @@ void tie_head(DecoderWeights& weights, const std::shared_ptr<const TensorFile>& 
 }  // namespace
 
 std::vector<GgufTensor> gguf_tensors(std::shared_ptr<const TensorFile> file,
-                                     const DecoderConfig& config, const std::string& prefix) {
+                                     const DecoderConfig& config, const std::string& prefix,
+                                     const LoraAdapters* merged) {
   DecoderWeights places, gguf_places;
   places.config = gguf_places.config = config;
   const std::vector<TensorSlot> from = stored_tensors(places, *file, prefix),
+                                named = decoder_tensors(places),
                                 to = decoder_tensors(gguf_places, /*gguf=*/true);
   check_slots(file, from, adopt_options(config, *file, prefix));
   std::vector<GgufTensor> list;
@@ -88,10 +91,11 @@ std::vector<GgufTensor> gguf_tensors(std::shared_ptr<const TensorFile> file,
     TensorChange change = from[i].change;
     change.plus -= to[i].change.plus;  // first, so that what is taken and given stays as it is
     const auto read = [file, name = prefix + from[i].name, change,
-                       heads = to[i].change.paired_heads] {
+                       heads = to[i].change.paired_heads, merged, module = named[i].name] {
       const TensorView& view = file->get(name);
-      const at::Tensor values = change(to_tensor(view, at::kFloat));
+      at::Tensor values = change(to_tensor(view, at::kFloat));
       file->release(view);
+      if (merged) values = merged->merged(module, values, /*as_multiplied=*/true);
       return heads > 0 ? pair_rows(values, heads) : values;
     };
     list.push_back({to[i].name, to[i].shape, to[i].layer, read});

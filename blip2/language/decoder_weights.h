@@ -17,6 +17,8 @@
 
 namespace blip2 {
 
+class LoraAdapters;  // of lora.h
+
 // One layer; what its model does not have is undefined.
 struct DecoderLayer {
   Norm input_norm;            // before attention
@@ -39,6 +41,7 @@ struct DecoderWeights {
   Norm norm;
   std::vector<DecoderLayer> layers;
   MatrixForm form = MatrixForm::stored;  // of the layers' matrices; `blocks`: of words and head too
+  std::shared_ptr<const LoraAdapters> lora;  // those that stand beside the matrices, or null
 };
 
 // What word embeddings of `dtype` are multiplied by as the model reads them: a number of that type.

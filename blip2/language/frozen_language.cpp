@@ -7,7 +7,9 @@
 
 #include "blip2/base/error.h"
 #include "blip2/io/gguf.h"
+#include "blip2/language/decoder.h"
 #include "blip2/language/decoder_weights.h"
+#include "blip2/language/lora.h"
 #include "blip2/language/t5_session_internal.h"
 #include "blip2/language/teacher_forcing.h"
 #include "blip2/nn/adopt.h"
@@ -118,7 +120,9 @@ at::Tensor FrozenLanguage::embed(const at::Tensor& ids) const {
   return std::visit([&](const auto& model) { return model->embed(ids); }, model_);
 }
 
-at::Tensor FrozenLanguage::losses(const at::Tensor& soft, std::span<const ForcedRow> rows) const {
+at::Tensor FrozenLanguage::losses(const at::Tensor& soft, std::span<const ForcedRow> rows,
+                                  std::optional<std::uint64_t> dropout) const {
+  const LoraPass pass(lora_.get(), dropout);
   return std::visit([&](const auto& model) { return forced_losses(*model, soft, rows); }, model_);
 }
 
@@ -141,13 +145,19 @@ std::unique_ptr<LanguageSession> FrozenLanguage::make_session(std::int64_t promp
 
 FrozenLanguage load_frozen_language(std::shared_ptr<const TensorFile> file,
                                     const LanguageConfig& config, at::ScalarType dtype,
-                                    const std::string& prefix, MatrixForm form) {
+                                    const std::string& prefix, MatrixForm form,
+                                    std::shared_ptr<const LoraAdapters> lora) {
   return std::visit(
       Either{[&](const DecoderConfig& c) {
-               return FrozenLanguage(load_language_model(std::move(file), c, dtype, prefix, form));
+               auto weights = load_decoder_weights(std::move(file), c, dtype, prefix, form);
+               weights->lora = lora;
+               if (lora) lora->attach(decoder_tensors(*weights));
+               return FrozenLanguage(std::make_shared<Decoder>(std::move(weights)), lora);
              },
              [&](const T5Config& c) {
-               return FrozenLanguage(load_t5(std::move(file), c, dtype, prefix, form));
+               auto weights = load_t5_weights(std::move(file), c, dtype, prefix, form);
+               if (lora) lora->attach(t5_tensors(*weights));
+               return FrozenLanguage(std::make_shared<T5>(std::move(weights)), lora);
              }},
       config);
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -16,7 +17,8 @@
 
 namespace blip2 {
 
-struct ForcedRow;  // of teacher_forcing.h
+struct ForcedRow;    // of teacher_forcing.h
+class LoraAdapters;  // of lora.h
 
 // The "text_config" of any language model: decoder-only, or an encoder-decoder.
 using LanguageConfig = std::variant<DecoderConfig, T5Config>;
@@ -59,8 +61,13 @@ at::Tensor embed_from_file(const std::shared_ptr<const TensorFile>& file,
 // Sessions are independent of each other; embed() and losses() are for one thread at a time.
 class FrozenLanguage {
  public:
-  explicit FrozenLanguage(std::shared_ptr<LanguageModel> decoder) : model_(std::move(decoder)) {}
-  explicit FrozenLanguage(std::shared_ptr<T5> t5) : model_(std::move(t5)) {}
+  // `lora`: the adapters that the model has already, or null.
+  explicit FrozenLanguage(std::shared_ptr<LanguageModel> decoder,
+                          std::shared_ptr<const LoraAdapters> lora = nullptr)
+      : model_(std::move(decoder)), lora_(std::move(lora)) {}
+  explicit FrozenLanguage(std::shared_ptr<T5> t5,
+                          std::shared_ptr<const LoraAdapters> lora = nullptr)
+      : model_(std::move(t5)), lora_(std::move(lora)) {}
 
   const LanguageTraits& traits() const;
   at::ScalarType dtype() const;
@@ -68,8 +75,10 @@ class FrozenLanguage {
   at::Tensor embed(const at::Tensor& ids) const;
   // The losses [M] in nats of all targets except kIgnoredLabel, row after row, with teacher
   // forcing. `soft` [B, Q, D]: soft prompts; `rows`: B rows, each with at least one token to
-  // predict. Gradients reach the soft prompts.
-  at::Tensor losses(const at::Tensor& soft, std::span<const ForcedRow> rows) const;
+  // predict. Gradients reach the soft prompts and trained adapters, whose dropout `dropout` draws;
+  // without that seed they drop nothing.
+  at::Tensor losses(const at::Tensor& soft, std::span<const ForcedRow> rows,
+                    std::optional<std::uint64_t> dropout = std::nullopt) const;
   // Bytes of the weights that one step of writing reads.
   std::int64_t step_bytes() const;
   // Makes room for rows of `prompt` tokens that are read and `written` tokens that are generated.
@@ -77,14 +86,16 @@ class FrozenLanguage {
 
  private:
   std::variant<std::shared_ptr<LanguageModel>, std::shared_ptr<T5>> model_;
+  std::shared_ptr<const LoraAdapters> lora_;
 };
 
 // Loads a model from a model directory's weights: Hugging Face's names under `prefix`. Errors are
 // those of load_language_model and load_t5, and T5 in f16 is an Error. `form`: how the layers'
 // matrices are held; int8 takes half the memory of bf16, joined is for training through the model.
+// `lora`: adapters of the model, trained or not, or null.
 FrozenLanguage load_frozen_language(std::shared_ptr<const TensorFile> file,
                                     const LanguageConfig& config, at::ScalarType dtype,
-                                    const std::string& prefix,
-                                    MatrixForm form = MatrixForm::stored);
+                                    const std::string& prefix, MatrixForm form = MatrixForm::stored,
+                                    std::shared_ptr<const LoraAdapters> lora = nullptr);
 
 }  // namespace blip2

@@ -14,6 +14,8 @@
 
 namespace blip2 {
 
+class LoraAdapters;  // of lora.h
+
 // A weight of a language model as a GGUF file of llama.cpp's has it: name, shape and order of rows.
 struct GgufTensor {
   std::string name;                  // "blk.0.attn_q.weight"
@@ -28,12 +30,14 @@ inline constexpr char kRopeFactors[] = "rope_freqs.weight",
                       kShortRopeFactors[] = "rope_factors_short.weight";
 
 // The weights that the file has under `prefix`, by Hugging Face's names or by GGUF's, checked as
-// load_decoder_weights and load_t5_weights check them, but read one at a time. `config` and the
-// file live as long as the list. The factors of scaled rope are tensors too.
+// load_decoder_weights and load_t5_weights check them, but read one at a time, with the adapters
+// `merged` (or null) in them. `config`, the file and the adapters live as long as the list. The
+// factors of scaled rope are tensors too.
 std::vector<GgufTensor> gguf_tensors(std::shared_ptr<const TensorFile> file,
-                                     const DecoderConfig& config, const std::string& prefix);
+                                     const DecoderConfig& config, const std::string& prefix,
+                                     const LoraAdapters* merged);
 std::vector<GgufTensor> gguf_tensors(std::shared_ptr<const TensorFile> file, const T5Config& config,
-                                     const std::string& prefix);
+                                     const std::string& prefix, const LoraAdapters* merged);
 
 // GGUF's name of a T5's tensor.
 std::string t5_gguf_name(const std::string& name);

@@ -228,11 +228,12 @@ void add_search(DType wanted, std::vector<DType> types, GgufWriter& writer) {
 void write_language_gguf(const std::shared_ptr<const TensorFile>& file,
                          const LanguageConfig& config, const std::string& prefix, DType type,
                          const std::filesystem::path& path,
-                         const std::function<void(GgufWriter&)>& add_words) {
+                         const std::function<void(GgufWriter&)>& add_words,
+                         const LoraAdapters* merged) {
   const c10::InferenceMode no_inference(false);
   const torch::NoGradGuard no_grad;
   const auto tensors =
-      std::visit([&](const auto& c) { return gguf_tensors(file, c, prefix); }, config);
+      std::visit([&](const auto& c) { return gguf_tensors(file, c, prefix, merged); }, config);
   const std::vector<DType> types = choose_types(tensors, type);
   GgufWriter writer(path);
   std::visit([&](const auto& c) { add_sizes(c, path.string(), writer); }, config);

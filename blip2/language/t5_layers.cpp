@@ -25,7 +25,7 @@ float gelu(float x) {
 }
 
 at::Tensor gated(const at::Tensor& gate, const at::Tensor& up, bool exact) {
-  if (differentiates(gate)) {
+  if (differentiates(gate) || differentiates(up)) {
     return at::gelu(gate.to(at::kFloat), exact ? "none" : "tanh") * up.to(at::kFloat);
   }
   const at::Tensor g = gate.to(at::kFloat).contiguous(), u = up.to(at::kFloat).contiguous();
@@ -43,7 +43,8 @@ at::Tensor gated(const at::Tensor& gate, const at::Tensor& up, bool exact) {
 }  // namespace
 
 at::Tensor t5_linear(const at::Tensor& x, const Linear& linear) {
-  return differentiates(x) ? linear(x) : linear.each_row(x);
+  const bool trains = at::GradMode::is_enabled() && linear.trains();
+  return trains || differentiates(x) ? linear(x) : linear.each_row(x);
 }
 
 at::Tensor t5_norm(const at::Tensor& x, const Norm& norm, at::ScalarType type) {

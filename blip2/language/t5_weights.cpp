@@ -7,6 +7,7 @@
 #include "blip2/base/error.h"
 #include "blip2/io/gguf.h"
 #include "blip2/language/gguf_tensors_internal.h"
+#include "blip2/language/lora.h"
 #include "blip2/nn/adopt.h"
 #include "blip2/nn/tensor_bridge.h"
 
@@ -170,7 +171,7 @@ std::shared_ptr<T5Weights> load_t5_weights(std::shared_ptr<const TensorFile> fil
 }
 
 std::vector<GgufTensor> gguf_tensors(std::shared_ptr<const TensorFile> file, const T5Config& config,
-                                     const std::string& prefix) {
+                                     const std::string& prefix, const LoraAdapters* merged) {
   T5Weights places;
   places.config = config;
   const std::vector<TensorSlot> from = stored_tensors(places, *file, prefix),
@@ -181,8 +182,11 @@ std::vector<GgufTensor> gguf_tensors(std::shared_ptr<const TensorFile> file, con
   for (std::size_t i = 0; i < from.size(); ++i) {
     const TensorView* view = file->find(prefix + from[i].name);
     if (to[i].name == head_name && (!view || std::ranges::equal(view->data, words.data))) continue;
-    list.push_back({t5_gguf_name(to[i].name), to[i].shape, to[i].layer,
-                    [view, file] { return to_tensor(*view, at::kFloat).contiguous(); }});
+    const auto read = [view, file, merged, module = to[i].name] {
+      const at::Tensor values = to_tensor(*view, at::kFloat).contiguous();
+      return merged ? merged->merged(module, values) : values;
+    };
+    list.push_back({t5_gguf_name(to[i].name), to[i].shape, to[i].layer, read});
   }
   return list;
 }

@@ -12,9 +12,11 @@
 #include "blip2/io/json.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/language/frozen_language.h"
+#include "blip2/language/lora_files.h"
 #include "blip2/model/directory.h"
 #include "blip2/model/generation_config.h"
 #include "blip2/model/language_side.h"
+#include "blip2/model/lora_merge_internal.h"
 #include "blip2/model/weight_writer_internal.h"
 #include "blip2/nn/adopt.h"
 #include "blip2/nn/tensor_bridge.h"
@@ -157,7 +159,7 @@ void end_as_source(Blip2Config& config, const fs::path& source) {
 // A model of our own as transformers' class.
 void convert_to_transformers(const TensorFile& weights, const Blip2Config& own, ModelLayout layout,
                              const fs::path& source, const fs::path& folder,
-                             std::optional<at::ScalarType> type) {
+                             std::optional<at::ScalarType> type, const LoraAdapters* merged) {
   const Plan plan = plan_target(own, layout, source, folder);
   std::vector<WrittenTensor> tensors;
   for (const TensorView& view : weights.tensors()) {
@@ -171,6 +173,7 @@ void convert_to_transformers(const TensorFile& weights, const Blip2Config& own, 
         return with_image_row(table, rows, like);
       };
     }
+    merge_lora_into(tensor, merged);
     tensors.push_back(std::move(tensor));
   }
   write_weights(weights, tensors, folder);
@@ -185,7 +188,7 @@ void convert_to_transformers(const TensorFile& weights, const Blip2Config& own, 
 
 bool is_weight_file(const std::string& name) {
   return name.ends_with(".safetensors") || name.ends_with(".bin") ||
-         name.ends_with(".index.json") || name == kLanguageGguf;
+         name.ends_with(".index.json") || name == kLanguageGguf || is_lora_file(name);
 }
 
 void copy_other_files(const fs::path& source, const fs::path& folder) {
@@ -212,7 +215,8 @@ bool is_spare(const std::string& name, const Blip2Config& config) {
 
 // Copies a directory in its own layout, with its files as they are.
 void copy_model(const TensorFile& weights, const Blip2Config& own, const fs::path& source,
-                const fs::path& folder, std::optional<at::ScalarType> type, bool with_language) {
+                const fs::path& folder, std::optional<at::ScalarType> type, bool with_language,
+                const LoraAdapters* merged) {
   const EmbeddingsName words =
       own.language ? embeddings_name(*own.language, weights, kLanguagePrefix) : EmbeddingsName{};
   std::vector<WrittenTensor> tensors;
@@ -225,6 +229,7 @@ void copy_model(const TensorFile& weights, const Blip2Config& own, const fs::pat
     if (type && follows_precision(view.name) && is_floating(view.dtype)) {
       tensor.dtype = dtype_of(*type);
     }
+    merge_lora_into(tensor, merged);
     tensors.push_back(std::move(tensor));
   }
   write_weights(weights, tensors, folder);
@@ -239,12 +244,14 @@ void copy_model(const TensorFile& weights, const Blip2Config& own, const fs::pat
 
 // One part's file of a directory in this program's layout.
 void write_part(const TensorFile& weights, std::optional<at::ScalarType> type, const fs::path& path,
-                const std::function<bool(const std::string&)>& belongs) {
+                const std::function<bool(const std::string&)>& belongs,
+                const LoraAdapters* merged = nullptr) {
   std::vector<WrittenTensor> tensors;
   for (const TensorView& view : weights.tensors()) {
     if (!belongs(view.name)) continue;
     WrittenTensor tensor{view.name, &view, view.dtype, view.shape, {}};
     if (type && is_floating(view.dtype)) tensor.dtype = dtype_of(*type);
+    merge_lora_into(tensor, merged);
     tensors.push_back(std::move(tensor));
   }
   write_weight_file(weights, tensors, path);
@@ -256,10 +263,11 @@ bool is_language(const std::string& name) {
 
 // The language model of a GGUF file under Hugging Face's names.
 void write_widened(const LanguageWeights& weights, const LanguageConfig& config,
-                   at::ScalarType type, const fs::path& folder) {
+                   at::ScalarType type, const fs::path& folder, const LoraAdapters* merged) {
   std::vector<TensorView> views;
-  const auto write = [&](const auto& tensors) {
-    for (const auto& [name, tensor] : tensors) {
+  const auto write = [&](std::vector<std::pair<std::string, at::Tensor>> tensors) {
+    for (auto& [name, tensor] : tensors) {
+      if (merged) tensor = merged->merged(name, tensor).to(type).contiguous();
       views.push_back(view_of(kLanguagePrefix + name, tensor));
     }
     write_safetensors(folder / kLanguageFile, views, {{"format", "pt"}});
@@ -270,18 +278,18 @@ void write_widened(const LanguageWeights& weights, const LanguageConfig& config,
   const auto t5 = load_t5_weights(weights.file, std::get<T5Config>(config), type);
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (const TensorSlot& slot : t5_tensors(*t5)) tensors.emplace_back(slot.name, slot.tensor());
-  write(tensors);
+  write(std::move(tensors));
 }
 
 // A directory in this program's layout, one file a part; the convolutional encoder stays f32.
 void copy_own(const std::shared_ptr<const TensorFile>& weights, const Blip2Config& config,
               const LanguageWeights& language, const fs::path& source, const fs::path& folder,
-              std::optional<at::ScalarType> type, bool with_language) {
-  link_frozen_parts(source, folder, /*with_language=*/!type && with_language);
+              std::optional<at::ScalarType> type, bool with_language, const LoraAdapters* merged) {
+  link_frozen_parts(source, folder, /*with_language=*/!type && with_language && !merged);
   if (config.language && type && is_gguf(*language.file)) {
-    write_widened(language, *config.language, *type, folder);
-  } else if (config.language && type) {
-    write_part(*weights, type, folder / kLanguageFile, is_language);
+    write_widened(language, *config.language, *type, folder, merged);
+  } else if (config.language && (type || (merged && with_language))) {
+    write_part(*weights, type, folder / kLanguageFile, is_language, merged);
   }
   save_bridge(*load_bridge(weights, config, /*trainable=*/false), folder);
   if (fs::exists(source / kGenerationConfig)) {
@@ -315,7 +323,7 @@ void write_model(const std::shared_ptr<const TensorFile>& weights, const Blip2Co
   const auto layout = own_layout ? std::nullopt : transformers_layout(config);
   if (layout) {
     log_info("written as transformers' {}", architecture_of(*layout));
-    convert_to_transformers(*weights, config, *layout, texts, folder, type);
+    convert_to_transformers(*weights, config, *layout, texts, folder, type, nullptr);
   } else {
     write_own(*weights, config, texts, folder, type);
   }
@@ -332,7 +340,7 @@ std::optional<ModelLayout> transformers_layout(const Blip2Config& config) {
 
 void convert_model(const fs::path& source, const fs::path& folder,
                    std::optional<at::ScalarType> weights, bool own_layout,
-                   std::optional<DType> blocks) {
+                   std::optional<DType> blocks, bool merge_lora) {
   Blip2Config config = read_blip2_config(source / "config.json");
   const std::shared_ptr<const TensorFile> file = open_model_weights(source);
   refuse_half_t5(config, weights, source);
@@ -345,17 +353,24 @@ void convert_model(const fs::path& source, const fs::path& folder,
   const bool as_it_is = own_layout || blocks || kept_blocks || config.layout != ModelLayout::own;
   const auto layout = as_it_is ? std::nullopt : transformers_layout(config);
   if (layout) refuse_gguf(source);
+  const auto merged = adapters_to_merge(source, config, language,
+                                        {.merge = merge_lora,
+                                         .becomes_transformers = layout.has_value(),
+                                         .keeps_blocks = !weights && !quantised});
   NewModelFolder made(folder);
   if (config.layout != ModelLayout::own) {
-    copy_model(*file, config, source, folder, weights, !quantised);
+    copy_model(*file, config, source, folder, weights, !quantised, merged.get());
   } else if (layout) {
     log_info("written as transformers' {}", architecture_of(*layout));
     end_as_source(config, source);
-    convert_to_transformers(*file, config, *layout, source, folder, weights);
+    convert_to_transformers(*file, config, *layout, source, folder, weights, merged.get());
   } else {
-    copy_own(file, config, language, source, folder, weights, !quantised);
+    copy_own(file, config, language, source, folder, weights, !quantised, merged.get());
   }
-  if (quantised) write_quantised_language(language, *config.language, *blocks, folder);
+  if (quantised) {
+    write_quantised_language(language, *config.language, *blocks, folder, merged.get());
+  }
+  if (!merged) link_lora(source, folder);
   if (config.layout == ModelLayout::own && !config.stage1_heads) {
     keep_stage1(source, folder / kStage1Folder);
   }

@@ -29,11 +29,16 @@ std::optional<ModelLayout> transformers_layout(const Blip2Config& config);
 // layout, as does one whose image encoder is quantised (vision_weights.h) unless `weights` asks for
 // another type. transformers does not read such a directory.
 //
+// Adapters of the language model (lora_files.h) are kept beside it or, with `merge_lora`, merged
+// into its matrices in f32, which are then rounded to their type. transformers' classes do not keep
+// them: a directory of our own that becomes one of these has to merge them or to stay as it is, and
+// a GGUF file's blocks are merged into only if they become another type or are quantised again.
+//
 // The source is loaded first, strictly. Error naming file and tensor if something is missing or
 // does not fit, if `folder` holds a model already, and for T5 in kHalf.
 void convert_model(const std::filesystem::path& source, const std::filesystem::path& folder,
                    std::optional<at::ScalarType> weights, bool own_layout = false,
-                   std::optional<DType> blocks = {});
+                   std::optional<DType> blocks = {}, bool merge_lora = false);
 
 // Writes weights under this program's names as a model directory, as convert_model does with a
 // source in this program's layout. `texts`: the folder with the files beside the weights

@@ -11,6 +11,7 @@
 #include "blip2/base/file.h"
 #include "blip2/io/gguf.h"
 #include "blip2/io/safetensors.h"
+#include "blip2/language/lora_files.h"
 #include "blip2/model/language_side.h"
 #include "blip2/nn/adopt.h"
 #include "blip2/nn/tensor_bridge.h"
@@ -47,14 +48,16 @@ void link_folder(const fs::path& from, const fs::path& to) {
 }
 
 bool is_language_weights(const std::string& name) {
-  return name == kLanguageFile || name == kLanguageGguf;
+  return name == kLanguageFile || name == kLanguageGguf || is_lora_file(name);
 }
 
 // Weights that a conversion which did not end has left would be taken for the new model's.
 void remove_leftovers(const fs::path& folder, std::error_code& error) {
-  constexpr std::array<std::string_view, 6> weights{
-      kVisionFile, kLanguageFile,       kLanguageGguf,
-      kBridgeFile, "model.safetensors", "model.safetensors.index.json"};
+  constexpr std::array<std::string_view, 8> weights{
+      kVisionFile,         kLanguageFile,
+      kLanguageGguf,       kBridgeFile,
+      "model.safetensors", "model.safetensors.index.json",
+      kLoraConfigFile,     kLoraFile};
   std::vector<fs::path> left;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename().string();
@@ -205,6 +208,12 @@ void link_language(const fs::path& source, const fs::path& folder) {
     if (!entry.is_regular_file() || !(is_language_weights(name) || is_language_text(name)))
       continue;
     link_file(entry.path(), folder / name);
+  }
+}
+
+void link_lora(const fs::path& source, const fs::path& folder) {
+  for (const char* name : {kLoraConfigFile, kLoraFile}) {
+    if (fs::exists(source / name)) link_file(source / name, folder / name);
   }
 }
 

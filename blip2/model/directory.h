@@ -67,8 +67,11 @@ void link_file(const std::filesystem::path& from, const std::filesystem::path& t
 void link_frozen_parts(const std::filesystem::path& source, const std::filesystem::path& folder,
                        bool with_language);
 
-// Links the language model of `source`, its tokenizer and chat template into `folder` likewise.
+// Links the language model of `source` with its adapters (lora_files.h), its tokenizer and chat
+// template into `folder` likewise.
 void link_language(const std::filesystem::path& source, const std::filesystem::path& folder);
+// Links the language model's adapters alone.
+void link_lora(const std::filesystem::path& source, const std::filesystem::path& folder);
 
 // The folder of a directory's stage-1 model: the directory itself, or its kStage1Folder; nullopt if
 // there is no stage-1 model.

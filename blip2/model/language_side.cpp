@@ -5,6 +5,7 @@
 #include "blip2/base/error.h"
 #include "blip2/io/gguf.h"
 #include "blip2/language/language_gguf.h"
+#include "blip2/language/lora_files.h"
 #include "blip2/model/config.h"
 #include "blip2/model/directory.h"
 #include "blip2/model/image_side.h"
@@ -44,21 +45,25 @@ FrozenLanguage load_language(const std::filesystem::path& folder,
   auto [file, prefix] = language_weights(folder, std::move(weights), config);
   if (precision == "auto" && has_blocks(*file)) {
     FrozenLanguage model =
-        load_frozen_language(file, config, at::kFloat, prefix, MatrixForm::blocks);
+        load_frozen_language(file, config, at::kFloat, prefix, MatrixForm::blocks,
+                             load_lora(folder, config, at::kFloat));
     // The system maps neighbours of pages that are read, so that some came back after their turn.
     for (const TensorView& view : file->tensors()) file->release(view);
     return model;
   }
   const at::ScalarType type = type_of_precision(precision, stored_type(*file, prefix));
-  return load_frozen_language(std::move(file), config, type, prefix);
+  return load_frozen_language(std::move(file), config, type, prefix, MatrixForm::stored,
+                              load_lora(folder, config, type));
 }
 
 void write_quantised_language(const LanguageWeights& weights, const LanguageConfig& config,
-                              DType type, const std::filesystem::path& folder) {
+                              DType type, const std::filesystem::path& folder,
+                              const LoraAdapters* merged) {
   const auto count = static_cast<std::int32_t>(vocabulary_of(config));
   try {
-    write_language_gguf(weights.file, config, weights.prefix, type, folder / kLanguageGguf,
-                        [&](GgufWriter& writer) { add_gguf_tokenizer(folder, count, writer); });
+    write_language_gguf(
+        weights.file, config, weights.prefix, type, folder / kLanguageGguf,
+        [&](GgufWriter& writer) { add_gguf_tokenizer(folder, count, writer); }, merged);
   } catch (...) {
     std::error_code ignored;
     std::filesystem::remove(folder / "config.json", ignored);

@@ -38,8 +38,10 @@ void append(SafetensorsWriter& writer, const WrittenTensor& tensor) {
   const TensorView& source = *tensor.source;
   if (!tensor.change && tensor.dtype == source.dtype) return writer.append(source.data);
   if (is_quantised(tensor.dtype)) return append_quantised(writer, tensor);
-  at::Tensor values = to_tensor(source, *scalar_type_of(tensor.dtype));
-  if (tensor.change) values = tensor.change(values).contiguous();
+  const at::ScalarType type = *scalar_type_of(tensor.dtype);
+  at::Tensor values =
+      to_tensor(source, tensor.change ? scalar_type_of(source.dtype).value_or(at::kFloat) : type);
+  if (tensor.change) values = tensor.change(values).to(type).contiguous();
   writer.append(view_of(tensor.name, values).data);
 }
 

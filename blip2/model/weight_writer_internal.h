@@ -18,7 +18,8 @@ struct WrittenTensor {
   const TensorView* source;
   DType dtype;
   std::vector<std::int64_t> shape;
-  std::function<at::Tensor(const at::Tensor&)> change;  // changes the values; may be empty
+  // Changes the values, which it gets in the source's type and may return in another; may be empty.
+  std::function<at::Tensor(const at::Tensor&)> change;
 };
 
 // The file type of a tensor type (kFloat, kBFloat16, kHalf).

@@ -218,7 +218,7 @@ Int Linear::outs() const {
 }
 
 std::int64_t Linear::bytes() const {
-  Int bytes = 0;
+  Int bytes = low_rank ? low_rank->bytes() : 0;
   for (const Block& block : blocks_) {
     if (const auto* blocks = std::get_if<BlockMatrix>(&block.numbers)) {
       bytes += blocks->bytes();
@@ -275,6 +275,11 @@ Linear::Whole Linear::whole(at::ScalarType type) const {
 }
 
 at::Tensor Linear::product(const at::Tensor& x, bool with_bias) const {
+  const at::Tensor y = plain_product(x, with_bias);
+  return low_rank ? low_rank->added(x, y) : y;
+}
+
+at::Tensor Linear::plain_product(const at::Tensor& x, bool with_bias) const {
   const auto bias_of = [&](const at::Tensor& bias) { return with_bias ? bias : at::Tensor(); };
   const Block& first = blocks_.at(0);
   if (trained_) {
@@ -310,7 +315,7 @@ at::Tensor Linear::frozen(const at::Tensor& x, bool with_bias) const {
   if (in_blocks()) return each_row(x, with_bias);
   const at::NoGradGuard no_grad;
   const Block& first = blocks_.at(0);
-  if (blocks_.size() == 1 && first.packed.defined()) {
+  if (blocks_.size() == 1 && first.packed.defined() && !low_rank) {
     return packed_product(x, first.packed, with_bias ? first.bias : at::Tensor());
   }
   return product(x, with_bias);
@@ -348,6 +353,7 @@ void Linear::each_row(const T* x, Int rows, Store store, void* y, Int stride,
       out += outs * size;
     }
   });
+  if (low_rank) low_rank->add_rows(x, rows, store, y, stride);
 }
 
 template <typename T>

@@ -3,11 +3,13 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <memory>
 #include <variant>
 #include <vector>
 
 #include "blip2/nn/block_matrix.h"
 #include "blip2/nn/int8_matrix.h"
+#include "blip2/nn/low_rank.h"
 
 namespace blip2 {
 
@@ -50,6 +52,12 @@ class Linear {
   std::vector<Part> parts;
   void hold(MatrixForm form);
 
+  // What is added to the frozen product, or null. Every product has it but those into memory for
+  // training (multiply_into, gradient_into), whose callers add it.
+  std::shared_ptr<const LowRank> low_rank;
+  // Whether parameters beside the frozen numbers get gradients.
+  bool trains() const { return low_rank && low_rank->trains(); }
+
   bool defined() const { return !blocks_.empty(); }
   // For a layer of one part: its weight and bias.
   const at::Tensor& weight() const { return parts.at(0).weight; }
@@ -58,7 +66,7 @@ class Linear {
   std::int64_t outs() const;
   // The bias of a layer of one part as hold() has widened it; undefined without one.
   const at::Tensor& bias_f32() const { return blocks_.at(0).bias_f32; }
-  // Bytes of the matrices and biases as they are held.
+  // Bytes of the matrices and biases as they are held, and of what is added to them.
   std::int64_t bytes() const;
 
   // The numbers [out, in] as f32, bf16 or f16: those that are held, if they are one matrix of that
@@ -106,6 +114,7 @@ class Linear {
   };
   Whole whole(at::ScalarType type) const;
   at::Tensor product(const at::Tensor& x, bool with_bias) const;
+  at::Tensor plain_product(const at::Tensor& x, bool with_bias) const;
   Part join();
   // Rows of activations, in eight bits as well if a block needs them.
   template <typename T>

@@ -1,6 +1,7 @@
 #include "blip2/planning/run_plan.h"
 #include "blip2/planning/bridge_size_internal.h"
 #include "blip2/recipe/compute_type.h"
+#include "blip2/recipe/lora_config.h"
 
 #include <fmt/format.h>
 
@@ -110,6 +111,7 @@ class Planner {
     data_ = records ? assume_data(recipe, *records) : scan_data(recipe, config_);
     encoder_ = encoder_size(config_.vision);
     bridge_ = bridge_size(config_, recipe);
+    if (config_.language) adapters_ = lora_parameters(*config_.language, lora_config(recipe));
     if (records && recipe.objectives.words > 0) {
       data_.word_targets = std::min<std::int64_t>(*records, vocabulary_of(*config_.language));
     }
@@ -151,6 +153,7 @@ class Planner {
         {"Q-Former", bridge_.qformer.trained, bridge_.qformer.frozen},
         {"heads", bridge_.heads.trained, bridge_.heads.frozen},
         {"language projection", bridge_.projection.trained, bridge_.projection.frozen},
+        {"language model's adapters", adapters_, 0},
         {"language model", 0, config_.language ? language_parameters(*config_.language) : 0}};
     std::erase_if(plan.parts, [](const auto& part) { return part.trained + part.frozen == 0; });
   }
@@ -158,7 +161,7 @@ class Planner {
   std::int64_t encoder_trained() const {
     return recipe_.image_encoder.train ? encoder_.parameters : 0;
   }
-  std::int64_t in_optimizer() const { return bridge_.in_optimizer + encoder_trained(); }
+  std::int64_t in_optimizer() const { return bridge_.in_optimizer + encoder_trained() + adapters_; }
 
   // Stage 1 reads no more of the language model than the words that it points at.
   double language_bytes() const {
@@ -184,6 +187,7 @@ class Planner {
     plan.memory = {{"program and libraries", kProgramBytes},
                    {"records and their tokens", data_.record_bytes},
                    {"weights of the bridge", bridge_bytes()},
+                   {"weights of the adapters", kF32Bytes * static_cast<double>(adapters_)},
                    {"weights of the image encoder", encoder_bytes()},
                    {"weights of the language model", language_bytes()},
                    {"optimiser state", 2 * trained},
@@ -210,7 +214,8 @@ class Planner {
   // Gradients come as activations go. Those of earlier parts of a batch are there all the time; in
   // bf16 the gaps between them are as large as they are.
   double gradient_bytes() const {
-    const double all = kF32Bytes * static_cast<double>(bridge_.reached() + encoder_trained());
+    const double all =
+        kF32Bytes * static_cast<double>(bridge_.reached() + encoder_trained() + adapters_);
     if (recipe_.accumulate > 1) return narrow() ? 2 * all : all;
     const StepCost& most = steps_.largest;
     const double gone = most.activation_bytes() - most.pooled_bytes + slack_bytes();
@@ -261,9 +266,10 @@ class Planner {
     // The best one on validation is kept besides, and one is being written.
     const std::int64_t best = recipe_.data.validation.empty() ? 0 : 1;
     const std::int64_t kept = std::min(written, recipe_.checkpoint.keep + best + 1);
-    plan.disk = {{kFeatureCacheItem, static_cast<double>(data_.rows) * (row + kIndexEntry)},
-                 {"checkpoints", static_cast<double>(kept) * one},
-                 {"model", kF32Bytes * static_cast<double>(bridge_.all() + encoder_trained())}};
+    plan.disk = {
+        {kFeatureCacheItem, static_cast<double>(data_.rows) * (row + kIndexEntry)},
+        {"checkpoints", static_cast<double>(kept) * one},
+        {"model", kF32Bytes * static_cast<double>(bridge_.all() + encoder_trained() + adapters_)}};
   }
 
   double gguf_bytes_ = 0;
@@ -274,6 +280,7 @@ class Planner {
   PlannedData data_;
   EncoderSize encoder_;
   BridgeSize bridge_;
+  std::int64_t adapters_ = 0;  // their parameters
   Steps steps_;
 };
 

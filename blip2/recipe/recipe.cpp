@@ -132,6 +132,18 @@ void validate_image_encoder(const Recipe& recipe, const std::string& where) {
           "live with image_encoder.train: features change with every step", recipe.data.features);
 }
 
+void validate_language(const Recipe& recipe, const std::string& where) {
+  const LanguageRecipe& language = recipe.language;
+  require_range(language.lora_rank, 0, 4096, where, "language.lora_rank");
+  require_range(language.lora_alpha, 1e-6, 1e6, where, "language.lora_alpha");
+  require_range(language.lora_dropout, 0, 0.95, where, "language.lora_dropout");
+  require(language.lora_rank > 0 || language == LanguageRecipe{}, where, "language.lora_rank",
+          "a number above 0 with other keys of language", "0");
+  require(language.lora_rank == 0 || recipe.stage == 2, where, "language.lora_rank",
+          "0 in stage 1, which does not run the language model",
+          std::to_string(language.lora_rank));
+}
+
 // Whether there is one in every step.
 bool validate_stage1_objectives(const ObjectivesRecipe& recipe, const std::string& where) {
   bool always = false;
@@ -206,6 +218,7 @@ void validate_recipe(const Recipe& recipe, const std::string& where) {
   validate_objectives(recipe, where);
   validate_data(recipe, where);
   validate_image_encoder(recipe, where);
+  validate_language(recipe, where);
   validate_optimizer(recipe, where);
 }
 

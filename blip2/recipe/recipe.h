@@ -83,6 +83,27 @@ struct ImageEncoderRecipe {
   }
 };
 
+struct LanguageRecipe {
+  std::int64_t lora_rank = 0;
+  double lora_alpha = 16, lora_dropout = 0;
+  std::vector<std::string> lora_targets;
+
+  bool operator==(const LanguageRecipe&) const = default;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit("lora_rank", self.lora_rank,
+          "rank of the adapters that stage 2 trains beside the frozen language model (LoRA); 0: "
+          "none");
+    visit("lora_alpha", self.lora_alpha,
+          "what an adapter adds is multiplied by lora_alpha / lora_rank");
+    visit("lora_targets", self.lora_targets,
+          "the matrices with adapters, by the ends of their names as in PyPI peft, or all-linear; "
+          "empty: queries and values of attention");
+    visit("lora_dropout", self.lora_dropout, "dropout of what the adapters read");
+  }
+};
+
 struct OptimizerRecipe {
   double lr = 1e-4, weight_decay = 0.05, beta1 = 0.9, beta2 = 0.98, eps = 1e-8, clip = 1.0;
 
@@ -157,6 +178,7 @@ struct Recipe {
   DataRecipe data;
   AugmentationRecipe augmentation;
   ImageEncoderRecipe image_encoder;
+  LanguageRecipe language;
   OptimizerRecipe optimizer;
   ScheduleRecipe schedule;
   CheckpointRecipe checkpoint;
@@ -185,6 +207,7 @@ struct Recipe {
     visit("data", self.data, "");
     visit("augmentation", self.augmentation, "");
     visit("image_encoder", self.image_encoder, "");
+    visit("language", self.language, "");
     visit("optimizer", self.optimizer, "");
     visit("schedule", self.schedule, "");
     visit("checkpoint", self.checkpoint, "");

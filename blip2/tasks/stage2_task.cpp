@@ -18,6 +18,8 @@ namespace {
 
 // The dropout of the contrast's passes, beside that of the soft prompts.
 constexpr std::uint64_t kContrastPurpose = 32;
+// That of the language model's adapters.
+constexpr std::uint64_t kAdapterPurpose = 33;
 
 // Streams of a step's randomness behind the language model's: of texts and views, of dropout, and
 // of the draws of each objective that the language model can be trained by. (Language modelling,
@@ -92,7 +94,8 @@ class Stage2Task : public TrainingTask {
     TaskLoss total;
     for (std::size_t i = 0; i < weights.size(); ++i) {
       if (weights[i] == 0) continue;
-      const at::Tensor losses = language_.losses(soft, drawn_rows(i, texts, step, part));
+      const at::Tensor losses = language_.losses(soft, drawn_rows(i, texts, step, part),
+                                                 derive_seed(compute.seed, kAdapterPurpose, i));
       total.add(weighted_loss(i, weights[i], losses, texts));
     }
     if (words_) total.add(words_->loss(soft, texts, ranks_));

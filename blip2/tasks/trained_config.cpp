@@ -1,6 +1,7 @@
 #include "blip2/tasks/trained_config.h"
 
 #include "blip2/base/error.h"
+#include "blip2/language/lora.h"
 #include "blip2/tasks/trained_encoder.h"
 
 namespace blip2 {
@@ -63,6 +64,10 @@ void require_trainable(const Blip2Config& config, const Recipe& recipe) {
                 recipe.init, "`blip2 convert` assembles one of its parts");
   }
   require_objectives(config.language, recipe);
+  const LanguageRecipe& language = recipe.language;
+  if (language.lora_rank > 0) {
+    lora_targets(*config.language, language.lora_targets, "language.lora_targets");
+  }
 }
 
 }  // namespace blip2

@@ -1,14 +1,21 @@
 #include "blip2/training/training_setup_internal.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/base/hash.h"
+#include "blip2/base/random.h"
+#include "blip2/language/lora_files.h"
 #include "blip2/model/directory.h"
 #include "blip2/model/generation_config.h"
 #include "blip2/model/image_side.h"
 #include "blip2/model/language_side.h"
 #include "blip2/model/prompts.h"
 #include "blip2/recipe/compute_type.h"
+#include "blip2/recipe/lora_config.h"
 #include "blip2/tasks/stage1_task.h"
 #include "blip2/tasks/stage2_task.h"
 #include "blip2/tasks/starting_model.h"
@@ -19,14 +26,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string hash_frozen_files(const StartingModel& start, bool with_vision) {
+std::string hash_frozen_files(const StartingModel& start, const Recipe& recipe) {
   std::uint64_t hash = 0;
   const auto add = [&](const fs::path& file) {
     if (fs::exists(file)) hash = hash_bytes(MappedFile::open(file)->bytes(), hash);
   };
-  if (with_vision) add(start.bridge / kVisionFile);
+  if (!recipe.image_encoder.train) add(start.bridge / kVisionFile);
   add(start.language / kLanguageFile);
   add(start.language / kLanguageGguf);
+  if (recipe.stage == 2 && recipe.language.lora_rank == 0) add(start.language / kLoraFile);
   return hash_text(hash);
 }
 
@@ -94,8 +102,53 @@ MatrixForm trained_through(const Recipe& recipe) {
   return recipe.language_weights == "stored" ? MatrixForm::blocks : MatrixForm::joined;
 }
 
+std::vector<std::string> names_of(const std::vector<LoraModule>& modules) {
+  std::vector<std::string> names;
+  for (const LoraModule& module : modules) names.push_back(module.name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Error unless the recipe describes the adapters that `init` has.
+void require_same(const LoraAdapters& kept, const LoraConfig& asked,
+                  const std::vector<LoraModule>& modules, const std::string& init) {
+  const LoraConfig& own = kept.config();
+  const auto fail = [&](const char* key, const auto& expected, const auto& got) {
+    throw Error(
+        fmt::format("expected {}, as the adapters of {} have it, got {}", expected, init, got),
+        fmt::format("language.{}", key),
+        "training goes on with them; a model without adapters starts new ones");
+  };
+  if (own.rank != asked.rank) fail("lora_rank", own.rank, asked.rank);
+  if (own.alpha != asked.alpha) fail("lora_alpha", own.alpha, asked.alpha);
+  std::vector<LoraModule> adapted;
+  for (const auto& adapter : kept.adapters()) adapted.push_back(adapter.module);
+  if (names_of(adapted) == names_of(modules)) return;
+  fail("lora_targets", fmt::format("{} matrices", adapted.size()),
+       fmt::format("{} matrices", modules.size()));
+}
+
+// The language model's adapters, in f32: those that the recipe trains, which go on from the ones of
+// the directory or start anew, or the directory's as they are; nullptr if there are none.
+std::shared_ptr<const LoraAdapters> adapters_of(const Recipe& recipe, const LanguageConfig& config,
+                                                const fs::path& folder) {
+  constexpr std::uint64_t kAdapterSeed = 40;  // of the initial numbers
+  LoraConfig asked = lora_config(recipe);
+  const bool trains = asked.rank > 0;
+  const auto kept = load_lora(folder, config, compute_type(recipe), trains);
+  if (!trains) return kept;
+  const auto modules = lora_targets(config, asked.targets, "language.lora_targets");
+  if (!kept) {
+    const auto seed = derive_seed(static_cast<std::uint64_t>(recipe.seed), kAdapterSeed);
+    return std::make_shared<const LoraAdapters>(asked, modules, seed);
+  }
+  require_same(*kept, asked, modules, folder.string());
+  kept->set_dropout(asked.dropout);
+  return kept;
+}
+
 // Stage 2 with the language model of the directory.
-std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const TrainingSetup& setup,
+std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, TrainingSetup& setup,
                                             const LanguageConfig& config,
                                             const LanguageWeights& weights, const Ranks* ranks) {
   if (recipe.language_weights == "stored" && !is_gguf(*weights.file)) {
@@ -103,8 +156,10 @@ std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, const Training
                 recipe.init, "`blip2 convert --weights` makes one; auto is for other models");
   }
   const StageTokenizers tokenizers{*setup.language_tokenizer, *setup.qformer_tokenizer};
+  const auto lora = adapters_of(recipe, config, recipe.init);
   FrozenLanguage language = load_frozen_language(weights.file, config, compute_type(recipe),
-                                                 weights.prefix, trained_through(recipe));
+                                                 weights.prefix, trained_through(recipe), lora);
+  if (lora && lora->trained()) setup.lora = lora;
   return make_stage2_task(recipe, setup.bridge, std::move(language), tokenizers,
                           setup.train.records, setup.validation.records, ranks);
 }
@@ -123,7 +178,7 @@ TrainingSetup open_training(const Recipe& recipe, const Ranks* ranks,
   TrainingSetup setup;
   setup.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);
   setup.qformer_tokenizer = load_tokenizer(start.bridge / kQFormerTokenizer);
-  if (!sample) setup.frozen_hash = hash_frozen_files(start, !recipe.image_encoder.train);
+  if (!sample) setup.frozen_hash = hash_frozen_files(start, recipe);
   Datasets sets;
   if (recipe.image_encoder.train) {
     setup.encoder = std::make_shared<const TrainedEncoder>(recipe, weights, initial.vision);
@@ -156,6 +211,9 @@ TaskLoss training_loss(const TrainingSetup& setup, std::span<const std::int64_t>
 
 AdamW make_optimizer(const TrainingSetup& setup, const Recipe& recipe) {
   std::vector<NamedTensor> parameters = trained_tensors(*setup.bridge, recipe);
+  if (setup.lora) {
+    for (auto& [name, tensor] : setup.lora->tensors()) parameters.push_back({name, tensor});
+  }
   if (!setup.encoder) return {std::move(parameters), recipe.optimizer};
   std::vector<double> lr_scales(parameters.size(), 1.0);
   const auto& more = setup.encoder->parameters();
@@ -171,6 +229,7 @@ void export_model(const TrainingSetup& setup, const Recipe& recipe, const fs::pa
   link_frozen_parts(start.bridge, folder, /*with_language=*/true);
   if (start.language != start.bridge) link_language(start.language, folder);
   if (setup.encoder) setup.encoder->save(folder);
+  if (setup.lora) save_lora(*setup.lora, *config.language, folder);
   save_bridge(*setup.bridge, folder);
   if (config.language) {
     write_own_generation_config(start.language, config, *load_tokenizer(start.language),

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "blip2/language/lora.h"
 #include "blip2/recipe/recipe.h"
 #include "blip2/tasks/task.h"
 #include "blip2/tasks/trained_encoder.h"
@@ -21,6 +22,7 @@ struct TrainingSetup {
   Dataset train, validation;  // validation: empty if the recipe has none
   std::unique_ptr<TrainingTask> task;
   std::shared_ptr<const TrainedEncoder> encoder;  // nullptr: the image encoder is frozen
+  std::shared_ptr<const LoraAdapters> lora;       // nullptr: no adapters are trained
   std::string frozen_hash;                        // hash of the frozen parts' weight files
 };
 

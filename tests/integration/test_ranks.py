@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from waiting import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BRIDGE = "model-bridge.safetensors"
+BRIDGE, ADAPTERS = "model-bridge.safetensors", "adapter_model.safetensors"
 
 
 @pytest.fixture
@@ -60,10 +60,13 @@ def assert_same_log(folder, other, tolerance=1e-5):
 
 
 def assert_same_weights(folder, other):
-    one, two = load_file(folder / BRIDGE), load_file(other / BRIDGE)
-    assert one.keys() == two.keys()
-    for name, value in one.items():
-        assert torch.allclose(value, two[name], rtol=1e-4, atol=2e-5), name
+    for file in (BRIDGE, ADAPTERS):
+        if file == ADAPTERS and not (folder / file).exists():
+            continue
+        one, two = load_file(folder / file), load_file(other / file)
+        assert one.keys() == two.keys()
+        for name, value in one.items():
+            assert torch.allclose(value, two[name], rtol=1e-4, atol=2e-5), name
 
 
 OBJECTIVES = {
@@ -73,6 +76,7 @@ OBJECTIVES = {
     "all": (1, ["objectives.mlm=0.5", "objectives.mrm=0.5"]),
     "words": (1, ["objectives.words=1"]),
     "lm": (2, []),
+    "lora": (2, ["language.lora_rank=4", "language.lora_targets=all-linear"]),
     "cmlm": (2, ["objectives.cmlm=0.5", "prompt.to_qformer=true"]),
     "prefix_lm": (2, ["objectives.prefix_lm=1", "objectives.cmlm=0.5", "prompt.to_qformer=true"]),
 }

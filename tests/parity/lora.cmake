@@ -1,0 +1,1 @@
+blip2_probe(lora TORCH DEPS language decoding)
