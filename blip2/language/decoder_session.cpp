@@ -56,6 +56,9 @@ class CachedLayers : DecoderLayers<T> {
     }
   }
 
+  // The states of all tokens after the final norm: [N, D].
+  void states(float* out) const { this->norm(weights_.norm, x_, n_, out); }
+
   // The logits of the last token of each row: [rows, V].
   void logits(float* out) {
     const Int rows = std::ssize(offsets_) - 1;
@@ -146,8 +149,7 @@ DecoderSession::DecoderSession(std::shared_ptr<const DecoderWeights> weights, st
               weights_->config.head_dim, at::elementSize(weights_->dtype)},
              capacity) {}
 
-std::span<const float> DecoderSession::prompt(const at::Tensor& embeds,
-                                              std::span<const std::int64_t> offsets) {
+void DecoderSession::take(const at::Tensor& embeds, std::span<const std::int64_t> offsets) {
   TORCH_CHECK(embeds.dim() == 2 && embeds.size(1) == weights_->config.hidden_size,
               "embeds: expected [N, ", weights_->config.hidden_size, "], got ", embeds.sizes());
   TORCH_CHECK(offsets.size() > 1 && offsets.front() == 0 && offsets.back() == embeds.size(0),
@@ -161,7 +163,21 @@ std::span<const float> DecoderSession::prompt(const at::Tensor& embeds,
   const at::Tensor values = embeds.detach().to(at::kFloat).contiguous();
   const float* data = values.const_data_ptr<float>();
   x_.assign(data, data + values.numel());
-  return run(offsets);
+}
+
+std::span<const float> DecoderSession::prompt(const at::Tensor& embeds,
+                                              std::span<const std::int64_t> offsets) {
+  take(embeds, offsets);
+  return logits_after(offsets);
+}
+
+at::Tensor DecoderSession::read(const at::Tensor& embeds, std::span<const std::int64_t> offsets) {
+  take(embeds, offsets);
+  const at::Tensor states = at::empty(embeds.sizes(), at::kFloat);
+  with_element(weights_->dtype, [&]<typename T>() {
+    run<T>(offsets, [&](auto& layers) { layers.states(states.mutable_data_ptr<float>()); });
+  });
+  return states;
 }
 
 std::span<const float> DecoderSession::advance(std::span<const std::int32_t> tokens) {
@@ -176,7 +192,7 @@ std::span<const float> DecoderSession::advance(std::span<const std::int32_t> tok
     weights_->embeddings.read(tokens[i], x_.data() + static_cast<std::int64_t>(i) * width);
     offsets.push_back(offsets.back() + 1);
   }
-  return run(offsets);
+  return logits_after(offsets);
 }
 
 void DecoderSession::join(LanguageSession& other) {
@@ -186,8 +202,12 @@ void DecoderSession::join(LanguageSession& other) {
   cache_.join(session->cache_);
 }
 
-std::span<const float> DecoderSession::run(std::span<const std::int64_t> offsets) {
-  return with_element(weights_->dtype, [&]<typename T>() { return run<T>(offsets); });
+std::span<const float> DecoderSession::logits_after(std::span<const std::int64_t> offsets) {
+  logits_.resize(static_cast<std::size_t>(rows() * vocabulary()));
+  with_element(weights_->dtype, [&]<typename T>() {
+    run<T>(offsets, [&](auto& layers) { layers.logits(logits_.data()); });
+  });
+  return logits_;
 }
 
 template <typename T>
@@ -202,8 +222,8 @@ void DecoderSession::add_positions(std::span<const std::int64_t> offsets) {
   }
 }
 
-template <typename T>
-std::span<const float> DecoderSession::run(std::span<const std::int64_t> offsets) {
+template <typename T, typename Use>
+void DecoderSession::run(std::span<const std::int64_t> offsets, const Use& use) {
   for (std::int64_t row = 0; row < rows(); ++row) {
     const auto i = static_cast<std::size_t>(row);
     const std::int64_t count = offsets[i + 1] - offsets[i];
@@ -213,15 +233,13 @@ std::span<const float> DecoderSession::run(std::span<const std::int64_t> offsets
     rope_.reserve(cache_.length(row) + count);
   }
   if (weights_->positions.defined()) add_positions<T>(offsets);
-  logits_.resize(static_cast<std::size_t>(rows() * vocabulary()));
   CachedLayers<T> layers(*weights_, rope_, cache_, offsets, x_.data(), scratch_);
   layers.run();
-  layers.logits(logits_.data());
+  use(layers);
   for (std::int64_t row = 0; row < rows(); ++row) {
     const auto i = static_cast<std::size_t>(row);
     cache_.extend(row, offsets[i + 1] - offsets[i]);
   }
-  return logits_;
 }
 
 }  // namespace blip2
