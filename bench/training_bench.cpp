@@ -148,7 +148,7 @@ StepLoss stage2_steps(const Options& options, const std::shared_ptr<Bridge>& bri
   return [=, features = step_features(options)](std::uint64_t step) {
     const QFormerPass pass = bridge->qformer->pass({options.type(), true, step});
     const at::Tensor soft = soft_prompts(
-        *bridge, pass, pass.project_image(features(), bridge->feature_norm()), questions);
+        *bridge, pass, pass.project_image(features(), bridge->feature_norm()), {questions, {}});
     return language.losses(soft, rows).mean();
   };
 }

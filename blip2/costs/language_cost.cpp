@@ -85,6 +85,12 @@ class DecoderOnly {
   // Elements of the layers' matrices, which may be int8.
   Int matrices() const { return matrices_; }
 
+  double reading(const Lengths& texts) const {
+    const double attention = 4 * pairs(texts, texts) * static_cast<double>(c_.query_width()) *
+                             static_cast<double>(c_.num_hidden_layers);
+    return frozen_product(total_of(texts), static_cast<double>(matrices_)).forward + attention;
+  }
+
   // The last token of a text predicts nothing and is not read.
   LanguageCost cost(const LanguageTexts& texts, double type, const LoraConfig& lora) const {
     Lengths lengths;
@@ -176,6 +182,16 @@ class EncoderDecoder {
   Int matrices() const { return matrices_; }
 
   double weight_bytes(double type) const { return type * static_cast<double>(parameters_); }
+
+  double reading(const Lengths& texts) const {
+    LanguageCost cost;
+    const double rows = total_of(texts);
+    for (Int i = 0; i < c_.num_layers; ++i) {
+      attend(cost, {rows, rows, pairs(texts, texts)});
+      feed_forward(cost, rows, kF32Bytes);
+    }
+    return cost.flops.forward;
+  }
 
   // The encoder reads an end token after the prompt, the decoder a start token before the answer.
   LanguageCost cost(const LanguageTexts& texts, double type, const LoraConfig& lora) const {
@@ -290,6 +306,10 @@ LanguageCost language_cost(const LanguageConfig& config, const LanguageTexts& te
                            double type_bytes, const LoraConfig& lora) {
   return std::visit([&](const auto& c) { return part_of(c).cost(texts, type_bytes, lora); },
                     config);
+}
+
+double reading_flops(const LanguageConfig& config, const std::vector<std::int64_t>& lengths) {
+  return std::visit([&](const auto& c) { return part_of(c).reading(lengths); }, config);
 }
 
 }  // namespace blip2

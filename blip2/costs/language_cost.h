@@ -41,4 +41,7 @@ struct LanguageCost {
 LanguageCost language_cost(const LanguageConfig& config, const LanguageTexts& texts,
                            double type_bytes, const LoraConfig& lora = {});
 
+// The operations of reading texts of these lengths for their states (FrozenLanguage::read).
+double reading_flops(const LanguageConfig& config, const std::vector<std::int64_t>& lengths);
+
 }  // namespace blip2

@@ -17,15 +17,17 @@ QFormerCost::QFormerCost(const Blip2Config& config, std::int64_t positions, doub
       d_(static_cast<double>(c_.hidden_size)),
       f_(static_cast<double>(c_.intermediate_size)) {}
 
-void QFormerCost::run(const std::vector<PassRow>& rows, const std::vector<Int>& texts,
-                      bool trains) {
+void QFormerCost::run(const std::vector<PassRow>& rows, const std::vector<Int>& texts, bool trains,
+                      const std::vector<Int>& language) {
   const PackedRows packed =
       pack_rows(rows, {.layers = c_.num_hidden_layers,
                        .cross_attention_frequency = c_.cross_attention_frequency,
                        .queries = queries_,
                        .positions = positions_,
-                       .text_lengths = texts});
+                       .text_lengths = texts,
+                       .language_lengths = language});
   const Flops before = flops;
+  if (!language.empty()) project_language(total_of(language));
   for (Int l = 0; l < c_.num_hidden_layers; ++l) {
     layer(packed.layers[static_cast<std::size_t>(l)], c_.crosses(l), trains);
   }
@@ -37,6 +39,17 @@ void QFormerCost::run(const std::vector<PassRow>& rows, const std::vector<Int>& 
   const double read = total_of(texts) + static_cast<double>(packed.has_queries ? queries_ : 0);
   bytes += 4 * kF32Bytes * read * d_;
   if (!texts.empty()) tables += 1;
+}
+
+// States have no gradient; they are kept as they are read, in f32 and in compute type.
+void QFormerCost::project_language(double rows) {
+  const auto width = static_cast<double>(c_.language_hidden_size);
+  bytes += rows * width * (kF32Bytes + type_);
+  for (Int l = 0; l < c_.num_hidden_layers; ++l) {
+    if (!c_.crosses(l)) continue;
+    flops += product_flops(rows, width, 2 * d_, /*input_gradient=*/false);
+    keep(rows * 2 * d_);
+  }
 }
 
 double QFormerCost::padded(Int rows) const {
@@ -98,7 +111,10 @@ double pass_weight_bytes(const QFormerConfig& c, std::int64_t type_bytes) {
   for (Int layer = 0; layer < c.num_hidden_layers; ++layer) {
     bytes += 3 * d * d * (kF32Bytes + copy) + copy * (d * d + 2 * d * f);
     if (c.use_qformer_text_input) bytes += copy * 2 * d * f;
-    if (c.crosses(layer)) bytes += copy * 2 * d * d + 2 * d * features * (2 * kF32Bytes + copy);
+    if (c.crosses(layer)) {
+      const double read = features + static_cast<double>(c.language_hidden_size);
+      bytes += copy * 2 * d * d + 2 * d * read * (2 * kF32Bytes + copy);
+    }
   }
   if (c.use_qformer_text_input) bytes += copy * static_cast<double>(c.vocab_size) * d;
   return bytes;

@@ -18,8 +18,10 @@ class QFormerCost {
   QFormerCost(const Blip2Config& config, std::int64_t positions, double type_bytes);
 
   // Adds one pass over `rows`; `texts` are the texts' lengths. `trains`: the states are kept for
-  // the backward pass.
-  void run(const std::vector<PassRow>& rows, const std::vector<std::int64_t>& texts, bool trains);
+  // the backward pass. `language`: the lengths of the texts whose states of a language model the
+  // queries of the rows read; their keys and values are made for this pass.
+  void run(const std::vector<PassRow>& rows, const std::vector<std::int64_t>& texts, bool trains,
+           const std::vector<std::int64_t>& language = {});
 
   Flops flops;
   double bytes = 0;   // bytes kept for the backward pass
@@ -28,6 +30,7 @@ class QFormerCost {
  private:
   double padded(std::int64_t rows) const;
   void layer(const PackedLayer& packed, bool crosses, bool trains);
+  void project_language(double rows);
   void keep_attention(std::int64_t rows);
   void feed_forward(std::int64_t rows, bool trains);
   void multiply(std::int64_t rows, double ins, double outs);

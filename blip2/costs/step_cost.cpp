@@ -9,7 +9,7 @@ StepTexts StepTexts::part(std::int64_t first, std::int64_t count) const {
     using List = std::decay_t<decltype(all)>;
     return all.empty() ? List{} : List(all.begin() + first, all.begin() + first + count);
   };
-  return {count, slice(qformer), slice(prompts), slice(targets), slice(whole)};
+  return {count, slice(qformer), slice(prompts), slice(targets), slice(whole), slice(language)};
 }
 
 Flops StepCost::flops() const {

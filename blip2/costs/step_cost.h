@@ -16,6 +16,8 @@ struct StepTexts {
   std::vector<std::int64_t> prompts;  // stage 2: tokens of each prompt
   std::vector<std::int64_t> targets;  // stage 2: tokens of each target, end token included
   std::vector<bool> whole;  // stage 2: prefix language modelling does not split the target
+  // Tokens of each text whose states of the language model cross-attention reads; empty: of none.
+  std::vector<std::int64_t> language = {};
 
   // The texts of samples [first, first + count).
   StepTexts part(std::int64_t first, std::int64_t count) const;

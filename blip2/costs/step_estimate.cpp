@@ -1,6 +1,7 @@
 #include "blip2/costs/step_estimate.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "blip2/recipe/compute_type.h"
 #include "blip2/recipe/lora_config.h"
@@ -161,11 +162,21 @@ void StepEstimate::add_matched_rows(std::vector<PassRow>& rows, Lengths& lengths
 void StepEstimate::add_own_pairs(PassRow::Text wanted) {
   std::vector<PassRow> rows;
   add_pairs(rows, texts_.samples, wanted);
-  passes_.run(rows, texts_.qformer, true);
+  run_reading(std::move(rows), texts_.qformer);
 }
 
 void StepEstimate::add_queries() {
-  passes_.run(picture_rows(texts_.samples), {}, true);
+  run_reading(picture_rows(texts_.samples), {});
+}
+
+// A pass whose queries read the language model's states too, if the step has some.
+void StepEstimate::run_reading(std::vector<PassRow> rows, const Lengths& texts) {
+  const bool reads = total_of(texts_.language) > 0;
+  for (PassRow& row : rows) row.language = reads ? row.image : -1;
+  passes_.run(rows, texts, true, reads ? texts_.language : Lengths{});
+  if (reads && recipe_.data.features == "live") {
+    cost_.language.forward += reading_flops(*c_.language, texts_.language);
+  }
 }
 
 void StepEstimate::add_head(double rows, double width) {

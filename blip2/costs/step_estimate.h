@@ -55,6 +55,7 @@ class StepEstimate {
   void add_unimodal(const SharedPasses& passes);
   void add_comparison(double pairs, double processes, bool trains);
   void add_joint(const SharedPasses& passes);
+  void run_reading(std::vector<PassRow> rows, const std::vector<std::int64_t>& texts);
   void add_matched_rows(std::vector<PassRow>& rows, std::vector<std::int64_t>& lengths) const;
 
   const Blip2Config& c_;

@@ -189,6 +189,17 @@ std::vector<std::int64_t> PromptData::target_tokens(std::int64_t lead) const {
   return {tokens.begin(), tokens.end()};
 }
 
+std::vector<std::vector<std::int64_t>> PromptData::prompts() const {
+  std::set<std::int64_t> places;
+  for (const Item& item : items_) places.insert(item.prompt);
+  std::vector<std::vector<std::int64_t>> prompts;
+  for (const std::int64_t place : places) {
+    const Ids& prompt = texts_[static_cast<std::size_t>(place)];
+    prompts.emplace_back(prompt.begin(), prompt.end());
+  }
+  return prompts;
+}
+
 PromptBatch PromptData::batch(std::span<const std::int64_t> items, std::uint64_t seed,
                               std::optional<std::int64_t> step) const {
   const auto text = [&](std::int64_t place) -> const Ids& {

@@ -47,6 +47,8 @@ class CaptionData {
   // the first.
   CaptionBatch batch(std::span<const std::int64_t> items, std::uint64_t seed,
                      std::optional<std::int64_t> step) const;
+  // The ids of all different captions; a caption_id is a place in this list.
+  const std::vector<std::vector<std::int32_t>>& texts() const { return texts_; }
 
  private:
   struct Item {
@@ -93,6 +95,9 @@ class PromptData {
   // The distinct tokens of all targets and of the last `lead` tokens of their prompts, in rising
   // order.
   std::vector<std::int64_t> target_tokens(std::int64_t lead = 0) const;
+
+  // The ids of all different prompts.
+  std::vector<std::vector<std::int64_t>> prompts() const;
 
   // The batch of these items; captions or answers are chosen as by CaptionData::batch.
   PromptBatch batch(std::span<const std::int64_t> items, std::uint64_t seed,

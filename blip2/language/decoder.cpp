@@ -48,6 +48,10 @@ at::Tensor Decoder::forward_packed(const at::Tensor& embeds, std::vector<std::in
   return run_stack(stack_, x, {std::move(offsets), std::move(wanted)});
 }
 
+at::Tensor Decoder::read(const at::Tensor& embeds, std::span<const std::int64_t> offsets) const {
+  return DecoderSession(weights_, /*capacity=*/1).read(embeds, offsets);
+}
+
 std::unique_ptr<LanguageSession> Decoder::make_session(std::int64_t capacity) const {
   return std::make_unique<DecoderSession>(weights_, capacity);
 }

@@ -34,6 +34,7 @@ class Decoder : public LanguageModel {
   at::Tensor embed(const at::Tensor& ids) const override;
   at::Tensor forward_packed(const at::Tensor& embeds, std::vector<std::int64_t> offsets,
                             std::vector<std::int64_t> wanted = {}) override;
+  at::Tensor read(const at::Tensor& embeds, std::span<const std::int64_t> offsets) const override;
   at::Tensor logits(const at::Tensor& hidden) const override;
   at::Tensor token_loss(const at::Tensor& hidden, const at::Tensor& targets) const override;
   std::unique_ptr<LanguageSession> make_session(std::int64_t capacity = 64) const override;

@@ -67,6 +67,9 @@ class CachedLayers : DecoderLayers<T> {
     }
   }
 
+  // The states of all tokens after the final norm: [N, D].
+  void states(float* out) const { this->norm(weights_.norm, x_, n_, out); }
+
   // The logits of the last token of each row: [rows, V].
   void logits(float* out) {
     const Int rows = std::ssize(offsets_) - 1;
@@ -166,8 +169,7 @@ DecoderSession::DecoderSession(std::shared_ptr<const DecoderWeights> weights, st
               weights_->config.head_dim, at::elementSize(weights_->dtype)},
              capacity) {}
 
-std::span<const float> DecoderSession::prompt(const at::Tensor& embeds,
-                                              std::span<const std::int64_t> offsets) {
+void DecoderSession::take(const at::Tensor& embeds, std::span<const std::int64_t> offsets) {
   TORCH_CHECK(embeds.dim() == 2 && embeds.size(1) == weights_->config.hidden_size,
               "embeds: expected [N, ", weights_->config.hidden_size, "], got ", embeds.sizes());
   TORCH_CHECK(offsets.size() > 1 && offsets.front() == 0 && offsets.back() == embeds.size(0),
@@ -184,13 +186,29 @@ std::span<const float> DecoderSession::prompt(const at::Tensor& embeds,
   const at::Tensor values = embeds.detach().to(at::kFloat).contiguous();
   const float* data = values.const_data_ptr<float>();
   x_.assign(data, data + values.numel());
-  const std::span<const float> logits = run(offsets);
-  for (std::int64_t row = 0; row < rows; ++row) {
+}
+
+std::span<const float> DecoderSession::prompt(const at::Tensor& embeds,
+                                              std::span<const std::int64_t> offsets) {
+  take(embeds, offsets);
+  const std::span<const float> logits = logits_after(offsets);
+  const at::Tensor values = embeds.detach().to(at::kFloat);
+  for (std::int64_t row = 0; row < rows(); ++row) {
     const auto i = static_cast<std::size_t>(row);
     if (!remembers(row)) continue;
-    history_.add(row, values.narrow(0, offsets[i], offsets[i + 1] - offsets[i]));
+    history_.add(row, values.narrow(0, offsets[i], offsets[i + 1] - offsets[i]).contiguous());
   }
   return logits;
+}
+
+at::Tensor DecoderSession::read(const at::Tensor& embeds, std::span<const std::int64_t> offsets) {
+  TORCH_CHECK(rows() == 0, "only a new session reads texts");
+  take(embeds, offsets);
+  const at::Tensor states = at::empty(embeds.sizes(), at::kFloat);
+  with_element(weights_->dtype, [&]<typename T>() {
+    run<T>(offsets, [&](auto& layers) { layers.states(states.mutable_data_ptr<float>()); });
+  });
+  return states;
 }
 
 std::span<const float> DecoderSession::advance(std::span<const std::int32_t> tokens) {
@@ -205,7 +223,7 @@ std::span<const float> DecoderSession::advance(std::span<const std::int32_t> tok
     weights_->embeddings.read(tokens[i], x_.data() + static_cast<std::int64_t>(i) * width);
     offsets.push_back(offsets.back() + 1);
   }
-  const std::span<const float> logits = run(offsets);
+  const std::span<const float> logits = logits_after(offsets);
   for (std::int64_t row = 0; row < rows(); ++row) {
     if (remembers(row)) history_.add(row, tokens[static_cast<std::size_t>(row)]);
   }
@@ -257,7 +275,7 @@ std::vector<std::int64_t> DecoderSession::begin_long_rows(std::span<const std::i
   return all;
 }
 
-std::span<const float> DecoderSession::run(std::span<const std::int64_t> offsets) {
+std::span<const float> DecoderSession::logits_after(std::span<const std::int64_t> offsets) {
   bool any = false;
   for (std::int64_t row = 0; row < rows(); ++row) {
     const auto i = static_cast<std::size_t>(row);
@@ -265,7 +283,11 @@ std::span<const float> DecoderSession::run(std::span<const std::int64_t> offsets
   }
   std::vector<std::int64_t> all;
   if (any) offsets = all = begin_long_rows(offsets);
-  return with_element(weights_->dtype, [&]<typename T>() { return run<T>(offsets); });
+  logits_.resize(static_cast<std::size_t>(rows() * vocabulary()));
+  with_element(weights_->dtype, [&]<typename T>() {
+    run<T>(offsets, [&](auto& layers) { layers.logits(logits_.data()); });
+  });
+  return logits_;
 }
 
 template <typename T>
@@ -280,8 +302,8 @@ void DecoderSession::add_positions(std::span<const std::int64_t> offsets) {
   }
 }
 
-template <typename T>
-std::span<const float> DecoderSession::run(std::span<const std::int64_t> offsets) {
+template <typename T, typename Use>
+void DecoderSession::run(std::span<const std::int64_t> offsets, const Use& use) {
   for (std::int64_t row = 0; row < rows(); ++row) {
     const auto i = static_cast<std::size_t>(row);
     const std::int64_t count = offsets[i + 1] - offsets[i];
@@ -291,15 +313,13 @@ std::span<const float> DecoderSession::run(std::span<const std::int64_t> offsets
     rope_.reserve(cache_.length(row) + count);
   }
   if (weights_->positions.defined()) add_positions<T>(offsets);
-  logits_.resize(static_cast<std::size_t>(rows() * vocabulary()));
   CachedLayers<T> layers(*weights_, rope_, cache_, offsets, x_.data(), scratch_);
   layers.run();
-  layers.logits(logits_.data());
+  use(layers);
   for (std::int64_t row = 0; row < rows(); ++row) {
     const auto i = static_cast<std::size_t>(row);
     cache_.extend(row, offsets[i + 1] - offsets[i]);
   }
-  return logits_;
 }
 
 }  // namespace blip2

@@ -28,14 +28,20 @@ class DecoderSession : public LanguageSession {
   std::int64_t length(std::int64_t row) const override { return cache_.length(row); }
   std::span<const float> prompt(const at::Tensor& embeds,
                                 std::span<const std::int64_t> offsets) override;
+  // Continues the rows as prompt does. Returns the hidden states of all their new tokens after the
+  // final norm, [N, D] f32.
+  at::Tensor read(const at::Tensor& embeds, std::span<const std::int64_t> offsets);
   std::span<const float> advance(std::span<const std::int32_t> tokens) override;
   void select(std::span<const std::int32_t> sources) override;
   void join(LanguageSession& other) override;
 
  private:
-  template <typename T>
-  std::span<const float> run(std::span<const std::int64_t> offsets);
-  std::span<const float> run(std::span<const std::int64_t> offsets);
+  // Takes new embeddings of the rows.
+  void take(const at::Tensor& embeds, std::span<const std::int64_t> offsets);
+  // Runs the layers over the rows' new tokens; use(layers) takes what it needs of their results.
+  template <typename T, typename Use>
+  void run(std::span<const std::int64_t> offsets, const Use& use);
+  std::span<const float> logits_after(std::span<const std::int64_t> offsets);
 
   // Gives rows that become long by their new tokens all their tokens as new ones: the long factors
   // turn the keys of every position. Returns the offsets of x_ as it is then.

@@ -75,6 +75,21 @@ TEST_F(DecoderFile, StepsEqualOneForwardPass) {
   EXPECT_EQ(session->length(0), 6);
 }
 
+TEST_F(DecoderFile, ReadsTextsAloneAsBesideOthers) {
+  write(tiny_config(), [](auto&) {});
+  const auto model = load(tiny_config());
+  const FrozenLanguage language(model);
+  const std::vector<std::vector<std::int64_t>> texts{{3, 1, 4}, {}, {1}, {5, 9, 2, 6, 5}};
+  const at::Tensor all = language.read(texts), ids = at::tensor({3, 1, 4, 1, 5, 9, 2, 6, 5});
+  const at::Tensor trained = model->forward_packed(model->embed(ids), {0, 3, 4, 9});
+  EXPECT_LT((all - trained).abs().max().item<float>(), 1e-4f);
+  for (const std::int64_t i : {0, 2, 3}) {
+    const at::Tensor alone =
+        language.read(std::span(texts).subspan(static_cast<std::size_t>(i), 1));
+    EXPECT_TRUE(at::equal(alone, all.narrow(0, i == 0 ? 0 : i + 1, alone.size(0))));
+  }
+}
+
 TEST_F(DecoderFile, EmbedsAsTheModelWithoutLoadingIt) {
   const at::Tensor ids = at::tensor({3, 0, 10, 3}, at::kLong);
   const auto equal_to_the_model = [&](const DecoderConfig& config) {

@@ -126,6 +126,23 @@ at::Tensor FrozenLanguage::losses(const at::Tensor& soft, std::span<const Forced
   return std::visit([&](const auto& model) { return forced_losses(*model, soft, rows); }, model_);
 }
 
+at::Tensor FrozenLanguage::read(std::span<const std::vector<std::int64_t>> texts) const {
+  const at::NoGradGuard no_grad;
+  std::vector<std::int64_t> ids, offsets{0};
+  for (const std::vector<std::int64_t>& text : texts) {
+    if (text.empty()) continue;
+    ids.insert(ids.end(), text.begin(), text.end());
+    offsets.push_back(std::ssize(ids));
+  }
+  const at::Tensor embeds = embed(torch::tensor(ids, at::kLong));
+  if (ids.empty()) return embeds;
+  return std::visit(
+      Either{
+          [&](const std::shared_ptr<LanguageModel>& model) { return model->read(embeds, offsets); },
+          [&](const std::shared_ptr<T5>& model) { return model->encode(embeds, offsets); }},
+      model_);
+}
+
 std::int64_t FrozenLanguage::step_bytes() const {
   return std::visit([](const auto& model) { return model->step_bytes(); }, model_);
 }

@@ -79,6 +79,10 @@ class FrozenLanguage {
   // without that seed they drop nothing.
   at::Tensor losses(const at::Tensor& soft, std::span<const ForcedRow> rows,
                     std::optional<std::uint64_t> dropout = std::nullopt) const;
+  // The last hidden states of texts of token ids, packed row after row, [N, D] f32, after the final
+  // norm and without gradient: of a decoder's layers, or of an encoder. A text may be empty. A
+  // text's states do not depend on the texts beside it. Several threads may call it at once.
+  at::Tensor read(std::span<const std::vector<std::int64_t>> texts) const;
   // Bytes of the weights that one step of writing reads.
   std::int64_t step_bytes() const;
   // Makes room for rows of `prompt` tokens that are read and `written` tokens that are generated.

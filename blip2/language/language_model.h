@@ -69,6 +69,12 @@ class LanguageModel {
   virtual at::Tensor forward_packed(const at::Tensor& embeds, std::vector<std::int64_t> offsets,
                                     std::vector<std::int64_t> wanted = {}) = 0;
 
+  // The hidden states after the final norm of packed sequences, [N, D] f32, for reading alone:
+  // without autograd, and each sequence's bit for bit the same whatever other sequences stand
+  // beside it. Every sequence has at least one embedding. Several threads may call it at once.
+  virtual at::Tensor read(const at::Tensor& embeds,
+                          std::span<const std::int64_t> offsets) const = 0;
+
   // Right-padded rows of the given lengths: [B, T, D] -> [B, T, D], zero at the padding.
   at::Tensor forward(const at::Tensor& embeds, std::span<const std::int64_t> lengths);
 

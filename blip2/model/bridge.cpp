@@ -7,6 +7,10 @@
 namespace blip2 {
 namespace {
 
+torch::nn::LayerNorm layer_norm_of(std::int64_t width, double eps) {
+  return torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(eps));
+}
+
 // Streams of the initial weights.
 enum : std::uint64_t { kQFormerSeed = 1, kQuerySeed, kHeadsSeed, kProjectionSeed };
 
@@ -18,10 +22,12 @@ Bridge::Bridge(const Blip2Config& config, std::optional<std::uint64_t> seed) : c
     if (!seed) return std::nullopt;
     return derive_seed(*seed, number);
   };
-  ln_vision = register_module(
-      "ln_vision",
-      torch::nn::LayerNorm(
-          torch::nn::LayerNormOptions({c.encoder_hidden_size}).eps(config.feature_norm_eps)));
+  ln_vision =
+      register_module("ln_vision", layer_norm_of(c.encoder_hidden_size, config.feature_norm_eps));
+  if (c.reads_language()) {
+    ln_language = register_module("ln_language",
+                                  layer_norm_of(c.language_hidden_size, config.feature_norm_eps));
+  }
   query_tokens = register_parameter(
       "query_tokens",
       seed ? random_query_tokens(config.num_query_tokens, c.hidden_size, *stream(kQuerySeed))
@@ -46,12 +52,17 @@ Norm Bridge::feature_norm() const {
   return {ln_vision->weight, ln_vision->bias, config_.feature_norm_eps};
 }
 
+std::optional<Norm> Bridge::language_norm() const {
+  if (ln_language.is_empty()) return std::nullopt;
+  return Norm{ln_language->weight, ln_language->bias, config_.feature_norm_eps};
+}
+
 Stage1Parts Bridge::stage1_parts() const {
   if (!heads) {
     throw Error("the model has no stage-1 heads", "config.json: stage1_heads",
                 "contrast and matching need a model of stage 1");
   }
-  return {*qformer, *heads, query_tokens, feature_norm()};
+  return {*qformer, *heads, query_tokens, feature_norm(), language_norm()};
 }
 
 at::Tensor Bridge::soft_prompts(const at::Tensor& hidden) const {

@@ -57,6 +57,7 @@ void check(const Blip2Config& config, const std::string& where) {
   if (!(config.feature_norm_eps >= 0 && config.feature_norm_eps < 1)) {
     throw Error("expected 0 <= eps < 1", where + ": feature_norm_eps");
   }
+  check_language_width(config, where);
   if (config.question_prompt.find("{}") == std::string::npos) {
     throw Error("expected a template that holds {} for the question", where + ": question_prompt");
   }
@@ -92,6 +93,16 @@ Blip2Config read_own(nlohmann::json object, const std::string& where) {
 }
 
 }  // namespace
+
+void check_language_width(const Blip2Config& config, const std::string& where) {
+  if (!config.qformer.reads_language() || !config.language) return;
+  const std::int64_t width = language_width(*config.language);
+  if (config.qformer.language_hidden_size == width) return;
+  throw Error(fmt::format("the language model's states are {} wide, the Q-Former reads {}", width,
+                          config.qformer.language_hidden_size),
+              where + ": qformer_config: language_hidden_size",
+              "it was trained with another language model");
+}
 
 Blip2Config read_blip2_config(const std::filesystem::path& config_json) {
   const std::string where = config_json.string();

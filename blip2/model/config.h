@@ -42,6 +42,9 @@ struct Blip2Config {
   VisionConfig vision = EfficientNetLiteConfig{};
   QFormerConfig qformer;
   std::optional<LanguageConfig> language;
+
+  // Whether the soft prompts of a picture depend on the prompt.
+  bool prompt_matters() const { return reads_prompt || qformer.reads_language(); }
 };
 
 // Reads a config.json of this program's layout or of transformers', recognised by keys that only
@@ -49,6 +52,9 @@ struct Blip2Config {
 // architecture or language model, for wrong types, and for sizes that contradict each other.
 Blip2Config read_blip2_config(const std::filesystem::path& config_json);
 nlohmann::json write_blip2_config(const Blip2Config& config);
+
+// Error if the Q-Former reads a language model's states of another width than config.language has.
+void check_language_width(const Blip2Config& config, const std::string& where);
 
 // The name of transformers' class; empty for ModelLayout::own.
 std::string architecture_of(ModelLayout layout);

@@ -333,6 +333,7 @@ void write_model(const std::shared_ptr<const TensorFile>& weights, const Blip2Co
 std::optional<ModelLayout> transformers_layout(const Blip2Config& config) {
   const auto* vit = std::get_if<VitConfig>(&config.vision);
   if (vit == nullptr || !vit->is_eva()) return std::nullopt;
+  if (config.qformer.reads_language()) return std::nullopt;
   if (config.language && config.stage1_heads) return std::nullopt;
   if (!config.language) return ModelLayout::retrieval;
   return config.reads_prompt ? ModelLayout::instructblip : ModelLayout::blip2;

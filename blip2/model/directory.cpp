@@ -9,6 +9,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
+#include "blip2/base/random.h"
 #include "blip2/io/gguf.h"
 #include "blip2/io/safetensors.h"
 #include "blip2/language/lora_files.h"
@@ -28,6 +29,29 @@ constexpr const char* kNoMembers[] = {"qformer.encoder.layer.*.intermediate.*",
 // Those of the heads of stage 1.
 constexpr const char* kHeads[] = {"vision_projection.*", "text_projection.*", "itm_head.*", "cls.*",
                                   "temperature"};
+
+// What a bridge has for a language model's states alone.
+std::vector<std::string> language_read_names() {
+  return {"ln_language.*", "qformer.encoder.layer.*.language_key.*",
+          "qformer.encoder.layer.*.language_value.*"};
+}
+
+void start_language_reads(Bridge& bridge, std::uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  const auto names = language_read_names();
+  std::uint64_t index = 0;
+  for (auto& parameter : bridge.named_parameters()) {
+    at::Tensor& value = parameter.value();
+    if (!matches_any(parameter.key(), names)) continue;
+    value.set_data(at::empty(value.sizes()));
+    if (value.dim() > 1) {
+      fill_normal(value, bridge.config().qformer.initializer_range, derive_seed(seed, index));
+    } else {
+      value.fill_(parameter.key().ends_with("bias") ? 0 : 1);
+    }
+    ++index;
+  }
+}
 
 // The name with `to` instead of `from` at its beginning, if it begins so.
 bool replace_front(std::string& name, std::string_view from, std::string_view to) {
@@ -167,7 +191,8 @@ std::vector<std::pair<std::string, at::Tensor>> bridge_tensors(const Bridge& bri
 }
 
 std::shared_ptr<Bridge> load_bridge(std::shared_ptr<const TensorFile> weights,
-                                    const Blip2Config& config, bool trainable) {
+                                    const Blip2Config& config, bool trainable,
+                                    std::optional<std::uint64_t> language_reads) {
   const c10::InferenceMode no_inference(false);
   auto bridge = std::make_shared<Bridge>(config, std::nullopt);
   for (at::Tensor& parameter : bridge->parameters()) parameter.requires_grad_(trainable);
@@ -187,7 +212,9 @@ std::shared_ptr<Bridge> load_bridge(std::shared_ptr<const TensorFile> weights,
     ignore(kNoMembers);
     options.optional = {"cls.*", "temperature"};
   }
+  if (language_reads) options.optional = language_read_names();
   adopt(weights, slots, options);
+  if (language_reads) start_language_reads(*bridge, *language_reads);
   return bridge;
 }
 

@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -52,9 +53,11 @@ class NewModelFolder {
 
 // Loads the bridge from a directory's weights. Strict: one Error lists missing, unexpected and
 // mis-shaped tensors. `trainable`: the weights get memory of their own and gradients; otherwise
-// they stay in the mapped file.
+// they stay in the mapped file. `language_reads`: weights that do not read a language model's
+// states yet start to, by random projections N(0, initializer_range) from this seed.
 std::shared_ptr<Bridge> load_bridge(std::shared_ptr<const TensorFile> weights,
-                                    const Blip2Config& config, bool trainable);
+                                    const Blip2Config& config, bool trainable,
+                                    std::optional<std::uint64_t> language_reads = std::nullopt);
 
 // Writes the bridge's weights and config.json into `folder`.
 void save_bridge(const Bridge& bridge, const std::filesystem::path& folder);

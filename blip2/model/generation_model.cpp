@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "blip2/base/allocation.h"
@@ -94,13 +95,45 @@ std::vector<ImageKeysValues> GenerationModel::project_images(const at::Tensor& f
   return pictures;
 }
 
+std::optional<LanguageStates> GenerationModel::states_of(
+    const std::vector<std::int64_t>& tokens) const {
+  if (!config_.qformer.reads_language()) return std::nullopt;
+  return LanguageStates{language_->read(std::span(&tokens, 1)), {std::ssize(tokens)}};
+}
+
 at::Tensor GenerationModel::soft_prompts_of(const ImageKeysValues& picture,
                                             const Prompt& prompt) const {
-  if (!config_.reads_prompt) return soft_prompts(*bridge_, *pass_, picture, std::nullopt);
-  const std::vector<std::vector<std::int32_t>> text{encode_at_most(
-      *qformer_tokenizer_, prompt.instruction(), config_.qformer.max_position_embeddings)};
-  check_ids(text[0], config_.qformer.vocab_size);
-  return soft_prompts(*bridge_, *pass_, picture, ragged_text(text));
+  if (!config_.qformer.reads_language()) return soft_prompts_of(picture, prompt, std::nullopt);
+  return soft_prompts_of(picture, prompt, states_of(tokens_of(prompt)));
+}
+
+at::Tensor GenerationModel::soft_prompts_of(const ImageKeysValues& picture, const Prompt& prompt,
+                                            std::optional<LanguageStates> states) const {
+  Instructions read{{}, std::move(states)};
+  if (config_.reads_prompt) {
+    const std::vector<std::vector<std::int32_t>> text{
+        encode_at_most(*qformer_tokenizer_, prompt.instruction(), config_.qformer.max_position_embeddings)};
+    check_ids(text[0], config_.qformer.vocab_size);
+    read.text = ragged_text(text);
+  }
+  return soft_prompts(*bridge_, *pass_, picture, read);
+}
+
+std::vector<at::Tensor> GenerationModel::soft_prompts_of(
+    std::span<const ImageKeysValues> pictures, std::span<const Prompt> prompts,
+    const std::vector<std::vector<std::int64_t>>& texts) const {
+  std::map<std::vector<std::int64_t>, std::size_t> places;
+  std::vector<const std::vector<std::int64_t>*> distinct;
+  for (const auto& text : texts) {
+    if (places.try_emplace(text, distinct.size()).second) distinct.push_back(&text);
+  }
+  std::vector<std::optional<LanguageStates>> states(distinct.size());
+  batch_invariant_for(distinct.size(), [&](std::size_t i) { states[i] = states_of(*distinct[i]); });
+  std::vector<at::Tensor> soft(pictures.size());
+  batch_invariant_for(pictures.size(), [&](std::size_t i) {
+    soft[i] = soft_prompts_of(pictures[i], prompts[i], states[places.at(texts[i])]);
+  });
+  return soft;
 }
 
 // transformers' BLIP-2 without a prompt starts from the begin token, whatever the tokenizer does.
@@ -144,12 +177,10 @@ GenerationModel::Prompted GenerationModel::prompt(std::span<const ImageKeysValue
                                                   std::span<const Prompt> prompts,
                                                   std::int64_t new_tokens) const {
   TORCH_CHECK(pictures.size() == prompts.size(), "one prompt for each picture");
-  std::vector<at::Tensor> seen(pictures.size());
-  batch_invariant_for(pictures.size(),
-                      [&](std::size_t i) { seen[i] = soft_prompts_of(pictures[i], prompts[i]); });
   Prompted prompted;
   for (const Prompt& text : prompts) prompted.texts.push_back(tokens_of(text));
-  const LanguageInput input = language_input(*language_, at::cat(seen), prompted.texts);
+  const at::Tensor seen = at::cat(soft_prompts_of(pictures, prompts, prompted.texts));
+  const LanguageInput input = language_input(*language_, seen, prompted.texts);
   std::int64_t longest = 0;
   for (std::size_t i = 0; i + 1 < input.offsets.size(); ++i) {
     longest = std::max(longest, input.offsets[i + 1] - input.offsets[i]);

@@ -30,8 +30,9 @@ struct GeneratedText {
 
 // A language model that generates texts about pictures: a stage-2 model trained by this program, or
 // a directory of transformers' BLIP-2 or InstructBLIP. A prompt is one of the model's templates,
-// filled in; a Q-Former that reads prompts gets the same text. Soft prompts stand before the
-// prompt's tokens, which include the tokens that the tokenizer puts around a text; an
+// filled in; a Q-Former that reads prompts gets the same text, and one that reads the language
+// model's states gets those of the prompt, which the language model reads first. Soft prompts stand
+// before the prompt's tokens, which include the tokens that the tokenizer puts around a text; an
 // encoder-decoder reads soft prompts and prompt in its encoder. In a model of chats a prompt that
 // is not whole becomes a user's turn of the language model's chat template. A model is for one
 // thread at a time: each call uses LibTorch's threads.
@@ -70,7 +71,7 @@ class GenerationModel {
                                                    GenerationOptions options) const;
 
   // What generate() is made of, for those who decide themselves what is computed when.
-  // Soft prompts [1, Q, width] of one picture.
+  // Soft prompts [1, Q, width] of one picture. Several threads may call it at once.
   at::Tensor soft_prompts_of(const ImageKeysValues& picture, const Prompt& prompt) const;
   // The prompt's tokens for the language model. Any thread may call it at any time.
   std::vector<std::int64_t> tokens_of(const Prompt& prompt) const;
@@ -85,6 +86,14 @@ class GenerationModel {
  private:
   struct Prompted;
 
+  // The language model's states of a prompt's tokens, where the Q-Former reads them.
+  std::optional<LanguageStates> states_of(const std::vector<std::int64_t>& tokens) const;
+  at::Tensor soft_prompts_of(const ImageKeysValues& picture, const Prompt& prompt,
+                             std::optional<LanguageStates> states) const;
+  // The soft prompts of each pair; a prompt that several pairs have is read once.
+  std::vector<at::Tensor> soft_prompts_of(
+      std::span<const ImageKeysValues> pictures, std::span<const Prompt> prompts,
+      const std::vector<std::vector<std::int64_t>>& texts) const;
   Prompted prompt(std::span<const ImageKeysValues> pictures, std::span<const Prompt> prompts,
                   std::int64_t new_tokens) const;
   // The tokens that the repetition penalty counts before anything is generated, as in transformers.

@@ -1,14 +1,19 @@
 #include "blip2/model/language_side.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "blip2/base/error.h"
+#include "blip2/data/content_hash.h"
 #include "blip2/io/gguf.h"
 #include "blip2/language/language_gguf.h"
 #include "blip2/language/lora_files.h"
 #include "blip2/model/config.h"
 #include "blip2/model/directory.h"
 #include "blip2/model/image_side.h"
+#include "blip2/nn/tensor_bridge.h"
 #include "blip2/text/gguf_tokenizer.h"
 
 namespace blip2 {
@@ -54,6 +59,25 @@ FrozenLanguage load_language(const std::filesystem::path& folder,
   const at::ScalarType type = type_of_precision(precision, stored_type(*file, prefix));
   return load_frozen_language(std::move(file), config, type, prefix, MatrixForm::stored,
                               load_lora(folder, config, type));
+}
+
+std::string describe_language(const LanguageWeights& weights, const LanguageConfig& config,
+                              at::ScalarType type, MatrixForm form) {
+  std::string parts;
+  for (const TensorView& view : weights.file->tensors()) {
+    if (!view.name.starts_with(weights.prefix)) continue;
+    parts += fmt::format("{} {} {} {}\n", view.name, dtype_name(view.dtype), shape_text(view.shape),
+                         content_hash(view.data).hex());
+    weights.file->release(view);
+  }
+  // The other forms hold the numbers of a matrix as they are.
+  const bool rounded = form == MatrixForm::int8;
+  const bool blocks = form == MatrixForm::blocks && has_blocks(*weights.file);
+  return fmt::format("{} {} in {}{}", content_hash(std::as_bytes(std::span(parts))).hex(),
+                     write_language_config(config).dump(), c10::toString(type),
+                     rounded  ? ", int8"
+                     : blocks ? ", blocks"
+                              : "");
 }
 
 void write_quantised_language(const LanguageWeights& weights, const LanguageConfig& config,

@@ -32,6 +32,11 @@ FrozenLanguage load_language(const std::filesystem::path& folder,
                              std::shared_ptr<const TensorFile> weights,
                              const LanguageConfig& config, const std::string& precision);
 
+// Describes everything in a language model on which its states depend: weights, configuration, and
+// how they are held. Models with the same text give the same states.
+std::string describe_language(const LanguageWeights& weights, const LanguageConfig& config,
+                              at::ScalarType type, MatrixForm form);
+
 // Writes the language model of `weights` into `folder` as kLanguageGguf, its matrices in `type`
 // (Q8_0, Q4_0 or Q4_K), with the tokenizer that `folder` has and, unless they are null, with the
 // adapters `merged` into them. Error as write_language_gguf's: the folder then has no config.json,

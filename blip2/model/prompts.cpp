@@ -36,13 +36,24 @@ Prompt record_prompt(const Record& record, const std::string& caption_prompt,
                               : Prompt(caption_prompt);
 }
 
+std::vector<std::int32_t> text_start(const LanguageConfig& config, const Tokenizer& language) {
+  if (std::holds_alternative<T5Config>(config)) return {};
+  return language.encode("");
+}
+
+std::vector<std::int64_t> read_alone(const LanguageConfig& config,
+                                     std::vector<std::int64_t> tokens) {
+  const std::int64_t most = most_positions(config);
+  if (most > 0 && std::ssize(tokens) > most) tokens.resize(static_cast<std::size_t>(most));
+  if (std::holds_alternative<T5Config>(config)) tokens.push_back(end_tokens(config).front());
+  return tokens;
+}
+
 PromptFormat prompt_format(const Blip2Config& config, const Tokenizer& language) {
   PromptFormat format;
   format.caption = config.caption_prompt;
   format.question = config.question_prompt;
-  // What the tokenizer puts before a text (Llama's <s>, OPT's </s>), if anything. T5's has nothing
-  // there, and its end token after a text.
-  if (!std::holds_alternative<T5Config>(*config.language)) format.start = language.encode("");
+  format.start = text_start(*config.language, language);
   format.end = {end_tokens(*config.language).front()};
   if (!config.chat_prompts) return format;
   format.chat = std::make_shared<ChatTemplate>(language.chat_template());

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "blip2/data/batch.h"
 #include "blip2/data/records.h"
@@ -22,5 +24,13 @@ Prompt record_prompt(const Record& record, const std::string& caption_prompt,
 // its templates, a space before the target, and the end token after the target; for a model of
 // chats the chat template and what ends an answer in it. Error if there is no such template.
 PromptFormat prompt_format(const Blip2Config& config, const Tokenizer& language);
+
+// What the language model's tokenizer puts before a text (Llama's <s>, OPT's </s>), if anything.
+// T5's has nothing there, and its end token after a text.
+std::vector<std::int32_t> text_start(const LanguageConfig& config, const Tokenizer& language);
+// A text's tokens, text_start included, as the language model reads it for the Q-Former: by itself
+// and no further than its positions reach. A T5 ends every text that it reads by its end token.
+std::vector<std::int64_t> read_alone(const LanguageConfig& config,
+                                     std::vector<std::int64_t> tokens);
 
 }  // namespace blip2

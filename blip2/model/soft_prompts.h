@@ -12,15 +12,20 @@
 
 namespace blip2 {
 
+// The texts that the Q-Former reads with B pictures.
+struct Instructions {
+  std::optional<TextRows> text;            // B texts in its own tokens
+  std::optional<LanguageStates> language;  // the language model's states of B texts
+};
+
 // The soft prompts of B pictures, given by their keys and values (project_image): [B, Q, width]
-// f32. `pass` is a pass of the bridge's Q-Former; with `instructions` (B texts) it reads them
-// beside the pictures.
+// f32. `pass` is a pass of the bridge's Q-Former.
 at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass,
-                        const ImageKeysValues& images, const std::optional<TextRows>& instructions);
+                        const ImageKeysValues& images, const Instructions& instructions);
 
 // The soft prompts of pictures given by their features [B, P, De]; makes the pass itself.
 at::Tensor soft_prompts(const Bridge& bridge, const at::Tensor& features,
-                        const std::optional<TextRows>& instructions, const ComputeOptions& compute);
+                        const Instructions& instructions, const ComputeOptions& compute);
 
 // Joins soft prompts and token embeddings by join_input, for a language model of any kind.
 template <typename Language>

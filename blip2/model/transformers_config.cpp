@@ -78,6 +78,10 @@ QFormerConfig read_qformer(const json& part, std::int64_t image_width, ModelLayo
     if (part.contains(key)) known[key] = part[key];
   }
   QFormerConfig config = read_qformer_config(known, where);
+  if (config.reads_language()) {
+    throw Error("transformers' class does not read a language model's states",
+                where + ": encoder_reads");
+  }
   // As transformers does, whatever the file says.
   config.encoder_hidden_size = image_width;
   // InstructBLIP's always reads text; the other generating class has no word embeddings to do so.

@@ -50,6 +50,23 @@ TEST(MaskText, TakesTheShareAndRepeatsItself) {
   EXPECT_EQ(mask_text(text, masking(1), 1).places.numel(), 30);
 }
 
+// What is hidden of a text tells nothing about the words there.
+TEST(MaskText, ChoosesPlacesWhateverTheWordsAre) {
+  const TextRows text{tokens({1, 7, 8, 9, 10, 2, 1, 11, 12, 2}), {6, 4}};
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    const std::uint64_t seeds[] = {seed, seed + 100};
+    const MaskedText masked = mask_text(text, masking(0.4), seeds);
+    for (std::int64_t i = 0; i < masked.places.numel(); ++i) {
+      TextRows other{text.ids.clone(), text.lengths};
+      other.ids[masked.places[i].item<std::int64_t>()] = 40;
+      EXPECT_TRUE(mask_text(other, masking(0.4), seeds).places.equal(masked.places));
+    }
+    const TextRows second{text.ids.narrow(0, 6, 4), {4}};
+    const MaskedText alone = mask_text(second, masking(0.4), std::span(seeds).last(1));
+    EXPECT_TRUE(alone.inputs.ids.equal(masked.inputs.ids.narrow(0, 6, 4)));
+  }
+}
+
 TEST(MaskText, RefusesWhatCannotBe) {
   const TextRows text{tokens({7, 8}), {2}};
   WordMasking none = masking();

@@ -67,13 +67,24 @@ std::int64_t replacement(std::int64_t word, const WordMasking& masking, Random& 
 
 MaskedText mask_text(const TextRows& text, const WordMasking& masking, std::uint64_t seed,
                      std::int64_t first_text) {
+  std::vector<std::uint64_t> seeds;
+  for (std::int64_t row = 0; row < text.texts(); ++row) {
+    seeds.push_back(derive_seed(seed, first_text + row));
+  }
+  return mask_text(text, masking, seeds);
+}
+
+MaskedText mask_text(const TextRows& text, const WordMasking& masking,
+                     std::span<const std::uint64_t> seeds) {
   check_masking(masking);
+  TORCH_CHECK(std::ssize(seeds) == text.texts(), "expected a seed for each of ", text.texts(),
+              " texts, got ", seeds.size());
   MaskedText masked{{text.ids.clone(at::MemoryFormat::Contiguous), text.lengths}, {}, {}};
   auto* id = masked.inputs.ids.mutable_data_ptr<std::int64_t>();
   std::vector<std::int64_t> places, targets;
   std::int64_t begin = 0;
   for (std::size_t row = 0; row < text.lengths.size(); ++row) {
-    Random random(derive_seed(seed, first_text + static_cast<std::int64_t>(row)));
+    Random random(seeds[row]);
     for (const std::int64_t t : choose_places(id + begin, text.lengths[row], masking, random)) {
       std::int64_t& word = id[begin + t];
       places.push_back(begin + t);

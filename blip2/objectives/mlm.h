@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "blip2/qformer/text_rows.h"
@@ -32,5 +33,9 @@ struct MaskedText {
 // the seed. Error if [MASK] is not in the vocabulary or the share is outside (0, 1].
 MaskedText mask_text(const TextRows& text, const WordMasking& masking, std::uint64_t seed,
                      std::int64_t first_text = 0);
+// The same with a seed for each text. Which words of a text are chosen does not depend on them, but
+// on its seed, its length and the places of special tokens.
+MaskedText mask_text(const TextRows& text, const WordMasking& masking,
+                     std::span<const std::uint64_t> seeds);
 
 }  // namespace blip2

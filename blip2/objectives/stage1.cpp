@@ -137,6 +137,11 @@ JointStates Stage1Step::encode_pairs(const TextRows& texts) const {
   return pass_.encode_multimodal(parts_.query_tokens, images_, texts, triplets_.pairs);
 }
 
+LanguageKeysValues Stage1Step::language_keys(const LanguageStates& states) const {
+  TORCH_CHECK(parts_.language_norm, "states of a language model need their norm");
+  return pass_.project_language(states, *parts_.language_norm);
+}
+
 std::uint64_t Stage1Step::seed(std::uint64_t purpose) const {
   return derive_seed(options_.compute.seed, purpose);
 }

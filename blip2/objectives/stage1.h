@@ -16,6 +16,15 @@
 
 namespace blip2 {
 
+// A language model's states of a batch's texts, for a Q-Former that reads them: MRM reads `plain`,
+// MLM `masked`, of the texts without the words that it predicts. Either is empty in a step that
+// does not read it. Contrast, matching and generation, which tell texts of the batch apart or write
+// them, read pictures alone.
+struct Stage1Language {
+  LanguageStates plain, masked;
+  std::vector<std::uint64_t> seeds;  // by which mask_text chose the words of each text
+};
+
 // A mini-batch of B pictures with one text each; with R ranks, this process's share of a batch of R
 // * B.
 struct Stage1Batch {
@@ -25,6 +34,7 @@ struct Stage1Batch {
   at::Tensor caption_ids;   // [B] int64: equal for the same caption
   // Negatives to take instead of drawn ones, for the batch of all processes.
   std::optional<Negatives> negatives = std::nullopt;
+  std::optional<Stage1Language> language = std::nullopt;
 };
 
 // Passes that several objectives read. A step computes a pass once if one of its objectives needs
@@ -74,6 +84,9 @@ class Stage1Step {
   const TextRows& text() const { return batch_.text; }
   const QFormerPass& pass() const { return pass_; }
   const ImageKeysValues& images() const { return images_; }
+  const std::optional<Stage1Language>& language() const { return batch_.language; }
+  // The keys and values of some of its states.
+  LanguageKeysValues language_keys(const LanguageStates& states) const;
   // The place of this process's first row in the batch of all processes.
   std::int64_t first_row() const { return first_; }
   // The seed of an objective's random draws, the same for all processes.

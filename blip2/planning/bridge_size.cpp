@@ -2,6 +2,7 @@
 
 #include "blip2/language/frozen_language.h"
 #include "blip2/tasks/stage1_objectives.h"
+#include "blip2/tasks/trained_config.h"
 
 namespace blip2 {
 namespace {
@@ -20,6 +21,7 @@ Stage1Reach reach_of(const Recipe& recipe) {
 TrainedPart qformer_size(const QFormerConfig& c, const Recipe& recipe) {
   const bool reads_text = recipe.stage == 1 || recipe.prompt.to_qformer;
   const bool last_text = reach_of(recipe).last_text_layer;
+  const bool language = recipe.stage == 2 || reads_language(stage1_weights(recipe.objectives));
   const Int d = c.hidden_size, f = c.intermediate_size;
   TrainedPart size;
   const auto add = [&](Int count, bool trained) {
@@ -37,6 +39,7 @@ TrainedPart qformer_size(const QFormerConfig& c, const Recipe& recipe) {
     if (c.use_qformer_text_input) add(feed_forward, reads_text && (!last || last_text));
     if (!c.crosses(layer)) continue;
     add(2 * linear(d, d) + 2 * linear(c.encoder_hidden_size, d) + 2 * d, true);
+    if (c.reads_language()) add(2 * linear(c.language_hidden_size, d), language);
   }
   return size;
 }
@@ -62,6 +65,8 @@ BridgeSize bridge_size(const Blip2Config& config, const Recipe& recipe) {
   const Int d = config.qformer.hidden_size;
   size.queries.trained = config.num_query_tokens * d;
   size.norm.trained = 2 * config.qformer.encoder_hidden_size;
+  const bool reads = trains_reads(config, recipe);
+  (reads ? size.norm.trained : size.norm.frozen) += 2 * config.qformer.language_hidden_size;
   size.qformer = qformer_size(config.qformer, recipe);
   size.heads = heads_size(config, recipe);
   const bool trains_projection = recipe.stage == 2 || recipe.objectives.words > 0;

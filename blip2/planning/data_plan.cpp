@@ -6,13 +6,16 @@
 #include <string>
 
 #include "blip2/base/random.h"
+#include "blip2/costs/language_cost.h"
 #include "blip2/data/batch.h"
 #include "blip2/data/records.h"
 #include "blip2/data/sampler.h"
 #include "blip2/model/directory.h"
 #include "blip2/model/prompts.h"
 #include "blip2/tasks/dataset.h"
+#include "blip2/tasks/stage1_objectives.h"
 #include "blip2/tasks/starting_model.h"
+#include "blip2/tasks/trained_config.h"
 
 namespace blip2 {
 namespace {
@@ -79,10 +82,27 @@ double bytes_of(const std::vector<Record>& records) {
   return 2 * bytes;
 }
 
-Lengths lengths_of(const std::vector<std::vector<Int>>& texts) {
+template <typename Id>
+Lengths lengths_of(const std::vector<std::vector<Id>>& texts) {
   Lengths lengths;
   for (const auto& text : texts) lengths.push_back(std::ssize(text));
   return lengths;
+}
+
+// Notes texts whose states are kept.
+void keep_states(PlannedData& data, const Recipe& recipe, const Blip2Config& config,
+                 const Lengths& texts, Int times = 1) {
+  if (recipe.data.features == "live" || texts.empty() || times == 0) return;
+  data.state_texts += times * std::ssize(texts);
+  data.state_tokens += static_cast<double>(times) * total_of(texts);
+  data.state_flops += static_cast<double>(times) * reading_flops(*config.language, texts);
+}
+
+// How often stage 1 reads each caption: as it is, and masked in some ways.
+Int caption_readings(const Recipe& recipe, Int ways) {
+  const auto weights = stage1_weights(recipe.objectives);
+  return (reads_language(weights, &Stage1Language::plain) ? 1 : 0) +
+         (reads_language(weights, &Stage1Language::masked) ? ways : 0);
 }
 
 // Draws the run's batches, and lets `read` note their texts.
@@ -105,9 +125,16 @@ void scan_captions(PlannedData& data, const Recipe& recipe, const Blip2Config& c
   const auto tokenizer = load_tokenizer(start.bridge / kQFormerTokenizer);
   const CaptionData captions(files.records, *tokenizer, recipe.data.max_text_tokens);
   const auto seed = static_cast<std::uint64_t>(recipe.seed);
+  // The language model's tokens of a caption are taken to be as many as the Q-Former's.
+  const bool reads = trains_reads(config, recipe);
   draw_steps(data, recipe, files, [&](StepTexts& texts, const Lengths& items, Int step) {
     texts.qformer = captions.batch(items, seed, step).texts.lengths;
+    if (reads) texts.language = texts.qformer;
   });
+  if (reads) {
+    keep_states(data, recipe, config, lengths_of(captions.texts()),
+                caption_readings(recipe, recipe.objectives.mlm_ways));
+  }
   if (recipe.objectives.words <= 0 || !config.language) return;
   const auto language = load_tokenizer(start.language);
   const PromptData words(files.records, *language, prompt_format(config, *language));
@@ -129,7 +156,11 @@ void scan_prompts(PlannedData& data, const Recipe& recipe, const Blip2Config& co
     texts.prompts = lengths_of(batch.prompts);
     texts.targets = lengths_of(batch.targets);
     texts.whole = batch.questions;
+    if (config.qformer.reads_language()) texts.language = texts.prompts;
   });
+  if (config.qformer.reads_language()) {
+    keep_states(data, recipe, config, lengths_of(prompts.prompts()));
+  }
   if (recipe.objectives.words > 0) {
     data.word_targets = std::ssize(prompts.target_tokens(recipe.objectives.words_lead));
   }
@@ -160,7 +191,7 @@ PlannedData scan_data(const Recipe& recipe, const Blip2Config& config) {
   return planned;
 }
 
-PlannedData assume_data(const Recipe& recipe, std::int64_t records) {
+PlannedData assume_data(const Recipe& recipe, const Blip2Config& config, std::int64_t records) {
   constexpr double kRecordBytes = 2 * 400;  // as bytes_of has it, of a path and a sentence
   PlannedData planned;
   planned.records = planned.pictures = records;
@@ -170,10 +201,16 @@ PlannedData assume_data(const Recipe& recipe, std::int64_t records) {
                    static_cast<double>(records);
   const Lengths full(static_cast<std::size_t>(recipe.batch_size), recipe.data.max_text_tokens);
   const std::size_t steps = chosen_steps(recipe).size();
+  const bool reads = recipe.stage == 1 && trains_reads(config, recipe);  // prompts are left out
+  if (reads) {
+    keep_states(planned, recipe, config, {recipe.data.max_text_tokens},
+                records * caption_readings(recipe, recipe.objectives.mlm_ways));
+  }
   for (std::size_t i = 0; i < steps; ++i) {
     StepTexts texts;
     texts.samples = recipe.batch_size;
     if (recipe.stage == 1 || recipe.prompt.to_qformer) texts.qformer = full;
+    if (reads) texts.language = full;
     if (recipe.stage == 2) {
       texts.prompts.assign(full.size(), 0);
       texts.targets = full;

@@ -14,7 +14,11 @@ namespace blip2 {
 struct PlannedData {
   std::int64_t records = 0, pictures = 0;
   std::int64_t validation_records = 0, validation_pictures = 0;
-  std::int64_t rows = 0;          // rows of the feature cache: views of distinct pictures
+  std::int64_t rows = 0;  // rows of the feature cache: views of distinct pictures
+  // Texts whose states of the language model are kept with the features, their tokens, and the
+  // operations of reading them; 0 if they are read in each step.
+  std::int64_t state_texts = 0;
+  double state_tokens = 0, state_flops = 0;
   std::int64_t word_targets = 0;  // distinct targets of the words objective; 0 without it
   double epochs = 0;              // epochs of the whole run
   double record_bytes = 0;        // memory of the records and their tokens
@@ -26,6 +30,6 @@ struct PlannedData {
 PlannedData scan_data(const Recipe& recipe, const Blip2Config& config);
 
 // Assumes, instead of data, `records` distinct pictures with one text of the largest length each.
-PlannedData assume_data(const Recipe& recipe, std::int64_t records);
+PlannedData assume_data(const Recipe& recipe, const Blip2Config& config, std::int64_t records);
 
 }  // namespace blip2

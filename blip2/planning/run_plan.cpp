@@ -108,7 +108,7 @@ class Planner {
       gguf_bytes_ = gguf_bytes(starting_model(recipe).language / kLanguageGguf, *config_.language,
                                type_bytes());
     }
-    data_ = records ? assume_data(recipe, *records) : scan_data(recipe, config_);
+    data_ = records ? assume_data(recipe, config_, *records) : scan_data(recipe, config_);
     encoder_ = encoder_size(config_.vision);
     bridge_ = bridge_size(config_, recipe);
     if (config_.language) adapters_ = lora_parameters(*config_.language, lora_config(recipe));
@@ -137,7 +137,7 @@ class Planner {
     plan.pictures = data_.pictures;
     plan.feature_rows = data_.rows;
     plan.epochs = data_.epochs;
-    plan.feature_flops = static_cast<double>(data_.rows) * encoder_.flops;
+    plan.feature_flops = static_cast<double>(data_.rows) * encoder_.flops + data_.state_flops;
     return plan;
   }
 
@@ -148,7 +148,8 @@ class Planner {
   void add_parts(RunPlan& plan) const {
     plan.parts = {
         {"image encoder", encoder_trained(), encoder_.parameters - encoder_trained()},
-        {"norm of image features", bridge_.norm.trained, 0},
+        {config_.qformer.reads_language() ? "norms of what is read" : "norm of image features",
+         bridge_.norm.trained, bridge_.norm.frozen},
         {"queries", bridge_.queries.trained, 0},
         {"Q-Former", bridge_.qformer.trained, bridge_.qformer.frozen},
         {"heads", bridge_.heads.trained, bridge_.heads.frozen},
@@ -163,9 +164,11 @@ class Planner {
   }
   std::int64_t in_optimizer() const { return bridge_.in_optimizer + encoder_trained() + adapters_; }
 
-  // Stage 1 reads no more of the language model than the words that it points at.
+  // Stage 1 reads no more of the language model than the words that it points at, unless it reads
+  // captions in each step.
   double language_bytes() const {
-    if (recipe_.stage == 1) return 0;
+    const bool reads = trains_reads(config_, recipe_) && recipe_.data.features == "live";
+    if (recipe_.stage == 1 && !reads) return 0;
     if (recipe_.language_weights == "stored" && gguf_bytes_ > 0) return gguf_bytes_;
     return language_weight_bytes(*config_.language, type_bytes(),
                                  recipe_.language_weights == "int8");
@@ -266,8 +269,11 @@ class Planner {
     // The best one on validation is kept besides, and one is being written.
     const std::int64_t best = recipe_.data.validation.empty() ? 0 : 1;
     const std::int64_t kept = std::min(written, recipe_.checkpoint.keep + best + 1);
+    const double states =
+        data_.state_tokens * static_cast<double>(config_.qformer.language_hidden_size) * feature +
+        static_cast<double>(data_.state_texts) * kIndexEntry;
     plan.disk = {
-        {kFeatureCacheItem, static_cast<double>(data_.rows) * (row + kIndexEntry)},
+        {kFeatureCacheItem, static_cast<double>(data_.rows) * (row + kIndexEntry) + states},
         {"checkpoints", static_cast<double>(kept) * one},
         {"model", kF32Bytes * static_cast<double>(bridge_.all() + encoder_trained() + adapters_)}};
   }

@@ -142,9 +142,10 @@ at::Tensor self_attention(const at::Tensor& qkv, const at::Tensor& external,
 }
 
 at::Tensor cross_attention(const at::Tensor& queries, const at::Tensor& keys_values,
+                           const at::Tensor& external,
                            const std::vector<AttentionSegment>& segments, std::int64_t out_rows,
                            std::int64_t heads, const Dropout& dropout) {
-  return AttentionFunction::apply(queries, maybe(keys_values), MaybeTensor(), as_bytes(segments),
+  return AttentionFunction::apply(queries, maybe(keys_values), maybe(external), as_bytes(segments),
                                   out_rows, queries.size(1), heads, dropout.probability,
                                   static_cast<std::int64_t>(dropout.seed));
 }

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "blip2/base/error.h"
+#include "blip2/base/nearest.h"
 
 namespace blip2 {
 namespace {
@@ -46,7 +48,37 @@ void check_probability(double value, const char* key, const std::string& where) 
   }
 }
 
+// The language model's states have a width if, and only if, they are read.
+void check_language(const QFormerConfig& config, const std::string& where) {
+  check_encoder_reads(config.encoder_reads, where + ": encoder_reads");
+  if (config.reads_language()) {
+    check_size(config.language_hidden_size, "language_hidden_size", where);
+  } else if (config.language_hidden_size != 0) {
+    throw Error(
+        fmt::format("language_hidden_size: expected 0 as encoder_reads has no \"{}\", got {}",
+                    kReadsLanguage, config.language_hidden_size),
+        where);
+  }
+}
+
 }  // namespace
+
+void check_encoder_reads(const std::vector<std::string>& reads, const std::string& where) {
+  const std::vector<std::string> known{kReadsImage, kReadsLanguage};
+  for (const std::string& name : reads) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      const std::string near = nearest_match(name, known);
+      throw Error(fmt::format("expected \"{}\" and \"{}\", got \"{}\"", known[0], known[1], name),
+                  where, near.empty() ? "" : fmt::format("did you mean \"{}\"?", near));
+    }
+    if (std::count(reads.begin(), reads.end(), name) > 1) {
+      throw Error(fmt::format("\"{}\" stands there twice", name), where);
+    }
+  }
+  if (!QFormerConfig::reads(reads, kReadsImage)) {
+    throw Error(fmt::format("expected \"{}\", which every Q-Former reads", kReadsImage), where);
+  }
+}
 
 void check_qformer_config(const QFormerConfig& config, const std::string& where) {
   check_size(config.vocab_size, "vocab_size", where);
@@ -64,6 +96,7 @@ void check_qformer_config(const QFormerConfig& config, const std::string& where)
                             config.hidden_size, config.num_attention_heads),
                 where);
   }
+  check_language(config, where);
 }
 
 QFormerConfig read_qformer_config(const nlohmann::json& json, const std::string& where) {
@@ -84,6 +117,10 @@ QFormerConfig read_qformer_config(const nlohmann::json& json, const std::string&
 
 nlohmann::json write_qformer_config(const QFormerConfig& config) {
   nlohmann::json json = write_value(config);
+  if (!config.reads_language()) {  // then the file is as Hugging Face's
+    json.erase("encoder_reads");
+    json.erase("language_hidden_size");
+  }
   json["hidden_act"] = "gelu";
   json["model_type"] = "blip_2_qformer";
   return json;

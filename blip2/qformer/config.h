@@ -1,12 +1,18 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "blip2/io/fields.h"
 
 namespace blip2 {
+
+// The values of QFormerConfig::encoder_reads.
+inline constexpr char kReadsImage[] = "image", kReadsLanguage[] = "language";
 
 // Sizes and settings of a Q-Former under Hugging Face's keys and with its defaults
 // (Blip2QFormerConfig).
@@ -17,6 +23,10 @@ struct QFormerConfig {
   double layer_norm_eps = 1e-12, hidden_dropout_prob = 0.1, attention_probs_dropout_prob = 0.1,
          initializer_range = 0.02;
   bool use_qformer_text_input = false;
+  // Not of Hugging Face: what cross-attention reads, and the width of the language model's states
+  // if it reads them (0: it does not).
+  std::vector<std::string> encoder_reads = {kReadsImage};
+  std::int64_t language_hidden_size = 0;
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -37,9 +47,19 @@ struct QFormerConfig {
     visit("initializer_range", self.initializer_range, "standard deviation of random weights");
     visit("use_qformer_text_input", self.use_qformer_text_input,
           "whether there are word embeddings and a feed-forward for text");
+    visit("encoder_reads", self.encoder_reads,
+          "what cross-attention reads: image, and language for the language model's states too");
+    visit("language_hidden_size", self.language_hidden_size,
+          "width of the language model's states; 0: they are not read");
   }
 
   std::int64_t head_size() const { return hidden_size / num_attention_heads; }
+  // Whether cross-attention reads the last hidden states that a frozen language model has of a text
+  // beside the picture's features, in one softmax.
+  bool reads_language() const { return reads(encoder_reads, kReadsLanguage); }
+  static bool reads(const std::vector<std::string>& what, std::string_view name) {
+    return std::find(what.begin(), what.end(), name) != what.end();
+  }
   bool crosses(std::int64_t layer) const { return layer % cross_attention_frequency == 0; }
 };
 
@@ -50,5 +70,7 @@ QFormerConfig read_qformer_config(const nlohmann::json& json, const std::string&
 nlohmann::json write_qformer_config(const QFormerConfig& config);
 // Throws the Error of read_qformer_config.
 void check_qformer_config(const QFormerConfig& config, const std::string& where);
+// Error unless the list has "image", and nothing twice or unknown.
+void check_encoder_reads(const std::vector<std::string>& reads, const std::string& where);
 
 }  // namespace blip2

@@ -31,8 +31,10 @@ at::Tensor add_norm(const at::Tensor& a, const at::Tensor& bias, const at::Tenso
 at::Tensor self_attention(const at::Tensor& qkv, const at::Tensor& external,
                           const std::vector<AttentionSegment>& segments, std::int64_t out_rows,
                           std::int64_t heads, const Dropout& dropout);
-// Cross-attention of queries [M,D] to keys and values side by side [K,2D].
+// Cross-attention of queries [M,D] to keys and values side by side [K,2D]; `external` holds further
+// ones likewise, or is undefined.
 at::Tensor cross_attention(const at::Tensor& queries, const at::Tensor& keys_values,
+                           const at::Tensor& external,
                            const std::vector<AttentionSegment>& segments, std::int64_t out_rows,
                            std::int64_t heads, const Dropout& dropout);
 

@@ -38,6 +38,10 @@ AttentionProjectionsImpl::AttentionProjectionsImpl(const QFormerConfig& config, 
   query = register_module("query", unset_linear(config.hidden_size, config.hidden_size));
   key = register_module("key", unset_linear(source, config.hidden_size));
   value = register_module("value", unset_linear(source, config.hidden_size));
+  if (!cross || !config.reads_language()) return;
+  const std::int64_t language = config.language_hidden_size;
+  language_key = register_module("language_key", unset_linear(language, config.hidden_size));
+  language_value = register_module("language_value", unset_linear(language, config.hidden_size));
 }
 
 ResidualOutputImpl::ResidualOutputImpl(const QFormerConfig& config, std::int64_t inputs) {

@@ -18,10 +18,12 @@ struct TextEmbeddingsImpl : torch::nn::Module {
 };
 TORCH_MODULE(TextEmbeddings);
 
-// The query, key and value projections; in cross-attention key and value read the image features.
+// The query, key and value projections; in cross-attention key and value read the image features,
+// and language_key and language_value the language model's states, if the Q-Former reads them.
 struct AttentionProjectionsImpl : torch::nn::Module {
   AttentionProjectionsImpl(const QFormerConfig& config, bool cross);
   torch::nn::Linear query{nullptr}, key{nullptr}, value{nullptr};
+  torch::nn::Linear language_key{nullptr}, language_value{nullptr};
 };
 TORCH_MODULE(AttentionProjections);
 

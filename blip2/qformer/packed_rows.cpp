@@ -17,7 +17,11 @@ struct Places {
 
 class Planner {
  public:
-  Planner(const std::vector<PassRow>& rows, const PackShape& shape) : rows_(rows), shape_(shape) {}
+  Planner(const std::vector<PassRow>& rows, const PackShape& shape) : rows_(rows), shape_(shape) {
+    for (std::int64_t length : shape.language_lengths) {
+      language_starts_.push_back(language_starts_.back() + length);
+    }
+  }
 
   PackedRows plan() {
     PackedRows packed;
@@ -154,18 +158,20 @@ class Planner {
     const auto narrow = [](std::int64_t x) { return static_cast<std::int32_t>(x); };
     for (std::size_t r = 0; r < rows_.size(); ++r) {
       if (rows_[r].image < 0) continue;
-      const Key key{places_.queries[r], rows_[r].image, 0, 0, 0};
+      const std::int64_t language = rows_[r].language;
+      const Key key{places_.queries[r], rows_[r].image, language, 0, 0};
       const auto [found, fresh] = known.try_emplace(key, packed.after_cross.outputs());
       if (fresh) {
+        const bool reads = language >= 0;
         packed.cross.push_back({.q_begin = narrow(places_.queries[r]),
                                 .q_count = narrow(shape_.queries),
                                 .o_begin = narrow(found->second),
                                 .a_begin = narrow(rows_[r].image * shape_.positions),
                                 .a_count = narrow(shape_.positions),
-                                .b_begin = 0,
-                                .b_count = 0,
+                                .b_begin = narrow(reads ? language_starts_[language] : 0),
+                                .b_count = narrow(reads ? shape_.language_lengths[language] : 0),
                                 .causal = false,
-                                .external = false});
+                                .external = !shape_.language_lengths.empty()});
         append(packed.after_cross, places_.queries[r], shape_.queries);
       }
       places_.queries[r] = found->second;
@@ -185,6 +191,7 @@ class Planner {
 
   const std::vector<PassRow>& rows_;
   const PackShape& shape_;
+  std::vector<std::int64_t> language_starts_{0};  // of each text's states
   Places places_;
   std::int64_t inputs_ = 0, layer_ = 0;
 };

@@ -14,6 +14,8 @@ struct PassRow {
   std::int64_t prefix =
       -1;               // a text alone sees this picture's queries of an earlier pass; -1: none
   bool causal = false;  // causal attention: text sees earlier text only
+  // The queries also read this text's states of a language model; -1: none.
+  std::int64_t language = -1;
   enum class Text { none, first, all } wanted_text = Text::none;  // text rows that the result has
 };
 
@@ -46,6 +48,9 @@ struct PackedRows {
 struct PackShape {
   std::int64_t layers, cross_attention_frequency, queries, positions;
   std::vector<std::int64_t> text_lengths;
+  // The number of a language model's states of each text. If there are any, cross-attention has
+  // them as its keys and the pictures' as external ones.
+  std::vector<std::int64_t> language_lengths = {};
 };
 PackedRows pack_rows(const std::vector<PassRow>& rows, const PackShape& shape);
 

@@ -9,6 +9,7 @@
 #include "blip2/nn/padded_rows.h"
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/qformer/layer_functions_internal.h"
+#include "blip2/qformer/pass_rows_internal.h"
 #include "blip2/qformer/pass_weights_internal.h"
 
 namespace blip2 {
@@ -86,11 +87,6 @@ at::Tensor feature_rows(const at::Tensor& features, at::ScalarType type) {
   return padded_empty(rows.size(0), rows.size(1), rows.options().dtype(type)).copy_(rows);
 }
 
-void check_index(std::int64_t index, std::int64_t count, const char* what) {
-  if (index >= 0 && index < count) return;
-  throw Error(fmt::format("expected a {} of 0 to {}, got {}", what, count - 1, index), "Q-Former");
-}
-
 at::Tensor output(const at::Tensor& x, const OutputWeights& weights, const at::Tensor& residual,
                   const Continuation& rows, const Dropout& dropout) {
   return add_norm(weights.dense.without_bias(x), weights.dense.bias(), residual, rows, weights.norm,
@@ -122,6 +118,18 @@ std::vector<std::int64_t> rows_of_blocks(const std::vector<std::int64_t>& blocks
   return rows;
 }
 
+// What a layer's cross-attention reads: the pictures' keys and values, or those of a language
+// model's states with the pictures' as external ones (PackShape::language_lengths).
+struct CrossKeys {
+  at::Tensor own, external;
+};
+CrossKeys cross_keys(std::int64_t layer, const ImageKeysValues* images,
+                     const LanguageKeysValues* language) {
+  if (!images) return {};
+  if (!language) return {images->layers[layer], {}};
+  return {language->layers[layer], images->layers[layer]};
+}
+
 // One layer's computation.
 struct LayerRun {
   const QFormerConfig& config;
@@ -139,24 +147,24 @@ struct LayerRun {
 
   // x [M,D], its qkv [M,3D] -> the layer's result, queries first.
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& qkv, const at::Tensor& external,
-                        const at::Tensor& image_keys) const {
+                        const CrossKeys& keys) const {
     at::Tensor y = self_attention(qkv, external, packed.self, packed.after_self.outputs(),
                                   config.num_attention_heads, attention(0));
     y = output(y, weights.output, x, packed.after_self, hidden(1));
-    if (packed.text_rows == 0) return queries_part(y, image_keys);
+    if (packed.text_rows == 0) return queries_part(y, keys);
     if (packed.query_rows == 0) return feed_forward(y, *weights.text, hidden(5));
     const auto parts = y.split_with_sizes({packed.self_query_rows, packed.text_rows});
-    return join_rows(queries_part(parts[0], image_keys),
+    return join_rows(queries_part(parts[0], keys),
                      feed_forward(parts[1], *weights.text, hidden(5)));
   }
 
-  at::Tensor queries_part(const at::Tensor& y, const at::Tensor& image_keys) const {
-    return feed_forward(weights.cross ? cross(y, image_keys) : y, weights.queries, hidden(4));
+  at::Tensor queries_part(const at::Tensor& y, const CrossKeys& keys) const {
+    return feed_forward(weights.cross ? cross(y, keys) : y, weights.queries, hidden(4));
   }
 
-  at::Tensor cross(const at::Tensor& x, const at::Tensor& image_keys) const {
+  at::Tensor cross(const at::Tensor& x, const CrossKeys& keys) const {
     const at::Tensor y =
-        cross_attention(weights.cross->query(x), image_keys, packed.cross,
+        cross_attention(weights.cross->query(x), keys.own, keys.external, packed.cross,
                         packed.after_cross.outputs(), config.num_attention_heads, attention(2));
     return output(y, weights.cross->output, x, packed.after_cross, hidden(3));
   }
@@ -239,17 +247,19 @@ at::Tensor QFormerPass::embed(const at::Tensor& query_tokens, bool queries, cons
 QFormerPass::Result QFormerPass::run(const std::vector<PassRow>& rows,
                                      const at::Tensor& query_tokens, const ImageKeysValues* images,
                                      const TextRows* text, const QueryStates* prefix,
-                                     std::uint64_t purpose) const {
+                                     std::uint64_t purpose,
+                                     const LanguageKeysValues* language) const {
   if (images) check_queries(query_tokens, config_);
   if (text) check_text(*text, config_);
   const std::int64_t queries =
       images ? query_tokens.size(1) : (prefix ? prefix->hidden.size(1) : 0);
-  const PackedRows packed =
-      pack_rows(rows, {.layers = config_.num_hidden_layers,
-                       .cross_attention_frequency = config_.cross_attention_frequency,
-                       .queries = queries,
-                       .positions = images ? images->positions : 0,
-                       .text_lengths = text ? text->lengths : std::vector<std::int64_t>{}});
+  const PackedRows packed = pack_rows(
+      rows, {.layers = config_.num_hidden_layers,
+             .cross_attention_frequency = config_.cross_attention_frequency,
+             .queries = queries,
+             .positions = images ? images->positions : 0,
+             .text_lengths = text ? text->lengths : std::vector<std::int64_t>{},
+             .language_lengths = language ? language->lengths : std::vector<std::int64_t>{}});
   Result result;
   at::Tensor x = embed(query_tokens, packed.has_queries, text, purpose);
   for (std::int64_t l = 0; l < config_.num_hidden_layers; ++l) {
@@ -257,8 +267,7 @@ QFormerPass::Result QFormerPass::run(const std::vector<PassRow>& rows,
                          derive_seed(options_.seed, purpose, kSelf, l)};
     const at::Tensor qkv = layer.weights.qkv(x);  // [M, 3D]
     result.keys.push_back(qkv);
-    x = layer(x, qkv, prefix ? prefix->keys[l] : at::Tensor(),
-              images ? images->layers[l] : at::Tensor());
+    x = layer(x, qkv, prefix ? prefix->keys[l] : at::Tensor(), cross_keys(l, images, language));
   }
   if (packed.has_queries) {
     result.queries = select_rows(x, rows_of_blocks(packed.query_blocks, queries))
@@ -269,61 +278,14 @@ QFormerPass::Result QFormerPass::run(const std::vector<PassRow>& rows,
 }
 
 QueryStates QFormerPass::encode_queries(const at::Tensor& query_tokens,
-                                        const ImageKeysValues& images) const {
-  std::vector<PassRow> rows(images.images);
-  for (std::int64_t i = 0; i < images.images; ++i) rows[i].image = i;
-  Result result = run(rows, query_tokens, &images, nullptr, nullptr, kApart);
+                                        const ImageKeysValues& images,
+                                        const LanguageKeysValues* language) const {
+  language = states_to_read(language, images.images);
+  auto rows = picture_rows(images.images);
+  for (PassRow& row : rows) row.language = language ? row.image : -1;
+  Result result = run(rows, query_tokens, &images, nullptr, nullptr, kApart, language);
   return {result.queries, std::move(result.keys)};
 }
-
-namespace {
-
-std::vector<PassRow> text_rows(const TextRows& text, PassRow::Text wanted) {
-  std::vector<PassRow> rows(text.texts());
-  for (std::int64_t i = 0; i < text.texts(); ++i) {
-    rows[i].text = i;
-    rows[i].wanted_text = wanted;
-  }
-  return rows;
-}
-
-std::vector<PassRow> pair_rows(const Pairs& pairs, std::int64_t images, std::int64_t texts,
-                               bool with_text) {
-  if (pairs.images.size() != pairs.texts.size()) {
-    throw Error(fmt::format("expected as many pictures as texts in pairs, got {} and {}",
-                            pairs.images.size(), pairs.texts.size()),
-                "Q-Former");
-  }
-  std::vector<PassRow> rows(pairs.images.size());
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    check_index(pairs.images[r], images, "picture");
-    check_index(pairs.texts[r], texts, "text");
-    rows[r].image = pairs.images[r];
-    rows[r].text = pairs.texts[r];
-    rows[r].wanted_text = with_text ? PassRow::Text::all : PassRow::Text::none;
-  }
-  return rows;
-}
-
-void add_generated(std::vector<PassRow>& rows, const TextRows& text,
-                   const std::vector<std::int64_t>& pictures, std::int64_t first_text,
-                   const QueryStates& queries) {
-  if (static_cast<std::int64_t>(pictures.size()) != text.texts()) {
-    throw Error(fmt::format("expected a picture for each of {} texts, got {}", text.texts(),
-                            pictures.size()),
-                "Q-Former");
-  }
-  for (std::int64_t i = 0; i < text.texts(); ++i) {
-    check_index(pictures[i], queries.hidden.size(0), "picture");
-    rows.push_back({.image = -1,
-                    .text = first_text + i,
-                    .prefix = pictures[i],
-                    .causal = true,
-                    .wanted_text = PassRow::Text::all});
-  }
-}
-
-}  // namespace
 
 at::Tensor QFormerPass::encode_text(const TextRows& text) const {
   return run(text_rows(text, PassRow::Text::all), {}, nullptr, &text, nullptr, kApart).text;
@@ -336,8 +298,7 @@ at::Tensor QFormerPass::encode_first_tokens(const TextRows& text) const {
 QFormerPass::UnimodalStates QFormerPass::encode_unimodal(const at::Tensor& query_tokens,
                                                          const ImageKeysValues& images,
                                                          const TextRows& text) const {
-  std::vector<PassRow> rows(images.images);
-  for (std::int64_t i = 0; i < images.images; ++i) rows[i].image = i;
+  auto rows = picture_rows(images.images);
   const auto texts = text_rows(text, PassRow::Text::first);
   rows.insert(rows.end(), texts.begin(), texts.end());
   Result result = run(rows, query_tokens, &images, &text, nullptr, kApart);
@@ -350,9 +311,12 @@ QFormerPass::UnimodalStates QFormerPass::encode_unimodal(const at::Tensor& query
 
 JointStates QFormerPass::encode_multimodal(const at::Tensor& query_tokens,
                                            const ImageKeysValues& images, const TextRows& text,
-                                           const Pairs& pairs, bool with_text) const {
-  const auto rows = pair_rows(pairs, images.images, text.texts(), with_text);
-  const Result result = run(rows, query_tokens, &images, &text, nullptr, kJoint);
+                                           const Pairs& pairs, bool with_text,
+                                           const LanguageKeysValues* language) const {
+  language = states_to_read(language, text.texts());
+  auto rows = pair_rows(pairs, images.images, text.texts(), with_text);
+  for (PassRow& row : rows) row.language = language ? row.text : -1;
+  const Result result = run(rows, query_tokens, &images, &text, nullptr, kJoint, language);
   return {result.queries, result.text, {}};
 }
 

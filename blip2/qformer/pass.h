@@ -8,6 +8,7 @@
 
 #include "blip2/nn/norm.h"
 #include "blip2/qformer/config.h"
+#include "blip2/qformer/language_keys.h"
 #include "blip2/qformer/text_rows.h"
 
 namespace blip2 {
@@ -66,9 +67,13 @@ class QFormerPass {
   // is folded into the projections.
   ImageKeysValues project_image(const at::Tensor& image_embeds) const;
   ImageKeysValues project_image(const at::Tensor& image_embeds, const Norm& norm) const;
+  // A language model's states of texts likewise; Error if the Q-Former does not read them.
+  LanguageKeysValues project_language(const LanguageStates& states, const Norm& norm) const;
 
-  // Queries [1,Q,D] alone read each picture (contrast, image side; stage 2 without text).
-  QueryStates encode_queries(const at::Tensor& query_tokens, const ImageKeysValues& images) const;
+  // Queries [1,Q,D] alone read each picture (contrast, image side; stage 2 without text) and, with
+  // `language`, the states of one text a picture.
+  QueryStates encode_queries(const at::Tensor& query_tokens, const ImageKeysValues& images,
+                             const LanguageKeysValues* language = nullptr) const;
 
   // Text alone with bidirectional attention (contrast, text side): hidden states of all tokens,
   // packed [N,D], or of the first tokens, [texts,D].
@@ -84,10 +89,11 @@ class QFormerPass {
   UnimodalStates encode_unimodal(const at::Tensor& query_tokens, const ImageKeysValues& images,
                                  const TextRows& text) const;
 
-  // Queries and text see each other (matching; stage 2 with an instruction), for each pair.
+  // Queries and text see each other (matching; stage 2 with an instruction), for each pair. With
+  // `language`, the queries also read the language model's states of the pair's text.
   JointStates encode_multimodal(const at::Tensor& query_tokens, const ImageKeysValues& images,
-                                const TextRows& text, const Pairs& pairs,
-                                bool with_text = false) const;
+                                const TextRows& text, const Pairs& pairs, bool with_text = false,
+                                const LanguageKeysValues* language = nullptr) const;
 
   // Text with causal attention that also sees queries of encode_queries, of picture pictures[t] for
   // text t: packed [N,D].
@@ -108,7 +114,7 @@ class QFormerPass {
   struct Result;
   Result run(const std::vector<PassRow>& rows, const at::Tensor& query_tokens,
              const ImageKeysValues* images, const TextRows* text, const QueryStates* prefix,
-             std::uint64_t purpose) const;
+             std::uint64_t purpose, const LanguageKeysValues* language = nullptr) const;
   at::Tensor embed(const at::Tensor& query_tokens, bool queries, const TextRows* text,
                    std::uint64_t purpose) const;
 

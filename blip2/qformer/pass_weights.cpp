@@ -19,10 +19,17 @@ FeedForwardWeights feed_forward_of(const IntermediateImpl& up, const ResidualOut
 
 CrossWeights cross_of(const AttentionBlockImpl& block, at::ScalarType type) {
   const AttentionProjectionsImpl& projections = *block.attention;
-  return {Linear::trained(projections.query->weight, projections.query->bias, type),
-          at::cat({projections.key->weight, projections.value->weight}),
-          at::cat({projections.key->bias, projections.value->bias}),
-          output_of(*block.output, type)};
+  CrossWeights weights{Linear::trained(projections.query->weight, projections.query->bias, type),
+                       at::cat({projections.key->weight, projections.value->weight}),
+                       at::cat({projections.key->bias, projections.value->bias}),
+                       {},
+                       {},
+                       output_of(*block.output, type)};
+  if (projections.language_key.is_empty()) return weights;
+  const auto &key = *projections.language_key, &value = *projections.language_value;
+  weights.language = at::cat({key.weight, value.weight});
+  weights.language_bias = at::cat({key.bias, value.bias});
+  return weights;
 }
 
 Linear fused_qkv(const AttentionProjectionsImpl& projections, at::ScalarType type) {

@@ -24,6 +24,7 @@ struct FeedForwardWeights {
 struct CrossWeights {
   Linear query;
   at::Tensor keys_values, keys_values_bias;  // f32 [2D,De], [2D]
+  at::Tensor language, language_bias;        // f32 [2D,Dl], [2D]; undefined: it is not read
   OutputWeights output;
 };
 

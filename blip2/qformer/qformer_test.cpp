@@ -95,7 +95,7 @@ TEST(Attention, TinyCasesByHand) {
                                                   .b_count = 0,
                                                   .causal = false,
                                                   .external = false}};
-    return cross_attention(queries, keys.view({2, 4}), segments, 1, 1, {});
+    return cross_attention(queries, keys.view({2, 4}), {}, segments, 1, 1, {});
   };
   EXPECT_TRUE(attend(1).allclose(at::tensor({10.0f, 20.0f}).view({1, 2})));
   EXPECT_TRUE(attend(2).allclose(at::tensor({20.0f, 30.0f}).view({1, 2})));

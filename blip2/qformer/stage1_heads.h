@@ -59,6 +59,8 @@ struct Stage1Parts {
   const Stage1Heads& heads;
   at::Tensor query_tokens;                  // [1,Q,D]
   std::optional<Norm> norm = std::nullopt;  // LayerNorm on the features
+  // LayerNorm on a language model's states, if the Q-Former reads them.
+  std::optional<Norm> language_norm = std::nullopt;
 };
 
 // Projects hidden states [...,D] by a matrix [E,D] and scales them to unit vectors f32 [...,E].

@@ -13,7 +13,7 @@ struct ObjectivesRecipe {
   double lm = 1, prefix_lm = 0, cmlm = 0, words = 0, contrast = 0, label_smoothing = 0.1;
   double words_sharpness = 16;
   std::int64_t itm_from = 0, itg_from = 0, lm_from = 0, words_lead = 0;
-  std::int64_t itm_every = 1, itg_every = 1;
+  std::int64_t itm_every = 1, itg_every = 1, mlm_ways = 4;
   bool clamp_temperature = true, alternate = false;
 
   template <typename Self, typename Visit>
@@ -24,6 +24,8 @@ struct ObjectivesRecipe {
     visit("mlm", self.mlm, "weight of masked language modelling (stage 1)");
     visit("mrm", self.mrm, "weight of masked region modelling (stage 1)");
     visit("mlm_share", self.mlm_share, "share of a text's tokens that MLM masks");
+    visit("mlm_ways", self.mlm_ways,
+          "ways in which MLM masks each text, if cross-attention reads the language model");
     visit("mrm_share", self.mrm_share, "share of a picture's positions that MRM hides");
     visit("itm_from", self.itm_from, "steps without matching at the start (stage 1)");
     visit("itg_from", self.itg_from, "steps without image-grounded texts at the start (stage 1)");

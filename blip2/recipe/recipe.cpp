@@ -9,6 +9,7 @@
 #include "blip2/data/data_source.h"
 #include "blip2/io/hub_cache.h"
 #include "blip2/io/toml.h"
+#include "blip2/qformer/config.h"
 
 namespace blip2 {
 namespace {
@@ -169,6 +170,7 @@ void validate_objectives(const Recipe& recipe, const std::string& where) {
   require_range(o.label_smoothing, 0, 0.99, where, "objectives.label_smoothing");
   require_range(o.mlm_share, 0.001, 1, where, "objectives.mlm_share");
   require_range(o.mrm_share, 0.001, 0.99, where, "objectives.mrm_share");
+  require_range(o.mlm_ways, 1, 1000, where, "objectives.mlm_ways");
   require_range(o.lm_from, 0, 1e9, where, "objectives.lm_from");
   require_range(o.words_sharpness, 0.1, 1000, where, "objectives.words_sharpness");
   require_range(o.words_lead, 0, 1000, where, "objectives.words_lead");
@@ -213,6 +215,9 @@ void validate_recipe(const Recipe& recipe, const std::string& where) {
           "language_weights", "auto, int8 or stored", language);
   require(language == "auto" || recipe.stage == 2, where, "language_weights",
           "auto in stage 1, which does not read the language model", language);
+  if (!recipe.encoder_reads.empty()) {
+    check_encoder_reads(recipe.encoder_reads, where + ": encoder_reads");
+  }
   require(recipe.prompt.question.find("{}") != std::string::npos, where, "prompt.question",
           "a template that holds {} for the question", recipe.prompt.question);
   validate_objectives(recipe, where);

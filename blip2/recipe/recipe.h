@@ -175,6 +175,7 @@ struct Recipe {
   std::string precision = "auto", language_weights = "auto";
   double dropout = 0.1;
   bool train_word_embeddings = true;
+  std::vector<std::string> encoder_reads;
   DataRecipe data;
   AugmentationRecipe augmentation;
   ImageEncoderRecipe image_encoder;
@@ -204,6 +205,8 @@ struct Recipe {
     visit("dropout", self.dropout, "dropout of the Q-Former");
     visit("train_word_embeddings", self.train_word_embeddings,
           "train the Q-Former's word embeddings; false: they stay as they are");
+    visit("encoder_reads", self.encoder_reads,
+          "what cross-attention reads: image, or image and language; empty: as in init");
     visit("data", self.data, "");
     visit("augmentation", self.augmentation, "");
     visit("image_encoder", self.image_encoder, "");

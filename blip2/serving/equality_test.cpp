@@ -149,7 +149,23 @@ TEST_P(Equality, ManyJobsAtRandomTimesEqualTheModelAlone) {
 
 INSTANTIATE_TEST_SUITE_P(Models, Equality,
                          ::testing::Values(TestModel::decoder, TestModel::t5,
-                                           TestModel::reads_prompt));
+                                           TestModel::reads_prompt, TestModel::reads_language,
+                                           TestModel::t5_reads_language));
+
+// The same picture and dialogue with another prompt has other soft prompts.
+TEST(ReadsLanguage, TheLanguageModelReadsThePromptFirst) {
+  for (const auto kind : {TestModel::reads_language, TestModel::t5_reads_language}) {
+    const TestFolder folder(kind);
+    const GenerationModel model(folder.path());
+    const at::InferenceMode inference;
+    const at::Tensor pixels = at::rand({1, 3, 32, 32}, at::make_generator<at::CPUGeneratorImpl>(1));
+    const auto seen = model.project_images(model.images().encode(pixels));
+    const at::Tensor soft = model.soft_prompts_of(seen[0], "a cat");
+    EXPECT_TRUE(at::equal(soft, model.soft_prompts_of(seen[0], "a cat")));
+    EXPECT_GT((soft - model.soft_prompts_of(seen[0], "a dog")).abs().max().item<float>(), 1e-3f);
+    EXPECT_TRUE(model.soft_prompts_of(seen[0], "").isfinite().all().item<bool>());
+  }
+}
 
 // What a shuffled vector of jobs gives alone and beside text jobs.
 TEST(Retrieval, VectorsAndScoresEqualTheModelAlone) {

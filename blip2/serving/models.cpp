@@ -119,7 +119,7 @@ void Models::see(std::span<PreparedPicture* const> pictures, bool for_text,
   if (!for_text) {
     add_features(distinct, retrieving_->images(),
                  shared_ ? &KnownPicture::features : &KnownPicture::retrieval);
-  } else if (writing_.config().reads_prompt) {
+  } else if (writing_.config().prompt_matters()) {
     add_features(distinct, writing_.images(), &KnownPicture::features);
   } else {
     std::vector<PreparedPicture*> unseen;

@@ -14,7 +14,7 @@ namespace blip2 {
 // What was computed of a picture; undefined tensors are not known.
 struct KnownPicture {
   at::Tensor features;   // [1, P, De] of the generating model's encoder
-  at::Tensor soft;       // [1, Q, width], if the Q-Former reads no prompt
+  at::Tensor soft;       // [1, Q, width], if it depends on no prompt
   at::Tensor retrieval;  // [1, P, De] of the retrieving model's encoder, if that is another one
 
   // Takes what the other one has beside.

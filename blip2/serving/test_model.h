@@ -24,7 +24,7 @@
 
 namespace blip2 {
 
-enum class TestModel { decoder, t5, reads_prompt };
+enum class TestModel { decoder, t5, reads_prompt, reads_language, t5_reads_language };
 
 constexpr std::int32_t kTestEnd = 256;  // the end token, behind the bytes
 
@@ -50,7 +50,7 @@ inline std::string byte_tokenizer() {
 }
 
 inline LanguageConfig test_language(TestModel kind) {
-  if (kind == TestModel::t5) {
+  if (kind == TestModel::t5 || kind == TestModel::t5_reads_language) {
     T5Config t5;
     t5.vocab_size = 257, t5.d_model = 32, t5.d_kv = 8, t5.d_ff = 48;
     t5.num_layers = t5.num_decoder_layers = 2, t5.num_heads = 4;
@@ -106,6 +106,10 @@ class TestFolder {
     qformer.max_position_embeddings = 64, qformer.encoder_hidden_size = 16;
     qformer.use_qformer_text_input = true, qformer.initializer_range = 0.5;
     config.language = test_language(kind);
+    if (kind == TestModel::reads_language || kind == TestModel::t5_reads_language) {
+      qformer.encoder_reads = {kReadsImage, kReadsLanguage};
+      qformer.language_hidden_size = language_width(*config.language);
+    }
     write_safetensors(path_ / kVisionFile, views_of(*make_image_encoder(vit, 1), kVisionPrefix));
     write_language(*config.language, path_ / kLanguageFile);
     save_bridge(Bridge(config, 3), path_);

@@ -18,7 +18,7 @@ Writing::Writing(TicketPtr ticket, const GenerationModel& model)
 
 void Writing::see_prompt() {
   const KnownPicture& picture = ticket_->pictures.front().known;
-  soft_ = model_.config().reads_prompt
+  soft_ = model_.config().prompt_matters()
               ? model_.soft_prompts_of(model_.project_images(picture.features)[0],
                                        ticket_->text->prompt)
               : picture.soft;

@@ -14,10 +14,13 @@ ObjectiveLoss hidden_regions_loss(const Stage1Step& step, const Stage1Setting& s
       hide_regions(images.images, images.positions, queries.size(1), setting.recipe.mrm_share,
                    step.seed(kRegionsPurpose), step.first_row());
   const double share = share_of(step.options().ranks, regions.hidden.numel());
+  std::optional<LanguageKeysValues> language;
+  if (step.language()) language = step.language_keys(step.language()->plain);
   const JointStates joint =
       step.pass()
           .reseeded(kRegionsPurpose)
-          .encode_multimodal(queries, visible_part(images, regions), step.text(), step.own_pairs());
+          .encode_multimodal(queries, visible_part(images, regions), step.text(), step.own_pairs(),
+                             /*with_text=*/false, language ? &*language : nullptr);
   const TokenLoss loss = region_loss(joint.queries, images, regions);
   return {.loss = loss.loss,
           .accuracy = loss.accuracy,
@@ -33,7 +36,8 @@ Stage1Objective mrm_objective() {
           .passes = {},
           .reach = {},
           .loss = hidden_regions_loss,
-          .cost = [](StepEstimate& estimate) { estimate.add_own_pairs(PassRow::Text::none); }};
+          .cost = [](StepEstimate& estimate) { estimate.add_own_pairs(PassRow::Text::none); },
+          .language = &Stage1Language::plain};
 }
 
 }  // namespace blip2

@@ -68,6 +68,14 @@ Stage1Reach stage1_reach(std::span<const double> weights) {
   return reach;
 }
 
+bool reads_language(std::span<const double> weights, LanguageStates Stage1Language::*what) {
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const auto reads = stage1_objectives()[i].language;
+    if (weights[i] > 0 && reads && (!what || reads == what)) return true;
+  }
+  return false;
+}
+
 TaskLoss stage1_loss(const Stage1Step& step, const Stage1Setting& setting,
                      std::span<const double> weights) {
   std::vector<ObjectiveLoss> losses(weights.size());

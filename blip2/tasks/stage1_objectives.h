@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "blip2/objectives/mlm.h"
 #include "blip2/objectives/stage1.h"
 #include "blip2/recipe/recipe.h"
 #include "blip2/tasks/task.h"
@@ -19,6 +20,8 @@ struct Stage1Setting {
   std::int64_t vocabulary = 0;        // size of the Q-Former's vocabulary
   std::int64_t mask_token = -1;       // [MASK]; -1: the tokenizer has none
   std::vector<std::int64_t> special;  // ids of all special tokens
+
+  WordMasking masking() const { return {mask_token, vocabulary, special, recipe.mlm_share}; }
 };
 Stage1Setting stage1_setting(const ObjectivesRecipe& recipe, const Tokenizer& qformer,
                              std::int64_t vocabulary);
@@ -40,6 +43,8 @@ struct Stage1Objective {
   void (*cost)(StepEstimate& estimate);
   // Error if the setting lacks what the objective needs.
   void (*check)(const Stage1Setting& setting) = nullptr;
+  // What it reads of a language model, if the Q-Former does; nullptr: nothing.
+  LanguageStates Stage1Language::*language = nullptr;
 };
 std::span<const Stage1Objective> stage1_objectives();
 
@@ -52,6 +57,10 @@ std::vector<double> stage1_weights(const ObjectivesRecipe& recipe, std::int64_t 
 // The passes and parts that the objectives with weights above 0 need together.
 SharedPasses shared_passes(std::span<const double> weights);
 Stage1Reach stage1_reach(std::span<const double> weights);
+
+// Whether an objective with a weight above 0 reads a language model's states, or `what` of them.
+bool reads_language(std::span<const double> weights,
+                    LanguageStates Stage1Language::*what = nullptr);
 
 // The weighted sum of the step's losses, with a meter for each loss and each accuracy.
 TaskLoss stage1_loss(const Stage1Step& step, const Stage1Setting& setting,

@@ -19,7 +19,8 @@ class Stage1Task : public TrainingTask {
  public:
   Stage1Task(const Recipe& recipe, std::shared_ptr<Bridge> bridge, const Tokenizer& tokenizer,
              std::span<const Record> train, std::span<const Record> validation,
-             std::optional<CaptionWords> words, const Ranks* ranks)
+             std::optional<CaptionWords> words, std::optional<LanguageReading> reading,
+             const Ranks* ranks)
       : recipe_(recipe),
         bridge_(std::move(bridge)),
         captions_(train, tokenizer, recipe.data.max_text_tokens),
@@ -36,6 +37,11 @@ class Stage1Task : public TrainingTask {
       const Stage1Objective& objective = stage1_objectives()[i];
       if (weights_[i] > 0 && objective.check) objective.check(setting_);
     }
+    if (!reading) return;
+    reads_.emplace(std::move(*reading), tokenizer, setting_,
+                   static_cast<std::uint64_t>(recipe.seed));
+    reads_->prepare(captions_, recipe.objectives.mlm_ways);
+    reads_->prepare(held_out_, /*ways=*/1);
   }
 
   std::uint64_t data_seed() const override {
@@ -47,7 +53,7 @@ class Stage1Task : public TrainingTask {
     const ComputeOptions compute{compute_type(recipe_), true,
                                  part_seed(seed, kStepSeed, step, part)};
     const std::vector<double> weights = stage1_weights(recipe_.objectives, step);
-    const Stage1Step passes = make_step(captions_.batch(batch.items, data_seed(), step),
+    const Stage1Step passes = make_step(captions_.batch(batch.items, data_seed(), step), step,
                                         batch.features, compute, weights, ranks_);
     TaskLoss total = stage1_loss(passes, setting_, weights);
     if (words_ && passes.queries().defined()) {
@@ -60,21 +66,22 @@ class Stage1Task : public TrainingTask {
   TaskLoss validate(const TaskBatch& batch) override {
     const ComputeOptions compute{compute_type(recipe_), false,
                                  derive_seed(kValidationSeed, batch.items[0])};
-    const Stage1Step passes = make_step(held_out_.batch(batch.items, 0, std::nullopt),
+    const Stage1Step passes = make_step(held_out_.batch(batch.items, 0, std::nullopt), std::nullopt,
                                         batch.features, compute, weights_, nullptr);
     return stage1_loss(passes, setting_, weights_);
   }
 
  private:
-  Stage1Step make_step(CaptionBatch captions, const at::Tensor& features,
-                       const ComputeOptions& compute, std::span<const double> weights,
-                       const Ranks* ranks) const {
+  Stage1Step make_step(const CaptionBatch& captions, std::optional<std::int64_t> step,
+                       const at::Tensor& features, const ComputeOptions& compute,
+                       std::span<const double> weights, const Ranks* ranks) const {
     const ObjectivesRecipe& recipe = recipe_.objectives;
     return {bridge_->stage1_parts(),
             {.image_embeds = features,
-             .text = std::move(captions.texts),
+             .text = captions.texts,
              .image_ids = captions.image_ids,
-             .caption_ids = captions.caption_ids},
+             .caption_ids = captions.caption_ids,
+             .language = reads_ ? reads_->batch(captions, step, weights) : std::nullopt},
             {.compute = compute,
              .passes = shared_passes(weights),
              .decoder_token = decoder_token_,
@@ -90,19 +97,18 @@ class Stage1Task : public TrainingTask {
   std::int64_t decoder_token_ = 0;
   std::vector<double> weights_;
   Stage1Setting setting_;
+  std::optional<CaptionReads> reads_;
   const Ranks* ranks_;
 };
 
 }  // namespace
 
-std::unique_ptr<TrainingTask> make_stage1_task(const Recipe& recipe, std::shared_ptr<Bridge> bridge,
-                                               const Tokenizer& tokenizer,
-                                               std::span<const Record> train,
-                                               std::span<const Record> validation,
-                                               std::optional<CaptionWords> words,
-                                               const Ranks* ranks) {
+std::unique_ptr<TrainingTask> make_stage1_task(
+    const Recipe& recipe, std::shared_ptr<Bridge> bridge, const Tokenizer& tokenizer,
+    std::span<const Record> train, std::span<const Record> validation,
+    std::optional<CaptionWords> words, std::optional<LanguageReading> reading, const Ranks* ranks) {
   return std::make_unique<Stage1Task>(recipe, std::move(bridge), tokenizer, train, validation,
-                                      std::move(words), ranks);
+                                      std::move(words), std::move(reading), ranks);
 }
 
 }  // namespace blip2

@@ -65,13 +65,15 @@ class Stage2Task : public TrainingTask {
  public:
   Stage2Task(const Recipe& recipe, std::shared_ptr<const Bridge> bridge, FrozenLanguage language,
              const StageTokenizers& tokenizers, std::span<const Record> train,
-             std::span<const Record> validation, const Ranks* ranks)
+             std::span<const Record> validation, std::shared_ptr<TextStates> states,
+             const Ranks* ranks)
       : recipe_(recipe),
         bridge_(std::move(bridge)),
         language_(std::move(language)),
         traits_(language_.traits()),
         texts_(texts_of(train, tokenizers)),
         held_out_(texts_of(validation, tokenizers)),
+        states_(std::move(states)),
         ranks_(ranks) {
     const ObjectivesRecipe& objectives = recipe.objectives;
     if (objectives.contrast > 0) contrast_.emplace(recipe, bridge_, train, tokenizers.qformer);
@@ -80,6 +82,9 @@ class Stage2Task : public TrainingTask {
       words_.emplace(texts_, embed, objectives);
     }
     if (objectives.cmlm > 0) mask_token_ = answer_mask(tokenizers.language);
+    for (const PromptData* texts : {&texts_, &held_out_}) {
+      if (states_) states_->prepare(read_alone(texts->prompts()));
+    }
   }
 
   std::uint64_t data_seed() const override {
@@ -89,7 +94,7 @@ class Stage2Task : public TrainingTask {
   TaskLoss train(const TaskBatch& batch, std::int64_t step, std::int64_t part) override {
     const PromptBatch texts = texts_.batch(batch.items, data_seed(), step);
     const ComputeOptions compute = compute_of(step, part);
-    const at::Tensor soft = soft_prompts(*bridge_, batch.features, texts.instructions, compute);
+    const at::Tensor soft = soft_prompts(*bridge_, batch.features, instructions_of(texts), compute);
     const auto weights = stage2_weights(recipe_.objectives, step);
     TaskLoss total;
     for (std::size_t i = 0; i < weights.size(); ++i) {
@@ -105,7 +110,7 @@ class Stage2Task : public TrainingTask {
 
   TaskLoss validate(const TaskBatch& batch) override {
     const PromptBatch texts = held_out_.batch(batch.items, 0, std::nullopt);
-    const at::Tensor soft = soft_prompts(*bridge_, batch.features, texts.instructions,
+    const at::Tensor soft = soft_prompts(*bridge_, batch.features, instructions_of(texts),
                                          {compute_type(recipe_), /*training=*/false, 0});
     const at::Tensor losses = language_.losses(soft, plain_rows(texts));
     TaskLoss loss{losses.mean(), {}};
@@ -123,6 +128,20 @@ class Stage2Task : public TrainingTask {
                                            recipe_.data.max_text_tokens);
     return {records, tokenizers.language, format,
             bridge_->config().reads_prompt ? &tokenizers.qformer : nullptr};
+  }
+
+  // Prompts as the language model reads them for the Q-Former.
+  std::vector<TokenIds> read_alone(std::vector<TokenIds> prompts) const {
+    for (TokenIds& prompt : prompts) {
+      prompt = blip2::read_alone(*bridge_->config().language, std::move(prompt));
+    }
+    return prompts;
+  }
+
+  Instructions instructions_of(const PromptBatch& texts) const {
+    Instructions read{texts.instructions, {}};
+    if (states_) read.language = states_->of(read_alone(texts.prompts));
+    return read;
   }
 
   ComputeOptions compute_of(std::int64_t step, std::int64_t part) const {
@@ -179,6 +198,7 @@ class Stage2Task : public TrainingTask {
   std::optional<CaptionContrast> contrast_;
   std::optional<WordsObjective> words_;
   std::int64_t mask_token_ = -1;
+  std::shared_ptr<TextStates> states_;  // nullptr: the Q-Former does not read them
   const Ranks* ranks_;
 };
 
@@ -187,9 +207,9 @@ class Stage2Task : public TrainingTask {
 std::unique_ptr<TrainingTask> make_stage2_task(
     const Recipe& recipe, std::shared_ptr<const Bridge> bridge, FrozenLanguage language,
     const StageTokenizers& tokenizers, std::span<const Record> train,
-    std::span<const Record> validation, const Ranks* ranks) {
+    std::span<const Record> validation, std::shared_ptr<TextStates> states, const Ranks* ranks) {
   return std::make_unique<Stage2Task>(recipe, std::move(bridge), std::move(language), tokenizers,
-                                      train, validation, ranks);
+                                      train, validation, std::move(states), ranks);
 }
 
 }  // namespace blip2

@@ -5,6 +5,7 @@
 
 #include "blip2/language/frozen_language.h"
 #include "blip2/tasks/task.h"
+#include "blip2/tasks/text_states.h"
 #include "blip2/text/tokenizer.h"
 
 namespace blip2 {
@@ -16,10 +17,11 @@ struct StageTokenizers {
 };
 
 // Stage 2: the queries learn to prompt the frozen language model; the loss counts tokens of
-// captions and answers only. `train`, `validation` and `ranks`: as for stage 1.
+// captions and answers only. `states`: the language model's states of prompts, if the Q-Former
+// reads them; it never reads any of an answer. `train`, `validation` and `ranks`: as for stage 1.
 std::unique_ptr<TrainingTask> make_stage2_task(
     const Recipe& recipe, std::shared_ptr<const Bridge> bridge, FrozenLanguage language,
     const StageTokenizers& tokenizers, std::span<const Record> train,
-    std::span<const Record> validation, const Ranks* ranks);
+    std::span<const Record> validation, std::shared_ptr<TextStates> states, const Ranks* ranks);
 
 }  // namespace blip2

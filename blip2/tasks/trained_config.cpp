@@ -2,6 +2,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/language/lora.h"
+#include "blip2/tasks/stage1_objectives.h"
 #include "blip2/tasks/trained_encoder.h"
 
 namespace blip2 {
@@ -26,7 +27,33 @@ void require_objectives(const std::optional<LanguageConfig>& language, const Rec
   }
 }
 
+// What the recipe asks of cross-attention, and what that needs.
+void require_reads(const Blip2Config& config, const Recipe& recipe) {
+  const std::string where = "encoder_reads";
+  const bool asked = QFormerConfig::reads(recipe.encoder_reads, kReadsLanguage);
+  if (config.qformer.reads_language() && !recipe.encoder_reads.empty() && !asked) {
+    throw Error("the model's Q-Former reads a language model's states, which it cannot unlearn",
+                where, "leave the key out, or start from another model");
+  }
+  if (!trains_reads(config, recipe)) {
+    if (!asked) return;
+    throw Error("no objective reads the language model's states: of stage 1 do MLM and MRM", where,
+                "give objectives.mlm or objectives.mrm a weight, or leave the key out");
+  }
+  if (!config.language) {
+    throw Error("the model has no language model, whose states cross-attention shall read",
+                recipe.init + ": " + where, "give one when assembling it with `blip2 convert`");
+  }
+  check_language_width(config, recipe.init);
+}
+
 }  // namespace
+
+bool trains_reads(const Blip2Config& config, const Recipe& recipe) {
+  const bool reads =
+      config.qformer.reads_language() || QFormerConfig::reads(recipe.encoder_reads, kReadsLanguage);
+  return reads && (recipe.stage == 2 || reads_language(stage1_weights(recipe.objectives)));
+}
 
 Blip2Config trained_config(Blip2Config config, const Recipe& recipe) {
   config.qformer.hidden_dropout_prob = recipe.dropout;
@@ -34,6 +61,11 @@ Blip2Config trained_config(Blip2Config config, const Recipe& recipe) {
   if (recipe.stage == 2) {
     config.stage1_heads = recipe.objectives.contrast > 0;
     config.reads_prompt = recipe.prompt.to_qformer;
+  }
+  if (!recipe.encoder_reads.empty()) {
+    config.qformer.encoder_reads = recipe.encoder_reads;
+    const bool reads = config.qformer.reads_language() && config.language;
+    config.qformer.language_hidden_size = reads ? language_width(*config.language) : 0;
   }
   if (recipe.image_encoder.train) config.vision = trained_vision(config.vision, recipe);
   if (recipe.stage == 2 || recipe.objectives.words > 0) {
@@ -68,6 +100,7 @@ void require_trainable(const Blip2Config& config, const Recipe& recipe) {
   if (language.lora_rank > 0) {
     lora_targets(*config.language, language.lora_targets, "language.lora_targets");
   }
+  require_reads(config, recipe);
 }
 
 }  // namespace blip2

@@ -14,6 +14,8 @@
 #include "blip2/model/image_side.h"
 #include "blip2/model/language_side.h"
 #include "blip2/model/prompts.h"
+#include "blip2/processes/rank_work.h"
+#include "blip2/processes/ranks.h"
 #include "blip2/recipe/compute_type.h"
 #include "blip2/recipe/lora_config.h"
 #include "blip2/tasks/stage1_task.h"
@@ -36,6 +38,13 @@ std::string hash_frozen_files(const StartingModel& start, const Recipe& recipe) 
   add(start.language / kLanguageGguf);
   if (recipe.stage == 2 && recipe.language.lora_rank == 0) add(start.language / kLoraFile);
   return hash_text(hash);
+}
+
+// The stream of projections that start to read a language model.
+constexpr std::uint64_t kReadsSeed = 61;
+
+std::uint64_t language_reads_seed(const Recipe& recipe) {
+  return derive_seed(static_cast<std::uint64_t>(recipe.seed), kReadsSeed);
 }
 
 struct Datasets {
@@ -147,21 +156,77 @@ std::shared_ptr<const LoraAdapters> adapters_of(const Recipe& recipe, const Lang
   return kept;
 }
 
+// The states of texts, by the recipe: kept beside the features of pictures, or read in each step,
+// as of a sample. `open` gives the model.
+std::shared_ptr<TextStates> text_states(const Recipe& recipe, const LanguageConfig& config,
+                                        const std::string& description,
+                                        std::function<TextReader()> open, const Ranks* ranks,
+                                        bool sample) {
+  const at::ScalarType storage = recipe.data.feature_type == "f32" ? at::kFloat : at::kBFloat16;
+  if (sample || recipe.data.features == "live") {
+    return std::make_shared<TextStates>(open(), storage);
+  }
+  EnsureOptions options;
+  options.label = "states of texts";
+  options.quiet = !is_main_process(ranks);
+  if (ranks) options.meanwhile = [ranks] { ranks->check(); };
+  TextStateCache cache(recipe.data.cache, {description, language_width(config), storage});
+  return std::make_shared<TextStates>(std::move(cache), std::move(open), std::move(options));
+}
+
+TextReader reader_of(const FrozenLanguage& language) {
+  return [language](std::span<const TokenIds> texts) { return language.read(texts); };
+}
+
+// How stage 1 reads captions for the Q-Former, if it does. The model is loaded for what is missing
+// of its states, and let go.
+std::optional<LanguageReading> caption_reading(const Recipe& recipe, TrainingSetup& setup,
+                                               const LanguageWeights& weights,
+                                               const std::filesystem::path& folder,
+                                               const Ranks* ranks, bool sample) {
+  const Blip2Config& config = setup.bridge->config();
+  if (!trains_reads(config, recipe)) return std::nullopt;
+  setup.language_tokenizer = load_tokenizer(folder);
+  check_vocabulary(*setup.language_tokenizer, vocabulary_of(*config.language), folder);
+  const at::ScalarType type = compute_type(recipe);
+  const auto open = [weights, type, language = *config.language] {
+    return reader_of(load_frozen_language(weights.file, language, type, weights.prefix));
+  };
+  const std::string description =
+      sample ? "" : describe_language(weights, *config.language, type, MatrixForm::stored);
+  return LanguageReading{text_states(recipe, *config.language, description, open, ranks, sample),
+                         *config.language, *setup.language_tokenizer};
+}
+
 // Stage 2 with the language model of the directory.
 std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, TrainingSetup& setup,
                                             const LanguageConfig& config,
-                                            const LanguageWeights& weights, const Ranks* ranks) {
+                                            const LanguageWeights& weights, const Ranks* ranks,
+                                            bool sample) {
   if (recipe.language_weights == "stored" && !is_gguf(*weights.file)) {
     throw Error("language_weights: stored means a GGUF file's blocks, the model has no GGUF file",
                 recipe.init, "`blip2 convert --weights` makes one; auto is for other models");
   }
   const StageTokenizers tokenizers{*setup.language_tokenizer, *setup.qformer_tokenizer};
   const auto lora = adapters_of(recipe, config, recipe.init);
+  if (lora && setup.bridge->config().qformer.reads_language()) {
+    throw Error("the Q-Former reads the language model, which adapters would change under it",
+                recipe.language.lora_rank > 0 ? "language.lora_rank" : recipe.init,
+                "train without adapters, or merge them first (convert --merge-lora)");
+  }
   FrozenLanguage language = load_frozen_language(weights.file, config, compute_type(recipe),
                                                  weights.prefix, trained_through(recipe), lora);
   if (lora && lora->trained()) setup.lora = lora;
+  std::shared_ptr<TextStates> states;
+  if (setup.bridge->config().qformer.reads_language()) {
+    const std::string description =
+        sample ? ""
+               : describe_language(weights, config, compute_type(recipe), trained_through(recipe));
+    const auto open = [language] { return reader_of(language); };
+    states = text_states(recipe, config, description, open, ranks, sample);
+  }
   return make_stage2_task(recipe, setup.bridge, std::move(language), tokenizers,
-                          setup.train.records, setup.validation.records, ranks);
+                          setup.train.records, setup.validation.records, std::move(states), ranks);
 }
 
 }  // namespace
@@ -176,7 +241,10 @@ TrainingSetup open_training(const Recipe& recipe, const Ranks* ranks,
       start.language, start.language == start.bridge ? weights : open_model_weights(start.language),
       initial.language);
   TrainingSetup setup;
-  setup.bridge = load_bridge(weights, trained_config(initial, recipe), /*trainable=*/true);
+  const Blip2Config config = trained_config(initial, recipe);
+  const bool new_reads = config.qformer.reads_language() && !initial.qformer.reads_language();
+  setup.bridge = load_bridge(weights, config, /*trainable=*/true,
+                             new_reads ? std::optional(language_reads_seed(recipe)) : std::nullopt);
   setup.qformer_tokenizer = load_tokenizer(start.bridge / kQFormerTokenizer);
   if (!sample) setup.frozen_hash = hash_frozen_files(start, recipe);
   Datasets sets;
@@ -194,12 +262,14 @@ TrainingSetup open_training(const Recipe& recipe, const Ranks* ranks,
   const auto &train = setup.train.records, &validation = setup.validation.records;
   if (recipe.stage == 1) {
     auto words = caption_words(recipe, setup.bridge->config(), language, train);
+    auto reading =
+        caption_reading(recipe, setup, language, start.language, ranks, sample.has_value());
     setup.task = make_stage1_task(recipe, setup.bridge, *setup.qformer_tokenizer, train, validation,
-                                  std::move(words), ranks);
+                                  std::move(words), std::move(reading), ranks);
     return setup;
   }
   setup.language_tokenizer = load_tokenizer(start.language);
-  setup.task = speaking_task(recipe, setup, *initial.language, language, ranks);
+  setup.task = speaking_task(recipe, setup, *initial.language, language, ranks, sample.has_value());
   return setup;
 }
 

@@ -1,5 +1,6 @@
 """Parts of a model as small as can be, with random weights: what tests train in a second."""
 
+import json
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -22,7 +23,8 @@ def write_text_encoder(folder):
     transformers.BertModel(transformers.BertConfig(vocab_size=len(words), **shape)).save_pretrained(folder)
 
 
-def write_language_model(folder):
+def write_tokenizer(folder):
+    """Byte-level BPE with one special token; the number of its ids."""
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -32,11 +34,49 @@ def write_language_model(folder):
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token="<|endoftext|>", eos_token="<|endoftext|>", pad_token="<|endoftext|>")
     tokenizer.save_pretrained(folder)
+    return len(tokenizer)
+
+
+def write_language_model(folder):
+    words = write_tokenizer(folder)
     torch.manual_seed(2)
     config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        vocab_size=words, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=512, bos_token_id=0, eos_token_id=0, initializer_range=0.15)
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
+
+
+def write_gpt2(folder):
+    words = write_tokenizer(folder)
+    torch.manual_seed(4)
+    config = transformers.GPT2Config(vocab_size=words, n_embd=64, n_layer=2, n_head=4, n_positions=128,
+                                     bos_token_id=0, eos_token_id=0, initializer_range=0.15)
+    transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+
+
+def write_resnet(folder):
+    """A ResNet of three stages for pictures of 64 pixels: 16 positions."""
+    torch.manual_seed(5)
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[16, 24, 32], depths=[1, 1, 1])
+    model = transformers.ResNetModel(config)
+    with torch.no_grad():
+        for value in model.parameters():
+            if value.dim() > 1:
+                value.normal_(0, 2 / value[0].numel() ** 0.5)
+    model.save_pretrained(folder)
+    processor = {"size": {"height": 64, "width": 64}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+
+
+def write_mission_parts(folder):
+    """A small ResNet and a small GPT-2 as the parts of recipes/masked_stage1.toml; the assembly file."""
+    write_text_encoder(folder / "bert")
+    write_gpt2(folder / "gpt2")
+    write_resnet(folder / "resnet")
+    assembly = folder / "model.toml"
+    assembly.write_text('image_encoder = "resnet"\nlanguage_model = "gpt2"\ntext_encoder = "bert"\n'
+                        "num_query_tokens = 4\ncross_attention_frequency = 2\nimage_text_hidden_size = 16\nseed = 1\n")
+    return assembly
 
 
 def write_image_encoder(folder):

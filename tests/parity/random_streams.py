@@ -26,6 +26,9 @@ class Random:
         self.state = (self.state + GOLDEN) & WORD
         return value
 
+    def uniform(self):
+        return (self.next() >> 11) * 2.0**-53
+
     def below(self, n):
         while True:
             product = self.next() * n

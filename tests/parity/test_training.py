@@ -124,14 +124,15 @@ def batch_of(init, caption, question):
     return ids, mask, padded(labels, -100)[0], *padded([qformer(p).input_ids for p in prompts], 0)
 
 
-def hide_answers(init, ids, labels):
-    """Step 0 of conditional masked language modelling with seed 0: ids and labels of a batch."""
-    mask = AutoTokenizer.from_pretrained(init).unk_token_id
+def hide_answers(init, ids, labels, seed=0, mask=None):
+    """Step 0 of conditional masked language modelling: ids and labels of a batch. The mask is the tokenizer's
+    unknown token if it has one."""
+    mask = AutoTokenizer.from_pretrained(init).unk_token_id if mask is None else mask
     assert mask is not None
     ids, hidden = ids.clone(), torch.full_like(labels, -100)
     for i, row in enumerate(labels):
         places = (row != -100).nonzero().flatten().tolist()
-        random = Random(derive_seed(0, MASK_STREAM, 0, i))
+        random = Random(derive_seed(seed, MASK_STREAM, 0, i))
         count = 1 + random.below(len(places))
         random.shuffle(places)
         hidden[i, places[:count]] = row[places[:count]]
