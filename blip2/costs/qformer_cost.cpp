@@ -1,5 +1,7 @@
 #include "blip2/costs/qformer_cost.h"
 
+#include <algorithm>
+
 #include "blip2/nn/padded_rows.h"
 
 namespace blip2 {
@@ -19,12 +21,14 @@ QFormerCost::QFormerCost(const Blip2Config& config, std::int64_t positions, doub
 
 void QFormerCost::run(const std::vector<PassRow>& rows, const std::vector<Int>& texts,
                       bool trains) {
-  const PackedRows packed =
-      pack_rows(rows, {.layers = c_.num_hidden_layers,
-                       .cross_attention_frequency = c_.cross_attention_frequency,
-                       .queries = queries_,
-                       .positions = positions_,
-                       .text_lengths = texts});
+  Int pictures = 0;
+  for (const PassRow& row : rows) pictures = std::max(pictures, row.image + 1);
+  const PackedRows packed = pack_rows(
+      rows, {.layers = c_.num_hidden_layers,
+             .cross_attention_frequency = c_.cross_attention_frequency,
+             .queries = queries_,
+             .positions = std::vector<Int>(static_cast<std::size_t>(pictures), positions_),
+             .text_lengths = texts});
   const Flops before = flops;
   for (Int l = 0; l < c_.num_hidden_layers; ++l) {
     layer(packed.layers[static_cast<std::size_t>(l)], c_.crosses(l), trains);

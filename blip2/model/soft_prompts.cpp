@@ -11,14 +11,14 @@ at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass,
     return bridge.soft_prompts(pass.encode_queries(bridge.query_tokens, images).hidden);
   }
   Pairs pairs;
-  pairs.images.resize(static_cast<std::size_t>(images.images));
+  pairs.images.resize(static_cast<std::size_t>(images.images()));
   std::iota(pairs.images.begin(), pairs.images.end(), 0);
   pairs.texts = pairs.images;
   const auto states = pass.encode_multimodal(bridge.query_tokens, images, *instructions, pairs);
   return bridge.soft_prompts(states.queries);
 }
 
-at::Tensor soft_prompts(const Bridge& bridge, const at::Tensor& features,
+at::Tensor soft_prompts(const Bridge& bridge, const ImageFeatures& features,
                         const std::optional<TextRows>& instructions,
                         const ComputeOptions& compute) {
   const QFormerPass pass = bridge.qformer->pass(compute);

@@ -17,7 +17,9 @@ struct Places {
 
 class Planner {
  public:
-  Planner(const std::vector<PassRow>& rows, const PackShape& shape) : rows_(rows), shape_(shape) {}
+  Planner(const std::vector<PassRow>& rows, const PackShape& shape) : rows_(rows), shape_(shape) {
+    for (const std::int64_t count : shape.positions) pictures_.push_back(pictures_.back() + count);
+  }
 
   PackedRows plan() {
     PackedRows packed;
@@ -160,8 +162,8 @@ class Planner {
         packed.cross.push_back({.q_begin = narrow(places_.queries[r]),
                                 .q_count = narrow(shape_.queries),
                                 .o_begin = narrow(found->second),
-                                .a_begin = narrow(rows_[r].image * shape_.positions),
-                                .a_count = narrow(shape_.positions),
+                                .a_begin = narrow(pictures_[rows_[r].image]),
+                                .a_count = narrow(shape_.positions[rows_[r].image]),
                                 .b_begin = 0,
                                 .b_count = 0,
                                 .causal = false,
@@ -185,6 +187,7 @@ class Planner {
 
   const std::vector<PassRow>& rows_;
   const PackShape& shape_;
+  std::vector<std::int64_t> pictures_{0};  // each one's first position
   Places places_;
   std::int64_t inputs_ = 0, layer_ = 0;
 };

@@ -44,7 +44,8 @@ struct PackedRows {
 };
 
 struct PackShape {
-  std::int64_t layers, cross_attention_frequency, queries, positions;
+  std::int64_t layers, cross_attention_frequency, queries;
+  std::vector<std::int64_t> positions;  // of each picture, one picture's after another's
   std::vector<std::int64_t> text_lengths;
 };
 PackedRows pack_rows(const std::vector<PassRow>& rows, const PackShape& shape);

@@ -66,7 +66,7 @@ class Stage1Task : public TrainingTask {
   }
 
  private:
-  Stage1Step make_step(CaptionBatch captions, const at::Tensor& features,
+  Stage1Step make_step(CaptionBatch captions, const ImageFeatures& features,
                        const ComputeOptions& compute, std::span<const double> weights,
                        const Ranks* ranks) const {
     const ObjectivesRecipe& recipe = recipe_.objectives;
