@@ -55,7 +55,7 @@ void label_batch(const LabelVerbOptions& options, const RetrievalModel& model,
   std::vector<std::vector<Label>> labels(images.size());
   batch_invariant_for(pictures.good.size(), [&](std::size_t i) {
     const at::InferenceMode inference;
-    const auto features = pictures.features.narrow(0, static_cast<std::int64_t>(i), 1);
+    const auto features = pictures.features.alone(static_cast<std::int64_t>(i));
     auto& ranked = labels[pictures.good[i]] = list.rank(model.project_images(features));
     ranked.resize(std::min(ranked.size(), static_cast<std::size_t>(options.top)));
   });

@@ -26,10 +26,9 @@ struct PreprocessOptions {
 void run(const PreprocessOptions& options) {
   const auto settings =
       with_choices(load_preprocessing(preprocessing_file(options.model)), options.pictures);
-  const std::vector<float> pixels =
-      preprocess(load_image(options.image, settings.sixteen_bit), settings);
-  const std::vector<std::int64_t> shape{1, 3, settings.height, settings.width};
-  const TensorView view{"pixel_values", DType::f32, shape, std::as_bytes(std::span(pixels))};
+  const PixelValues pixels = preprocess(load_image(options.image, settings.sixteen_bit), settings);
+  const std::vector<std::int64_t> shape{1, 3, pixels.height, pixels.width};
+  const TensorView view{"pixel_values", DType::f32, shape, std::as_bytes(std::span(pixels.values))};
   write_safetensors(options.output, std::span(&view, 1));
   if (options.json) {
     print_json({{"shape", shape}});

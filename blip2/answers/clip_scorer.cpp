@@ -48,7 +48,7 @@ class ClipScorer {
       if (interrupted()) throw Interrupted{};
       const std::size_t count = std::min(kPicturesAtOnce, fresh.size() - begin);
       const auto some = std::span<const std::string>(fresh).subspan(begin, count);
-      const ReadPictures read = model_.embed_images(some);
+      const ReadFiles<at::Tensor> read = model_.embed_images(some);
       for (std::size_t i = 0; i < count; ++i) pictures_[some[i]].failure = read.failures[i];
       for (std::size_t i = 0; i < read.good.size(); ++i) {
         pictures_[some[read.good[i]]].vector = read.features[static_cast<std::int64_t>(i)];

@@ -31,8 +31,7 @@ std::uint64_t seed_of(std::uint64_t seed, const std::string& file) {
 at::Tensor pixels_of(const std::string& file, const std::string& name, const ImageSide& side) {
   const Preprocessing& p = side.preprocessing();
   const auto bytes = std::as_bytes(std::span(file));
-  const std::vector<float> values = preprocess(decode_image(bytes, name, p.sixteen_bit), p);
-  return torch::tensor(values).view({1, 3, p.height, p.width});
+  return to_tensor(preprocess(decode_image(bytes, name, p.sixteen_bit), p));
 }
 
 }  // namespace
@@ -40,8 +39,8 @@ at::Tensor pixels_of(const std::string& file, const std::string& name, const Ima
 // The pictures of a batch, with the features of the readable ones.
 struct CaptionFilter::EncodedPictures {
   std::vector<FilteredPicture> pictures;
-  std::vector<std::size_t> readable;                // places in `pictures`
-  at::Tensor captioner_features, matcher_features;  // [readable, P, D]
+  std::vector<std::size_t> readable;                   // places in `pictures`
+  ImageFeatures captioner_features, matcher_features;  // of the readable ones
 };
 
 CaptionFilter::CaptionFilter(const CaptionFilterOptions& options)
@@ -82,7 +81,7 @@ CaptionFilter::EncodedPictures CaptionFilter::read(
   const auto encode = [&](const ImageSide& side, const std::vector<at::Tensor>& pixels) {
     std::vector<at::Tensor> rows;
     for (const std::size_t i : encoded.readable) rows.push_back(pixels[i]);
-    return side.encode(at::cat(rows));
+    return side.encode(rows);
   };
   encoded.matcher_features = encode(matcher_.images(), matcher);
   if (captioner_) {
@@ -92,7 +91,7 @@ CaptionFilter::EncodedPictures CaptionFilter::read(
   return encoded;
 }
 
-std::vector<std::vector<std::string>> CaptionFilter::write(const at::Tensor& features,
+std::vector<std::vector<std::string>> CaptionFilter::write(const ImageFeatures& features,
                                                            std::vector<std::uint64_t> seeds) const {
   GenerationOptions generation = options_.generation;
   generation.prompt_seeds = std::move(seeds);
@@ -108,8 +107,9 @@ std::vector<std::vector<std::string>> CaptionFilter::write(const at::Tensor& fea
   return captions;
 }
 
-// The captions' scores for one picture, features [1, P, D].
-void CaptionFilter::score(const at::Tensor& features, std::vector<RankedCaption>& captions) const {
+// The captions' scores for one picture.
+void CaptionFilter::score(const ImageFeatures& features,
+                          std::vector<RankedCaption>& captions) const {
   const ImageKeysValues image = matcher_.project_images(features);
   const bool contrast = options_.rank != CaptionRank::itm;
   const at::Tensor queries = contrast ? matcher_.embed_images(image) : at::Tensor();
@@ -145,7 +145,7 @@ std::vector<FilteredPicture> CaptionFilter::filter(
     const std::size_t place = encoded.readable[i];
     FilteredPicture& out = encoded.pictures[place];
     auto captions = distinct_captions(pictures[place].captions, written[i]);
-    score(encoded.matcher_features.narrow(0, static_cast<std::int64_t>(i), 1), captions);
+    score(encoded.matcher_features.alone(static_cast<std::int64_t>(i)), captions);
     out.generated = written[i].size();
     out.distinct = captions.size();
     try {

@@ -63,9 +63,9 @@ class CaptionFilter {
  private:
   struct EncodedPictures;
   EncodedPictures read(std::span<const CaptionedPicture> pictures) const;
-  std::vector<std::vector<std::string>> write(const at::Tensor& features,
+  std::vector<std::vector<std::string>> write(const ImageFeatures& features,
                                               std::vector<std::uint64_t> seeds) const;
-  void score(const at::Tensor& features, std::vector<RankedCaption>& captions) const;
+  void score(const ImageFeatures& features, std::vector<RankedCaption>& captions) const;
 
   CaptionFilterOptions options_;
   std::optional<GenerationModel> captioner_;

@@ -18,8 +18,9 @@ namespace {
 using Int = std::int64_t;
 
 double picture_seconds(const GenerationModel& model, const SpeedTest& test) {
-  const Preprocessing& size = model.images().preprocessing();
-  const at::Tensor pixels = at::zeros({test.pictures, 3, size.height, size.width});
+  const Int side = model.images().encoder().image_size();
+  const std::vector<at::Tensor> pixels(static_cast<std::size_t>(test.pictures),
+                                       at::zeros({3, side, side}));
   return fastest(test.repeats, [&] { model.project_images(model.images().encode(pixels)); });
 }
 

@@ -18,18 +18,20 @@ Int half(Int side) {
   return (side + 1) / 2;
 }
 
-// Every product of a vision transformer is of all positions with a matrix, but the patches' own.
+// Every product of a vision transformer is of all positions with a matrix, but the patches' own,
+// whose matrix may have the dimensions of a convolution. The only other table is that of the
+// positions.
 double vit_flops(const Vit& vit) {
-  const auto grid = static_cast<double>(vit.config().grid() * vit.config().grid());
+  const auto patches = static_cast<double>(vit.config().patches());
   const auto positions = static_cast<double>(vit.positions()),
              width = static_cast<double>(vit.width());
   double flops = 0;
   for (const auto& item : vit.named_parameters()) {
     const auto size = static_cast<double>(item.value().numel());
-    if (item.value().dim() == 4) flops += 2 * grid * size;
-    if (item.value().dim() == 2 && item.key().find("embedding") == std::string::npos) {
-      flops += 2 * positions * size;
-    }
+    const bool embeds = item.key().find("embedding") != std::string::npos;
+    const bool of_patches = embeds && item.key().find("patch") != std::string::npos;
+    if (of_patches && item.value().dim() > 1) flops += 2 * patches * size;
+    if (item.value().dim() == 2 && !embeds) flops += 2 * positions * size;
   }
   return flops + 4 * positions * positions * width * static_cast<double>(vit.config().layers());
 }
@@ -69,8 +71,8 @@ Int parameters_of(const torch::nn::Module& module) {
   return count;
 }
 
-EncoderSize size_of(const ImageEncoder& encoder, Int side, double flops) {
-  return {parameters_of(encoder), encoder.positions(), encoder.width(), 3 * side * side, flops};
+EncoderSize size_of(const ImageEncoder& encoder, Int pixels, double flops) {
+  return {parameters_of(encoder), encoder.positions(), encoder.width(), 3 * pixels, flops};
 }
 
 }  // namespace
@@ -88,15 +90,17 @@ Flops product_flops(double rows, double ins, double outs, bool input_gradient,
 EncoderSize encoder_size(const VisionConfig& config) {
   if (const auto* vit = std::get_if<VitConfig>(&config)) {
     const Vit encoder(*vit);  // its parameters have shapes and no memory
-    return size_of(encoder, vit->image_size, vit_flops(encoder));
+    return size_of(encoder, vit->patches() * vit->patch_size * vit->patch_size, vit_flops(encoder));
   }
   if (const auto* resnet = std::get_if<ResNetConfig>(&config)) {
     const ResNet encoder(*resnet);
-    return size_of(encoder, resnet->image_size, convolution_flops(encoder, resnet->image_size));
+    return size_of(encoder, resnet->image_size * resnet->image_size,
+                   convolution_flops(encoder, resnet->image_size));
   }
   const auto& lite = std::get<EfficientNetLiteConfig>(config);
   const EfficientNetLite encoder(lite);
-  return size_of(encoder, lite.image_size, convolution_flops(encoder, lite.image_size));
+  return size_of(encoder, lite.image_size * lite.image_size,
+                 convolution_flops(encoder, lite.image_size));
 }
 
 }  // namespace blip2

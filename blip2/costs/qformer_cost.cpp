@@ -1,5 +1,7 @@
 #include "blip2/costs/qformer_cost.h"
 
+#include <algorithm>
+
 #include "blip2/nn/padded_rows.h"
 
 namespace blip2 {
@@ -19,13 +21,15 @@ QFormerCost::QFormerCost(const Blip2Config& config, std::int64_t positions, doub
 
 void QFormerCost::run(const std::vector<PassRow>& rows, const std::vector<Int>& texts, bool trains,
                       const std::vector<Int>& language) {
-  const PackedRows packed =
-      pack_rows(rows, {.layers = c_.num_hidden_layers,
-                       .cross_attention_frequency = c_.cross_attention_frequency,
-                       .queries = queries_,
-                       .positions = positions_,
-                       .text_lengths = texts,
-                       .language_lengths = language});
+  Int pictures = 0;
+  for (const PassRow& row : rows) pictures = std::max(pictures, row.image + 1);
+  const PackedRows packed = pack_rows(
+      rows, {.layers = c_.num_hidden_layers,
+             .cross_attention_frequency = c_.cross_attention_frequency,
+             .queries = queries_,
+             .positions = std::vector<Int>(static_cast<std::size_t>(pictures), positions_),
+             .text_lengths = texts,
+             .language_lengths = language});
   const Flops before = flops;
   if (!language.empty()) project_language(total_of(language));
   for (Int l = 0; l < c_.num_hidden_layers; ++l) {

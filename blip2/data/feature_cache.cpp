@@ -22,6 +22,7 @@
 #include "blip2/base/progress.h"
 #include "blip2/io/tar_place.h"
 #include "blip2/nn/tensor_bridge.h"
+#include "blip2/vision/image_encoder.h"
 
 namespace blip2 {
 namespace {
@@ -33,11 +34,13 @@ constexpr std::uint64_t kMaxFileBytes = ImageLimits{}.max_bytes;
 constexpr std::chrono::milliseconds kCheckInterval{50};
 constexpr int kChecksBeforeMessage = 100;
 
+using Count = std::int64_t;  // of positions, after a row's features
+
 std::size_t row_bytes_of(const FeatureKey& key) {
   const bool known =
       key.storage == at::kBFloat16 || key.storage == at::kHalf || key.storage == at::kFloat;
   TORCH_CHECK(known && key.positions > 0 && key.width > 0, "features: bad shape or storage type");
-  return static_cast<std::size_t>(key.positions * key.width) * c10::elementSize(key.storage);
+  return key.feature_bytes() + (key.varies() ? sizeof(Count) : 0);
 }
 
 std::filesystem::path folder_of(const std::filesystem::path& root, const FeatureKey& key) {
@@ -79,12 +82,41 @@ struct FeatureCache::Pending {
 };
 
 struct FeatureCache::Pixels {
-  at::Tensor values;         // [n, 3, H, W] f32
-  std::vector<RowKey> keys;  // n
-  std::int64_t asked = 0;    // n and the views of unreadable pictures
+  std::vector<at::Tensor> values;  // n of [3, H, W] f32
+  std::vector<RowKey> keys;        // n
+  std::int64_t asked = 0;          // n and the views of unreadable pictures
   std::vector<ContentHash> pictures;
   std::map<std::string, std::string> unreadable;
 };
+
+std::size_t FeatureKey::feature_bytes() const {
+  return static_cast<std::size_t>(positions * width) * c10::elementSize(storage);
+}
+
+namespace {
+
+// The features in rows [n, bytes], each of as many positions as it says at its end.
+ImageFeatures own_positions(const at::Tensor& rows, const FeatureKey& key,
+                            const std::filesystem::path& folder) {
+  const auto most = static_cast<std::int64_t>(key.feature_bytes());
+  std::vector<at::Tensor> parts;
+  std::vector<std::int64_t> positions;
+  for (std::int64_t i = 0; i < rows.size(0); ++i) {
+    const at::Tensor row = rows[i];
+    Count count = 0;
+    std::memcpy(&count, row.const_data_ptr<std::uint8_t>() + most, sizeof count);
+    if (count < 1 || count > key.positions) {
+      throw Error("a row of features has an impossible number of positions", folder.string(),
+                  "delete the folder; they are computed anew");
+    }
+    const at::Tensor filled = row.narrow(0, 0, count * (most / key.positions)).clone();
+    parts.push_back(filled.view(key.storage).view({count, key.width}));
+    positions.push_back(count);
+  }
+  return {at::cat(parts), std::move(positions)};
+}
+
+}  // namespace
 
 std::string FeatureKey::to_text() const {
   constexpr int kFormat = 1;  // of the rows; raise it when the same key gives other features
@@ -107,6 +139,8 @@ std::string FeatureKey::to_text() const {
       {"storage", c10::toString(storage)},
   };
   // Named only where they are not what caches written before they existed have.
+  if (p.resizes_floats) json["resizes_floats"] = true;
+  if (varies()) json["patches"] = {p.patch_size, p.max_num_patches};
   if (!p.normalised) json["normalised"] = false;
   if (p.processor != Resampler::pillow) json["processor"] = "torchvision";
   if (p.sixteen_bit != SixteenBit::cut) json["sixteen_bit"] = "scale";
@@ -186,7 +220,7 @@ std::vector<FeatureCache::Work> FeatureCache::take_work(Pending& pending,
 
 FeatureCache::Pixels FeatureCache::decode(std::span<const Work> work, std::size_t threads) const {
   const Preprocessing& p = key_.preprocessing;
-  std::vector<std::vector<std::vector<float>>> values(work.size());
+  std::vector<std::vector<at::Tensor>> values(work.size());
   std::vector<std::string> failures(work.size());
   parallel_for(work.size(), threads, [&](std::size_t i) {
     noting_failure(failures[i], [&] {
@@ -196,13 +230,12 @@ FeatureCache::Pixels FeatureCache::decode(std::span<const Work> work, std::size_
           decode_image(std::as_bytes(std::span(bytes)), work[i].path, p.sixteen_bit);
       for (const std::int64_t view : work[i].views) {
         Random random(derive_seed(key_.seed, work[i].hash.low, work[i].hash.high, view));
-        values[i].push_back(view == 0 ? preprocess(image, p)
-                                      : augment(image, p, key_.augmentation, random));
+        values[i].push_back(to_tensor(view == 0 ? preprocess(image, p)
+                                                : augment(image, p, key_.augmentation, random)));
       }
     });
   });
   Pixels pixels;
-  std::vector<at::Tensor> tensors;
   for (std::size_t i = 0; i < work.size(); ++i) {
     pixels.asked += std::ssize(work[i].views);
     pixels.pictures.push_back(work[i].hash);
@@ -211,12 +244,32 @@ FeatureCache::Pixels FeatureCache::decode(std::span<const Work> work, std::size_
       continue;
     }
     for (std::size_t v = 0; v < values[i].size(); ++v) {
-      tensors.push_back(at::from_blob(values[i][v].data(), {3, p.height, p.width}, at::kFloat));
+      pixels.values.push_back(std::move(values[i][v]));
       pixels.keys.push_back({work[i].hash, static_cast<std::uint64_t>(work[i].views[v])});
     }
   }
-  if (!tensors.empty()) pixels.values = at::stack(tensors);
   return pixels;
+}
+
+// The rows of a store with these features.
+std::vector<std::byte> FeatureCache::bytes_of(const ImageFeatures& features) const {
+  const at::Tensor rows = features.rows.to(key_.storage).contiguous();
+  const auto* from = static_cast<const std::byte*>(rows.const_data_ptr());
+  const std::size_t position = key_.feature_bytes() / static_cast<std::size_t>(key_.positions);
+  std::vector<std::byte> bytes(features.positions.size() * store_.row_bytes());
+  std::byte* row = bytes.data();
+  for (const Count count : features.positions) {
+    const bool fits =
+        key_.varies() ? count >= 1 && count <= key_.positions : count == key_.positions;
+    TORCH_CHECK(fits && rows.size(1) == key_.width, "features: expected ", key_.positions, " x ",
+                key_.width, " from the encoder, got ", count, " x ", rows.size(1));
+    const std::size_t size = static_cast<std::size_t>(count) * position;
+    std::memcpy(row, from, size);
+    if (key_.varies()) std::memcpy(row + key_.feature_bytes(), &count, sizeof count);
+    from += size;
+    row += store_.row_bytes();
+  }
+  return bytes;
 }
 
 void FeatureCache::add(const Pixels& pixels, const Encoder& encoder,
@@ -224,14 +277,11 @@ void FeatureCache::add(const Pixels& pixels, const Encoder& encoder,
   table.unreadable.insert(pixels.unreadable.begin(), pixels.unreadable.end());
   if (!pixels.keys.empty()) {
     const at::NoGradGuard no_grad;
-    const at::Tensor features = encoder(pixels.values).to(key_.storage).contiguous();
-    const auto count = std::ssize(pixels.keys);
-    TORCH_CHECK(features.sizes() == at::IntArrayRef({count, key_.positions, key_.width}),
-                "features: expected ", shape_text({count, key_.positions, key_.width}),
-                " from the encoder, got ", shape_text(features.sizes()));
-    store_.append(*store_.lock(), pixels.keys,
-                  {static_cast<const std::byte*>(features.const_data_ptr()), features.nbytes()});
-    table.computed += count;
+    const ImageFeatures features = encode_pictures(
+        pixels.values, [&](const at::Tensor& some, std::size_t) { return encoder(some); });
+    TORCH_CHECK(features.images() == std::ssize(pixels.keys), "features: of other pictures");
+    store_.append(*store_.lock(), pixels.keys, bytes_of(features));
+    table.computed += features.images();
   }
   for (const ContentHash& picture : pixels.pictures) claims.give_back(picture);
 }
@@ -299,20 +349,22 @@ FeatureTable FeatureCache::ensure(std::span<const std::string> pictures, const E
   return table;
 }
 
-at::Tensor FeatureCache::gather(std::span<const std::int64_t> rows) const {
+ImageFeatures FeatureCache::gather(std::span<const std::int64_t> rows) const {
   const auto count = static_cast<std::int64_t>(rows.size());
   for (const std::int64_t row : rows) {
     TORCH_CHECK(row >= 0 && row < store_.rows(), "features: no row ", row);
   }
-  const at::Tensor out = at::empty({count, key_.positions, key_.width}, key_.storage);
-  auto* bytes = static_cast<std::byte*>(out.mutable_data_ptr());
+  const at::Tensor whole =
+      at::empty({count, static_cast<std::int64_t>(store_.row_bytes())}, at::kByte);
+  auto* bytes = static_cast<std::byte*>(whole.mutable_data_ptr());
   at::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       store_.read(rows[static_cast<std::size_t>(i)],
                   bytes + static_cast<std::size_t>(i) * store_.row_bytes());
     }
   });
-  return out;
+  if (key_.varies()) return own_positions(whole, key_, folder());
+  return whole.flatten().view(key_.storage).view({count, key_.positions, key_.width});
 }
 
 void FeatureCache::read_ahead(std::span<const std::int64_t> rows) const {

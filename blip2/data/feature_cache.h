@@ -13,6 +13,7 @@
 
 #include "blip2/data/feature_store.h"
 #include "blip2/image/transform.h"
+#include "blip2/nn/image_features.h"
 
 namespace blip2 {
 
@@ -22,8 +23,13 @@ struct FeatureKey {
   Preprocessing preprocessing;
   Augmentation augmentation;               // for the views after the first
   std::uint64_t seed = 0;                  // of the augmentation
-  std::int64_t positions = 0, width = 0;   // P, D
+  std::int64_t positions = 0, width = 0;   // P, D; of pictures of any aspect P is the most
   at::ScalarType storage = at::kBFloat16;  // or kHalf, kFloat
+
+  // Whether pictures have different numbers of positions. A row then has room for the most of them,
+  // of which pictures of nearly every aspect fill nearly all, and ends with its number.
+  bool varies() const { return preprocessing.max_num_patches > 0; }
+  std::size_t feature_bytes() const;  // of a row without that number
 
   std::string to_text() const;
 };
@@ -47,7 +53,8 @@ struct FeatureTable {
   FeatureTable select(std::span<const std::string> all, std::span<const std::string> some) const;
 };
 
-// Maps pictures [B, 3, H, W] f32 to features [B, P, D] of any floating-point type.
+// Maps pictures [B, 3, H, W] f32 to features [B, P, D] of any floating-point type. Pictures of
+// different sides come one by one.
 using Encoder = std::function<at::Tensor(const at::Tensor&)>;
 
 struct EnsureOptions {
@@ -77,8 +84,8 @@ class FeatureCache {
   FeatureTable ensure(std::span<const std::string> pictures, const Encoder& encoder,
                       const EnsureOptions& options = {});
 
-  // The features [B, P, D] of the rows in the storage type. Error if a row is damaged on disk.
-  at::Tensor gather(std::span<const std::int64_t> rows) const;
+  // The features of the rows in the storage type. Error if a row is damaged on disk.
+  ImageFeatures gather(std::span<const std::int64_t> rows) const;
   // Lets the system read rows from the disk that will be gathered soon, without waiting for it.
   void read_ahead(std::span<const std::int64_t> rows) const;
 
@@ -97,6 +104,7 @@ class FeatureCache {
                FeatureTable& table);
   void add(const Pixels& pixels, const Encoder& encoder, const FeatureStore::Claims& claims,
            FeatureTable& table);
+  std::vector<std::byte> bytes_of(const ImageFeatures& features) const;
 
   FeatureKey key_;
   FeatureStore store_;

@@ -16,6 +16,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/message_of.h"
 #include "blip2/data/test_file.h"
+#include "blip2/vision/image_encoder.h"
 
 namespace blip2 {
 namespace {
@@ -58,8 +59,7 @@ class FeatureCacheTest : public ::testing::Test {
     return cache.ensure(pictures, encoder(), options);
   }
   at::Tensor expected(const std::string& path) {
-    auto values = preprocess(load_image(path), key_.preprocessing);
-    return at::from_blob(values.data(), {3, 6, 6}).transpose(0, 1).flatten(1).clone();
+    return to_tensor(preprocess(load_image(path), key_.preprocessing)).transpose(0, 1).flatten(1);
   }
 
   std::filesystem::path folder_;
@@ -76,7 +76,7 @@ TEST_F(FeatureCacheTest, ComputesOnceAndFindsAgain) {
     EXPECT_EQ(table.computed, 2);
     EXPECT_EQ(table.row(0), table.row(2));
     cache.read_ahead(table.rows);
-    const at::Tensor rows = cache.gather(table.rows);
+    const at::Tensor rows = cache.gather(table.rows).stacked();
     for (std::size_t i = 0; i < 3; ++i) {
       EXPECT_TRUE(at::equal(rows[static_cast<std::int64_t>(i)], expected(pictures[i])));
     }
@@ -87,6 +87,43 @@ TEST_F(FeatureCacheTest, ComputesOnceAndFindsAgain) {
   EXPECT_EQ(encoded_, 2);
 }
 
+// A row has room for the most positions, and a picture gets back its own.
+TEST_F(FeatureCacheTest, PicturesOfAnyAspectHaveTheirOwnPositions) {
+  key_.preprocessing.max_num_patches = 6;
+  key_.preprocessing.patch_size = 2;
+  key_.width = 12;
+  const auto wide = [&](const std::string& name, int width, int height) {
+    write_without_sync(folder_ / name,
+                       encode_png(Image{width, height,
+                                        std::vector<std::uint8_t>(
+                                            static_cast<std::size_t>(3 * width * height), 90)}));
+    return (folder_ / name).string();
+  };
+  const std::vector<std::string> pictures{wide("a.png", 6, 6), wide("b.png", 40, 4),
+                                          wide("c.png", 5, 9)};
+  const auto patches = [&](const at::Tensor& pixels) {  // [B, N, 12]
+    encoded_ += pixels.size(0);
+    return at::im2col(pixels, {2, 2}, {1, 1}, {0, 0}, {2, 2}).transpose(1, 2);
+  };
+  for (int again = 0; again < 2; ++again) {
+    FeatureCache cache(folder_ / "cache", key_);
+    const FeatureTable table = cache.ensure(pictures, patches);
+    const ImageFeatures features = cache.gather(table.rows);
+    EXPECT_THAT(features.positions, ElementsAre(4, 6, 6));
+    for (std::int64_t i = 0; i < 3; ++i) {
+      const auto path = pictures[static_cast<std::size_t>(i)];
+      const at::Tensor pixels = to_tensor(preprocess(load_image(path), key_.preprocessing));
+      EXPECT_TRUE(at::equal(features.of(i), patches(pixels.unsqueeze(0))[0]));
+    }
+    encoded_ -= 3;
+    EXPECT_EQ(features.select(std::vector<std::int64_t>{2, 0}).positions[1], 4);
+  }
+  EXPECT_EQ(encoded_, 3);
+  FeatureKey other = key_;
+  other.preprocessing.patch_size = 3;
+  EXPECT_NE(FeatureCache(folder_, key_).folder(), FeatureCache(folder_, other).folder());
+}
+
 TEST_F(FeatureCacheTest, AChangedPictureIsSeen) {
   const std::vector<std::string> pictures{picture("a.png", 1)};
   FeatureCache cache(folder_ / "cache", key_);
@@ -95,7 +132,7 @@ TEST_F(FeatureCacheTest, AChangedPictureIsSeen) {
   const auto after = ensure(cache, pictures);
   EXPECT_EQ(after.computed, 1);
   EXPECT_NE(after.row(0), before.row(0));
-  EXPECT_TRUE(at::equal(cache.gather(after.rows)[0], expected(pictures[0])));
+  EXPECT_TRUE(at::equal(cache.gather(after.rows).of(0), expected(pictures[0])));
 }
 
 TEST_F(FeatureCacheTest, MoreViewsKeepTheFirst) {
@@ -106,13 +143,13 @@ TEST_F(FeatureCacheTest, MoreViewsKeepTheFirst) {
   const auto viewed = ensure(cache, pictures, 3);
   EXPECT_EQ(viewed.computed, 4);
   EXPECT_EQ(viewed.row(1, 0), plain.row(1));
-  const at::Tensor views = cache.gather(std::span(viewed.rows).first(3));
+  const at::Tensor views = cache.gather(std::span(viewed.rows).first(3)).stacked();
   EXPECT_TRUE(at::equal(views[0], expected(pictures[0])));
   EXPECT_FALSE(at::equal(views[1], views[0]));
   EXPECT_FALSE(at::equal(views[1], views[2]));
   FeatureCache other(folder_ / "other", key_);
   const auto again = ensure(other, pictures, 3);
-  EXPECT_TRUE(at::equal(other.gather(std::span(again.rows).first(3)), views));
+  EXPECT_TRUE(at::equal(other.gather(std::span(again.rows).first(3)).stacked(), views));
 }
 
 TEST_F(FeatureCacheTest, TheKeyTellsCachesApart) {
@@ -144,7 +181,7 @@ TEST_F(FeatureCacheTest, InterruptedWorkIsKept) {
   EXPECT_EQ(cache.rows(), 4);
   const auto table = ensure(cache, pictures);
   EXPECT_EQ(table.computed, 3);
-  EXPECT_TRUE(at::equal(cache.gather(table.rows)[6], expected(pictures[6])));
+  EXPECT_TRUE(at::equal(cache.gather(table.rows).of(6), expected(pictures[6])));
 }
 
 TEST_F(FeatureCacheTest, TornTailsAreComputedAnew) {
@@ -162,7 +199,7 @@ TEST_F(FeatureCacheTest, TornTailsAreComputedAnew) {
     const auto table = ensure(cache, pictures);
     EXPECT_EQ(table.computed, 3 - left);
     for (std::int64_t i = 0; i < 3; ++i) {
-      EXPECT_TRUE(at::equal(cache.gather(table.rows)[i], expected(pictures[i])));
+      EXPECT_TRUE(at::equal(cache.gather(table.rows).of(i), expected(pictures[i])));
     }
   };
   const auto flip = [&](const char* name, std::int64_t offset) {
@@ -219,7 +256,7 @@ TEST_F(FeatureCacheTest, SeveralRunsShareTheWork) {
     const auto same = [](const at::Tensor& pixels) { return pixels.transpose(1, 2).flatten(2); };
     const auto table = cache.ensure(pictures, same);
     computed += table.computed;
-    EXPECT_TRUE(at::equal(cache.gather(table.rows)[11], expected(pictures[11])));
+    EXPECT_TRUE(at::equal(cache.gather(table.rows).of(11), expected(pictures[11])));
   };
   {
     std::vector<std::jthread> runs;
@@ -248,7 +285,7 @@ TEST_F(FeatureCacheTest, SeveralRunsComputeAtTheSameTime) {
     EnsureOptions options;
     options.batch_size = 5;
     const auto table = cache.ensure(pictures, encode, options);
-    const at::Tensor rows = cache.gather(table.rows);
+    const at::Tensor rows = cache.gather(table.rows).stacked();
     for (std::int64_t i = 0; i < 12; ++i) {
       EXPECT_TRUE(at::equal(rows[i], expected(pictures[static_cast<std::size_t>(i)])));
     }

@@ -8,6 +8,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/random.h"
 #include "blip2/image/image.h"
+#include "blip2/vision/image_encoder.h"
 
 namespace blip2 {
 namespace {
@@ -43,12 +44,10 @@ PictureLoader::~PictureLoader() {
 void PictureLoader::prepare(std::int64_t step, std::span<const std::int64_t> places) {
   const std::lock_guard lock(mutex_);
   if (jobs_.contains(step)) return;
-  const auto count = static_cast<std::int64_t>(places.size());
-  const Preprocessing& p = options_.preprocessing;
   auto job = std::make_shared<Job>();
   job->step = step;
   job->places.assign(places.begin(), places.end());
-  job->result.pixels = at::zeros({count, 3, p.height, p.width});
+  job->result.pixels.resize(places.size());
   job->result.failures.resize(places.size());
   job->left = places.size();
   for (std::size_t i = 0; i < places.size(); ++i) queue_.emplace_back(job, i);
@@ -99,11 +98,10 @@ void PictureLoader::read(Job& job, std::size_t i) const {
     const Image image = load_image(pictures_.at(static_cast<std::size_t>(place)),
                                    options_.preprocessing.sixteen_bit);
     Random random(derive_seed(options_.seed, kLiveView, job.step, place));
-    const auto values = options_.augmentation
-                            ? augment(image, options_.preprocessing, *options_.augmentation, random)
-                            : preprocess(image, options_.preprocessing);
-    float* row = job.result.pixels.mutable_data_ptr<float>() + i * values.size();
-    std::copy(values.begin(), values.end(), row);
+    job.result.pixels[i] =
+        to_tensor(options_.augmentation
+                      ? augment(image, options_.preprocessing, *options_.augmentation, random)
+                      : preprocess(image, options_.preprocessing));
   } catch (const Error& error) {
     job.result.failures[i] = error.what();
   } catch (const std::bad_alloc&) {

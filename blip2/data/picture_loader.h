@@ -27,7 +27,7 @@ struct PictureLoaderOptions {
 
 // One step's pictures, ready for the encoder.
 struct LoadedPictures {
-  at::Tensor pixels;                  // [B, 3, H, W] f32; zeros where a picture cannot be read
+  std::vector<at::Tensor> pixels;     // B of [3, H, W] f32; undefined where one cannot be read
   std::vector<std::string> failures;  // B: why a picture cannot be read; "" for a good one
 
   bool is_bad(std::size_t i) const { return !failures[i].empty(); }

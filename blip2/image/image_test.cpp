@@ -138,7 +138,7 @@ TEST(Normalise, RescalesThenStandardises) {
   Preprocessing p;
   p.mean = {0.5f, 0.25f, 0};
   p.std = {0.5f, 0.25f, 1};
-  const std::vector<float> values = normalise(Image{2, 1, {0, 255, 51, 255, 0, 0}}, p);
+  const std::vector<float> values = normalise(Image{2, 1, {0, 255, 51, 255, 0, 0}}, p).values;
   EXPECT_THAT(values, ElementsAre(-1, 1, 3, -1, static_cast<float>(51 * (1 / 255.)), 0));
 }
 
@@ -207,6 +207,31 @@ TEST(RandomView, WholePictureWithoutFlipIsAPlainResize) {
             resize(crop(ramp(24, 4), 10, 0, 4, 4), 6, 6, p.filter));
 }
 
+// The largest sides of whole patches whose number keeps within the bound; a picture of any aspect.
+TEST(Transform, PatchesOfAnyAspect) {
+  Preprocessing p;
+  p.max_num_patches = 12;
+  p.patch_size = 4;
+  const auto sides = [&](int width, int height) {
+    const Image image =
+        fit(Image{width, height,
+                  std::vector<std::uint8_t>(static_cast<std::size_t>(3 * width * height), 7)},
+            p);
+    EXPECT_THAT(image.rgb, testing::Each(7));
+    return std::pair(image.width, image.height);
+  };
+  EXPECT_EQ(sides(8, 8), std::pair(12, 12));
+  EXPECT_EQ(sides(400, 300), std::pair(16, 12));
+  EXPECT_EQ(sides(30, 40), std::pair(12, 16));
+  EXPECT_EQ(sides(900, 10), std::pair(48, 4));  // one patch high at least
+  EXPECT_EQ(sides(1, 1), std::pair(12, 12));
+  p.max_num_patches = 1;
+  EXPECT_EQ(sides(70, 3), std::pair(4, 4));
+  Random random(1);
+  const PixelValues view = augment(ramp(24, 12), p, {}, random);
+  EXPECT_EQ(view.values.size(), 3u * 4 * 4);
+}
+
 class Config : public testing::Test {
  protected:
   Preprocessing load(const std::string& text) {
@@ -225,6 +250,40 @@ class Config : public testing::Test {
   std::filesystem::path path_ =
       std::filesystem::temp_directory_path() / (std::to_string(::getpid()) + "_preprocessor.json");
 };
+
+TEST_F(Config, PicturesOfAnyAspect) {
+  const Preprocessing p = load(R"({"image_processor_type": "Siglip2ImageProcessorFast"})");
+  EXPECT_EQ(p.max_num_patches, 256);
+  EXPECT_EQ(p.patch_size, 16);
+  EXPECT_EQ(p.filter, Filter::bilinear);
+  EXPECT_EQ(p.mean[0], 0.5f);
+  save_preprocessing(p, path_);
+  EXPECT_EQ(load_preprocessing(path_), p);
+  const auto refused = [this](const std::string& members) {
+    return error(R"({"image_processor_type": "Siglip2ImageProcessor", )" + members + "}");
+  };
+  EXPECT_THAT(refused(R"("max_num_patches": 0)"), HasSubstr("max_num_patches: expected 1 to"));
+  EXPECT_THAT(refused(R"("max_num_patches": 16384, "patch_size": 500)"), HasSubstr("too many"));
+  EXPECT_THAT(refused(R"("size": {"height": 224, "width": 224})"),
+              HasSubstr("size: pictures of any"));
+  EXPECT_THAT(refused(R"("patch_size": "16")"), HasSubstr("patch_size"));
+}
+
+TEST_F(Config, Dinov3ResizesFloats) {
+  Preprocessing p = load(R"({"image_processor_type": "DINOv3ViTImageProcessorFast"})");
+  EXPECT_TRUE(p.resizes_floats);
+  EXPECT_EQ(p.mean[0], 0.485f);
+  save_preprocessing(p, path_);
+  EXPECT_EQ(load_preprocessing(path_), p);
+  // Two pixels become one: their mean, which no byte is.
+  p.width = p.height = 1;
+  const PixelValues values = preprocess(Image{2, 1, {0, 255, 51, 255, 0, 0}}, p);
+  EXPECT_NEAR(values.values[0], (0.5 - 0.485) / 0.229, 1e-5);
+  EXPECT_NEAR(values.values[2], (0.1 - 0.406) / 0.225, 1e-5);
+  EXPECT_THAT(error(R"({"image_processor_type": "DINOv3ViTImageProcessor", "do_center_crop": true,
+                        "crop_size": 200})"),
+              HasSubstr("do_center_crop"));
+}
 
 TEST_F(Config, ReadsBackWhatItWrites) {
   Preprocessing p;

@@ -76,7 +76,7 @@ class Config {
   int pixels(const char* key, const json& value) const {
     constexpr int kMost = 16384;
     if (!value.is_number_integer() || value.get<double>() < 1 || value.get<double>() > kMost) {
-      fail(key, fmt::format("expected 1 to {} pixels, got {}", kMost, value.dump()));
+      fail(key, fmt::format("expected 1 to {}, got {}", kMost, value.dump()));
     }
     return value.get<int>();
   }
@@ -120,6 +120,22 @@ void read_crop(const Config& config, Preprocessing& p) {
   if (p.width == 0 || p.height == 0) config.fail("crop_size", "expected height and width");
 }
 
+// A Siglip2ImageProcessor's "patch_size" and "max_num_patches", in place of a size.
+void read_patches(const Config& config, Preprocessing& p) {
+  constexpr std::int64_t kMostPixels = std::int64_t{16384} * 16384;
+  const json* most = config.find("max_num_patches");
+  p.max_num_patches = most ? config.pixels("max_num_patches", *most) : 256;
+  if (const json* patch = config.find("patch_size")) {
+    p.patch_size = config.pixels("patch_size", *patch);
+  }
+  if (std::int64_t{p.patch_size} * p.patch_size * p.max_num_patches > kMostPixels) {
+    config.fail("max_num_patches", "the patches have too many pixels");
+  }
+  for (const char* key : {"size", "crop_size"}) {
+    if (config.find(key)) config.fail(key, "pictures of any aspect have no such size");
+  }
+}
+
 // The shortest decimals that read back to the same floats.
 nlohmann::ordered_json decimals(const std::array<float, 3>& numbers) {
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
@@ -137,6 +153,16 @@ Filter read_filter(const Config& config, Filter fallback) {
               "expected 1 (lanczos), 2 (bilinear), 3 (bicubic) or 4 (box), got " + value->dump());
 }
 
+// The one size of all pictures.
+void read_frame(const Config& config, Preprocessing& p) {
+  const bool cropped = config.get("do_center_crop", config.find("crop_size") != nullptr);
+  if (cropped) read_crop(config, p);
+  read_size(config, cropped, p);
+  if (p.shortest_edge > 0 && !cropped) {
+    config.fail("size", "shortest_edge without a centre crop gives pictures of several sizes");
+  }
+}
+
 }  // namespace
 
 std::filesystem::path preprocessing_file(const std::filesystem::path& folder) {
@@ -151,11 +177,22 @@ Preprocessing load_preprocessing(const std::filesystem::path& path) {
   }
   if (config.get("do_pad", false)) config.fail("do_pad", "padding is not supported");
   Preprocessing p;
-  const bool cropped = config.get("do_center_crop", config.find("crop_size") != nullptr);
-  if (cropped) read_crop(config, p);
-  read_size(config, cropped, p);
-  if (p.shortest_edge > 0 && !cropped) {
-    config.fail("size", "shortest_edge without a centre crop gives pictures of several sizes");
+  p.image_processor_type = config.get("image_processor_type", p.image_processor_type);
+  if (p.image_processor_type.starts_with("Siglip2ImageProcessor")) {
+    read_patches(config, p);
+    p.mean = p.std = {0.5f, 0.5f, 0.5f};
+    p.filter = Filter::bilinear;
+  } else {
+    read_frame(config, p);
+  }
+  if (p.image_processor_type.starts_with("DINOv3ViTImageProcessor")) {
+    if (config.get("do_center_crop", config.find("crop_size") != nullptr)) {
+      config.fail("do_center_crop", "a DINOv3ViTImageProcessor's crop is not supported");
+    }
+    p.resizes_floats = true;
+    p.mean = {0.485f, 0.456f, 0.406f};
+    p.std = {0.229f, 0.224f, 0.225f};
+    p.filter = Filter::bilinear;
   }
   p.filter = read_filter(config, p.filter);
   p.rescale_factor =
@@ -168,7 +205,6 @@ Preprocessing load_preprocessing(const std::filesystem::path& path) {
   }
   p.processor = config.choice(kProcessor, kProcessors);
   p.sixteen_bit = config.choice(kSixteenBit, kSixteenBits);
-  p.image_processor_type = config.get("image_processor_type", p.image_processor_type);
   return with_choices(p, {});
 }
 
@@ -188,7 +224,10 @@ void save_preprocessing(const Preprocessing& p, const std::filesystem::path& pat
   json["image_processor_type"] = p.image_processor_type;
   json["do_convert_rgb"] = true;
   json["do_resize"] = true;
-  if (p.shortest_edge > 0) {
+  if (p.max_num_patches > 0) {
+    json["max_num_patches"] = p.max_num_patches;
+    json["patch_size"] = p.patch_size;
+  } else if (p.shortest_edge > 0) {
     json["size"] = {{"shortest_edge", p.shortest_edge}};
   } else {
     json["size"] = {{"height", cropped ? p.resize_height : p.height},
@@ -197,7 +236,7 @@ void save_preprocessing(const Preprocessing& p, const std::filesystem::path& pat
   for (const auto& [number, filter] : kResample) {
     if (filter == p.filter) json["resample"] = number;
   }
-  json["do_center_crop"] = cropped;
+  if (p.max_num_patches == 0) json["do_center_crop"] = cropped;
   if (cropped) json["crop_size"] = {{"height", p.height}, {"width", p.width}};
   json["do_rescale"] = true;
   json["rescale_factor"] = p.rescale_factor;

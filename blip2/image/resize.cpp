@@ -200,14 +200,13 @@ Image run_passes(const Image& image, const Pass& columns, const Pass& rows) {
   return vertical_pass(view_of(horizontal_pass(used, columns, x.first)), rows, y.first);
 }
 
-void check_sizes(const Image& image, std::int64_t width, std::int64_t height) {
-  if (width <= 0 || height <= 0 || image.width <= 0 || image.height <= 0) {
-    throw Error(fmt::format("cannot resize {} x {} pixels to {} x {}", image.width, image.height,
-                            width, height));
-  }
-}
-
 }  // namespace
+
+void check_sizes(const Image& image, std::int64_t width, std::int64_t height) {
+  if (width > 0 && height > 0 && image.width > 0 && image.height > 0) return;
+  throw Error(fmt::format("cannot resize {} x {} pixels to {} x {}", image.width, image.height,
+                          width, height));
+}
 
 Image resize(const Image& image, int width, int height, Filter filter,
              const std::optional<Box>& box) {

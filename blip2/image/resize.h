@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "blip2/image/image.h"
 
@@ -39,6 +40,12 @@ struct Region {
 // the box filter with torchvision.
 Image resize_and_crop(const Image& image, std::int64_t width, std::int64_t height, Filter filter,
                       const Region& region, Resampler resampler);
+
+// The picture's bytes times `scale`, resized in f32: [3, height, width], row-major. Equal to
+// torchvision's resize of float tensors with antialias but for rounding. Memory is that of the
+// result. Throws Error if a size is not positive.
+std::vector<float> resize_floats(const Image& image, int width, int height, Filter filter,
+                                 double scale);
 
 // The picture's rectangle of width x height pixels from x0, y0; parts outside the picture are
 // black, as with Pillow's Image.crop.

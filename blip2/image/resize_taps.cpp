@@ -116,4 +116,33 @@ Taps TapMaker::taps(std::int64_t first, std::int64_t count) {
   return taps;
 }
 
+FloatTaps float_taps(std::int64_t in, std::int64_t out, Filter filter) {
+  const float scale = static_cast<float>(in) / static_cast<float>(out);
+  const float widening = std::max(scale, 1.0f);
+  const auto narrowing = static_cast<float>(1.0 / widening);
+  const auto support = static_cast<float>(support_of(filter) * widening);
+  const auto most = static_cast<std::int64_t>(std::ceil(support)) * 2 + 1;
+  FloatTaps taps;
+  for (std::int64_t i = 0; i < out; ++i) {
+    const auto centre = static_cast<float>(scale * (static_cast<double>(i) + 0.5));
+    const auto first = std::max<std::int64_t>(static_cast<std::int64_t>(centre - support + 0.5), 0);
+    const auto end = std::min(static_cast<std::int64_t>(centre + support + 0.5), in);
+    const std::int64_t count = std::clamp<std::int64_t>(end - first, 0, most);
+    float sum = 0;
+    for (std::int64_t t = 0; t < count; ++t) {
+      const float from_centre = static_cast<float>(t + first) - centre;
+      const auto place = static_cast<float>((from_centre + 0.5) * narrowing);
+      taps.weights.push_back(static_cast<float>(weight_at(filter, place)));
+      sum += taps.weights.back();
+    }
+    for (std::size_t t = taps.weights.size() - static_cast<std::size_t>(count);
+         sum != 0 && t < taps.weights.size(); ++t) {
+      taps.weights[t] /= sum;
+    }
+    taps.first.push_back(first);
+    taps.count.push_back(static_cast<std::size_t>(count));
+  }
+  return taps;
+}
+
 }  // namespace blip2

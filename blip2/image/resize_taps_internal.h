@@ -55,4 +55,17 @@ class TapMaker {
   int bits_;
 };
 
+// Weights in f32, one output's after another's.
+struct FloatTaps {
+  std::vector<std::int64_t> first;
+  std::vector<std::size_t> count;
+  std::vector<float> weights;
+};
+// All weights of an axis of `in` pixels that become `out`, with the rounding of ATen's in f32,
+// which shows where a picture is large.
+FloatTaps float_taps(std::int64_t in, std::int64_t out, Filter filter);
+
+// Throws Error if a size is not positive.
+void check_sizes(const Image& image, std::int64_t width, std::int64_t height);
+
 }  // namespace blip2

@@ -1,5 +1,6 @@
 #include "blip2/image/transform.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "blip2/base/error.h"
@@ -18,8 +19,34 @@ struct Size {
   std::int64_t width, height;
 };
 
+// A side of whole patches, one at least, that holds the scaled one.
+std::int64_t patched_side(double scale, int side, int patch) {
+  return std::max<std::int64_t>(static_cast<std::int64_t>(std::ceil(side * scale / patch)), 1) *
+         patch;
+}
+
+// transformers' get_image_size_for_max_num_patches: the largest scale, as its bisection finds it,
+// at which both sides in whole patches keep to their number.
+Size patched_size(const Image& image, const Preprocessing& p) {
+  constexpr double kPrecision = 1e-5;
+  const auto scaled = [&](double scale) -> Size {
+    return {patched_side(scale, image.width, p.patch_size),
+            patched_side(scale, image.height, p.patch_size)};
+  };
+  double low = kPrecision / 10, high = 100;
+  while (high - low >= kPrecision) {
+    const double scale = (low + high) / 2;
+    const Size size = scaled(scale);
+    const bool fits = (size.width / p.patch_size) * (size.height / p.patch_size) <=
+                      std::int64_t{p.max_num_patches};
+    (fits ? low : high) = scale;
+  }
+  return scaled(low);
+}
+
 // transformers' get_resize_output_image_size: the longer side is cut to whole pixels.
 Size resized_size(const Image& image, const Preprocessing& p) {
+  if (p.max_num_patches > 0) return patched_size(image, p);
   if (p.shortest_edge == 0) {
     return {p.resize_width > 0 ? p.resize_width : p.width,
             p.resize_height > 0 ? p.resize_height : p.height};
@@ -48,24 +75,41 @@ float normalised_value(std::size_t byte, std::size_t channel, const Preprocessin
 
 Image fit(const Image& image, const Preprocessing& p) {
   const Size size = resized_size(image, p);
+  if (p.max_num_patches > 0) {
+    const Region whole{0, 0, static_cast<int>(size.width), static_cast<int>(size.height)};
+    return resize_and_crop(image, size.width, size.height, p.filter, whole, p.processor);
+  }
   const Region kept{crop_start(size.width, p.width, p.processor),
                     crop_start(size.height, p.height, p.processor), p.width, p.height};
   return resize_and_crop(image, size.width, size.height, p.filter, kept, p.processor);
 }
 
-std::vector<float> normalise(const Image& image, const Preprocessing& p) {
+PixelValues normalise(const Image& image, const Preprocessing& p) {
   const std::size_t pixels = image.rgb.size() / 3;
-  std::vector<float> values(image.rgb.size());
+  PixelValues result{image.width, image.height, std::vector<float>(image.rgb.size())};
   for (std::size_t c = 0; c < 3; ++c) {
     std::array<float, 256> table;
     for (std::size_t v = 0; v < 256; ++v) table[v] = normalised_value(v, c, p);
-    float* out = values.data() + c * pixels;
+    float* out = result.values.data() + c * pixels;
     for (std::size_t i = 0; i < pixels; ++i) out[i] = table[image.rgb[3 * i + c]];
   }
-  return values;
+  return result;
 }
 
-std::vector<float> preprocess(const Image& image, const Preprocessing& preprocessing) {
+// Of a processor that resizes floats.
+PixelValues preprocess_floats(const Image& image, const Preprocessing& p) {
+  PixelValues result{p.width, p.height,
+                     resize_floats(image, p.width, p.height, p.filter, p.rescale_factor)};
+  const std::size_t pixels = result.values.size() / 3;
+  for (std::size_t i = 0; i < result.values.size(); ++i) {
+    float& value = result.values[i];
+    value = (value - p.mean[i / pixels]) / p.std[i / pixels];
+  }
+  return result;
+}
+
+PixelValues preprocess(const Image& image, const Preprocessing& preprocessing) {
+  if (preprocessing.resizes_floats) return preprocess_floats(image, preprocessing);
   return normalise(fit(image, preprocessing), preprocessing);
 }
 
@@ -95,13 +139,17 @@ Image random_view(const Image& image, const Preprocessing& p, const Augmentation
     view = crop(image, (image.width - width) / 2, (image.height - height) / 2, std::max(width, 1),
                 std::max(height, 1));
   }
-  const Region whole{0, 0, p.width, p.height};
-  view = resize_and_crop(view, p.width, p.height, p.filter, whole, p.processor);
+  if (p.max_num_patches > 0) {
+    view = fit(view, p);
+  } else {
+    const Region whole{0, 0, p.width, p.height};
+    view = resize_and_crop(view, p.width, p.height, p.filter, whole, p.processor);
+  }
   return random.uniform() < augmentation.flip_probability ? flip_horizontally(view) : view;
 }
 
-std::vector<float> augment(const Image& image, const Preprocessing& preprocessing,
-                           const Augmentation& augmentation, Random& random) {
+PixelValues augment(const Image& image, const Preprocessing& preprocessing,
+                    const Augmentation& augmentation, Random& random) {
   return normalise(random_view(image, preprocessing, augmentation, random), preprocessing);
 }
 

@@ -48,6 +48,8 @@ ImagePart open_encoder(const Assembly& assembly, VisionConfig& config) {
   ImagePart part{
       load_image_encoder(std::move(weights), config, prefix, type),
       fs::exists(preprocessor) ? load_preprocessing(preprocessor) : default_preprocessing(config)};
+  // The configuration says how large pictures of any aspect become.
+  if (part.preprocessing.max_num_patches > 0) part.encoder->take_pictures(part.preprocessing);
   config = read_vision_config(part.encoder->config_json(), where.string());
   return part;
 }

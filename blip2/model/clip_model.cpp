@@ -103,7 +103,8 @@ ClipModel::ClipModel(const fs::path& folder)
     : folder_(folder), preprocessing_(load_preprocessing(preprocessing_file(folder))) {
   const ClipConfig config = read_clip_config(folder / "config.json");
   const std::int64_t size = config.vision.image_size;
-  if (preprocessing_.width != size || preprocessing_.height != size) {
+  if (preprocessing_.width != size || preprocessing_.height != size ||
+      preprocessing_.max_num_patches > 0) {
     throw Error(fmt::format("expected pictures of {0} x {0}, as the vision_config has them, got "
                             "{1} x {2}",
                             size, preprocessing_.width, preprocessing_.height),
@@ -126,16 +127,16 @@ ClipModel::ClipModel(const fs::path& folder)
   heads_ = std::make_shared<Heads>(config, weights);
 }
 
-ReadPictures ClipModel::embed_images(std::span<const std::string> images) const {
+ReadFiles<at::Tensor> ClipModel::embed_images(std::span<const std::string> images) const {
   const at::NoGradGuard no_grad;
-  ReadPictures read = read_pixels(images, preprocessing_);
+  ReadPixels read = read_pixels(images, preprocessing_);
   std::vector<at::Tensor> vectors{at::empty({0, heads_->visual.outs()})};
-  for (std::int64_t i = 0; i < read.features.size(0); ++i) {
-    const at::Tensor features = vision_->forward(read.features.narrow(0, i, 1));  // [1, P, D]
-    vectors.push_back(heads_->visual(heads_->norm(features.select(1, 0))));       // [1, E]
+  for (const at::Tensor& pixels : read.features) {
+    const at::Tensor features = vision_->forward(pixels.unsqueeze(0));       // [1, P, D]
+    vectors.push_back(heads_->visual(heads_->norm(features.select(1, 0))));  // [1, E]
   }
-  read.features = unit_rows(at::cat(vectors), "a picture", folder_);
-  return read;
+  return {std::move(read.failures), std::move(read.good),
+          unit_rows(at::cat(vectors), "a picture", folder_)};
 }
 
 std::vector<std::int32_t> ClipModel::tokenize(const std::string& text) const {

@@ -27,7 +27,7 @@ class ClipModel {
   // Unit vectors [n, E] f32 of the picture files that can be read: projections of the class token
   // (transformers' image_embeds). Unreadable files are named in the result. A picture's vector does
   // not depend on the pictures beside it.
-  ReadPictures embed_images(std::span<const std::string> images) const;
+  ReadFiles<at::Tensor> embed_images(std::span<const std::string> images) const;
 
   // Unit vectors [N, E] f32 of texts: projections of the end token (transformers' text_embeds). A
   // text's vector does not depend on the texts beside it. Special tokens written out in a text are

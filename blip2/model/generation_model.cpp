@@ -86,11 +86,11 @@ std::vector<ImageKeysValues> GenerationModel::project_images(
   return project_images(images_->encode(images));
 }
 
-std::vector<ImageKeysValues> GenerationModel::project_images(const at::Tensor& features) const {
-  std::vector<ImageKeysValues> pictures(static_cast<std::size_t>(features.size(0)));
+std::vector<ImageKeysValues> GenerationModel::project_images(const ImageFeatures& features) const {
+  std::vector<ImageKeysValues> pictures(features.positions.size());
   batch_invariant_for(pictures.size(), [&](std::size_t i) {
-    pictures[i] = pass_->project_image(features.narrow(0, static_cast<std::int64_t>(i), 1),
-                                       bridge_->feature_norm());
+    pictures[i] =
+        pass_->project_image(features.alone(static_cast<std::int64_t>(i)), bridge_->feature_norm());
   });
   return pictures;
 }

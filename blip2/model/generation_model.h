@@ -60,8 +60,8 @@ class GenerationModel {
   // The Q-Former's keys and values of pictures read from files, for any number of prompts about
   // them.
   std::vector<ImageKeysValues> project_images(std::span<const std::string> images) const;
-  // The keys and values of pictures given by their features [N, P, D].
-  std::vector<ImageKeysValues> project_images(const at::Tensor& features) const;
+  // The keys and values of pictures given by their features.
+  std::vector<ImageKeysValues> project_images(const ImageFeatures& features) const;
 
   // Generates texts from N pictures and N prompts: options.return_sequences texts for each pair,
   // best first. A text ends at the model's end tokens (text_ends), whatever options.eos_token_ids

@@ -26,12 +26,11 @@ std::shared_ptr<ImageEncoder> load_encoder(const std::filesystem::path& folder,
                                            MatrixForm form, const Preprocessing& preprocessing) {
   auto encoder = load_image_encoder(std::move(weights), config.vision, kVisionPrefix, type,
                                     /*trainable=*/false, form);
-  if (preprocessing.width != preprocessing.height) {
-    throw Error(fmt::format("expected square pictures, got {} x {}", preprocessing.width,
-                            preprocessing.height),
-                folder.string(), "the image encoder takes no others");
+  try {
+    encoder->take_pictures(preprocessing);
+  } catch (const Error& error) {
+    throw error.within(folder.string());
   }
-  if (preprocessing.width != encoder->image_size()) encoder->set_image_size(preprocessing.width);
   if (encoder->width() != config.qformer.encoder_hidden_size) {
     throw Error(fmt::format("the image encoder is {} wide, the Q-Former reads {}", encoder->width(),
                             config.qformer.encoder_hidden_size),
@@ -65,7 +64,7 @@ ImageSide::ImageSide(const std::filesystem::path& folder, std::shared_ptr<const 
   encoder_ = load_encoder(folder, std::move(weights), config, type, form, preprocessing_);
 }
 
-at::Tensor ImageSide::encode(std::span<const std::string> images) const {
+ImageFeatures ImageSide::encode(std::span<const std::string> images) const {
   ReadPictures read = encode_readable(images);
   for (const std::string& failure : read.failures) {
     if (!failure.empty()) throw Error(failure);
@@ -73,17 +72,13 @@ at::Tensor ImageSide::encode(std::span<const std::string> images) const {
   return read.features;
 }
 
-ReadPictures read_pixels(std::span<const std::string> images, const Preprocessing& preprocessing) {
-  const std::int64_t height = preprocessing.height, width = preprocessing.width;
-  ReadPictures read{std::vector<std::string>(images.size()), {}, {}};
-  at::Tensor pixels = at::empty({std::ssize(images), 3, height, width});
-  float* out = pixels.mutable_data_ptr<float>();
+ReadPixels read_pixels(std::span<const std::string> images, const Preprocessing& preprocessing) {
+  ReadPixels read{std::vector<std::string>(images.size()), {}, {}};
+  std::vector<at::Tensor> pixels(images.size());
   parallel_for(images.size(), static_cast<std::size_t>(at::get_num_threads()), [&](std::size_t i) {
     try {
-      const auto values =
-          preprocess(load_image(images[i], preprocessing.sixteen_bit), preprocessing);
-      std::copy(values.begin(), values.end(),
-                out + static_cast<std::int64_t>(i) * 3 * height * width);
+      pixels[i] =
+          to_tensor(preprocess(load_image(images[i], preprocessing.sixteen_bit), preprocessing));
     } catch (const Error& error) {
       read.failures[i] = error.what();
     } catch (const std::bad_alloc&) {
@@ -91,37 +86,32 @@ ReadPictures read_pixels(std::span<const std::string> images, const Preprocessin
     }
   });
   for (std::size_t i = 0; i < images.size(); ++i) {
-    if (read.failures[i].empty()) read.good.push_back(i);
+    if (!read.failures[i].empty()) continue;
+    read.good.push_back(i);
+    read.features.push_back(std::move(pixels[i]));
   }
-  if (read.good.size() < images.size()) {
-    const std::vector<std::int64_t> places(read.good.begin(), read.good.end());
-    pixels = pixels.index_select(0, at::tensor(places, at::kLong));
-  }
-  read.features = pixels;
   return read;
 }
 
 ReadPictures ImageSide::encode_readable(std::span<const std::string> images) const {
-  ReadPictures read = read_pixels(images, preprocessing_);
-  read.features = read.good.empty() ? at::empty({0, encoder_->positions(), encoder_->width()})
-                                    : encode(read.features);
-  return read;
+  ReadPixels read = read_pixels(images, preprocessing_);
+  return {std::move(read.failures), std::move(read.good), encode(read.features)};
 }
 
-at::Tensor ImageSide::encode(const at::Tensor& pixel_values) const {
-  const auto count = static_cast<std::size_t>(pixel_values.size(0));
-  std::vector<at::Tensor> features(count);
+ImageFeatures ImageSide::encode(const std::vector<at::Tensor>& pictures) const {
+  if (pictures.empty()) return at::empty({0, encoder_->positions(), encoder_->width()});
+  std::vector<ImageFeatures> features(pictures.size());
   const auto encode_one = [&](std::size_t i) {
-    features[i] = encoder_->forward(pixel_values.narrow(0, static_cast<std::int64_t>(i), 1));
+    features[i] = encoder_->forward(pictures[i].unsqueeze(0));
   };
   // Either way a picture's products have the same shape and threads in any batch.
   if (large_) {
     const at::NoGradGuard no_grad;
-    for (std::size_t i = 0; i < count; ++i) encode_one(i);
+    for (std::size_t i = 0; i < pictures.size(); ++i) encode_one(i);
   } else {
-    batch_invariant_for(count, encode_one);
+    batch_invariant_for(pictures.size(), encode_one);
   }
-  return at::cat(features);
+  return join(features);
 }
 
 std::string describe_encoder(const ImageEncoder& encoder) {

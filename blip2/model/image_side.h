@@ -11,6 +11,7 @@
 #include "blip2/image/transform.h"
 #include "blip2/io/tensor_file.h"
 #include "blip2/model/config.h"
+#include "blip2/nn/image_features.h"
 #include "blip2/vision/image_encoder.h"
 
 namespace blip2 {
@@ -18,16 +19,18 @@ namespace blip2 {
 // The type that a --precision names: "f32", "bf16" or "f16"; `stored` for any other text.
 at::ScalarType type_of_precision(const std::string& precision, at::ScalarType stored);
 
-// The features of the files among N that could be read as pictures.
-struct ReadPictures {
+// What is known of the files among N that could be read as pictures.
+template <typename Features>
+struct ReadFiles {
   std::vector<std::string> failures;  // N: the error with the file's name; "" for a good picture
   std::vector<std::size_t> good;      // indices of the n good pictures
-  at::Tensor features;                // [n, …] f32 of the good pictures; an encoder's: [n, P, D]
+  Features features;                  // of the good pictures, f32
 };
+using ReadPictures = ReadFiles<ImageFeatures>;          // as an encoder gives them
+using ReadPixels = ReadFiles<std::vector<at::Tensor>>;  // n of [3, H, W], as an encoder reads them
 
-// Decodes and preprocesses picture files in parallel. The features are the values [n, 3, H, W] that
-// an encoder reads.
-ReadPictures read_pixels(std::span<const std::string> images, const Preprocessing& preprocessing);
+// Decodes and preprocesses picture files in parallel.
+ReadPixels read_pixels(std::span<const std::string> images, const Preprocessing& preprocessing);
 
 // The frozen image encoder of a model directory with its preprocessing. For one thread at a time:
 // each call uses all threads.
@@ -43,14 +46,14 @@ class ImageSide {
             const Blip2Config& config, const std::string& precision = "auto",
             const PictureChoices& pictures = {});
 
-  // Features of picture files, which are decoded in parallel: [N, P, D] f32. A picture's features
-  // do not depend on the pictures beside it. Error naming the file that cannot be read.
-  at::Tensor encode(std::span<const std::string> images) const;
-  // The features [n, P, D] of the files that can be read. Unreadable files are named in the result
+  // Features of picture files, which are decoded in parallel, in f32. A picture's features do not
+  // depend on the pictures beside it. Error naming the file that cannot be read.
+  ImageFeatures encode(std::span<const std::string> images) const;
+  // The features of the files that can be read. Unreadable files are named in the result
   // and change nothing for the readable ones.
   ReadPictures encode_readable(std::span<const std::string> images) const;
-  // The features of preprocessed pictures [N, 3, S, S] f32.
-  at::Tensor encode(const at::Tensor& pixel_values) const;
+  // The features of preprocessed pictures [3, H, W] f32.
+  ImageFeatures encode(const std::vector<at::Tensor>& pictures) const;
   const ImageEncoder& encoder() const { return *encoder_; }
   const Preprocessing& preprocessing() const { return preprocessing_; }
 

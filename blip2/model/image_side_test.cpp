@@ -56,6 +56,10 @@ class ImageSideTest : public ::testing::Test {
     write_safetensors(path, views_of(*encoder, kVisionPrefix));
     Preprocessing preprocessing;
     preprocessing.width = preprocessing.height = 32;
+    if (const auto* vit = std::get_if<VitConfig>(&vision); vit && vit->is_naflex()) {
+      preprocessing.image_processor_type = "Siglip2ImageProcessor";
+      preprocessing.max_num_patches = 6;
+    }
     save_preprocessing(preprocessing, folder_ / "preprocessor_config.json");
     Blip2Config config;
     config.vision = vision;
@@ -82,6 +86,27 @@ TEST_F(ImageSideTest, TransformersComputeAsStoredUnlessAsked) {
     EXPECT_EQ(open(small_vit(), stored, "auto").encoder().compute_type(), stored);
     EXPECT_EQ(open(small_vit(), stored, "bf16").encoder().compute_type(), at::kBFloat16);
     EXPECT_EQ(open(small_vit(), stored, "f32").encoder().compute_type(), at::kFloat);
+  }
+}
+
+// Each of a batch has the features that it has alone, bit for bit, as many as it has patches.
+TEST_F(ImageSideTest, PicturesOfAnyAspectAreEncodedAlone) {
+  VitConfig vit = small_vit();
+  vit.model_type = "siglip2_vision_model";
+  vit.num_patches = 9;
+  for (const char* precision : {"f32", "bf16"}) {
+    const ImageSide side = open(vit, at::kFloat, precision);
+    EXPECT_EQ(side.encoder().positions(), 6);
+    const std::vector<at::Tensor> pictures{torch::randn({3, 32, 48}), torch::randn({3, 16, 16}),
+                                           torch::randn({3, 96, 16}), torch::randn({3, 32, 48})};
+    const ImageFeatures all = side.encode(pictures);
+    EXPECT_THAT(all.positions, ::testing::ElementsAre(6, 1, 6, 6));
+    for (std::int64_t i = 0; i < 4; ++i) {
+      const ImageFeatures alone = side.encode({pictures[static_cast<std::size_t>(i)]});
+      EXPECT_TRUE(at::equal(alone.rows, all.of(i))) << precision;
+    }
+    const ImageFeatures some = all.select(std::vector<std::int64_t>{2, 1, 2});
+    EXPECT_TRUE(at::equal(some.of(2), all.of(2)) && at::equal(some.of(1), all.of(1)));
   }
 }
 

@@ -53,7 +53,7 @@ TextRows RetrievalModel::tokenize(std::span<const std::string> texts, bool speci
   return ragged_text(ids);
 }
 
-ImageKeysValues RetrievalModel::project_images(const at::Tensor& features) const {
+ImageKeysValues RetrievalModel::project_images(const ImageFeatures& features) const {
   return pass_->project_image(features, bridge_->feature_norm());
 }
 

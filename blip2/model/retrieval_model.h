@@ -37,8 +37,8 @@ class RetrievalModel {
   // model's number of positions. Special tokens written out in a text are plain text unless
   // `special_tokens` is true.
   TextRows tokenize(std::span<const std::string> texts, bool special_tokens = false) const;
-  // The Q-Former's keys and values of features [I, P, D], for the functions below.
-  ImageKeysValues project_images(const at::Tensor& features) const;
+  // The Q-Former's keys and values of features, for the functions below.
+  ImageKeysValues project_images(const ImageFeatures& features) const;
   // Unit vectors of pictures [I, Q, E] and of texts [N, E]. A picture's similarity to a text is the
   // cosine of its best query.
   at::Tensor embed_images(const ImageKeysValues& images) const;

@@ -15,7 +15,7 @@ at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass,
     return bridge.soft_prompts(pass.encode_queries(bridge.query_tokens, images, states).hidden);
   }
   Pairs pairs;
-  pairs.images.resize(static_cast<std::size_t>(images.images));
+  pairs.images.resize(static_cast<std::size_t>(images.images()));
   std::iota(pairs.images.begin(), pairs.images.end(), 0);
   pairs.texts = pairs.images;
   const auto joint = pass.encode_multimodal(bridge.query_tokens, images, *instructions.text, pairs,
@@ -23,7 +23,7 @@ at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass,
   return bridge.soft_prompts(joint.queries);
 }
 
-at::Tensor soft_prompts(const Bridge& bridge, const at::Tensor& features,
+at::Tensor soft_prompts(const Bridge& bridge, const ImageFeatures& features,
                         const Instructions& instructions, const ComputeOptions& compute) {
   const QFormerPass pass = bridge.qformer->pass(compute);
   return soft_prompts(bridge, pass, pass.project_image(features, bridge.feature_norm()),

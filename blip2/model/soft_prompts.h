@@ -23,8 +23,8 @@ struct Instructions {
 at::Tensor soft_prompts(const Bridge& bridge, const QFormerPass& pass,
                         const ImageKeysValues& images, const Instructions& instructions);
 
-// The soft prompts of pictures given by their features [B, P, De]; makes the pass itself.
-at::Tensor soft_prompts(const Bridge& bridge, const at::Tensor& features,
+// The soft prompts of pictures given by their features; makes the pass itself.
+at::Tensor soft_prompts(const Bridge& bridge, const ImageFeatures& features,
                         const Instructions& instructions, const ComputeOptions& compute);
 
 // Joins soft prompts and token embeddings by join_input, for a language model of any kind.

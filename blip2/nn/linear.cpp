@@ -314,11 +314,17 @@ void Linear::gradient_into(const at::Tensor& dy, at::Tensor& dx) const {
 at::Tensor Linear::frozen(const at::Tensor& x, bool with_bias) const {
   if (in_blocks()) return each_row(x, with_bias);
   const at::NoGradGuard no_grad;
-  const Block& first = blocks_.at(0);
-  if (blocks_.size() == 1 && first.packed.defined() && !low_rank) {
-    return packed_product(x, first.packed, with_bias ? first.bias : at::Tensor());
+  if (low_rank || (blocks_.size() == 1 && !blocks_[0].packed.defined())) {
+    return product(x, with_bias);
   }
-  return product(x, with_bias);
+  std::vector<at::Tensor> results;
+  for (const Block& block : blocks_) {
+    const at::Tensor bias = with_bias ? block.bias : at::Tensor();
+    results.push_back(block.packed.defined()
+                          ? packed_product(x, block.packed, bias)
+                          : at::linear(x, std::get<at::Tensor>(block.numbers), maybe(bias)));
+  }
+  return results.size() == 1 ? results[0] : at::cat(results, -1);
 }
 
 at::Tensor Linear::each_row(const at::Tensor& x, bool with_bias) const {

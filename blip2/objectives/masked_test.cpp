@@ -12,6 +12,7 @@
 namespace blip2 {
 namespace {
 
+using Ids = std::vector<std::int64_t>;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
@@ -81,7 +82,7 @@ TEST(MaskText, RefusesWhatCannotBe) {
 }
 
 TEST(HideRegions, SpreadsThemOverTheQueries) {
-  const HiddenRegions regions = hide_regions(20, 9, 4, 0.4, 1);  // 3.6 of 9
+  const HiddenRegions regions = hide_regions(Ids(20, 9), 4, 0.4, 1);  // 3.6 of 9
   EXPECT_EQ(regions.hidden.sizes(), at::IntArrayRef({20, 4}));
   EXPECT_EQ(regions.visible.numel(), 20 * 5);
   for (int i = 0; i < 20; ++i) {
@@ -92,16 +93,16 @@ TEST(HideRegions, SpreadsThemOverTheQueries) {
         std::get<0>(at::cat({hidden, regions.visible.narrow(0, i * 5, 5) - i * 9}).sort());
     EXPECT_TRUE(all.equal(at::arange(9)));
   }
-  EXPECT_TRUE(hide_regions(20, 9, 4, 0.4, 1).hidden.equal(regions.hidden));
-  EXPECT_FALSE(hide_regions(20, 9, 4, 0.4, 2).hidden.equal(regions.hidden));
+  EXPECT_TRUE(hide_regions(Ids(20, 9), 4, 0.4, 1).hidden.equal(regions.hidden));
+  EXPECT_FALSE(hide_regions(Ids(20, 9), 4, 0.4, 2).hidden.equal(regions.hidden));
 }
 
 TEST(HideRegions, OneAtLeastAndNeverAll) {
-  EXPECT_EQ(hide_regions(1, 5, 32, 0.01, 0).hidden.size(1), 1);
-  EXPECT_EQ(hide_regions(1, 5, 2, 0.99, 0).hidden.size(1), 4);
-  EXPECT_THAT([] { hide_regions(1, 1, 4, 0.5, 0); },
+  EXPECT_EQ(hide_regions({5}, 32, 0.01, 0).hidden.size(1), 1);
+  EXPECT_EQ(hide_regions({5}, 2, 0.99, 0).hidden.size(1), 4);
+  EXPECT_THAT([] { hide_regions({1}, 4, 0.5, 0); },
               ThrowsMessage<Error>(HasSubstr("at least two positions")));
-  EXPECT_THROW(hide_regions(1, 5, 4, 1, 0), Error);
+  EXPECT_THROW(hide_regions({5}, 4, 1, 0), Error);
 }
 
 // One picture of two positions with values along the axes; the query of position 1 points at 0.6 to
@@ -109,17 +110,52 @@ TEST(HideRegions, OneAtLeastAndNeverAll) {
 TEST(RegionLoss, IsTheCosinesCrossEntropy) {
   const at::Tensor keys_values =
       at::tensor({9.0f, 9.0f, 2.0f, 0.0f, 9.0f, 9.0f, 0.0f, 5.0f}).view({2, 4});
-  const ImageKeysValues images{{keys_values, at::Tensor()}, 1, 2};
-  const HiddenRegions regions{tokens({1}).view({1, 1}), tokens({1}).view({1, 1}), tokens({0})};
+  const ImageKeysValues images{{keys_values, at::Tensor()}, {2}};
+  const HiddenRegions regions{tokens({1}).view({1, 1}), tokens({1}).view({1, 1}), tokens({0}), {1}};
   const at::Tensor queries = at::tensor({1.0f, 0.0f, 3.0f, 4.0f}).view({1, 2, 2});
   const TokenLoss loss = region_loss(queries, images, regions);
   EXPECT_NEAR(loss.loss.item<double>(), std::log1p(std::exp(-0.2 / 0.07)), 1e-5);
   EXPECT_EQ(loss.targets, 1);
   EXPECT_EQ(loss.accuracy, 1);
   const ImageKeysValues seen = visible_part(images, regions);
-  EXPECT_EQ(seen.positions, 1);
+  EXPECT_THAT(seen.positions, ElementsAre(1));
   EXPECT_TRUE(seen.layers[0].equal(keys_values.narrow(0, 0, 1)));
   EXPECT_FALSE(seen.layers[1].defined());
+}
+
+// Pictures with different numbers of positions give what each of them gives alone.
+TEST(RegionLoss, KeepsPicturesApart) {
+  torch::manual_seed(3);
+  const Ids positions{7, 3, 12};
+  const ImageKeysValues images{{torch::randn({22, 8})}, positions};
+  const HiddenRegions regions = hide_regions(positions, 2, 0.4, 5);
+  EXPECT_THAT(regions.counts, ElementsAre(4, 2, 7));
+  EXPECT_EQ(regions.targets(), 3 + 1 + 5);
+  const at::Tensor queries = torch::randn({3, 2, 4});
+  const TokenLoss all = region_loss(queries, images, regions);
+  double sum = 0, right = 0;
+  std::int64_t first = 0;
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const std::int64_t count = positions[static_cast<std::size_t>(i)];
+    const ImageKeysValues one{{images.layers[0].narrow(0, first, count)}, {count}};
+    const HiddenRegions alone = hide_regions({count}, 2, 0.4, 5, i);
+    const TokenLoss loss = region_loss(queries.narrow(0, i, 1), one, alone);
+    sum += loss.loss.item<double>() * static_cast<double>(loss.targets);
+    right += loss.accuracy * static_cast<double>(loss.targets);
+    EXPECT_TRUE(visible_part(one, alone)
+                    .layers[0]
+                    .equal(visible_part(images, regions)
+                               .layers[0]
+                               .narrow(0,
+                                       i == 0   ? 0
+                                       : i == 1 ? 4
+                                                : 6,
+                                       regions.counts[static_cast<std::size_t>(i)])));
+    first += count;
+  }
+  EXPECT_EQ(all.targets, 9);
+  EXPECT_NEAR(all.loss.item<double>(), sum / 9, 1e-5);
+  EXPECT_NEAR(all.accuracy, right / 9, 1e-12);
 }
 
 TEST(SplitAnswer, KeepsOrderAndLeavesSomethingToSay) {

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "blip2/objectives/itg.h"
 #include "blip2/qformer/pass.h"
@@ -21,21 +22,26 @@ namespace blip2 {
 // cosines divided by kRegionTemperature, classes are all P positions; chance is ln P nats.
 inline constexpr double kRegionTemperature = 0.07;
 
-// The same number of hidden positions H in each of B pictures.
+// The hidden positions of B pictures, at most H of one. Where pictures have different numbers of
+// positions, those of fewer hidden ones are filled up with kNotHidden.
+inline constexpr std::int64_t kNotHidden = -1;
 struct HiddenRegions {
-  at::Tensor hidden;   // [B,H] int64 positions
-  at::Tensor queries;  // [B,H] int64: the query that predicts each
-  at::Tensor visible;  // [B*(P-H)] int64: rows of the visible keys and values
+  at::Tensor hidden;                 // [B,H] int64 positions
+  at::Tensor queries;                // [B,H] int64: the query that predicts each
+  at::Tensor visible;                // int64: rows of the visible keys and values
+  std::vector<std::int64_t> counts;  // the visible positions of each picture
+
+  std::int64_t targets() const { return (hidden != kNotHidden).sum().item<std::int64_t>(); }
 };
 
 // Draws H = share * P hidden positions (rounded, at least one and fewer than P) at random, spread
 // over the queries as evenly as possible: for H <= Q no query predicts two. The result is a
-// function of the arguments; the first picture has the place `first_picture` in a larger batch.
-// Error if P < 2 or the share is outside (0, 1).
-HiddenRegions hide_regions(std::int64_t pictures, std::int64_t positions, std::int64_t queries,
+// function of the arguments; `positions`: P of each picture; the first picture has the place
+// `first_picture` in a larger batch. Error if a P < 2 or the share is outside (0, 1).
+HiddenRegions hide_regions(const std::vector<std::int64_t>& positions, std::int64_t queries,
                            double share, std::uint64_t seed, std::int64_t first_picture = 0);
 
-// The keys and values of the visible positions only: [B*(P-H), 2D] a layer.
+// The keys and values of the visible positions only.
 ImageKeysValues visible_part(const ImageKeysValues& images, const HiddenRegions& regions);
 
 // The mean cross-entropy over the hidden positions. `queries` [B,Q,D]: hidden states of a pass over

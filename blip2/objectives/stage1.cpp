@@ -18,22 +18,22 @@ namespace {
 enum : std::uint64_t { kNegativesPurpose = 7, kRankPurpose = 10 };
 
 Stage1Batch checked(Stage1Batch batch) {
-  const std::int64_t rows = batch.image_embeds.dim() == 3 ? batch.image_embeds.size(0) : -1;
+  const std::int64_t rows = batch.image_embeds.images();
   const auto counts = [&](const at::Tensor& ids) { return ids.dim() == 1 && ids.size(0) == rows; };
   if (rows >= 1 && batch.text.texts() == rows && counts(batch.image_ids) &&
       counts(batch.caption_ids)) {
     return batch;
   }
   throw Error(
-      fmt::format("expected image features [B, P, D] with a text, an image id and a "
-                  "caption id each, got {}, {} texts, {} and {}",
-                  shape_text(batch.image_embeds.sizes()), batch.text.texts(),
-                  shape_text(batch.image_ids.sizes()), shape_text(batch.caption_ids.sizes())),
+      fmt::format("expected pictures' features with a text, an image id and a caption id each, got "
+                  "{}, {} texts, {} and {}",
+                  rows, batch.text.texts(), shape_text(batch.image_ids.sizes()),
+                  shape_text(batch.caption_ids.sizes())),
       "stage-1 batch");
 }
 
 ImageKeysValues project(const Stage1Parts& parts, const QFormerPass& pass,
-                        const at::Tensor& features) {
+                        const ImageFeatures& features) {
   return parts.norm ? pass.project_image(features, *parts.norm) : pass.project_image(features);
 }
 
@@ -148,7 +148,7 @@ std::uint64_t Stage1Step::seed(std::uint64_t purpose) const {
 
 Pairs Stage1Step::own_pairs() const {
   Pairs pairs;
-  pairs.images.resize(static_cast<std::size_t>(images_.images));
+  pairs.images.resize(static_cast<std::size_t>(images_.images()));
   std::iota(pairs.images.begin(), pairs.images.end(), 0);
   pairs.texts = pairs.images;
   return pairs;

@@ -28,10 +28,10 @@ struct Stage1Language {
 // A mini-batch of B pictures with one text each; with R ranks, this process's share of a batch of R
 // * B.
 struct Stage1Batch {
-  at::Tensor image_embeds;  // [B,P,De] f32 or bf16: features, before `norm` below
-  TextRows text;            // B texts, each [CLS] ... [SEP]
-  at::Tensor image_ids;     // [B] int64: equal for the same picture
-  at::Tensor caption_ids;   // [B] int64: equal for the same caption
+  ImageFeatures image_embeds;  // of B pictures, f32 or bf16: features, before `norm` below
+  TextRows text;               // B texts, each [CLS] ... [SEP]
+  at::Tensor image_ids;        // [B] int64: equal for the same picture
+  at::Tensor caption_ids;      // [B] int64: equal for the same caption
   // Negatives to take instead of drawn ones, for the batch of all processes.
   std::optional<Negatives> negatives = std::nullopt;
   std::optional<Stage1Language> language = std::nullopt;

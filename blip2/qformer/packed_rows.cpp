@@ -18,6 +18,7 @@ struct Places {
 class Planner {
  public:
   Planner(const std::vector<PassRow>& rows, const PackShape& shape) : rows_(rows), shape_(shape) {
+    for (const std::int64_t count : shape.positions) pictures_.push_back(pictures_.back() + count);
     for (std::int64_t length : shape.language_lengths) {
       language_starts_.push_back(language_starts_.back() + length);
     }
@@ -166,8 +167,8 @@ class Planner {
         packed.cross.push_back({.q_begin = narrow(places_.queries[r]),
                                 .q_count = narrow(shape_.queries),
                                 .o_begin = narrow(found->second),
-                                .a_begin = narrow(rows_[r].image * shape_.positions),
-                                .a_count = narrow(shape_.positions),
+                                .a_begin = narrow(pictures_[rows_[r].image]),
+                                .a_count = narrow(shape_.positions[rows_[r].image]),
                                 .b_begin = narrow(reads ? language_starts_[language] : 0),
                                 .b_count = narrow(reads ? shape_.language_lengths[language] : 0),
                                 .causal = false,
@@ -191,6 +192,7 @@ class Planner {
 
   const std::vector<PassRow>& rows_;
   const PackShape& shape_;
+  std::vector<std::int64_t> pictures_{0};         // each one's first position
   std::vector<std::int64_t> language_starts_{0};  // of each text's states
   Places places_;
   std::int64_t inputs_ = 0, layer_ = 0;

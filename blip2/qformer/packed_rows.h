@@ -46,7 +46,8 @@ struct PackedRows {
 };
 
 struct PackShape {
-  std::int64_t layers, cross_attention_frequency, queries, positions;
+  std::int64_t layers, cross_attention_frequency, queries;
+  std::vector<std::int64_t> positions;  // of each picture, one picture's after another's
   std::vector<std::int64_t> text_lengths;
   // The number of a language model's states of each text. If there are any, cross-attention has
   // them as its keys and the pictures' as external ones.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "blip2/base/error.h"
@@ -70,19 +71,18 @@ void check_queries(const at::Tensor& query_tokens, const QFormerConfig& config) 
               "Q-Former");
 }
 
-void check_features(const at::Tensor& features, const QFormerConfig& config) {
-  if (features.dim() == 3 && features.size(1) > 0 &&
-      features.size(2) == config.encoder_hidden_size) {
-    return;
-  }
-  throw Error(fmt::format("expected image features [B, P, {}], got {}", config.encoder_hidden_size,
-                          shape_text(features.sizes())),
+void check_features(const ImageFeatures& features, const QFormerConfig& config) {
+  const bool seen = std::ranges::all_of(features.positions, [](auto count) { return count > 0; });
+  if (seen && features.rows.size(1) == config.encoder_hidden_size) return;
+  throw Error(fmt::format("expected image features [B, P, {}], got {} of {} numbers",
+                          config.encoder_hidden_size,
+                          seen ? "positions" : "a picture without positions and others",
+                          features.rows.size(1)),
               "Q-Former", "is the picture's encoder the one this Q-Former was made for?");
 }
 
-// Features [I,P,De] as rows [I*P,De] of `type`, which the products of all layers read as they are.
-at::Tensor feature_rows(const at::Tensor& features, at::ScalarType type) {
-  const at::Tensor rows = features.flatten(0, 1);
+// Rows of features as rows of `type`, which the products of all layers read as they are.
+at::Tensor feature_rows(const at::Tensor& rows, at::ScalarType type) {
   if (type == at::kFloat) return rows.to(type).contiguous();
   return padded_empty(rows.size(0), rows.size(1), rows.options().dtype(type)).copy_(rows);
 }
@@ -199,10 +199,10 @@ const at::Tensor& QFormerPass::compute_words() const {
   return weights_->compute_words();
 }
 
-ImageKeysValues QFormerPass::project_image(const at::Tensor& image_embeds) const {
-  check_features(image_embeds, config_);
-  ImageKeysValues result{{}, image_embeds.size(0), image_embeds.size(1)};
-  const at::Tensor x = feature_rows(image_embeds, options_.type);  // [I*P, De]
+ImageKeysValues QFormerPass::project_image(const ImageFeatures& features) const {
+  check_features(features, config_);
+  ImageKeysValues result{{}, features.positions};
+  const at::Tensor x = feature_rows(features.rows, options_.type);  // [sum of P_i, De]
   for (const LayerWeights& layer : weights_->layers) {
     result.layers.emplace_back();
     if (!layer.cross) continue;
@@ -212,14 +212,14 @@ ImageKeysValues QFormerPass::project_image(const at::Tensor& image_embeds) const
   return result;
 }
 
-ImageKeysValues QFormerPass::project_image(const at::Tensor& image_embeds, const Norm& norm) const {
-  check_features(image_embeds, config_);
-  ImageKeysValues result{{}, image_embeds.size(0), image_embeds.size(1)};
+ImageKeysValues QFormerPass::project_image(const ImageFeatures& features, const Norm& norm) const {
+  check_features(features, config_);
+  ImageKeysValues result{{}, features.positions};
   // W (x * gamma + beta) + b = (W * gamma) x + (W beta + b): no gradient at the features is needed
   // for the norm's own.
   const at::Tensor normal =
-      at::layer_norm(image_embeds.to(at::kFloat), {config_.encoder_hidden_size}, {}, {}, norm.eps);
-  const at::Tensor x = feature_rows(normal, options_.type);  // [I*P, De]
+      at::layer_norm(features.rows.to(at::kFloat), {config_.encoder_hidden_size}, {}, {}, norm.eps);
+  const at::Tensor x = feature_rows(normal, options_.type);  // [sum of P_i, De]
   for (const LayerWeights& layer : weights_->layers) {
     result.layers.emplace_back();
     if (!layer.cross) continue;
@@ -257,7 +257,7 @@ QFormerPass::Result QFormerPass::run(const std::vector<PassRow>& rows,
       rows, {.layers = config_.num_hidden_layers,
              .cross_attention_frequency = config_.cross_attention_frequency,
              .queries = queries,
-             .positions = images ? images->positions : 0,
+             .positions = images ? images->positions : std::vector<std::int64_t>{},
              .text_lengths = text ? text->lengths : std::vector<std::int64_t>{},
              .language_lengths = language ? language->lengths : std::vector<std::int64_t>{}});
   Result result;
@@ -280,8 +280,8 @@ QFormerPass::Result QFormerPass::run(const std::vector<PassRow>& rows,
 QueryStates QFormerPass::encode_queries(const at::Tensor& query_tokens,
                                         const ImageKeysValues& images,
                                         const LanguageKeysValues* language) const {
-  language = states_to_read(language, images.images);
-  auto rows = picture_rows(images.images);
+  language = states_to_read(language, images.images());
+  auto rows = picture_rows(images.images());
   for (PassRow& row : rows) row.language = language ? row.image : -1;
   Result result = run(rows, query_tokens, &images, nullptr, nullptr, kApart, language);
   return {result.queries, std::move(result.keys)};
@@ -298,13 +298,13 @@ at::Tensor QFormerPass::encode_first_tokens(const TextRows& text) const {
 QFormerPass::UnimodalStates QFormerPass::encode_unimodal(const at::Tensor& query_tokens,
                                                          const ImageKeysValues& images,
                                                          const TextRows& text) const {
-  auto rows = picture_rows(images.images);
+  auto rows = picture_rows(images.images());
   const auto texts = text_rows(text, PassRow::Text::first);
   rows.insert(rows.end(), texts.begin(), texts.end());
   Result result = run(rows, query_tokens, &images, &text, nullptr, kApart);
   const std::int64_t queries = query_tokens.size(1);
   for (std::size_t l = 0; l < result.keys.size(); ++l) {
-    result.keys[l] = result.keys[l].narrow(0, 0, (l == 0 ? 1 : images.images) * queries);
+    result.keys[l] = result.keys[l].narrow(0, 0, (l == 0 ? 1 : images.images()) * queries);
   }
   return {{result.queries, std::move(result.keys)}, result.text};
 }
@@ -314,7 +314,7 @@ JointStates QFormerPass::encode_multimodal(const at::Tensor& query_tokens,
                                            const Pairs& pairs, bool with_text,
                                            const LanguageKeysValues* language) const {
   language = states_to_read(language, text.texts());
-  auto rows = pair_rows(pairs, images.images, text.texts(), with_text);
+  auto rows = pair_rows(pairs, images.images(), text.texts(), with_text);
   for (PassRow& row : rows) row.language = language ? row.text : -1;
   const Result result = run(rows, query_tokens, &images, &text, nullptr, kJoint, language);
   return {result.queries, result.text, {}};
@@ -333,7 +333,7 @@ JointStates QFormerPass::encode_joint(const at::Tensor& query_tokens, const Imag
                                       const TextRows& generated,
                                       const std::vector<std::int64_t>& pictures,
                                       const QueryStates& queries) const {
-  auto rows = pair_rows(pairs, images.images, text.texts(), false);
+  auto rows = pair_rows(pairs, images.images(), text.texts(), false);
   add_generated(rows, generated, pictures, text.texts(), queries);
   const TextRows all = join_text(text, generated);
   const Result result = run(rows, query_tokens, &images, &all, &queries, kJoint);

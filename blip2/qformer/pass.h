@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "blip2/nn/image_features.h"
 #include "blip2/nn/norm.h"
 #include "blip2/qformer/config.h"
 #include "blip2/qformer/language_keys.h"
@@ -23,11 +24,14 @@ struct ComputeOptions {
   std::uint64_t seed = 0;            // seed of dropout: derive_seed(run's seed, step)
 };
 
-// The keys and values of I pictures for each cross-attention layer, [I*P, 2D] in compute type. They
-// are computed once, and every pass over the pictures reads them.
+// The keys and values of I pictures for each cross-attention layer, [sum of P_i, 2D] in compute
+// type. They are computed once, and every pass over the pictures reads them. Each picture's queries
+// see its own positions, however many it has.
 struct ImageKeysValues {
   std::vector<at::Tensor> layers;
-  std::int64_t images = 0, positions = 0;
+  std::vector<std::int64_t> positions;  // P_i of each picture
+
+  std::int64_t images() const { return std::ssize(positions); }
 };
 
 // The states of the queries alone. `keys[l]` [I*Q, 3D] holds the queries, keys and values of layer
@@ -62,11 +66,11 @@ class QFormerPass {
   // A pass with the same weights and another dropout seed, for a second pass over the same batch.
   QFormerPass reseeded(std::uint64_t purpose) const;
 
-  // Features [I,P,De] -> keys and values; call it once a step. With `norm` (ln_vision,
+  // Features -> keys and values; call it once a step. With `norm` (ln_vision,
   // post_layernorm) the features go through that LayerNorm first, whose gradient costs little as it
   // is folded into the projections.
-  ImageKeysValues project_image(const at::Tensor& image_embeds) const;
-  ImageKeysValues project_image(const at::Tensor& image_embeds, const Norm& norm) const;
+  ImageKeysValues project_image(const ImageFeatures& features) const;
+  ImageKeysValues project_image(const ImageFeatures& features, const Norm& norm) const;
   // A language model's states of texts likewise; Error if the Q-Former does not read them.
   LanguageKeysValues project_language(const LanguageStates& states, const Norm& norm) const;
 

@@ -142,7 +142,7 @@ TEST(Plan, EqualRowsAreComputedOnce) {
   const PackedRows packed = pack_rows(rows, {.layers = 2,
                                              .cross_attention_frequency = 2,
                                              .queries = 3,
-                                             .positions = 5,
+                                             .positions = {5, 5},
                                              .text_lengths = {4}});
   EXPECT_EQ(packed.layers[0].self_query_rows, 3);
   EXPECT_EQ(packed.layers[0].query_rows, 6);
@@ -168,6 +168,42 @@ TEST(QFormer, ARowDoesNotDependOnItsNeighbours) {
   EXPECT_LT(largest_difference(pass.encode_text(text).narrow(0, 5, 1),
                                pass.encode_text(text_of({6}, {1}))),
             1e-5);
+}
+
+// Pictures with different numbers of positions: each gives what it gives alone, forward and
+// backward, and what it gives with masked positions after its own.
+TEST(QFormer, PicturesOfAnyAspectKeepToThemselves) {
+  const QFormer model(tiny(), 3);
+  const QFormerPass pass = model.pass();
+  const at::Tensor tokens = random_query_tokens(2, 12, 5);
+  const std::vector<std::int64_t> counts{4, 1, 9};
+  const at::Tensor rows = at::randn({14, 10}).requires_grad_();
+  const ImageKeysValues all = pass.project_image(ImageFeatures(rows, counts));
+  EXPECT_EQ(all.images(), 3);
+  const at::Tensor hidden = pass.encode_queries(tokens, all).hidden;  // [3, 2, 12]
+  const TextRows text = text_of({1, 2, 3}, {2, 1});
+  const at::Tensor joint =
+      pass.encode_multimodal(tokens, all, text, {{2, 0, 1}, {0, 1, 1}}).queries;
+  const at::Tensor weight = at::randn(hidden.sizes());
+  const at::Tensor gradient = torch::autograd::grad({(hidden * weight).sum()}, {rows})[0];
+  const Pairs pairs{{0}, {0}};
+  std::int64_t first = 0;
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const std::int64_t count = counts[static_cast<std::size_t>(i)];
+    const at::Tensor own = rows.detach().narrow(0, first, count).clone().requires_grad_();
+    const ImageKeysValues one = pass.project_image(own.unsqueeze(0));
+    const at::Tensor alone = pass.encode_queries(tokens, one).hidden;
+    EXPECT_LT(largest_difference(alone[0], hidden[i]), 1e-5);
+    const at::Tensor own_gradient =
+        torch::autograd::grad({(alone * weight.narrow(0, i, 1)).sum()}, {own})[0];
+    EXPECT_LT(largest_difference(own_gradient, gradient.narrow(0, first, count)), 1e-5);
+    EXPECT_GT(own_gradient.abs().max().item<double>(), 1e-3);
+    const TextRows its = i == 2 ? text_of({1, 2}, {2}) : text_of({3}, {1});
+    const at::Tensor both = pass.encode_multimodal(tokens, one, its, pairs).queries;
+    EXPECT_LT(largest_difference(both[0], joint[i == 2 ? 0 : i + 1]), 1e-5);
+    first += count;
+  }
+  EXPECT_GT(largest_difference(hidden[0], hidden[1]), 1e-3);
 }
 
 TEST(QFormer, FeatureNormIsThatOfTheFeatures) {

@@ -127,6 +127,7 @@ void validate_image_encoder(const Recipe& recipe, const std::string& where) {
   require_range(encoder.layer_decay, 0.01, 1, where, "image_encoder.layer_decay");
   require_range(encoder.drop_path, 0, 0.95, where, "image_encoder.drop_path");
   require_range(encoder.image_size, 0, 8192, where, "image_encoder.image_size");
+  require_range(encoder.max_num_patches, 0, 16384, where, "image_encoder.max_num_patches");
   require(encoder.train || encoder == ImageEncoderRecipe{}, where, "image_encoder.train",
           "true with other keys of image_encoder", "false");
   require(!encoder.train || recipe.data.features == "live", where, "data.features",

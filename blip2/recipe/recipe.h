@@ -65,7 +65,7 @@ struct AugmentationRecipe {
 struct ImageEncoderRecipe {
   bool train = false, checkpointing = false;
   double layer_decay = 1, drop_path = 0;
-  std::int64_t image_size = 0;
+  std::int64_t image_size = 0, max_num_patches = 0;
 
   bool operator==(const ImageEncoderRecipe&) const = default;
 
@@ -80,6 +80,8 @@ struct ImageEncoderRecipe {
     visit("checkpointing", self.checkpointing,
           "compute each block again in the backward pass, to save memory");
     visit("image_size", self.image_size, "height and width of pictures in pixels; 0: as in init");
+    visit("max_num_patches", self.max_num_patches,
+          "most patches of a picture, for an encoder of pictures of any aspect; 0: as in init");
   }
 };
 

@@ -44,7 +44,7 @@ CaptionChooser::CaptionChooser(const CaptionChoiceOptions& options)
 }
 
 std::vector<std::vector<GeneratedText>> CaptionChooser::write(std::span<const std::string> images,
-                                                              const at::Tensor& features) const {
+                                                              const ImageFeatures& features) const {
   if (!captioner_) return std::vector<std::vector<GeneratedText>>(images.size());
   const auto pictures =
       shared_ ? captioner_->project_images(features) : captioner_->project_images(images);
@@ -84,7 +84,7 @@ std::vector<ChosenCaption> CaptionChooser::choose(std::span<const std::string> i
   auto written = write(read, pictures.features);
   batch_invariant_for(read.size(), [&](std::size_t i) {
     const at::InferenceMode alone;
-    const auto features = pictures.features.narrow(0, static_cast<std::int64_t>(i), 1);
+    const auto features = pictures.features.alone(static_cast<std::int64_t>(i));
     try {
       chosen[pictures.good[i]] = best_of(matcher_.project_images(features), std::move(written[i]));
     } catch (const Error& error) {

@@ -60,7 +60,7 @@ class CaptionChooser {
 
  private:
   std::vector<std::vector<GeneratedText>> write(std::span<const std::string> images,
-                                                const at::Tensor& features) const;
+                                                const ImageFeatures& features) const;
   ChosenCaption best_of(const ImageKeysValues& picture, std::vector<GeneratedText> written) const;
 
   CaptionChoiceOptions options_;

@@ -72,18 +72,21 @@ Collection collect(const RecordFile& file, SharedCaptions shared) {
 
 // This process's pictures: features by batches, kept for matching, and vectors.
 struct OwnPictures {
-  std::int64_t first = 0, count = 0;         // their numbers
-  std::vector<at::Tensor> features, embeds;  // [b, P, D], [b, Q, E]
-  std::vector<std::string> failures;         // of each picture; its features are zeros
+  std::int64_t first = 0, count = 0;  // their numbers
+  std::vector<ImageFeatures> features;
+  std::vector<at::Tensor> embeds;     // [b, Q, E]
+  std::vector<std::string> failures;  // of each picture; its features are zeros
 };
 
-// Features [b, P, D] of a batch, zeros where a picture cannot be read.
-at::Tensor with_zeros(const ReadPictures& read) {
+// Features of a batch, zeros where a picture cannot be read.
+ImageFeatures with_zeros(const ReadPictures& read, std::int64_t positions) {
   if (read.good.size() == read.failures.size()) return read.features;
-  const std::vector<std::int64_t> good(read.good.begin(), read.good.end());
-  at::Tensor features =
-      at::zeros({std::ssize(read.failures), read.features.size(1), read.features.size(2)});
-  return features.index_copy_(0, at::tensor(good, at::kLong), read.features);
+  std::vector<ImageFeatures> all(
+      read.failures.size(), ImageFeatures(at::zeros({1, positions, read.features.rows.size(1)})));
+  for (std::size_t i = 0; i < read.good.size(); ++i) {
+    all[read.good[i]] = read.features.alone(static_cast<std::int64_t>(i));
+  }
+  return join(all);
 }
 
 OwnPictures encode_own(const RetrievalModel& model, const std::vector<std::string>& images,
@@ -91,12 +94,13 @@ OwnPictures encode_own(const RetrievalModel& model, const std::vector<std::strin
   const IndexRange part = own_part(ranks, images.size(), kEncodedAtOnce);
   OwnPictures own{
       static_cast<std::int64_t>(part.begin), static_cast<std::int64_t>(part.size()), {}, {}, {}};
+  const std::int64_t positions = model.images().encoder().positions();
   for_own_batches(
       ranks, "pictures", images.size(), kEncodedAtOnce, [&](std::size_t begin, std::size_t count) {
         const auto some = std::span(images).subspan(begin, count);
         const ReadPictures read = model.images().encode_readable(some);
         own.failures.insert(own.failures.end(), read.failures.begin(), read.failures.end());
-        own.features.push_back(with_zeros(read));
+        own.features.push_back(with_zeros(read, positions));
         own.embeds.push_back(model.embed_images(model.project_images(own.features.back())));
       });
   return own;
@@ -193,9 +197,9 @@ std::vector<at::Tensor> match_own(const RetrievalModel& model, const OwnPictures
     progress.emplace("matching", begin_of(own.first + own.count) - own_begin);
   std::vector<at::Tensor> logits;
   std::int64_t first = own.first;
-  for (const at::Tensor& features : own.features) {
+  for (const ImageFeatures& features : own.features) {
     const ImageKeysValues images = model.project_images(features);
-    const std::int64_t end = begin_of(first + features.size(0));
+    const std::int64_t end = begin_of(first + features.images());
     for (std::int64_t begin = begin_of(first); begin < end; begin += kPairsAtOnce) {
       if (interrupted()) throw Interrupted{};
       if (ranks) ranks->check();
@@ -203,7 +207,7 @@ std::vector<at::Tensor> match_own(const RetrievalModel& model, const OwnPictures
       logits.push_back(match_pairs(model, images, first, texts, pairs.slice(0, begin, stop)));
       if (progress) progress->update(stop - own_begin);
     }
-    first += features.size(0);
+    first += features.images();
   }
   if (progress) progress->finish();
   return logits;

@@ -35,8 +35,8 @@ EngineFacts facts_of(const GenerationModel& model, const EngineOptions& options)
   facts.positions = most > 0 ? std::min(most, options.max_positions) : options.max_positions;
   facts.queries = config.num_query_tokens;
   facts.vocabulary = vocabulary_of(*config.language);
-  facts.picture_width = model.images().preprocessing().width;
-  facts.picture_height = model.images().preprocessing().height;
+  facts.picture_width = facts.picture_height =
+      static_cast<int>(model.images().encoder().image_size());
   facts.encoder_decoder = std::holds_alternative<T5Config>(*config.language);
   const at::ScalarType type = model.language().dtype();
   facts.weights = type == at::kFloat ? "f32" : type == at::kHalf ? "f16" : "bf16";
@@ -56,9 +56,9 @@ Models::Models(const std::filesystem::path& folder, const EngineOptions& options
   }
   report(options, 0.8);
   // A first answer about a black picture reads the weights into memory.
-  const Preprocessing& size = writing_.images().preprocessing();
+  const std::int64_t side = writing_.images().encoder().image_size();
   const auto black =
-      writing_.project_images(writing_.images().encode(at::zeros({1, 3, size.height, size.width})));
+      writing_.project_images(writing_.images().encode({at::zeros({3, side, side})}));
   const Prompt prompt(writing_.config().caption_prompt);
   writing_.first_logits(black, std::span(&prompt, 1));
   report(options, 1);
@@ -86,22 +86,22 @@ void Models::add_features(std::span<PreparedPicture* const> pictures, const Imag
     pixels.push_back(picture->pixels);
   }
   if (missing.empty()) return;
-  const at::Tensor all = images.encode(at::cat(pixels));
+  const ImageFeatures all = images.encode(pixels);
   for (std::size_t i = 0; i < missing.size(); ++i) {
-    missing[i]->known.*features = all.narrow(0, static_cast<std::int64_t>(i), 1).clone();
+    missing[i]->known.*features = all.alone(static_cast<std::int64_t>(i)).clone();
   }
 }
 
 void Models::add_soft_prompts(std::span<PreparedPicture* const> pictures) const {
   std::vector<PreparedPicture*> missing;
-  std::vector<at::Tensor> features;
+  std::vector<ImageFeatures> features;
   for (PreparedPicture* picture : pictures) {
     if (picture->known.soft.defined()) continue;
     missing.push_back(picture);
-    features.push_back(picture->known.features);
+    features.emplace_back(picture->known.features);
   }
   if (missing.empty()) return;
-  const auto projected = writing_.project_images(at::cat(features));
+  const auto projected = writing_.project_images(join(features));
   batch_invariant_for(missing.size(), [&](std::size_t i) {
     missing[i]->known.soft = writing_.soft_prompts_of(projected[i], {});
   });

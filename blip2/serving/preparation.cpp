@@ -30,10 +30,7 @@ at::Tensor pixels_of(const JobPicture& picture, const Preprocessing& preprocessi
   const auto bytes = std::as_bytes(std::span(picture.bytes));
   try {
     const Image image = decode_image(bytes, picture.name, preprocessing.sixteen_bit, limits);
-    const std::vector<float> values = preprocess(image, preprocessing);
-    at::Tensor pixels = at::empty({1, 3, preprocessing.height, preprocessing.width});
-    std::copy(values.begin(), values.end(), pixels.mutable_data_ptr<float>());
-    return pixels;
+    return to_tensor(preprocess(image, preprocessing));
   } catch (const Error& error) {
     throw Refusal{JobFault::bad_picture, error.what()};
   } catch (const std::bad_alloc&) {

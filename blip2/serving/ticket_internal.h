@@ -25,7 +25,7 @@ inline double seconds_between(EngineClock::time_point from, EngineClock::time_po
 struct PreparedPicture {
   PictureCache::Key key;
   KnownPicture known;
-  at::Tensor pixels;  // [1, 3, H, W] f32; undefined if what is known is enough
+  at::Tensor pixels;  // [3, H, W] f32; undefined if what is known is enough
   bool hit = false;   // it was known when the job came
 };
 

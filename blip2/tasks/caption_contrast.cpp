@@ -29,7 +29,7 @@ CaptionContrast::CaptionContrast(const Recipe& recipe, std::shared_ptr<const Bri
   captions_.emplace(captioned, qformer, recipe.data.max_text_tokens);
 }
 
-TaskLoss CaptionContrast::loss(std::span<const std::int64_t> items, const at::Tensor& features,
+TaskLoss CaptionContrast::loss(std::span<const std::int64_t> items, const ImageFeatures& features,
                                const ComputeOptions& compute, std::int64_t step,
                                const Ranks* ranks) const {
   std::vector<std::int64_t> rows, chosen;
@@ -44,7 +44,7 @@ TaskLoss CaptionContrast::loss(std::span<const std::int64_t> items, const at::Te
   const auto seed = derive_seed(static_cast<std::uint64_t>(recipe_.seed), kCaptionSeed);
   const CaptionBatch batch = captions_->batch(chosen, seed, step);
   Stage1Batch input;
-  input.image_embeds = features.index_select(0, torch::tensor(rows, at::kLong));
+  input.image_embeds = features.select(rows);
   input.text = batch.texts;
   input.image_ids = batch.image_ids;
   input.caption_ids = batch.caption_ids;

@@ -26,10 +26,10 @@ class CaptionContrast {
   CaptionContrast(const Recipe& recipe, std::shared_ptr<const Bridge> bridge,
                   std::span<const Record> records, const Tokenizer& qformer);
 
-  // The weighted loss of the items that have captions, with meters. `features` [B, P, De]: features
-  // of all items. With ranks each process contrasts its own rows, and all rows of a step have the
+  // The weighted loss of the items that have captions, with meters. `features`: of
+  // all items. With ranks each process contrasts its own rows, and all rows of a step have the
   // same weight.
-  TaskLoss loss(std::span<const std::int64_t> items, const at::Tensor& features,
+  TaskLoss loss(std::span<const std::int64_t> items, const ImageFeatures& features,
                 const ComputeOptions& compute, std::int64_t step, const Ranks* ranks) const;
 
  private:

@@ -110,8 +110,8 @@ Features ensure_features(const std::vector<RecordFile>& files,
 
 }  // namespace
 
-at::Tensor Dataset::gather(std::span<const std::int64_t> items, std::uint64_t seed,
-                           std::optional<std::int64_t> step) const {
+ImageFeatures Dataset::gather(std::span<const std::int64_t> items, std::uint64_t seed,
+                              std::optional<std::int64_t> step) const {
   if (live) return live->gather(pictures_of(items), step.value_or(-1));
   const ScopedTimer timer(read_seconds);
   return cache->gather(rows_of(items, seed, step));

@@ -42,10 +42,10 @@ struct Dataset {
   // The items, where items whose picture cannot be read are replaced by other items of the batch.
   // Throws the Error of LiveFeatures::readable().
   std::vector<std::int64_t> readable(std::span<const std::int64_t> items, std::int64_t step) const;
-  // The features [B, P, D] of readable items, in their storage type: of the view that the step
+  // The features of readable items, in their storage type: of the view that the step
   // draws, or without a step of the plain view.
-  at::Tensor gather(std::span<const std::int64_t> items, std::uint64_t seed,
-                    std::optional<std::int64_t> step) const;
+  ImageFeatures gather(std::span<const std::int64_t> items, std::uint64_t seed,
+                       std::optional<std::int64_t> step) const;
   // The seconds that training has waited so far for features or pictures.
   double waited() const { return live ? live->waited() : read_seconds; }
 

@@ -66,7 +66,7 @@ std::vector<std::size_t> LiveFeatures::readable(std::span<const std::int64_t> pi
   return chosen;
 }
 
-at::Tensor LiveFeatures::gather(std::span<const std::int64_t> pictures, std::int64_t step) {
+ImageFeatures LiveFeatures::gather(std::span<const std::int64_t> pictures, std::int64_t step) {
   const auto row_of = [&](std::int64_t picture) {
     const auto& all = present_->pictures;
     return std::find(all.begin(), all.end(), picture) - all.begin();
@@ -76,18 +76,22 @@ at::Tensor LiveFeatures::gather(std::span<const std::int64_t> pictures, std::int
                            return row_of(picture) < std::ssize(present_->pictures);
                          });
   if (!all_there) load(pictures, step);
-  std::vector<std::int64_t> rows;
+  std::vector<at::Tensor> pixels;
   for (const std::int64_t picture : pictures) {
-    rows.push_back(row_of(picture));
-    const auto row = static_cast<std::size_t>(rows.back());
+    const auto row = static_cast<std::size_t>(row_of(picture));
     if (present_->loaded.is_bad(row)) throw Error(present_->loaded.failures[row]);
+    pixels.push_back(present_->loaded.pixels[row]);
   }
   std::vector<std::uint64_t> seeds;
   for (const std::int64_t picture : pictures) {
     if (step >= 0) seeds.push_back(derive_seed(options_.loader.seed, kPictureSeed, step, picture));
   }
-  const at::Tensor pixels = present_->loaded.pixels.index_select(0, torch::tensor(rows, at::kLong));
-  return encoder_(pixels, seeds).to(options_.storage);
+  const auto encode = [&](const at::Tensor& some, std::size_t first) {
+    const auto count = static_cast<std::size_t>(some.size(0));
+    const std::span all(seeds);
+    return encoder_(some, all.empty() ? all : all.subspan(first, count)).to(options_.storage);
+  };
+  return encode_pictures(pixels, encode);
 }
 
 }  // namespace blip2

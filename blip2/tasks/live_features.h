@@ -11,11 +11,12 @@
 #include <vector>
 
 #include "blip2/data/picture_loader.h"
+#include "blip2/nn/image_features.h"
 
 namespace blip2 {
 
 // Encodes pictures: [B, 3, H, W] f32 -> [B, P, D]. `seeds`: one for each picture in a training
-// step, otherwise empty.
+// step, otherwise empty. Pictures of different sides come one by one.
 using StepEncoder = std::function<at::Tensor(const at::Tensor&, std::span<const std::uint64_t>)>;
 
 struct LiveFeatureOptions {
@@ -38,9 +39,9 @@ class LiveFeatures {
   // it cannot be read, another one's. A warning names each unreadable picture once. Error if no
   // picture of the batch can be read, or if more than bad_share of all pictures cannot.
   std::vector<std::size_t> readable(std::span<const std::int64_t> pictures, std::int64_t step);
-  // The features [B, P, D], in the storage type, of readable pictures of the step, with the
+  // The features, in the storage type, of readable pictures of the step, with the
   // encoder's gradient if it has one. Step -1: pictures of no training step.
-  at::Tensor gather(std::span<const std::int64_t> pictures, std::int64_t step);
+  ImageFeatures gather(std::span<const std::int64_t> pictures, std::int64_t step);
 
   std::int64_t bad_pictures() const { return static_cast<std::int64_t>(bad_.size()); }
   double waited() const { return waited_; }  // seconds of waiting for pictures

@@ -11,9 +11,9 @@ ObjectiveLoss hidden_regions_loss(const Stage1Step& step, const Stage1Setting& s
   const ImageKeysValues& images = step.images();
   const at::Tensor& queries = step.parts().query_tokens;
   const HiddenRegions regions =
-      hide_regions(images.images, images.positions, queries.size(1), setting.recipe.mrm_share,
+      hide_regions(images.positions, queries.size(1), setting.recipe.mrm_share,
                    step.seed(kRegionsPurpose), step.first_row());
-  const double share = share_of(step.options().ranks, regions.hidden.numel());
+  const double share = share_of(step.options().ranks, regions.targets());
   std::optional<LanguageKeysValues> language;
   if (step.language()) language = step.language_keys(step.language()->plain);
   const JointStates joint =

@@ -73,7 +73,7 @@ class Stage1Task : public TrainingTask {
 
  private:
   Stage1Step make_step(const CaptionBatch& captions, std::optional<std::int64_t> step,
-                       const at::Tensor& features, const ComputeOptions& compute,
+                       const ImageFeatures& features, const ComputeOptions& compute,
                        std::span<const double> weights, const Ranks* ranks) const {
     const ObjectivesRecipe& recipe = recipe_.objectives;
     return {bridge_->stage1_parts(),

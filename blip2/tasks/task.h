@@ -30,7 +30,7 @@ struct TaskLoss {
 // texts.
 struct TaskBatch {
   std::span<const std::int64_t> items;
-  at::Tensor features;  // [B, P, De] in storage type
+  ImageFeatures features;  // in storage type
 };
 
 // The training of one stage. For one thread at a time.

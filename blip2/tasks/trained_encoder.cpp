@@ -33,8 +33,21 @@ void resize(Preprocessing& preprocessing, int size) {
 Preprocessing trained_preprocessing(const Recipe& recipe) {
   Preprocessing preprocessing =
       load_preprocessing(preprocessing_file(starting_model(recipe).bridge));
-  if (const std::int64_t size = recipe.image_encoder.image_size; size > 0) {
-    resize(preprocessing, static_cast<int>(size));
+  const ImageEncoderRecipe& encoder = recipe.image_encoder;
+  const bool any_aspect = preprocessing.max_num_patches > 0;
+  if (any_aspect ? encoder.image_size > 0 : encoder.max_num_patches > 0) {
+    throw Error(fmt::format("the image encoder takes pictures of {}",
+                            any_aspect ? "any aspect" : "one size"),
+                any_aspect ? "image_encoder.image_size" : "image_encoder.max_num_patches",
+                any_aspect ? "max_num_patches says how large they become"
+                           : "image_size says how large they become");
+  }
+  if (encoder.image_size > 0) resize(preprocessing, static_cast<int>(encoder.image_size));
+  if (any_aspect) {
+    if (encoder.max_num_patches > 0) {
+      preprocessing.max_num_patches = static_cast<int>(encoder.max_num_patches);
+    }
+    return preprocessing;
   }
   if (preprocessing.width != preprocessing.height) {
     throw Error(fmt::format("expected square pictures, got {} x {}", preprocessing.width,
@@ -54,8 +67,12 @@ VitConfig trained_vision(const VisionConfig& vision, const Recipe& recipe) {
   VitConfig trained = *vit;
   trained.num_hidden_layers = vit->layers();
   trained.feature_layers = 0;
-  trained.image_size = recipe.image_encoder.image_size > 0 ? recipe.image_encoder.image_size
-                                                           : trained_preprocessing(recipe).width;
+  const Preprocessing preprocessing = trained_preprocessing(recipe);
+  if (vit->is_naflex()) {
+    trained.max_num_patches = preprocessing.max_num_patches;
+  } else {
+    trained.image_size = preprocessing.width;
+  }
   check_vit_config(trained, "image_encoder.image_size");
   return trained;
 }
@@ -67,7 +84,7 @@ TrainedEncoder::TrainedEncoder(const Recipe& recipe, std::shared_ptr<const Tenso
   vit_ = std::dynamic_pointer_cast<Vit>(load_image_encoder(std::move(weights), vision,
                                                            kVisionPrefix, at::kFloat,
                                                            /*trainable=*/true));
-  if (vit_->image_size() != config.image_size) vit_->set_image_size(config.image_size);
+  vit_->take_pictures(preprocessing_);
   const ImageEncoderRecipe& encoder = recipe.image_encoder;
   step_.type = compute_type(recipe);
   step_.drop_path = encoder.drop_path;

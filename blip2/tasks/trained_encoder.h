@@ -18,7 +18,7 @@
 namespace blip2 {
 
 // The preprocessing for the image encoder of the recipe's `init`: the directory's, at the recipe's
-// image_size if it names one.
+// image_size or max_num_patches if it names one. Error if it names the one that does not fit.
 Preprocessing trained_preprocessing(const Recipe& recipe);
 
 // The configuration of the encoder that the recipe trains, made from that of `init`: without blocks
@@ -34,7 +34,7 @@ class TrainedEncoder {
   TrainedEncoder(const Recipe& recipe, std::shared_ptr<const TensorFile> weights,
                  const VisionConfig& vision);
 
-  // [B, 3, S, S] f32 -> [B, P, D] f32 with a gradient where gradients are enabled. `seeds`, one for
+  // [B, 3, H, W] f32 -> [B, P, D] f32 with a gradient where gradients are enabled. `seeds`, one for
   // each picture, decide what stochastic depth drops; without seeds nothing is dropped.
   at::Tensor encode(const at::Tensor& pixels, std::span<const std::uint64_t> seeds) const;
 

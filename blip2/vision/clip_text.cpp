@@ -85,7 +85,7 @@ at::Tensor ClipTextEncoder::forward(std::span<const std::int32_t> ids) const {
   const std::vector<std::int64_t> rows(ids.begin(), ids.end());
   const at::Tensor words = tokens_.index_select(0, at::tensor(rows, at::kLong));  // [T, D]
   at::Tensor x = (words + positions_.slice(0, 0, length)).unsqueeze(0);           // [1, T, D]
-  for (const VitBlock& block : blocks_) x = block(x, {}, /*causal=*/true);        // [1, T, D]
+  for (const VitBlock& block : blocks_) x = block(x, {}, {}, /*causal=*/true);    // [1, T, D]
   return last_norm_(x.select(0, 0).select(0, end));                               // [D]
 }
 

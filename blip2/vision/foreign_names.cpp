@@ -106,6 +106,7 @@ std::string package_name(const std::string& member) {
 TensorRecipe foreign_recipe(const VitConfig& config, const std::string& name) {
   if (config.is_eva()) return vit_recipe(name, kEva, kEvaBlocks);
   if (config.is_clip()) return vit_recipe(name, kClip, kClipBlocks);
+  if (config.is_dinov3()) return {name, {{(name.starts_with("layer.") ? "model." : "") + name}}};
   throw Error("LAVIS's BLIP-2 has EVA and CLIP vision transformers only", "image encoder");
 }
 
@@ -118,6 +119,7 @@ TensorRecipe foreign_recipe(const EfficientNetLiteConfig&, const std::string& na
 }
 
 std::vector<std::string> foreign_ignored(const VitConfig& config) {
+  if (config.is_dinov3()) return {"embeddings.mask_token"};
   const char* blocks = config.is_eva() ? kEvaBlocks : kClipBlocks;
   const std::string cut = fmt::format("{}{}.*", blocks, config.layers());
   if (config.is_eva()) return {cut, "norm.*", "fc_norm.*", "head.*"};

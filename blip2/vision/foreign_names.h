@@ -12,9 +12,9 @@ namespace blip2 {
 // What another naming calls one of an encoder's tensors, which has Hugging Face's name (an
 // EfficientNet-Lite's: our own). A vision transformer's are LAVIS's (eva_vit.py for
 // blip_2_vision_model and instructblip_vision_model, clip_vit.py for clip_vision_model; Error for
-// other kinds), without "visual_encoder.": EVA's fused bias is queries', zeros, values'; CLIP's q,
-// k and v are thirds of in_proj. A ResNet's are torchvision's, an EfficientNet-Lite's those of the
-// PyPI package efficientnet-lite-pytorch.
+// other kinds but DINOv3, whose blocks are then "model.layer."), without "visual_encoder.": EVA's
+// fused bias is queries', zeros, values'; CLIP's q, k and v are thirds of in_proj. A ResNet's are
+// torchvision's, an EfficientNet-Lite's those of the PyPI package efficientnet-lite-pytorch.
 TensorRecipe foreign_recipe(const VitConfig& config, const std::string& name);
 TensorRecipe foreign_recipe(const ResNetConfig& config, const std::string& name);
 TensorRecipe foreign_recipe(const EfficientNetLiteConfig& config, const std::string& name);

@@ -12,6 +12,7 @@
 #include "blip2/nn/tensor_bridge.h"
 #include "blip2/vision/foreign_names.h"
 #include "blip2/vision/vit.h"
+#include "blip2/vision/vit_families_internal.h"
 
 namespace blip2 {
 namespace {
@@ -75,12 +76,10 @@ at::Tensor random_values(const std::string& name, at::IntArrayRef shape, bool co
 
 // What a Hugging Face directory may have beside the encoder's tensors.
 std::vector<std::string> ignored_of(const VitConfig& config) {
-  if (config.is_eva()) return {"post_layernorm.*"};
-  if (config.model_type == "siglip_vision_model") return {"head.*"};
-  if (config.model_type == "dinov2") return {"embeddings.mask_token"};
-  std::vector<std::string> ignored{"post_layernorm.*"};
+  const VitFamily& family = vit_family(config);
+  std::vector<std::string> ignored = family.ignored;
   for (std::int64_t i = config.layers(); i < config.num_hidden_layers; ++i) {
-    ignored.push_back(fmt::format("encoder.layers.{}.*", i));
+    ignored.push_back(fmt::format("{}{}.*", family.blocks, i));
   }
   return ignored;
 }
@@ -91,10 +90,12 @@ std::vector<std::string> ignored_of(const Convolutional&) {
 
 // The first tensor of each naming, Hugging Face's first.
 std::vector<std::string> anchors_of(const VitConfig& config) {
-  if (config.model_type == "dinov2") return {"embeddings.patch_embeddings.projection.weight"};
-  if (config.is_eva()) return {"embeddings.patch_embedding.weight", "patch_embed.proj.weight"};
-  if (config.model_type == "siglip_vision_model") return {"embeddings.patch_embedding.weight"};
-  return {"embeddings.patch_embedding.weight", "conv1.weight"};
+  // transformers' own classes call DINOv3's blocks otherwise than its files do.
+  if (config.is_dinov3()) return {"layer.0.norm1.weight", "model.layer.0.norm1.weight"};
+  const std::string patches = std::string(vit_family(config).patches) + ".weight";
+  if (config.is_eva()) return {patches, "patch_embed.proj.weight"};
+  if (config.is_clip()) return {patches, "conv1.weight"};
+  return {patches};
 }
 std::vector<std::string> anchors_of(const ResNetConfig&) {
   return {"embedder.embedder.convolution.weight", "conv1.weight"};
@@ -189,9 +190,9 @@ std::vector<std::string> matrix_names(const VitConfig& config) {
 
 std::string find_encoder_prefix(const TensorFile& file, const VisionConfig& config) {
   const auto anchors = std::visit([](const auto& kind) { return anchors_of(kind); }, config);
-  for (const char* prefix :
-       {"", "vision_model.", "vision_model.vision_model.", "dinov2.", "resnet.", "visual_encoder.",
-        "model.visual_encoder.", "model.vision_model."}) {
+  for (const char* prefix : {"", "vision_model.", "vision_model.vision_model.", "dinov2.",
+                             "dinov2_with_registers.", "dinov3_vit.", "resnet.", "visual_encoder.",
+                             "model.visual_encoder.", "model.vision_model."}) {
     for (const std::string& anchor : anchors) {
       if (file.find(prefix + anchor)) return prefix;
     }

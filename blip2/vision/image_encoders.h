@@ -32,7 +32,7 @@ std::shared_ptr<ImageEncoder> make_image_encoder(const VisionConfig& config,
 //
 // Strict: one Error lists every missing, unexpected and mis-shaped tensor. Tensors that no feature
 // depends on are ignored: post_layernorm of EVA (BLIP-2's ln_vision) and CLIP, CLIP's blocks after
-// feature_layers, SigLIP's pooling head, DINOv2's mask token, classifiers.
+// feature_layers, the pooling heads of SigLIP and AIMv2, DINO's mask token, classifiers.
 std::shared_ptr<ImageEncoder> load_image_encoder(std::shared_ptr<const TensorFile> file,
                                                  const VisionConfig& config,
                                                  const std::string& prefix,
@@ -46,7 +46,7 @@ bool has_blocks(const TensorFile& file, const std::string& prefix);
 std::vector<std::string> matrix_names(const VitConfig& config);
 
 // The prefix under which a file has the encoder's weights: "" in an encoder's own directory,
-// "vision_model.", "dinov2." or "resnet." in a larger model's, "visual_encoder." or
+// "vision_model.", "dinov2." or the like in a larger model's, "visual_encoder." or
 // "model.visual_encoder." in LAVIS's. Error if it has them under none of these.
 std::string find_encoder_prefix(const TensorFile& file, const VisionConfig& config);
 

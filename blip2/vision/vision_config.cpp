@@ -26,14 +26,27 @@ void imagenet(Preprocessing& p) {
 
 Preprocessing preprocessing_of(const VitConfig& config) {
   Preprocessing p;
-  p.width = p.height = static_cast<int>(config.image_size);
+  if (!config.is_naflex()) p.width = p.height = static_cast<int>(config.image_size);
   if (config.model_type == "clip_vision_model") crop(p, p.width, "CLIPImageProcessor");
-  if (config.model_type == "siglip_vision_model") {
+  if (config.is_aimv2()) crop(p, p.width, "CLIPImageProcessor");
+  if (config.model_type.starts_with("siglip")) {
     p.mean.fill(0.5f);
     p.std.fill(0.5f);
     p.image_processor_type = "SiglipImageProcessor";
   }
-  if (config.model_type == "dinov2") {
+  if (config.is_naflex()) {
+    p.patch_size = static_cast<int>(config.patch_size);
+    p.max_num_patches = static_cast<int>(config.patches());
+    p.filter = Filter::bilinear;
+    p.image_processor_type = "Siglip2ImageProcessor";
+  }
+  if (config.is_dinov3()) {
+    imagenet(p);
+    p.filter = Filter::bilinear;
+    p.resizes_floats = true;
+    p.image_processor_type = "DINOv3ViTImageProcessor";
+  }
+  if (config.is_dinov2()) {
     crop(p, before_crop(p.width), "BitImageProcessor");
     imagenet(p);
   }

@@ -14,26 +14,20 @@
 
 namespace blip2 {
 
+struct VitFamily;
+
 // The weights of a vision transformer of any architecture; weights that it does not have are empty.
 struct VitWeights {
   PatchEmbedding patches;
   at::Tensor class_embedding;     // [D] or [1, 1, D]
+  at::Tensor registers;           // [1, R, D]
   at::Tensor position_embedding;  // [P, D] or [1, P, D]
-  Norm first_norm, last_norm;
+  Norm patch_norm, first_norm, last_norm;
   std::vector<VitBlock> blocks;
 };
 
-// One architecture: `build` registers its members in `root`, `features` computes features [B, P, D]
-// of pictures [B, 3, S, S] in the weights' type. Each architecture is a file: eva_vit, clip_vit,
-// siglip_vit, dinov2.
-struct VitArchitecture {
-  VitWeights (*build)(torch::nn::Module& root, const VitConfig& config);
-  at::Tensor (*features)(const VitWeights& weights, const at::Tensor& pixel_values,
-                         const VitStep& step);
-};
-extern const VitArchitecture kEvaVit, kClipVit, kSiglipVit, kDinov2;
-
-// A vision transformer as an image encoder. It computes in its weights' type (f32, bf16, f16) and
+// A vision transformer as an image encoder: one class, of which each architecture has some parts (a
+// row of vit_families.cpp). It computes in its weights' type (f32, bf16, f16) and
 // gives f32; gradients flow to parameters that require them. Matrices of a file in GGUF's blocks
 // may stay in them (slots); their parameters are then the file's bytes [out, bytes of a row].
 //
@@ -43,14 +37,18 @@ class Vit : public ImageEncoder {
   // Throws the Error of check_vit_config.
   explicit Vit(const VitConfig& config);
 
+  // Pictures [B, 3, H, W] of any sides where the architecture takes them (NaFlex): multiples of the
+  // patch, of config().patches() patches at most. P is then the number of patches.
+
   at::Tensor forward(const at::Tensor& pixel_values) const override;
   // The features as a training step computes them.
   at::Tensor forward(const at::Tensor& pixel_values, const VitStep& step) const;
   std::int64_t positions() const override { return config_.positions(); }
   std::int64_t width() const override { return config_.hidden_size; }
-  std::int64_t image_size() const override { return config_.image_size; }
+  std::int64_t image_size() const override;
   nlohmann::json config_json() const override;
   void set_image_size(std::int64_t image_size) override;
+  void take_pictures(const Preprocessing& preprocessing) override;
 
   const VitConfig& config() const { return config_; }
 
@@ -65,8 +63,12 @@ class Vit : public ImageEncoder {
   std::int64_t layer_of(const std::string& parameter) const;
 
  private:
+  void check_pictures(const at::Tensor& pixel_values) const;
+  at::Tensor features(const at::Tensor& pixel_values, VitStep step) const;
+  at::Tensor positions_of(std::int64_t rows, std::int64_t columns) const;
+
   VitConfig config_;
-  const VitArchitecture& architecture_;
+  const VitFamily& family_;
   VitWeights weights_;
   bool frozen_ = false;
 };

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "blip2/base/error.h"
 #include "blip2/io/members.h"
@@ -61,6 +62,9 @@ constexpr const char* kGeneric[] = {"_attn_implementation_autoset",
                                     "output_hidden_states",
                                     "output_scores",
                                     "pad_token_id",
+                                    "pos_embed_jitter",
+                                    "pos_embed_rescale",
+                                    "pos_embed_shift",
                                     "prefix",
                                     "problem_type",
                                     "projection_dim",
@@ -87,6 +91,7 @@ constexpr const char* kGeneric[] = {"_attn_implementation_autoset",
                                     "typical_p",
                                     "use_bfloat16",
                                     "use_cache",
+                                    "use_head",
                                     "use_mask_token",
                                     "vision_use_head"};
 
@@ -114,8 +119,11 @@ void simplify(json& object, const std::string& where) {
 }  // namespace
 
 const std::vector<std::string>& vit_model_types() {
-  static const std::vector<std::string> types{"blip_2_vision_model", "instructblip_vision_model",
-                                              "clip_vision_model", "siglip_vision_model", "dinov2"};
+  static const std::vector<std::string> types{"blip_2_vision_model",   "instructblip_vision_model",
+                                              "clip_vision_model",     "siglip_vision_model",
+                                              "siglip2_vision_model",  "dinov2",
+                                              "dinov2_with_registers", "dinov3_vit",
+                                              "aimv2_vision_model"};
   return types;
 }
 
@@ -135,15 +143,41 @@ VitConfig VitConfig::of(const std::string& model_type) {
     c.patch_size = 32;
     c.layer_norm_eps = 1e-5;
     c.hidden_act = "quick_gelu";
-  } else if (model_type == "siglip_vision_model") {
+  } else if (model_type == "siglip_vision_model" || c.is_naflex()) {
     c.patch_size = 16;
     c.hidden_act = "gelu_pytorch_tanh";
+  } else if (model_type == "dinov2_with_registers") {
+    c.patch_size = 16;
+    c.num_register_tokens = 4;
+  } else if (c.is_dinov3()) {
+    c.hidden_size = 384;
+    c.intermediate_size = 1536;
+    c.num_attention_heads = 6;
+    c.patch_size = 16;
+    c.layer_norm_eps = 1e-5;
+  } else if (c.is_aimv2()) {
+    c.hidden_size = 1024;
+    c.intermediate_size = 2816;
+    c.num_hidden_layers = 24;
+    c.num_attention_heads = 8;
+    c.hidden_act = "silu";
+    c.qkv_bias = c.mlp_bias = false;
   }
   return c;
 }
 
+std::int64_t VitConfig::grid() const {
+  if (!is_naflex()) return image_size / patch_size;
+  return std::llround(std::sqrt(static_cast<double>(num_patches)));
+}
+
+std::int64_t VitConfig::patches() const {
+  if (!is_naflex()) return grid() * grid();
+  return max_num_patches > 0 ? max_num_patches : num_patches;
+}
+
 std::int64_t VitConfig::feed_forward_width() const {
-  if (model_type != "dinov2") return intermediate_size;
+  if (!is_dinov2()) return intermediate_size;
   const std::int64_t full = hidden_size * mlp_ratio;
   return use_swiglu_ffn ? (full * 2 / 3 + 7) / 8 * 8 : full;
 }
@@ -156,10 +190,37 @@ json without_generic_keys(const json& object) {
   return rest;
 }
 
+namespace {
+
+void check_grid(const VitConfig& c, const std::string& where) {
+  if (c.is_naflex()) {
+    if (c.grid() * c.grid() == c.num_patches) return;
+    throw Error(fmt::format("expected a square number, got {}", c.num_patches),
+                where + ": num_patches");
+  }
+  if (c.image_size % c.patch_size != 0) {
+    const std::int64_t below = std::max<std::int64_t>(c.grid(), 1) * c.patch_size;
+    throw Error(fmt::format("expected an image_size that patch_size {} divides, got {}",
+                            c.patch_size, c.image_size),
+                where, fmt::format("{} or {} would do", below, (c.grid() + 1) * c.patch_size));
+  }
+  // Positions of two dimensions, by sines and cosines: in each head, or over the whole width.
+  const std::int64_t turned = c.is_dinov3() ? c.hidden_size / c.num_attention_heads : c.hidden_size;
+  if ((c.is_dinov3() || c.is_native) && turned % 4 != 0) {
+    throw Error(fmt::format("expected {} of a multiple of 4, got {}",
+                            c.is_dinov3() ? "heads" : "hidden_size", turned),
+                where, "positions of two dimensions need it");
+  }
+}
+
+}  // namespace
+
 void check_vit_config(const VitConfig& c, const std::string& where) {
   VitConfig::fields(c, [&](std::string_view key, const auto& value, std::string_view) {
     if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, std::int64_t>) {
-      const std::int64_t least = key == "feature_layers" ? 0 : 1;
+      const bool may_be_none =
+          key == "feature_layers" || key == "num_register_tokens" || key == "max_num_patches";
+      const std::int64_t least = may_be_none ? 0 : 1;
       if (value >= least && value <= kLargestSize) return;
       throw Error(fmt::format("expected {} to {}, got {}", least, kLargestSize, value),
                   fmt::format("{}: {}", where, key));
@@ -171,23 +232,25 @@ void check_vit_config(const VitConfig& c, const std::string& where) {
                             c.hidden_size, c.num_attention_heads),
                 where);
   }
-  if (c.image_size % c.patch_size != 0) {
-    const std::int64_t below = std::max<std::int64_t>(c.grid(), 1) * c.patch_size;
-    throw Error(fmt::format("expected an image_size that patch_size {} divides, got {}",
-                            c.patch_size, c.image_size),
-                where, fmt::format("{} or {} would do", below, (c.grid() + 1) * c.patch_size));
-  }
+  check_grid(c, where);
   if (c.feature_layers > c.num_hidden_layers) {
     throw Error(fmt::format("expected feature_layers of at most num_hidden_layers {}, got {}",
                             c.num_hidden_layers, c.feature_layers),
                 where);
   }
-  if (!(c.layer_norm_eps >= 0 && c.layer_norm_eps < 1)) {
-    throw Error(fmt::format("expected 0 <= layer_norm_eps < 1, got {}", c.layer_norm_eps), where);
+  if (!(c.norm_eps() >= 0 && c.norm_eps() < 1)) {
+    throw Error(fmt::format("expected 0 <= {}_norm_eps < 1, got {}", c.is_aimv2() ? "rms" : "layer",
+                            c.norm_eps()),
+                where);
+  }
+  if (!(c.rope_theta > 0 && c.rope_theta < 1e12)) {
+    throw Error(fmt::format("expected a number above 0, got {}", c.rope_theta),
+                where + ": rope_theta");
   }
   if (c.hidden_act != "gelu" && c.hidden_act != "gelu_pytorch_tanh" &&
-      c.hidden_act != "quick_gelu") {
-    throw Error(fmt::format("expected hidden_act gelu, gelu_pytorch_tanh or quick_gelu, got '{}'",
+      c.hidden_act != "quick_gelu" && c.hidden_act != "silu") {
+    throw Error(fmt::format("expected hidden_act gelu, gelu_pytorch_tanh, quick_gelu or silu, got "
+                            "'{}'",
                             c.hidden_act),
                 where);
   }
@@ -212,8 +275,10 @@ json write_vit_config(const VitConfig& config) {
   json object = write_value(config);
   if (config.feature_layers == 0) object.erase("feature_layers");
   if (!config.align_corners) object.erase("align_corners");
-  // What we do not keep: SigLIP's pooling head and DINOv2's mask token.
-  if (config.model_type == "siglip_vision_model") object["vision_use_head"] = false;
+  if (config.max_num_patches == 0) object.erase("max_num_patches");
+  // What we do not keep: the pooling heads of SigLIP and AIMv2 and DINOv2's mask token.
+  if (config.model_type.starts_with("siglip")) object["vision_use_head"] = false;
+  if (config.is_aimv2()) object["use_head"] = false;
   if (config.model_type == "dinov2") object["use_mask_token"] = false;
   return object;
 }

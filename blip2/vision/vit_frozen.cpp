@@ -65,6 +65,23 @@ at::Tensor attend_all_heads(const at::Tensor& q, const at::Tensor& k, const at::
   return out;
 }
 
+// Turns the heads of the last positions of queries or keys [P, D], which may be slices of wider
+// rows.
+void turn_rows(at::Tensor& x, Int heads, const PatchRotation& rotation) {
+  const Int patches = rotation.cos.size(0), half = rotation.cos.size(1);
+  const Int first = x.size(0) - patches, stride = x.stride(0), size = x.size(1) / heads;
+  const float* const cos = rotation.cos.const_data_ptr<float>();
+  const float* const sin = rotation.sin.const_data_ptr<float>();
+  with_element(x.scalar_type(), [&]<typename T>() {
+    T* const rows = data_of<T>(x) + first * stride;
+    at::parallel_for(0, patches, 16, [&](Int begin, Int end) {
+      for (Int p = begin; p < end; ++p) {
+        kernels<T>().rope(rows + p * stride, cos + p * half, sin + p * half, heads, size, 1);
+      }
+    });
+  });
+}
+
 }  // namespace
 
 std::vector<Linear*> VitBlock::linears() {
@@ -73,24 +90,41 @@ std::vector<Linear*> VitBlock::linears() {
   return all;
 }
 
-void VitBlock::advance(at::Tensor& x, at::ScalarType type) const {
-  const at::Tensor seen = attend_frozen(norm1_.each_row(x, type));  // [P, D]
-  add_product(x, output_, seen, scale1_);                           // [P, D]
-  const bool with_bias = gated_ || activation_ != Activation::gelu;
-  const at::Tensor inner = in_.frozen(norm2_.each_row(x, type), with_bias);  // [P, F]
-  add_product(x, out_, activate_frozen(inner), scale2_);                     // [P, D]
+bool VitBlock::adds_bias() const {
+  return !gated_ && activation_ == Activation::gelu && in_.bias().defined();
 }
 
-at::Tensor VitBlock::attend_frozen(const at::Tensor& x) const {
-  if (!qkv_.defined()) {
-    return attend_all_heads(query_.frozen(x), key_.frozen(x), value_.frozen(x), heads_);
+void VitBlock::advance(at::Tensor& x, at::ScalarType type, const PatchRotation& rotation) const {
+  const at::Tensor seen = attend_frozen(norm1_.each_row(x, type), rotation);    // [P, D]
+  add_product(x, output_, seen, scale1_);                                       // [P, D]
+  const at::Tensor inner = in_.frozen(norm2_.each_row(x, type), !adds_bias());  // [P, F]
+  add_product(x, out_, activate_frozen(inner), scale2_);                        // [P, D]
+}
+
+at::Tensor VitBlock::attend_frozen(const at::Tensor& x, const PatchRotation& rotation) const {
+  std::vector<at::Tensor> parts;  // 3 of [P, D]
+  if (qkv_.defined()) {
+    parts = qkv_.frozen(x).chunk(3, -1);
+  } else {
+    parts = {query_.frozen(x), key_.frozen(x), value_.frozen(x)};
   }
-  const auto parts = qkv_.frozen(x).chunk(3, -1);  // 3 of [P, D]
+  if (rotation.cos.defined()) {
+    turn_rows(parts[0], heads_, rotation);
+    turn_rows(parts[1], heads_, rotation);
+  }
   return attend_all_heads(parts[0], parts[1], parts[2], heads_);
 }
 
-// x [P, F], for GELU without its bias, or [P, 2 F] -> [P, F]
+// x [P, F], without its bias if adds_bias(), or [P, 2 F] -> [P, F]
 at::Tensor VitBlock::activate_frozen(const at::Tensor& x) const {
+  const bool by_kernel =
+      gated_ ? activation_ == Activation::silu
+             : activation_ != Activation::silu && (adds_bias() || activation_ != Activation::gelu);
+  if (!by_kernel) {
+    const at::NoGradGuard no_grad;
+    const auto parts = x.chunk(gated_ ? 2 : 1, 1);
+    return gated_ ? activate(parts[0]) * parts[1] : activate(x);
+  }
   const Int rows = x.size(0), width = gated_ ? x.size(1) / 2 : x.size(1);
   at::Tensor y = gated_ ? at::empty({rows, width}, x.options()) : x;
   with_element(x.scalar_type(), [&]<typename T>() {
@@ -100,13 +134,12 @@ at::Tensor VitBlock::activate_frozen(const at::Tensor& x) const {
     at::parallel_for(0, rows, 8, [&](Int begin, Int end) {
       const Int first = begin * width, count = (end - begin) * width;
       if (gated_) return k.silu_mul(from + 2 * first, to + first, end - begin, width);
-      switch (activation_) {
-        case Activation::gelu:
-          return k.gelu(from, in_.bias_f32().const_data_ptr<float>(), to, width, begin, end);
-        case Activation::gelu_tanh:
-          return k.gelu_tanh(from + first, to + first, count);
-        case Activation::quick_gelu:
-          return k.quick_gelu(from + first, to + first, count);
+      if (activation_ == Activation::gelu) {
+        k.gelu(from, in_.bias_f32().const_data_ptr<float>(), to, width, begin, end);
+      } else if (activation_ == Activation::gelu_tanh) {
+        k.gelu_tanh(from + first, to + first, count);
+      } else {
+        k.quick_gelu(from + first, to + first, count);
       }
     });
   });

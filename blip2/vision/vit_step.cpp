@@ -15,8 +15,13 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 struct KeptBlock : torch::CustomClassHolder {
-  explicit KeptBlock(const VitBlock& block_) : block(block_) {}
+  KeptBlock(const VitBlock& block_, const PatchRotation& rotation_)
+      : block(block_), rotation(rotation_) {}
+  at::Tensor operator()(const at::Tensor& x, const std::optional<Tensor>& scales) const {
+    return block(x, scales.value_or(Tensor()), rotation);
+  }
   VitBlock block;  // handles of the encoder's parameters
+  PatchRotation rotation;
 };
 
 // A block whose activations are not kept (Chen et al. 2016). Its parameters are inputs, so that
@@ -29,19 +34,19 @@ struct CheckpointedBlock : torch::autograd::Function<CheckpointedBlock> {
     ctx->saved_data["scales"] = scales;
     ctx->saved_data["block"] = c10::IValue::make_capsule(kept);
     ctx->saved_data["type"] = type;
-    return kept->block(x, scales.value_or(Tensor()));
+    return (*kept)(x, scales);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const auto kept = ctx->saved_data["block"].toCapsule();
-    const VitBlock& block = static_cast<KeptBlock&>(*kept).block;
+    const auto& run = static_cast<const KeptBlock&>(*kept);
     const at::AutoGradMode with_gradients(true);
     const Autocast autocast(static_cast<at::ScalarType>(ctx->saved_data["type"].toInt()));
     const Tensor x = ctx->get_saved_variables()[0].detach().requires_grad_(true);
     const auto scales = ctx->saved_data["scales"].toOptional<Tensor>();
-    const Tensor y = block(x, scales.value_or(Tensor()));
+    const Tensor y = run(x, scales);
     variable_list inputs{x};
-    for (const Tensor& parameter : block.parameters()) inputs.push_back(parameter);
+    for (const Tensor& parameter : run.block.parameters()) inputs.push_back(parameter);
     variable_list result = torch::autograd::grad({y}, inputs, gradients);
     result.resize(inputs.size() + 3);  // scales, block and type have none
     return result;
@@ -68,12 +73,13 @@ at::Tensor branch_scales(std::span<const std::uint64_t> seeds, std::int64_t bloc
 
 namespace {
 
-at::Tensor run_frozen(const std::vector<VitBlock>& blocks, const at::Tensor& x) {
+at::Tensor run_frozen(const std::vector<VitBlock>& blocks, const at::Tensor& x,
+                      const PatchRotation& rotation) {
   at::Tensor all = at::empty(x.sizes(), at::kFloat);  // [B, P, D]
   all.copy_(x);
   for (std::int64_t picture = 0; picture < x.size(0); ++picture) {
     at::Tensor rows = all[picture];  // [P, D]
-    for (const VitBlock& block : blocks) block.advance(rows, x.scalar_type());
+    for (const VitBlock& block : blocks) block.advance(rows, x.scalar_type(), rotation);
   }
   return all;
 }
@@ -81,12 +87,12 @@ at::Tensor run_frozen(const std::vector<VitBlock>& blocks, const at::Tensor& x) 
 }  // namespace
 
 at::Tensor last_norm(const Norm& norm, const at::Tensor& x, const VitStep& step) {
-  if (!step.frozen) return norm(x);
+  if (!step.frozen) return norm(x).to(x.scalar_type());
   return norm.each_row(x.flatten(0, 1), at::kFloat).view(x.sizes());
 }
 
 at::Tensor run_blocks(const std::vector<VitBlock>& blocks, at::Tensor x, const VitStep& step) {
-  if (step.frozen) return run_frozen(blocks, x);
+  if (step.frozen) return run_frozen(blocks, x, step.rotation);
   const bool recompute = step.checkpointing && at::GradMode::is_enabled();
   for (std::int64_t i = 0; i < std::ssize(blocks); ++i) {
     const VitBlock& block = blocks[static_cast<std::size_t>(i)];
@@ -96,10 +102,10 @@ at::Tensor run_blocks(const std::vector<VitBlock>& blocks, at::Tensor x, const V
     if (recompute) {
       const auto parameters = block.parameters();
       x = CheckpointedBlock::apply(x, at::TensorList(parameters), scales,
-                                   c10::make_intrusive<KeptBlock>(block),
+                                   c10::make_intrusive<KeptBlock>(block, step.rotation),
                                    static_cast<std::int64_t>(step.type));  // [B, P, D]
     } else {
-      x = block(x, scales.value_or(Tensor()));  // [B, P, D]
+      x = block(x, scales.value_or(Tensor()), step.rotation);  // [B, P, D]
     }
   }
   return x;

@@ -27,6 +27,8 @@ struct VitStep {
   bool checkpointing = false;
   // The pass of a frozen encoder whose layers are ready (VitBlock::advance), a picture at a time.
   bool frozen = false;
+  // Of architectures with rotary positions: set by Vit.
+  PatchRotation rotation = {};
 };
 
 // The share of pictures that skip block `block` of `count`: drop_path * block / (count - 1).

@@ -3,10 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
 
 #include "blip2/base/error.h"
-
+#include "blip2/base/message_of.h"
 #include "blip2/vision/image_encoders.h"
 
 namespace blip2 {
@@ -57,13 +58,40 @@ TEST(VitTest, OneBlockByHand) {
 TEST(VitTest, ResizesPositionsByHand) {
   // Without a row before: halving 2 x 2 takes the mean, bicubic weights being symmetric.
   const at::Tensor grid = at::tensor({0.f, 1.f, 2.f, 5.f}).view({4, 1});
-  EXPECT_TRUE(at::allclose(resize_positions(grid, 2, 1, false), at::full({1, 1}, 2.f)));
+  EXPECT_TRUE(
+      at::allclose(resize_positions(grid, 2, 1, 1, TableFilter::bicubic), at::full({1, 1}, 2.f)));
   // With aligned corners they stay, and the centre is the mean; the row before stays.
   const at::Tensor table = at::tensor({9.f, 0.f, 1.f, 2.f, 5.f}).view({1, 5, 1});
-  const at::Tensor larger = resize_positions(table, 2, 3, true);
+  const at::Tensor larger = resize_positions(table, 2, 3, 3, TableFilter::bicubic_aligned);
   ASSERT_THAT(larger.sizes().vec(), testing::ElementsAre(1, 10, 1));
   const at::Tensor some = larger.flatten().index_select(0, at::tensor({0, 1, 3, 5, 7, 9}));
   EXPECT_TRUE(at::allclose(some, at::tensor({9.f, 0.f, 1.f, 2.f, 2.f, 5.f}))) << some;
+  // Two rows become one, as the mean of what they were; columns stay.
+  const at::Tensor flat = resize_positions(grid, 2, 1, 2, TableFilter::bilinear_antialias);
+  EXPECT_TRUE(at::allclose(flat, at::tensor({1.f, 3.f}).view({2, 1}))) << flat;
+}
+
+// 2 x 1 patches at rows -1/2 and 1/2, column 0; a head of 4 has one speed, 2 pi, for each.
+TEST(VitTest, TurnsPatchesByHand) {
+  VitConfig c = VitConfig::of("dinov3_vit");
+  c.hidden_size = 4, c.num_attention_heads = 1;
+  const PatchRotation rotation = patch_rotation(2, 1, c);
+  const at::Tensor cos = at::tensor({-1.f, 1.f, -1.f, 1.f}).view({2, 2});
+  EXPECT_TRUE(at::allclose(rotation.cos, cos, 0, 1e-6)) << rotation.cos;
+  EXPECT_TRUE(at::allclose(rotation.sin, at::zeros({2, 2}), 0, 1e-6)) << rotation.sin;
+  c.hidden_size = 8;  // speeds 2 pi and 2 pi / 10, by rows and then by columns
+  const at::Tensor angles = at::atan2(patch_rotation(1, 2, c).sin, patch_rotation(1, 2, c).cos);
+  EXPECT_NEAR(angles[0][1].item<double>(), 0, 1e-6);
+  EXPECT_NEAR(angles[0][3].item<double>(), -M_PI / 10, 1e-6);
+  EXPECT_NEAR(angles[1][3].item<double>(), M_PI / 10, 1e-6);
+}
+
+TEST(VitTest, WavesByHand) {
+  const at::Tensor table = wave_positions(2, 3, 4);  // sine, cosine of column, then of row
+  const at::Tensor last = at::tensor({std::sin(2.f), std::cos(2.f), std::sin(1.f), std::cos(1.f)});
+  ASSERT_EQ(table.sizes(), at::IntArrayRef({6, 4}));
+  EXPECT_TRUE(at::allclose(table[0], at::tensor({0.f, 1.f, 0.f, 1.f})));
+  EXPECT_TRUE(at::allclose(table[5], last)) << table[5];
 }
 
 VitConfig small(const std::string& type) {
@@ -74,6 +102,7 @@ VitConfig small(const std::string& type) {
   c.num_attention_heads = 4;
   c.image_size = 32;
   c.patch_size = 8;
+  c.num_patches = 16;
   return c;
 }
 
@@ -102,6 +131,43 @@ TEST(VitTest, TakesAnotherSizeForGood) {
   for (const auto& parameter : encoder->parameters()) EXPECT_TRUE(parameter.requires_grad());
   EXPECT_THROW(encoder->set_image_size(50), Error);
   EXPECT_EQ(encoder->image_size(), 48);
+}
+
+// Without a table any size will do.
+TEST(VitTest, PlacesWithoutATableHaveNoSize) {
+  VitConfig native = small("aimv2_vision_model");
+  native.is_native = true;
+  for (const VitConfig& config : {small("dinov3_vit"), native}) {
+    const auto encoder = make_image_encoder(config, 3);
+    const std::int64_t before = config.tokens();
+    encoder->set_image_size(48);
+    EXPECT_EQ(encoder->positions(), before + 36);
+    EXPECT_EQ(encoder->forward(torch::randn({1, 3, 48, 48})).size(1), before + 36);
+  }
+}
+
+TEST(VitTest, TakesPicturesOfAnyAspect) {
+  const auto encoder = make_image_encoder(small("siglip2_vision_model"), 3);
+  const torch::NoGradGuard no_grad;
+  EXPECT_EQ(encoder->positions(), 16);
+  EXPECT_EQ(encoder->image_size(), 32);
+  EXPECT_EQ(encoder->forward(torch::randn({2, 3, 16, 40})).size(1), 10);
+  EXPECT_EQ(encoder->forward(torch::randn({1, 3, 8, 128})).size(1), 16);
+  EXPECT_THROW(encoder->forward(torch::randn({1, 3, 8, 136})), c10::Error);
+  EXPECT_THROW(encoder->forward(torch::randn({1, 3, 12, 8})), c10::Error);
+  EXPECT_THROW(encoder->forward(torch::randn({1, 3, 0, 8})), c10::Error);
+  EXPECT_THROW(encoder->set_image_size(64), Error);
+
+  Preprocessing pictures;
+  EXPECT_THROW(encoder->take_pictures(pictures), Error);  // of one size
+  pictures.max_num_patches = 20;
+  EXPECT_THAT(message_of([&] { encoder->take_pictures(pictures); }),
+              testing::HasSubstr("patch_size: expected 8, which the image encoder has, got 16"));
+  pictures.patch_size = 8;
+  encoder->take_pictures(pictures);
+  EXPECT_EQ(encoder->positions(), 20);
+  EXPECT_EQ(encoder->config_json()["max_num_patches"], 20);
+  EXPECT_THROW(make_image_encoder(small("dinov2"))->take_pictures(pictures), Error);
 }
 
 TEST(VitTest, RefusesOtherShapes) {

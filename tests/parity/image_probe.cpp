@@ -28,9 +28,12 @@ struct Results {
     views.push_back(
         {name, blip2::DType::u8, {image.height, image.width, 3}, std::as_bytes(std::span(rgb))});
   }
-  void add(const std::string& name, std::vector<float> values, int width, int height) {
-    const auto& kept = floats.emplace_back(std::move(values));
-    views.push_back({name, blip2::DType::f32, {3, height, width}, std::as_bytes(std::span(kept))});
+  void add(const std::string& name, blip2::PixelValues pixels) {
+    const auto& kept = floats.emplace_back(std::move(pixels.values));
+    views.push_back({name,
+                     blip2::DType::f32,
+                     {3, pixels.height, pixels.width},
+                     std::as_bytes(std::span(kept))});
   }
 };
 
@@ -65,7 +68,7 @@ void run(const json& job, const std::string& name, Results& results) {
   } else {
     auto preprocessing = blip2::load_preprocessing(job["config"].get<std::string>());
     save_preprocessing(preprocessing, job["config"].get<std::string>() + ".saved");
-    results.add(name, preprocess(image, preprocessing), preprocessing.width, preprocessing.height);
+    results.add(name, preprocess(image, preprocessing));
   }
 }
 

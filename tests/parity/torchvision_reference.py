@@ -1,6 +1,7 @@
 """torchvision_reference JOBS.jsonl OUT.npz: pixel values of transformers' torchvision-backed processors.
 
-A line of JOBS is {"processor": class, "config": its keys, "image": path}; OUT has "0", "1", … It is a
+A line of JOBS is {"processor": class, "config": its keys, "image": path}; OUT has "0", "1", …, and of a processor with
+more outputs "0 name". It is a
 program of its own, as transformers takes other ways wherever torchvision can be imported.
 """
 
@@ -33,7 +34,10 @@ def main(jobs, out):
         processor = processors[key]
         assert processor.backend == "torchvision"
         image = ImageOps.exif_transpose(Image.open(job["image"]))
-        arrays[str(number)] = processor(image, return_tensors="np")["pixel_values"][0]
+        outputs = processor(image, return_tensors="np")
+        arrays[str(number)] = outputs["pixel_values"][0]
+        if len(outputs) > 1:  # Siglip2ImageProcessor's mask and sides
+            arrays.update({f"{number} {name}": value[0] for name, value in outputs.items()})
     np.savez(out, **arrays)
 
 

@@ -33,7 +33,7 @@ at::Tensor plain_features(const Dataset& data) {
   for (std::int64_t picture = 0; picture < std::ssize(data.pictures.names); ++picture) {
     items.push_back(std::find(of_item.begin(), of_item.end(), picture) - of_item.begin());
   }
-  return data.gather(items, 0, std::nullopt).detach();
+  return data.gather(items, 0, std::nullopt).stacked().detach();
 }
 
 void run(const std::string& recipe_path, const std::string& out) {

@@ -1,7 +1,8 @@
 // Reads a list of jobs as JSON from standard input and runs them in order. Each has "config" (a
 // table), "weights" (a file), and by "do":
 // features: prefix, dtype ("blocks": matrices in blocks, the rest in f32), form ("packed"),
-// image_size (0: the configuration's), input ("pixel_values"), output
+// image_size (0: the configuration's) or any_aspect (the most patches), input ("pixel_values"),
+// output
 //   ("features").
 // gradients: input ("pixel_values", "weight"), output: the gradient of sum(features * weight) to
 //   each parameter, and "pixel_values".
@@ -59,18 +60,30 @@ void write(const json& job, const std::vector<blip2::TensorView>& views) {
   blip2::write_safetensors(job.at("output").get<std::string>(), views);
 }
 
+// "any_aspect": the most patches of a picture.
+void take_pictures(const json& job, blip2::ImageEncoder& encoder) {
+  blip2::Preprocessing pictures;
+  pictures.max_num_patches = job.value("any_aspect", 0);
+  pictures.patch_size = job.at("config").value("patch_size", 16);
+  if (pictures.max_num_patches > 0) encoder.take_pictures(pictures);
+}
+
 void features(const json& job) {
   const auto encoder = load(job);
+  take_pictures(job, *encoder);
   if (const std::int64_t size = job.value("image_size", 0); size > 0) {
     encoder->set_image_size(size);
   }
   const at::Tensor result = encoder->forward(read(job, "pixel_values"));
-  TORCH_CHECK(result.size(1) == encoder->positions() && result.size(2) == encoder->width());
+  const bool any_aspect = job.contains("any_aspect");
+  TORCH_CHECK(any_aspect || result.size(1) == encoder->positions());
+  TORCH_CHECK(result.size(2) == encoder->width());
   write(job, {blip2::view_of("features", result.contiguous())});
 }
 
 void gradients(const json& job) {
   const auto encoder = load(job, /*trainable=*/true);
+  take_pictures(job, *encoder);
   const at::Tensor pixels = read(job, "pixel_values").requires_grad_();
   (encoder->forward(pixels) * read(job, "weight")).sum().backward();
   std::vector<at::Tensor> keep{pixels.grad().contiguous()};

@@ -49,9 +49,7 @@ void pictures(const Arguments& a) {
   const auto preprocessing = blip2::efficientnet_lite_preprocessing(config);
   std::vector<at::Tensor> pixels;
   for (std::size_t i = 4; i < a.size(); ++i) {
-    auto values = blip2::preprocess(blip2::load_image(a[i]), preprocessing);
-    pixels.push_back(
-        at::from_blob(values.data(), {3, config.image_size, config.image_size}).clone());
+    pixels.push_back(blip2::to_tensor(blip2::preprocess(blip2::load_image(a[i]), preprocessing)));
   }
   write(a.at(3), load(a.at(1), config)->forward(at::stack(pixels)));
 }
