@@ -22,44 +22,64 @@ void report(const EngineOptions& options, double share) {
 EngineFacts facts_of(const GenerationModel& model, const EngineOptions& options) {
   const Blip2Config& config = model.config();
   EngineFacts facts;
+  facts.generates = true;
   facts.caption_prompt = config.caption_prompt;
   facts.question_prompt = config.question_prompt;
   const std::int64_t most = most_positions(*config.language);
   facts.positions = most > 0 ? std::min(most, options.max_positions) : options.max_positions;
   facts.queries = config.num_query_tokens;
   facts.vocabulary = vocabulary_of(*config.language);
-  facts.picture_width = model.images().preprocessing().width;
-  facts.picture_height = model.images().preprocessing().height;
   facts.encoder_decoder = std::holds_alternative<T5Config>(*config.language);
   const at::ScalarType type = model.language().dtype();
   facts.weights = type == at::kFloat ? "f32" : type == at::kHalf ? "f16" : "bf16";
   return facts;
 }
 
+// Whether the directory's texts are written by its language model. One that has neither this nor
+// stage-1 heads counts as one that should write: then the error says that it cannot.
+bool is_for_writing(const std::filesystem::path& folder) {
+  return read_blip2_config(folder / "config.json").language || !stage1_folder(folder);
+}
+
+at::Tensor black_picture(const ImageSide& images) {
+  const Preprocessing& size = images.preprocessing();
+  return images.encode(at::zeros({1, 3, size.height, size.width}));
+}
+
 }  // namespace
 
-Models::Models(const std::filesystem::path& folder, const EngineOptions& options)
-    : writing_(folder, options.precision, bridge_type(options), options.pictures),
-      facts_(facts_of(writing_, options)) {
+Models::Models(const std::filesystem::path& folder, const EngineOptions& options) {
+  if (is_for_writing(folder)) {
+    writing_.emplace(folder, options.precision, bridge_type(options), options.pictures);
+    facts_ = facts_of(*writing_, options);
+  }
   report(options, 0.5);
   const at::InferenceMode inference;
   if (stage1_folder(folder)) {
     retrieving_.emplace(folder, options.precision, bridge_type(options), options.pictures);
-    shared_ = same_images(writing_.images(), retrieving_->images());
+    shared_ = writing_ && same_images(writing_->images(), retrieving_->images());
     facts_.embedding_width = retrieving_->config().image_text_hidden_size;
   }
+  const ImageSide& images = writing_ ? writing_->images() : retrieving_->images();
+  facts_.picture_width = images.preprocessing().width;
+  facts_.picture_height = images.preprocessing().height;
   report(options, 0.8);
-  // A first answer about a black picture reads the weights into memory.
-  const Preprocessing& size = writing_.images().preprocessing();
-  const auto black =
-      writing_.project_images(writing_.images().encode(at::zeros({1, 3, size.height, size.width})));
-  const Prompt prompt(writing_.config().caption_prompt);
-  writing_.first_logits(black, std::span(&prompt, 1));
+  warm_up();
   report(options, 1);
 }
 
+void Models::warm_up() const {
+  if (!writing_) {
+    retrieving_->embed_images(retrieving_->project_images(black_picture(retrieving_->images())));
+    return;
+  }
+  const auto black = writing_->project_images(black_picture(writing_->images()));
+  const Prompt prompt(writing_->config().caption_prompt);
+  writing_->first_logits(black, std::span(&prompt, 1));
+}
+
 const Preprocessing& Models::preprocessing(const Ticket& ticket) const {
-  return ticket.text ? writing_.images().preprocessing() : retrieving_->images().preprocessing();
+  return ticket.text ? writing_->images().preprocessing() : retrieving_->images().preprocessing();
 }
 
 at::Tensor Models::features_for(const Ticket& ticket, const KnownPicture& known) const {
@@ -95,9 +115,9 @@ void Models::add_soft_prompts(std::span<PreparedPicture* const> pictures) const 
     features.push_back(picture->known.features);
   }
   if (missing.empty()) return;
-  const auto projected = writing_.project_images(at::cat(features));
+  const auto projected = writing_->project_images(at::cat(features));
   batch_invariant_for(missing.size(), [&](std::size_t i) {
-    missing[i]->known.soft = writing_.soft_prompts_of(projected[i], {});
+    missing[i]->known.soft = writing_->soft_prompts_of(projected[i], {});
   });
 }
 
@@ -113,14 +133,14 @@ void Models::see(std::span<PreparedPicture* const> pictures, bool for_text,
   if (!for_text) {
     add_features(distinct, retrieving_->images(),
                  shared_ ? &KnownPicture::features : &KnownPicture::retrieval);
-  } else if (writing_.config().reads_prompt) {
-    add_features(distinct, writing_.images(), &KnownPicture::features);
+  } else if (writing_->config().reads_prompt) {
+    add_features(distinct, writing_->images(), &KnownPicture::features);
   } else {
     std::vector<PreparedPicture*> unseen;
     for (PreparedPicture* picture : distinct) {
       if (!picture->known.soft.defined()) unseen.push_back(picture);
     }
-    add_features(unseen, writing_.images(), &KnownPicture::features);
+    add_features(unseen, writing_->images(), &KnownPicture::features);
     add_soft_prompts(unseen);
   }
   for (PreparedPicture* picture : distinct) cache.put(picture->key, picture->known);
