@@ -21,6 +21,9 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests" / "hostile"))
+from hostile_requests import CASES, raw_bytes  # noqa: E402
+
 TOKENS = 20
 
 
@@ -294,64 +297,83 @@ async def equality(server, arguments, pictures):
     return {"requests": 500, "differing": differing}
 
 
-HOSTILE = [b"{", b"[" * 100000, b'{"messages": -1}', b'{"messages": [], "n": 1e999}', b"\xff\xfe", b"",
-           b'{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;'
-           b'base64,iVBORw0KGgo="}}]}]}']
+def hostile_cases():
+    """Those of the tests that a server without a key refuses, as bytes, with the right statuses."""
+    cases = [(raw_bytes(case), case.status) for case in CASES if case.status != (401,)]
+    return [(data, status) for data, status in cases if len(data) < 1 << 20]
 
 
-async def soak_client(port, pictures, end, counts):
+async def send_raw(port, data):
+    """The status of the answer; None if the connection was closed without one."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        writer.write(data)
+        answer = await asyncio.wait_for(reader.read(), 120)
+    writer.close()
+    return int(answer.split()[1]) if answer else None
+
+
+async def leave_early(port, picture):
+    """A client that goes away before its answer has come."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    body = json.dumps(asked(picture, stream=random.random() < 0.5)).encode()
+    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    await asyncio.sleep(random.uniform(0, 0.5))
+    writer.close()
+
+
+async def one_of_all_kinds(connection, pictures, hostile):
+    """Sends a request of a random kind, 5 in 100 of them hostile; what became of it."""
+    kind, picture = random.random(), random.choice(pictures)
+    if kind < 0.05:
+        data, right = random.choice(hostile)
+        status = await send_raw(connection.port, data)
+        return "refused" if status in right else f"{status} instead of {right}: {data[:200]}"
+    if kind < 0.1:
+        await leave_early(connection.port, picture)
+        return "left"
+    if kind < 0.2:
+        texts = ["a dog", "a red circle", "a house"]
+        body = {"text_1": asked(picture)["messages"][0], "text_2": texts}
+        return (await connection.request("POST", "/v1/score", body))[0]
+    if kind < 0.3:
+        return (await connection.request("POST", "/v1/embeddings", {"input": ["a dog"]}))[0]
+    return (await connection.request("POST", "/v1/chat/completions", asked(picture, stream=kind < 0.6)))[0]
+
+
+async def soak_client(port, pictures, hostile, end, pause, counts):
     connection = Connection(port)
     while time.monotonic() < end:
-        kind = random.random()
         try:
-            if kind < 0.05:
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                bad = random.choice(HOSTILE)
-                writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-                             b"Content-Length: %d\r\n\r\n" % len(bad) + bad)
-                status = int((await reader.read()).split()[1])
-                writer.close()
-                assert 400 <= status < 500, (bad[:60], status)
-            elif kind < 0.1:  # a client that goes away
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                body = json.dumps(asked(random.choice(pictures))).encode()
-                writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: "
-                             b"%d\r\n\r\n" % len(body) + body)
-                await asyncio.sleep(random.uniform(0, 0.5))
-                writer.close()
-                status = 0
-            elif kind < 0.2:
-                texts = ["a dog", "a red circle", "a house"]
-                picture = asked(random.choice(pictures))["messages"][0]
-                status = (await connection.request("POST", "/v1/score", {"text_1": picture, "text_2": texts}))[0]
-            elif kind < 0.3:
-                status = (await connection.request("POST", "/v1/embeddings", {"input": ["a dog"]}))[0]
-            else:
-                status = (await connection.request("POST", "/v1/chat/completions",
-                                                   asked(random.choice(pictures), stream=kind < 0.6)))[0]
+            outcome = await one_of_all_kinds(connection, pictures, hostile)
         except (OSError, asyncio.IncompleteReadError):
             connection.close()
-            status = -1
-        counts[status] = counts.get(status, 0) + 1
+            outcome = "lost"
+        counts[outcome] = counts.get(outcome, 0) + 1
+        await asyncio.sleep(random.uniform(0, 2 * pause))
     connection.close()
 
 
-async def soak(server, pictures, minutes):
-    counts, memory = {}, []
-    end = time.monotonic() + 60 * minutes
-    clients = [asyncio.create_task(soak_client(server.port, pictures, end, counts)) for _ in range(16)]
+async def soak(server, pictures, minutes, pause):
+    counts, memory, hostile = {}, [], hostile_cases()
+    begin = time.monotonic()
+    end = begin + 60 * minutes
+    clients = [asyncio.create_task(soak_client(server.port, pictures, hostile, end, pause, counts))
+               for _ in range(16)]
     while time.monotonic() < end:
         await asyncio.sleep(min(30, 6 * minutes))
-        memory.append((time.monotonic(), server.resident()))
+        memory.append((time.monotonic() - begin, server.resident()))
     await asyncio.gather(*clients)
-    late = memory[len(memory) // 5:]  # after the first fifth
+    late = [(at, megabytes) for at, megabytes in memory if at > 60 * min(5, minutes / 5)]
     slope = statistics.linear_regression(*zip(*late)).slope * 60 if len(late) > 1 else None
-    return {"minutes": minutes, "statuses": counts, "memory_mb": [round(m) for _, m in memory],
-            "mb_a_minute": slope and round(slope, 3)}
+    return {"minutes": minutes, "outcomes": counts, "requests_per_second": round(sum(counts.values()) / 60 / minutes, 2),
+            "memory_mb": [round(m) for _, m in memory], "mb_a_minute_later": slope and round(slope, 3)}
 
 
 def measure(name, arguments, pictures):
     options = ["--max-queue", "64"] if name == "overload" else ["--max-queue", "512"]
+    options += ["--cache-mib", str(arguments.cache_mib), "--model-name", "blip2"]  # as the hostile requests call it
     with Server(arguments, *options) as server:
         if name == "throughput":
             result = asyncio.run(throughput(server, pictures))
@@ -364,7 +386,7 @@ def measure(name, arguments, pictures):
         elif name == "equality":
             result = asyncio.run(equality(server, arguments, pictures))
         else:
-            result = asyncio.run(soak(server, pictures, arguments.minutes))
+            result = asyncio.run(soak(server, pictures, arguments.minutes, arguments.pause))
     if name == "throughput":
         result["caption_batch_32_s"] = round(command_line(arguments, pictures), 2)
         result["against_caption"] = round(result["caption_batch_32_s"] / result["together_s"], 2)
@@ -378,6 +400,8 @@ def main():
     parser.add_argument("--program", default=ROOT / "build" / "blip2")
     parser.add_argument("--seconds", type=float, default=120, help="of overload")
     parser.add_argument("--minutes", type=float, default=30, help="of soak")
+    parser.add_argument("--pause", type=float, default=0, help="mean seconds between two requests of a client of soak")
+    parser.add_argument("--cache-mib", type=int, default=256, help="of the server; with 8 its cache is soon full")
     parser.add_argument("measures", nargs="*", default=["throughput"])
     arguments = parser.parse_args()
     random.seed(1)

@@ -51,7 +51,7 @@ void check(const CompletionRequest& request, const RequestLimits& limits) {
 }
 
 void parse(std::uint8_t which, std::string_view body, const RequestLimits& limits) {
-  switch (which % 10) {
+  switch (which % 11) {
     case 0:
       return check(blip2::parse_openai_chat(body, limits), limits);
     case 1:
@@ -77,6 +77,8 @@ void parse(std::uint8_t which, std::string_view body, const RequestLimits& limit
       return;
     case 8:
       return blip2::check_content_type(body, blip2::ContentTypeRule::json);
+    case 9:
+      return need(!blip2::parse_ollama_show(body, limits).empty());
     default: {
       const auto header = blip2::check_picture(body, limits.pictures, "picture");
       return need(header.width > 0 && header.height > 0 &&

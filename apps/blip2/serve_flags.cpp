@@ -72,7 +72,7 @@ void add_limit_flags(CLI::App& verb, ServeOptions& options) {
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
       ->capture_default_str();
   verb.add_option("--max-header-bytes", http.header_bytes, "Most bytes of a request's header")
-      ->check(CLI::Range(256, 1 << 20))
+      ->check(CLI::Range(256, 65'000))
       ->capture_default_str();
   verb.add_option("--max-connections", http.connections, "Most open connections")
       ->check(CLI::Range(1, 1'000'000))

@@ -139,10 +139,6 @@ std::size_t byte_of_character(std::string_view text, std::size_t index) {
   return at;
 }
 
-bool is_python_space(char32_t c) {
-  return is_whitespace(c) || (c >= 0x1C && c <= 0x1F);
-}
-
 JinjaText to_upper_text(const JinjaText& text) {
   JinjaText out;
   text.each_character(

@@ -63,7 +63,6 @@ std::size_t count_characters(std::string_view text);
 // The first byte of character `index`; the text's size if it has no more than `index` characters.
 std::size_t byte_of_character(std::string_view text, std::size_t index);
 
-bool is_python_space(char32_t c);
 JinjaText to_upper_text(const JinjaText& text);
 JinjaText to_lower_text(const JinjaText& text);
 JinjaText to_capitalized(const JinjaText& text);

@@ -4,11 +4,6 @@
 
 namespace blip2 {
 
-bool is_python_space(char32_t c) {
-  return c == U' ' || (c >= U'\t' && c <= U'\r') || (c >= 0x1c && c <= 0x1f) ||
-         (c >= 0x80 && is_whitespace(c));
-}
-
 std::vector<std::string_view> split_words(std::string_view text) {
   std::vector<std::string_view> words;
   std::size_t begin = 0;

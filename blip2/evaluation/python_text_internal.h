@@ -8,8 +8,6 @@ namespace blip2 {
 
 // Python's str methods that the reference scorers call, over UTF-8.
 
-// Whether str.split() splits at the character.
-bool is_python_space(char32_t c);
 // str.split(): the words between runs of space.
 std::vector<std::string_view> split_words(std::string_view text);
 // str.rstrip() and str.strip().

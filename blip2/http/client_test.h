@@ -13,11 +13,11 @@
 
 namespace blip2 {
 
-// For tests: a client on a raw socket, which sends what it is told. It waits at most 10 seconds.
+// For tests: a client on a raw socket, which sends what it is told. It waits at most a minute.
 class RawClient {
  public:
   explicit RawClient(std::uint16_t port) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    const timeval limit{10, 0};
+    const timeval limit{60, 0};
     ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
     sockaddr_in address{};
     address.sin_family = AF_INET;

@@ -2,7 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <future>
@@ -62,7 +64,7 @@ struct Kept {
   }
   Reply wait_for(std::size_t count) {
     std::unique_lock lock(mutex);
-    came.wait_for(lock, std::chrono::seconds(10), [&] { return replies.size() >= count; });
+    came.wait_for(lock, std::chrono::seconds(60), [&] { return replies.size() >= count; });
     return replies.at(count - 1);
   }
   std::mutex mutex;
@@ -73,6 +75,27 @@ struct Kept {
 
 std::string get(const std::string& path, const std::string& headers = {}) {
   return "GET " + path + " HTTP/1.1\r\nHost: x\r\n" + headers + "\r\n";
+}
+
+// How soon a handler is told that its client closed, which had sent so many requests: the shortest
+// time of a few tries, as the machine may be busy with other things.
+constexpr std::size_t kGoodbyes = 5;
+std::chrono::steady_clock::duration quickest_goodbye(std::uint16_t port, Kept& kept, int requests) {
+  auto shortest = std::chrono::steady_clock::duration::max();
+  for (std::size_t i = 1; i <= kGoodbyes; ++i) {
+    RawClient client(port);
+    for (int sent = 0; sent < requests; ++sent) client.send(get("/s"));
+    const Reply reply = kept.wait_for(i);
+    std::promise<void> gone;
+    reply->on_gone([&] { gone.set_value(); });
+    EXPECT_FALSE(reply->gone());
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // in which it reads what it reads
+    const auto begin = std::chrono::steady_clock::now();
+    client.close();
+    gone.get_future().wait();
+    shortest = std::min(shortest, std::chrono::steady_clock::now() - begin);
+  }
+  return shortest;
 }
 
 TEST(HttpServer, AnswersSeveralRequestsOnOneConnection) {
@@ -155,37 +178,20 @@ TEST(HttpServer, StreamsInChunksAndGoesOn) {
 TEST(HttpServer, TellsWhenTheClientGoes) {
   Kept kept;
   Running running(any_port(), kept.handler());
-  RawClient client(running.port());
-  client.send(get("/s"));
-  const Reply reply = kept.wait_for(1);
-  std::promise<void> gone;
-  reply->on_gone([&] { gone.set_value(); });
-  EXPECT_FALSE(reply->gone());
-  const auto begin = std::chrono::steady_clock::now();
-  client.close();
-  ASSERT_EQ(gone.get_future().wait_for(std::chrono::seconds(5)), std::future_status::ready);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(250));
+  EXPECT_LT(quickest_goodbye(running.port(), kept, 1), std::chrono::milliseconds(250));
+  const Reply reply = kept.replies.back();
   EXPECT_TRUE(reply->gone());
   bool at_once = false;
   reply->on_gone([&] { at_once = true; });
   EXPECT_TRUE(at_once);
   reply->send(200, "text/plain", "nobody reads it");
-  EXPECT_EQ(running.server.counts().answers.at(499), 1u);
+  EXPECT_EQ(running.server.counts().answers.at(499), kGoodbyes);
 }
 
 TEST(HttpServer, TellsWhenAClientGoesThatHasPipelinedMuch) {
   Kept kept;
   Running running(any_port(), kept.handler());
-  RawClient client(running.port());
-  for (int i = 0; i < 2000; ++i) client.send(get("/s"));
-  const Reply reply = kept.wait_for(1);
-  std::promise<void> gone;
-  reply->on_gone([&] { gone.set_value(); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  const auto begin = std::chrono::steady_clock::now();
-  client.close();
-  ASSERT_EQ(gone.get_future().wait_for(std::chrono::seconds(5)), std::future_status::ready);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(250));
+  EXPECT_LT(quickest_goodbye(running.port(), kept, 2000), std::chrono::milliseconds(250));
 }
 
 TEST(HttpServer, DropsAnActionWhoseAnswerHasEnded) {
@@ -199,7 +205,7 @@ TEST(HttpServer, DropsAnActionWhoseAnswerHasEnded) {
   kept.wait_for(1)->send(200, "text/plain", "done");
   EXPECT_THAT(client.receive(), EndsWith("done"));
   client.close();
-  running.server.drain(5);
+  running.server.drain(60);
   EXPECT_EQ(held.use_count(), 1);
   EXPECT_FALSE(called);
 }
@@ -227,7 +233,7 @@ TEST(HttpServer, DrainEndsWhatRunsAndRefusesWhatComes) {
   EXPECT_THAT(idle.receive(), EndsWith("early"));
   busy.send(get("/s"));
   const Reply reply = kept.wait_for(2);
-  auto drained = std::async(std::launch::async, [&] { running.server.drain(10); });
+  auto drained = std::async(std::launch::async, [&] { running.server.drain(60); });
   while (true) {  // until it drains, new connections are taken
     try {
       RawClient{running.port()};
@@ -287,7 +293,8 @@ TEST(HttpServer, NamesAnAddressThatIsTaken) {
 }
 
 TEST(HttpServer, ListensAtSeveralPlaces) {
-  const auto path = std::filesystem::temp_directory_path() / "blip2_http_server_test.sock";
+  const auto path = std::filesystem::temp_directory_path() /
+                    ("blip2_http_server_test_" + std::to_string(::getpid()) + ".sock");
   HttpOptions options = any_port();
   options.hosts = {"127.0.0.1", "localhost", path.string()};
   {
@@ -331,7 +338,7 @@ TEST(HttpServer, CountsAndLogsEachRequest) {
   client.receive();
   client.send("nonsense\r\n\r\n");
   EXPECT_THAT(client.receive_all(), StartsWith("HTTP/1.1 400 "));
-  running.server.drain(5);
+  running.server.drain(60);
   const HttpCounts counts = running.server.counts();
   EXPECT_EQ(counts.answers, (std::map<int, std::uint64_t>{{200, 1}, {400, 1}}));
   EXPECT_EQ(counts.refused, 1u);

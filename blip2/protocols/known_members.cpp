@@ -54,7 +54,7 @@ void check_members(const Members& members, const KnownMembers& known) {
     if (value.is_null() || has(known.read, name) || has(known.passed_over, name)) continue;
     const auto neutral =
         std::find_if(known.neutral.begin(), known.neutral.end(),
-                     [&](const NeutralMember& member) { return member.name == name; });
+                     [&key = name](const NeutralMember& member) { return member.name == key; });
     if (neutral == known.neutral.end()) refuse_unknown(members, name, known);
     if (neutral->is_neutral(value)) continue;
     refuse(members.path_of(name),

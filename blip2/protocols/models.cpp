@@ -7,16 +7,29 @@ namespace {
 
 using nlohmann::ordered_json;
 
-ordered_json limits_of(const RequestLimits& limits) {
-  return {{"max_body_bytes", limits.max_body},
-          {"max_tokens", limits.max_tokens},
-          {"max_n", limits.max_answers},
-          {"max_beams", limits.max_beams},
-          {"max_messages", limits.max_turns},
-          {"max_text_bytes", limits.max_text},
-          {"max_images", limits.pictures.accepted ? limits.pictures.most : 0},
-          {"max_image_bytes", limits.pictures.max_bytes},
-          {"max_image_pixels", limits.pictures.max_pixels}};
+ordered_json limits_of(const ModelCard& card, const RequestLimits& limits) {
+  const PictureRules& pictures = limits.pictures;
+  const std::size_t most = card.generates ? pictures.most : pictures.most_listed;
+  ordered_json all = {{"max_body_bytes", limits.max_body},
+                      {"max_text_bytes", limits.max_text},
+                      {"max_images", pictures.accepted ? most : 0},
+                      {"max_image_bytes", pictures.max_bytes},
+                      {"max_image_pixels", pictures.max_pixels}};
+  if (!card.generates) return all;
+  all.update(ordered_json{{"max_tokens", limits.max_tokens},
+                          {"max_n", limits.max_answers},
+                          {"max_beams", limits.max_beams},
+                          {"max_messages", limits.max_turns}});
+  return all;
+}
+
+ordered_json abilities_of(const ModelCard& card) {
+  ordered_json list = ordered_json::array();
+  if (card.generates) list.push_back("completion");
+  if (card.embedding_width == 0) return list;
+  list.push_back("embedding");
+  list.push_back("score");
+  return list;
 }
 
 ordered_json entry_of_model(const ModelCard& card, const RequestLimits& limits) {
@@ -29,12 +42,13 @@ ordered_json entry_of_model(const ModelCard& card, const RequestLimits& limits) 
       {"object", "model"},
       {"created", card.created},
       {"owned_by", "blip2"},
-      {"max_model_len", card.max_model_len},
+      {"max_model_len", card.generates ? ordered_json(card.max_model_len) : ordered_json()},
       {"architecture",
        {{"name", card.architecture}, {"input_modalities", inputs}, {"output_modalities", outputs}}},
       {"image_size", card.image_size},
       {"embedding_width", card.embedding_width},
-      {"limits", limits_of(limits)}};
+      {"capabilities", abilities_of(card)},
+      {"limits", limits_of(card, limits)}};
 }
 
 }  // namespace

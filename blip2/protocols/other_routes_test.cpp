@@ -205,11 +205,25 @@ TEST(Models, TellModalitiesAndLimits) {
   json entry = json::parse(openai_models(card, limits))["data"][0];
   EXPECT_EQ(entry["architecture"]["input_modalities"], json({"text", "image"}));
   EXPECT_EQ(entry["architecture"]["output_modalities"], json::array({"text"}));
+  EXPECT_EQ(entry["capabilities"], json::array({"completion"}));
   EXPECT_EQ(entry["limits"]["max_images"], 1);
+  EXPECT_EQ(entry["limits"]["max_tokens"], 2048);
   limits.pictures.accepted = false;
   entry = json::parse(openai_model(card, limits));
   EXPECT_EQ(entry["architecture"]["input_modalities"], json::array({"text"}));
   EXPECT_EQ(entry["limits"]["max_images"], 0);
+}
+
+TEST(Models, TellOfOneThatOnlyCompares) {
+  ModelCard card;
+  card.generates = false;
+  card.embedding_width = 256;
+  const json entry = json::parse(openai_model(card, {}));
+  EXPECT_EQ(entry["architecture"]["output_modalities"], json::array({"embeddings"}));
+  EXPECT_EQ(entry["capabilities"], json::array({"embedding", "score"}));
+  EXPECT_EQ(entry["max_model_len"], nullptr);
+  EXPECT_EQ(entry["limits"]["max_images"], 64);
+  EXPECT_FALSE(entry["limits"].contains("max_tokens"));
 }
 
 TEST(ContentType, IsJson) {

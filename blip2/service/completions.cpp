@@ -48,6 +48,7 @@ void complete_for_ollama(ServiceState& state, std::shared_ptr<ServiceCall> call,
 }  // namespace
 
 void answer_openai_chat(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  require_language(state);
   CompletionRequest request = parse_openai_chat(call->request.body, state.options.limits);
   AnswerHead head = state.head("chatcmpl-", request.model);
   complete(state, call, std::move(request), [=](CompletionRequest parsed) {
@@ -56,11 +57,13 @@ void answer_openai_chat(ServiceState& state, std::shared_ptr<ServiceCall> call) 
 }
 
 void answer_ollama_generate(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  require_language(state);
   complete_for_ollama(state, call, OllamaRoute::generate,
                       parse_ollama_generate(call->request.body, state.options.limits));
 }
 
 void answer_ollama_chat(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  require_language(state);
   complete_for_ollama(state, call, OllamaRoute::chat,
                       parse_ollama_chat(call->request.body, state.options.limits));
 }

@@ -115,6 +115,7 @@ void read_later(ServiceState& state, const Route& route, std::shared_ptr<Service
       check_content_type(call->request.header("content-type"),
                          ollama ? ContentTypeRule::any_text : ContentTypeRule::json);
       answer(state, call);
+      std::string().swap(call->request.body);  // it has been read; the rest lives with the answer
     });
   });
   if (!posted) call->refuse_busy(state.seconds_to_wait());
@@ -165,8 +166,9 @@ void Service::open(std::unique_ptr<Engine> engine, ModelCard card) {
   card.image_size = std::max(facts.picture_width, facts.picture_height);
   card.embedding_width = facts.embedding_width;
   card.quantization = facts.weights;
+  card.generates = facts.generates;
   std::int64_t& most = parts_->options.limits.max_tokens;
-  most = std::min(most, facts.positions);
+  if (facts.generates) most = std::min(most, facts.positions);
   parts_->card = std::move(card);
   parts_->engine = std::move(engine);
   parts_->ready = true;

@@ -40,7 +40,8 @@ ServiceState::ServiceState(ServiceOptions given)
 
 double ServiceState::seconds_to_wait() const {
   const EngineCounts counts = engine->counts();
-  const double spent = counts.encode_seconds + counts.prompt_seconds + counts.write_seconds;
+  const double spent = counts.encode_seconds + counts.prompt_seconds + counts.write_seconds +
+                       counts.retrieval_seconds;
   const double each = counts.done > 0 ? spent / static_cast<double>(counts.done) : 1;
   return std::clamp(each * static_cast<double>(counts.waiting) / 2, 1.0, 60.0);
 }
@@ -87,6 +88,13 @@ RequestError refusal_of(const JobError& error, const ServiceCall& call) {
     log_warning("request {}: {}", call.request.request_id, error.message);
   }
   return error_of(error);
+}
+
+void require_language(const ServiceState& state) {
+  if (state.engine->facts().generates) return;
+  throw RequestError(400, "not_supported", "model",
+                     "this model has no language model, so it writes no texts and has no tokens; "
+                     "it compares pictures with texts: /v1/score, /v1/rerank, /v1/embeddings");
 }
 
 void answer_failures(const ServiceCall& call, const std::function<void()>& work) {

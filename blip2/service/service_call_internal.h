@@ -56,6 +56,9 @@ struct ServiceState {
 // What the client of a call is told of a job's fault; a fault inside the program goes to the log.
 RequestError refusal_of(const JobError& error, const ServiceCall& call);
 
+// RequestError if the model has no language model.
+void require_language(const ServiceState& state);
+
 // Calls the work and answers what it throws.
 void answer_failures(const ServiceCall& call, const std::function<void()>& work);
 

@@ -195,6 +195,7 @@ void answer_rerank(ServiceState& state, std::shared_ptr<ServiceCall> call) {
 }
 
 void answer_tokenize(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  require_language(state);
   const TokenizeRequest request = parse_tokenize(call->request.body, state.options.limits);
   const Prompt text = request.parse_special ? Prompt(request.text) : Prompt::plain(request.text);
   const auto tokens = state.engine->tokenize(text, request.add_special_tokens);
@@ -206,6 +207,7 @@ void answer_tokenize(ServiceState& state, std::shared_ptr<ServiceCall> call) {
 }
 
 void answer_detokenize(ServiceState& state, std::shared_ptr<ServiceCall> call) {
+  require_language(state);
   const auto tokens =
       parse_detokenize(call->request.body, state.options.limits, state.engine->facts().vocabulary);
   call->json(detokenize_answer(state.engine->detokenize(tokens, false)));

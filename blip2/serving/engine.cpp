@@ -67,7 +67,7 @@ class Engine::Impl {
         preparation_(models_, cache_, options_, tally_),
         queue_(static_cast<std::size_t>(options_.max_queue),
                static_cast<std::size_t>(options_.max_batch + options_.picture_threads)),
-        writer_(models_.writing(), options_.prompt_part, tally_),
+        writer_(models_, options_.prompt_part, tally_),
         threads_(at::get_num_threads()) {
     try {
       for (std::int64_t i = 0; i < options_.picture_threads; ++i) {
@@ -114,6 +114,10 @@ class Engine::Impl {
   }
 
   const Models& models() const { return models_; }
+  const Tokenizer& tokenizer() const {
+    need(models_.writing().has_value(), "the model has no language model", "tokens");
+    return models_.writing()->tokenizer();
+  }
   bool draining() const { return queue_.closed(); }
 
  private:
@@ -264,13 +268,13 @@ EngineCounts Engine::counts() const {
 }
 
 std::vector<std::int32_t> Engine::tokenize(const Prompt& text, bool add_special_tokens) const {
-  return text.encode(impl_->models().writing().tokenizer(), add_special_tokens);
+  return text.encode(impl_->tokenizer(), add_special_tokens);
 }
 std::string Engine::detokenize(std::span<const std::int32_t> ids, bool skip_special_tokens) const {
-  return impl_->models().writing().tokenizer().decode(ids, skip_special_tokens);
+  return impl_->tokenizer().decode(ids, skip_special_tokens);
 }
 std::string Engine::piece(std::int32_t id) const {
-  return impl_->models().writing().tokenizer().piece(id);
+  return impl_->tokenizer().piece(id);
 }
 
 }  // namespace blip2

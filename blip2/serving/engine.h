@@ -36,15 +36,16 @@ struct EngineOptions {
 
 // What the model is, for clients.
 struct EngineFacts {
-  std::string caption_prompt, question_prompt;  // the model's templates
+  std::int64_t picture_width = 0, picture_height = 0;
+  std::int64_t embedding_width = 0;  // 0: it has no stage-1 heads, thus neither vectors nor scores
+  bool generates = false;  // whether it has a language model; of this are the members below
+  std::string caption_prompt, question_prompt;  // templates
   std::shared_ptr<const ChatTemplate> chat;     // of a model of chats; else nullptr
   std::int64_t positions = 0;                   // most positions of prompt and answer
   std::int64_t queries = 0;                     // positions of a picture in the prompt
   std::int64_t vocabulary = 0;
-  std::int64_t picture_width = 0, picture_height = 0;
-  std::int64_t embedding_width = 0;  // 0: it has no stage-1 heads, thus neither vectors nor scores
   bool encoder_decoder = false;
-  std::string weights;  // type of the language model's matrices as they are computed: "bf16"
+  std::string weights;  // type of the matrices as they are computed: "bf16"
 };
 
 // A model that answers many jobs side by side. One thread computes: text jobs join and leave a
@@ -54,8 +55,9 @@ struct EngineFacts {
 // called from any thread at any time, but not from the jobs' callbacks, unless stated otherwise.
 class Engine {
  public:
-  // Loads the model and starts. Error if the directory has no language model, or its files do not
-  // belong together, or an option is out of range.
+  // Loads the model and starts. A directory without a language model gives vectors and scores
+  // alone. Error if it has no stage-1 heads either, or its files do not belong together, or an
+  // option is out of range.
   explicit Engine(const std::filesystem::path& folder, EngineOptions options = {});
   ~Engine();  // stops
   Engine(const Engine&) = delete;
@@ -77,7 +79,7 @@ class Engine {
   // A copy at this moment; never waits for the model. Callbacks may call it.
   EngineCounts counts() const;
 
-  // The language model's tokenizer; callbacks may call these.
+  // The language model's tokenizer; callbacks may call these. Error if there is no such model.
   std::vector<std::int32_t> tokenize(const Prompt& text, bool add_special_tokens) const;
   std::string detokenize(std::span<const std::int32_t> ids, bool skip_special_tokens) const;
   std::string piece(std::int32_t id) const;  // Error if there is no such id

@@ -56,10 +56,9 @@ TEST_F(EngineTest, AFullQueueRefusesAtOnce) {
   hold.reached.wait();
   std::vector<Asked> more;
   for (int i = 0; i < 5; ++i) more.emplace_back(test_picture(2), "b", few_tokens());
-  const auto begin = std::chrono::steady_clock::now();
+  // The model's thread is held: who waited for it would wait for ever.
   for (int i = 0; i < 5; ++i) EXPECT_EQ(engine.submit(more[i].job()), i < 3);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, milliseconds(50));
-  EXPECT_EQ(engine.counts().waiting, 3);  // while the model's thread is held
+  EXPECT_EQ(engine.counts().waiting, 3);
   EXPECT_EQ(engine.counts().refused, 2);
   more[0].job()->cancel();  // makes room
   while (engine.counts().pictures_waiting + engine.counts().pictures_decoding > 0) {
@@ -68,7 +67,7 @@ TEST_F(EngineTest, AFullQueueRefusesAtOnce) {
   EXPECT_TRUE(engine.submit(more[3].job()));
   hold.released.count_down();
   for (const int i : {1, 2, 3}) EXPECT_TRUE(more[i].wait().result);
-  EXPECT_TRUE(engine.drain(milliseconds(10000)));
+  EXPECT_TRUE(engine.drain(kLong));
   const EngineCounts counts = counts_at_rest(engine);
   EXPECT_EQ(counts.accepted, 5);
   EXPECT_EQ(counts.done, 4);
@@ -99,7 +98,7 @@ TEST_F(EngineTest, ABadPictureFailsItsJobAlone) {
     EXPECT_EQ(ended.error->fault, JobFault::bad_picture);
     EXPECT_THAT(ended.error->message, HasSubstr("image_url " + std::to_string(i + 1)));
   }
-  EXPECT_TRUE(engine.drain(milliseconds(10000)));
+  EXPECT_TRUE(engine.drain(kLong));
   EXPECT_EQ(engine.counts().failed, 3);
 }
 
@@ -173,7 +172,7 @@ TEST_F(EngineTest, KeepsPicturesWithinItsBytes) {
 
 TEST_F(EngineTest, ALateJobEndsWaitingOrRunning) {
   EngineOptions options;
-  options.job_timeout = milliseconds(1500);
+  options.job_timeout = milliseconds(4000);
   Engine engine = this->engine(options);
   const Asked running(test_picture(1), "a", few_tokens(200)),
       waiting(test_picture(2), "b", few_tokens());
@@ -181,14 +180,14 @@ TEST_F(EngineTest, ALateJobEndsWaitingOrRunning) {
   ASSERT_TRUE(engine.submit(running.job()));
   hold.reached.wait();
   ASSERT_TRUE(engine.submit(waiting.job()));
-  std::this_thread::sleep_for(milliseconds(1600));
+  std::this_thread::sleep_for(options.job_timeout + milliseconds(100));
   hold.released.count_down();
   for (const Asked* asked : {&running, &waiting}) {
     const Ended ended = asked->wait();
     ASSERT_TRUE(ended.error);
     EXPECT_EQ(ended.error->fault, JobFault::timed_out);
   }
-  EXPECT_TRUE(engine.drain(milliseconds(10000)));
+  EXPECT_TRUE(engine.drain(kLong));
   EXPECT_EQ(engine.counts().timed_out, 2);
 }
 
@@ -201,7 +200,7 @@ TEST_F(EngineTest, ACancelledJobIsDroppedBeforeItsNextToken) {
     if (++pieces == 3) asked.job()->cancel();
   };
   ASSERT_TRUE(engine.submit(asked.job()));
-  EXPECT_TRUE(engine.drain(milliseconds(10000)));
+  EXPECT_TRUE(engine.drain(kLong));
   EXPECT_EQ(pieces, 3);
   EXPECT_EQ(engine.counts().cancelled, 1);
   EXPECT_EQ(engine.counts().done, 0);
@@ -209,21 +208,20 @@ TEST_F(EngineTest, ACancelledJobIsDroppedBeforeItsNextToken) {
 
 TEST_F(EngineTest, DrainsAndStops) {
   Engine engine = this->engine();
-  const Asked first(test_picture(1), "a", few_tokens()), second(test_picture(1), "a", few_tokens()),
-      late(test_picture(1), "a", few_tokens());
-  Hold hold(first);
+  const Asked first(test_picture(1), "a", few_tokens(200)),
+      second(test_picture(1), "a", few_tokens()), late(test_picture(1), "a", few_tokens());
+  first.job()->options.log_probabilities = true;
+  first.job()->on_text = [](const TextPiece&) {  // 20 seconds, if it is not stopped
+    std::this_thread::sleep_for(milliseconds(100));
+  };
+  second.job()->options.log_probabilities = true;
+  second.job()->on_text = first.job()->on_text;
   ASSERT_TRUE(engine.submit(first.job()));
-  hold.reached.wait();
   ASSERT_TRUE(engine.submit(second.job()));
   EXPECT_FALSE(engine.drain(milliseconds(20)));
   EXPECT_TRUE(engine.draining());
   EXPECT_FALSE(engine.submit(late.job()));
-  std::thread release([&] {
-    std::this_thread::sleep_for(milliseconds(50));
-    hold.released.count_down();
-  });
   engine.stop();
-  release.join();
   for (const Asked* asked : {&first, &second}) {
     ASSERT_TRUE(asked->wait().error);
     EXPECT_EQ(asked->wait().error->fault, JobFault::stopped);

@@ -15,6 +15,9 @@
 
 namespace blip2 {
 
+// That anything may take, whatever else the machine is doing.
+inline constexpr std::chrono::minutes kLong{10};
+
 // How a text job ended, and the pieces of its answers before.
 struct Ended {
   std::optional<TextResult> result;
@@ -48,7 +51,7 @@ class Asked {
 
   const std::shared_ptr<TextJob>& job() const { return job_; }
   // Nothing within `limit` leaves everything empty.
-  Ended wait(std::chrono::milliseconds limit = std::chrono::seconds(60)) const {
+  Ended wait(std::chrono::milliseconds limit = kLong) const {
     if (future_.wait_for(limit) != std::future_status::ready) return {};
     return state_->ended;
   }
@@ -66,7 +69,8 @@ class Asked {
 // The counts once nothing runs any more; a job's end is told just before.
 inline EngineCounts counts_at_rest(const Engine& engine) {
   EngineCounts counts = engine.counts();
-  for (int i = 0; i < 1000 && counts.jobs_running > 0; ++i) {
+  const auto end = std::chrono::steady_clock::now() + kLong;
+  while (counts.jobs_running > 0 && std::chrono::steady_clock::now() < end) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     counts = engine.counts();
   }

@@ -3,6 +3,7 @@
 
 #include <thread>
 
+#include "blip2/base/error.h"
 #include "blip2/model/generation_model.h"
 #include "blip2/model/retrieval_model.h"
 #include "blip2/qformer/stage1_heads.h"
@@ -130,7 +131,7 @@ TEST_P(Equality, ManyJobsAtRandomTimesEqualTheModelAlone) {
   std::thread other([&] { submit(1); });
   submit(0);
   other.join();
-  EXPECT_TRUE(engine.drain(std::chrono::seconds(120)));
+  EXPECT_TRUE(engine.drain(kLong));
   int compared = 0;
   for (std::size_t i = 0; i < cases.size(); ++i) {
     const Ended ended = asked[i].wait(milliseconds(0));
@@ -214,6 +215,34 @@ TEST(Retrieval, VectorsAndScoresEqualTheModelAlone) {
   }
   EXPECT_EQ(scored.result->text_tokens, rows.ids.size(0));
   EXPECT_TRUE(beside.wait().result);
+}
+
+TEST(Retrieval, NeedsNoLanguageModel) {
+  const TestFolder folder(TestModel::compares);
+  const RetrievalModel model(folder.path());
+  const at::InferenceMode inference;
+  Engine engine(folder.path(), {});
+  EXPECT_FALSE(engine.facts().generates);
+  EXPECT_EQ(engine.facts().picture_width, 32);
+  const std::vector<std::string> texts{"cat", "dogs"};
+  const auto vectors = std::make_shared<EmbeddingJob>();
+  vectors->texts = texts;
+  vectors->pictures.push_back({test_picture(7)});
+  const auto embedded = run_job(engine, vectors);
+  ASSERT_TRUE(embedded.result);
+  const at::Tensor expected = model.embed_texts(model.tokenize(texts));
+  for (std::int64_t t = 0; t < 2; ++t) {
+    const Embedding& text = embedded.result->texts[static_cast<std::size_t>(t)];
+    EXPECT_TRUE(at::equal(at::tensor(text.values), expected[t]));
+  }
+  EXPECT_EQ(embedded.result->pictures[0].rows, 4);
+  const Asked text(test_picture(1), "a", {});
+  ASSERT_TRUE(engine.submit(text.job()));
+  const Ended ended = text.wait();
+  ASSERT_TRUE(ended.error);
+  EXPECT_EQ(ended.error->fault, JobFault::bad_request);
+  EXPECT_THROW(engine.tokenize("a", true), Error);
+  EXPECT_TRUE(engine.drain(kLong));
 }
 
 TEST(Retrieval, NeedsStage1HeadsAndSaneNumbers) {

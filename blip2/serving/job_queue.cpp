@@ -37,9 +37,13 @@ bool JobQueue::add(TicketPtr ticket) {
   return true;
 }
 
-std::size_t JobQueue::prepared_or_about() const {
-  return static_cast<std::size_t>(std::count_if(
-      items_.begin(), items_.end(), [](const Item& item) { return item.stage != Stage::waiting; }));
+std::size_t JobQueue::pictures_ahead() const {
+  std::int64_t pictures = 0;
+  for (const Item& item : items_) {
+    if (item.stage == Stage::waiting) continue;
+    pictures += std::max<std::int64_t>(item.ticket->picture_count(), 1);
+  }
+  return static_cast<std::size_t>(pictures);
 }
 
 TicketPtr JobQueue::next_to_prepare() {
@@ -49,7 +53,7 @@ TicketPtr JobQueue::next_to_prepare() {
   to_prepare_.wait(lock, [&] {
     if (stopped_) return true;
     next = std::find_if(items_.begin(), items_.end(), is_waiting);
-    return next != items_.end() && prepared_or_about() < ahead_;
+    return next != items_.end() && pictures_ahead() < ahead_;
   });
   if (stopped_) return nullptr;
   next->stage = Stage::preparing;
@@ -83,7 +87,7 @@ TicketPtr JobQueue::take(const Chosen& chosen, const Chosen& fits) {
     if (!fits(*item->ticket)) return nullptr;
     TicketPtr ticket = std::move(item->ticket);
     items_.erase(item);
-    to_prepare_.notify_one();
+    to_prepare_.notify_all();
     return ticket;
   }
   return nullptr;
@@ -98,7 +102,7 @@ std::vector<TicketPtr> JobQueue::take_if(const std::function<bool(const Item&)>&
     }
     taken.push_back(std::move(item->ticket));
     item = items_.erase(item);
-    to_prepare_.notify_one();
+    to_prepare_.notify_all();
   }
   return taken;
 }

@@ -15,7 +15,8 @@ namespace blip2 {
 // by several threads, then the model's thread takes them. Any thread may call its functions.
 class JobQueue {
  public:
-  // `most`: jobs in the queue; `ahead`: of them, those whose decoded pictures wait for the model.
+  // `most`: jobs in the queue; `ahead`: pictures that are decoded or wait decoded for the model; a
+  // job begins to be prepared where there is room for one more, however many it has.
   JobQueue(std::size_t most, std::size_t ahead) : most_(most), ahead_(ahead) {}
 
   // False if the queue is full or takes no more. Jobs that were cancelled make room.
@@ -53,7 +54,8 @@ class JobQueue {
     TicketPtr ticket;
     Stage stage;
   };
-  std::size_t prepared_or_about() const;
+  // Pictures of jobs that are prepared or about to be; a job without any counts as one.
+  std::size_t pictures_ahead() const;
   std::vector<TicketPtr> take_if(const std::function<bool(const Item&)>& unwanted);
 
   const std::size_t most_, ahead_;

@@ -19,15 +19,10 @@ void report(const EngineOptions& options, double share) {
   if (options.progress) options.progress(share);
 }
 
-GenerationModel writing_model(const std::filesystem::path& folder, const EngineOptions& options) {
-  GenerationModel model(folder, options.precision, bridge_type(options), options.pictures);
-  if (options.chat) model.use_chat_template();
-  return model;
-}
-
 EngineFacts facts_of(const GenerationModel& model, const EngineOptions& options) {
   const Blip2Config& config = model.config();
   EngineFacts facts;
+  facts.generates = true;
   facts.caption_prompt = config.caption_prompt;
   facts.question_prompt = config.question_prompt;
   facts.chat = model.chat();
@@ -35,37 +30,57 @@ EngineFacts facts_of(const GenerationModel& model, const EngineOptions& options)
   facts.positions = most > 0 ? std::min(most, options.max_positions) : options.max_positions;
   facts.queries = config.num_query_tokens;
   facts.vocabulary = vocabulary_of(*config.language);
-  facts.picture_width = facts.picture_height =
-      static_cast<int>(model.images().encoder().image_size());
   facts.encoder_decoder = std::holds_alternative<T5Config>(*config.language);
   const at::ScalarType type = model.language().dtype();
   facts.weights = type == at::kFloat ? "f32" : type == at::kHalf ? "f16" : "bf16";
   return facts;
 }
 
+// Whether the directory's texts are written by its language model. One that has neither this nor
+// stage-1 heads counts as one that should write: then the error says that it cannot.
+bool is_for_writing(const std::filesystem::path& folder) {
+  return read_blip2_config(folder / "config.json").language || !stage1_folder(folder);
+}
+
+ImageFeatures black_picture(const ImageSide& images) {
+  const std::int64_t side = images.encoder().image_size();
+  return images.encode({at::zeros({3, side, side})});
+}
+
 }  // namespace
 
-Models::Models(const std::filesystem::path& folder, const EngineOptions& options)
-    : writing_(writing_model(folder, options)), facts_(facts_of(writing_, options)) {
+Models::Models(const std::filesystem::path& folder, const EngineOptions& options) {
+  if (is_for_writing(folder)) {
+    writing_.emplace(folder, options.precision, bridge_type(options), options.pictures);
+    if (options.chat) writing_->use_chat_template();
+    facts_ = facts_of(*writing_, options);
+  }
   report(options, 0.5);
   const at::InferenceMode inference;
   if (stage1_folder(folder)) {
     retrieving_.emplace(folder, options.precision, bridge_type(options), options.pictures);
-    shared_ = same_images(writing_.images(), retrieving_->images());
+    shared_ = writing_ && same_images(writing_->images(), retrieving_->images());
     facts_.embedding_width = retrieving_->config().image_text_hidden_size;
   }
+  const ImageSide& images = writing_ ? writing_->images() : retrieving_->images();
+  facts_.picture_width = facts_.picture_height = images.encoder().image_size();
   report(options, 0.8);
-  // A first answer about a black picture reads the weights into memory.
-  const std::int64_t side = writing_.images().encoder().image_size();
-  const auto black =
-      writing_.project_images(writing_.images().encode({at::zeros({3, side, side})}));
-  const Prompt prompt(writing_.config().caption_prompt);
-  writing_.first_logits(black, std::span(&prompt, 1));
+  warm_up();
   report(options, 1);
 }
 
+void Models::warm_up() const {
+  if (!writing_) {
+    retrieving_->embed_images(retrieving_->project_images(black_picture(retrieving_->images())));
+    return;
+  }
+  const auto black = writing_->project_images(black_picture(writing_->images()));
+  const Prompt prompt(writing_->config().caption_prompt);
+  writing_->first_logits(black, std::span(&prompt, 1));
+}
+
 const Preprocessing& Models::preprocessing(const Ticket& ticket) const {
-  return ticket.text ? writing_.images().preprocessing() : retrieving_->images().preprocessing();
+  return ticket.text ? writing_->images().preprocessing() : retrieving_->images().preprocessing();
 }
 
 at::Tensor Models::features_for(const Ticket& ticket, const KnownPicture& known) const {
@@ -101,9 +116,9 @@ void Models::add_soft_prompts(std::span<PreparedPicture* const> pictures) const 
     features.emplace_back(picture->known.features);
   }
   if (missing.empty()) return;
-  const auto projected = writing_.project_images(join(features));
+  const auto projected = writing_->project_images(join(features));
   batch_invariant_for(missing.size(), [&](std::size_t i) {
-    missing[i]->known.soft = writing_.soft_prompts_of(projected[i], {});
+    missing[i]->known.soft = writing_->soft_prompts_of(projected[i], {});
   });
 }
 
@@ -119,14 +134,14 @@ void Models::see(std::span<PreparedPicture* const> pictures, bool for_text,
   if (!for_text) {
     add_features(distinct, retrieving_->images(),
                  shared_ ? &KnownPicture::features : &KnownPicture::retrieval);
-  } else if (writing_.config().prompt_matters()) {
-    add_features(distinct, writing_.images(), &KnownPicture::features);
+  } else if (writing_->config().prompt_matters()) {
+    add_features(distinct, writing_->images(), &KnownPicture::features);
   } else {
     std::vector<PreparedPicture*> unseen;
     for (PreparedPicture* picture : distinct) {
       if (!picture->known.soft.defined()) unseen.push_back(picture);
     }
-    add_features(unseen, writing_.images(), &KnownPicture::features);
+    add_features(unseen, writing_->images(), &KnownPicture::features);
     add_soft_prompts(unseen);
   }
   for (PreparedPicture* picture : distinct) cache.put(picture->key, picture->known);

@@ -13,13 +13,14 @@
 
 namespace blip2 {
 
-// The models of one directory: the one that writes and, if the directory has it, the one of stage 1
-// that compares. Only the model's thread computes with them; any thread may read what they are.
+// The models of one directory, at least one: the one that writes, if there is a language model, and
+// the one of stage 1 that compares. Only the model's thread computes with them; any thread may read
+// what they are.
 class Models {
  public:
   Models(const std::filesystem::path& folder, const EngineOptions& options);
 
-  const GenerationModel& writing() const { return writing_; }
+  const std::optional<GenerationModel>& writing() const { return writing_; }
   const std::optional<RetrievalModel>& retrieving() const { return retrieving_; }
   // Whether both have the same features of every picture.
   bool share_features() const { return shared_; }
@@ -38,8 +39,10 @@ class Models {
   void add_features(std::span<PreparedPicture* const> pictures, const ImageSide& images,
                     at::Tensor KnownPicture::*features) const;
   void add_soft_prompts(std::span<PreparedPicture* const> pictures) const;
+  // A first pass over a black picture reads the weights into memory.
+  void warm_up() const;
 
-  GenerationModel writing_;
+  std::optional<GenerationModel> writing_;
   std::optional<RetrievalModel> retrieving_;
   bool shared_ = false;
   EngineFacts facts_;

@@ -51,7 +51,7 @@ void Preparation::prepare_picture(Ticket& ticket, JobPicture& picture) const {
         pixels_of(picture, models_.preprocessing(ticket), options_.max_picture_pixels);
   }
   prepared.hit = known;
-  picture.bytes = {};
+  std::string().swap(picture.bytes);  // an assignment would keep its memory
   ticket.pictures.push_back(std::move(prepared));
 }
 
@@ -69,6 +69,8 @@ void Preparation::fit_answer(Ticket& ticket) const {
 }
 
 void Preparation::prepare_text(Ticket& ticket) const {
+  require(models_.writing().has_value(), JobFault::bad_request,
+          "the model has no language model: it writes no texts");
   const GenerationOptions& asked = ticket.text->options;
   try {
     validate(asked);
@@ -80,7 +82,7 @@ void Preparation::prepare_text(Ticket& ticket) const {
                       ticket.rows()));
   require(!ticket.text->picture.bytes.empty(), JobFault::bad_request,
           "expected a picture: this model answers about one picture");
-  ticket.tokens = models_.writing().tokens_of(ticket.text->prompt);
+  ticket.tokens = models_.writing()->tokens_of(ticket.text->prompt);
   fit_answer(ticket);
   prepare_picture(ticket, ticket.text->picture);
 }

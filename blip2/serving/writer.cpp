@@ -26,10 +26,10 @@ std::int64_t new_tokens(const Writing& job) {
 
 }  // namespace
 
-Writer::Writer(const GenerationModel& model, std::int64_t prompt_part, Tally& tally)
-    : model_(model),
+Writer::Writer(const Models& models, std::int64_t prompt_part, Tally& tally)
+    : models_(models),
       prompt_part_(prompt_part),
-      vocabulary_(vocabulary_of(*model.config().language)),
+      vocabulary_(models.facts().vocabulary),
       tally_(tally) {}
 
 std::int64_t Writer::rows() const {
@@ -50,7 +50,7 @@ void Writer::report_running() {
 
 std::unique_ptr<Writing> Writer::start(const TicketPtr& ticket) {
   try {
-    return std::make_unique<Writing>(ticket, model_);
+    return std::make_unique<Writing>(ticket, model());
   } catch (const std::exception& error) {
     tally_.fail(*ticket, {JobFault::bad_request, error.what()});
     return nullptr;
@@ -59,7 +59,7 @@ std::unique_ptr<Writing> Writer::start(const TicketPtr& ticket) {
 
 std::unique_ptr<LanguageSession> Writer::session_for(std::int64_t positions,
                                                      std::int64_t written) const {
-  return model_.language().make_session(positions, std::min(written, kCapacity));
+  return model().language().make_session(positions, std::min(written, kCapacity));
 }
 
 void Writer::fail(const std::vector<Running>& jobs, const std::exception& error) {
@@ -80,7 +80,7 @@ void Writer::read(std::vector<TicketPtr> tickets) {
   } catch (const std::exception& error) {
     return fail(jobs, error);
   }
-  const bool in_parts = !std::holds_alternative<T5Config>(*model_.config().language);
+  const bool in_parts = !std::holds_alternative<T5Config>(*model().config().language);
   std::vector<Running> whole;
   std::vector<at::Tensor> whole_inputs;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
@@ -136,7 +136,10 @@ void Writer::read_part() {
   try {
     done = read_part(long_.front());
   } catch (const std::exception& error) {
-    if (!long_.front().running.job) throw;  // it runs already
+    if (!long_.front().running.job) {  // it runs already
+      long_.pop_front();
+      throw;
+    }
     tally_.fail(long_.front().running.job->ticket(), {JobFault::failed, error.what()});
   }
   if (done) long_.pop_front();

@@ -13,8 +13,9 @@ namespace blip2 {
 // time. Every job ends here, in one way or another. For the model's thread.
 class Writer {
  public:
-  // Keeps references to all. `prompt_part`: most positions of a prompt that are read at a time.
-  Writer(const GenerationModel& model, std::int64_t prompt_part, Tally& tally);
+  // Keeps references to all. `prompt_part`: most positions of a prompt that are read at a time. If
+  // there is no model that writes, no job may come.
+  Writer(const Models& models, std::int64_t prompt_part, Tally& tally);
 
   bool idle() const { return running_.empty() && long_.empty(); }
   // Sequences of the jobs, those included that their beams and answers will need.
@@ -54,7 +55,9 @@ class Writer {
   void fail(const std::vector<Running>& jobs, const std::exception& error);
   void report_running();
 
-  const GenerationModel& model_;
+  const GenerationModel& model() const { return *models_.writing(); }
+
+  const Models& models_;
   const std::int64_t prompt_part_, vocabulary_;
   Tally& tally_;
   std::unique_ptr<LanguageSession> session_;

@@ -141,6 +141,10 @@ bool is_whitespace(char32_t c) {
          c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
+bool is_python_space(char32_t c) {
+  return is_whitespace(c) || (c >= 0x1c && c <= 0x1f);
+}
+
 bool is_letter(char32_t c) {
   if (c < 0x80) return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
   const utf8proc_category_t kind = category(c);

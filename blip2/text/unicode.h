@@ -25,6 +25,8 @@ std::string to_valid_utf8(std::string_view text);
 
 // The property White_Space, and the regex \s.
 bool is_whitespace(char32_t c);
+// str.isspace of Python: white space, and the separators U+001C to U+001F.
+bool is_python_space(char32_t c);
 // The regex \p{L} and \p{N}.
 bool is_letter(char32_t c);
 bool is_number(char32_t c);

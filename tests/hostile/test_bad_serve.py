@@ -45,7 +45,7 @@ def test_log_that_cannot_be_written(refuse, init, tmp_path):
 
 
 @pytest.mark.parametrize("flags", [
-    ["--port", "70000"], ["--port", "-1"], ["--request-timeout", "nan"], ["--request-timeout", "0"],
-    ["--max-batch", "0"], ["--tls-cert", "a.crt"], ["--task", "dance"]])
+    ["--port", "70000"], ["--port", "-1"], ["--max-header-bytes", "65001"], ["--request-timeout", "nan"],
+    ["--request-timeout", "0"], ["--max-batch", "0"], ["--tls-cert", "a.crt"], ["--task", "dance"]])
 def test_wrong_usage(refuse, init, flags):
     refuse(flags[0], "serve", "--model", init, *flags, code=2)

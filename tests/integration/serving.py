@@ -9,6 +9,7 @@ import subprocess
 import threading
 
 KEY = "a-key-for-tests"
+SECONDS = 300  # that anything may take, whatever else the machine is doing
 
 
 class Server:
@@ -25,7 +26,7 @@ class Server:
                                         env=self.env, cwd="/")
         started = queue.Queue()
         threading.Thread(target=self._read, args=(started,), daemon=True).start()
-        self.url = started.get(timeout=120)
+        self.url = started.get(timeout=SECONDS)
         assert self.url, "".join(self.lines)
         self.port = int(self.url.rsplit(":", 1)[1])
         return self
@@ -39,16 +40,15 @@ class Server:
 
     def __exit__(self, *failure):
         if self.process.poll() is None:
-            self.process.terminate()
-        self.process.wait(timeout=60)
+            self.stop()
 
     def stop(self):
         """Asks it to stop; its exit code."""
         self.process.terminate()
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=SECONDS)
 
     def connection(self):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
 
     def raw(self, method, path, body=None, headers=None):
         """(status, headers, bytes)."""
@@ -66,6 +66,11 @@ class Server:
         got, _, data = self.raw(method, path, body, **more)
         assert got == status, (got, data[:500])
         return json.loads(data)
+
+    def metric(self, name):
+        """A number of /metrics."""
+        lines = self.raw("GET", "/metrics")[2].decode().splitlines()
+        return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + " "))
 
     def events(self, path, body):
         """The JSON objects of a stream of events, the last line without its prefix left out."""

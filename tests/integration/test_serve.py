@@ -11,7 +11,7 @@ import time
 import numpy
 import pytest
 from safetensors.numpy import load_file
-from serving import KEY, Server, chat, data_uri, text_of
+from serving import KEY, SECONDS, Server, chat, data_uri, text_of
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +158,28 @@ def test_scores_are_those_of_match(server, run_json, stage2, images):
     assert [entry["index"] for entry in ranked] == order
 
 
+def test_a_model_of_stage_1_compares_and_does_not_write(program, run_json, stage2, images):
+    with Server(program, stage2 / "stage1") as server:
+        [model] = server.json("GET", "/v1/models")["data"]
+        assert model["id"] == "stage1" and model["capabilities"] == ["embedding", "score"]
+        assert model["architecture"]["output_modalities"] == ["embeddings"] and "max_tokens" not in model["limits"]
+        texts = ["a red circle", "a blue square"]
+        expected = run_json("match", "--model", stage2, "--text", texts[0], "--text", texts[1], images[0])
+        picture = {"content": chat(images[0])["messages"][0]["content"]}
+        data = server.json("POST", "/v1/score", {"text_1": picture, "text_2": texts})["data"]
+        assert [entry["itm"] for entry in data] == pytest.approx([line["itm"] for line in expected], abs=1e-6)
+        ranked = server.json("POST", "/v1/rerank", {"query": picture, "documents": texts})["results"]
+        assert len(ranked) == 2
+        assert len(server.json("POST", "/v1/embeddings", {"input": texts})["data"]) == 2
+        refused = server.json("POST", "/v1/chat/completions", chat(images[0]), status=400)["error"]
+        assert refused["code"] == "not_supported" and "no language model" in refused["message"]
+        assert "no language model" in server.json("POST", "/tokenize", {"prompt": "a"}, status=400)["error"]["message"]
+        for body in ({"model": "stage1"}, {"model": "stage1", "prompt": "a"}):
+            assert "no language model" in server.json("POST", "/api/generate", body, status=400)["error"]
+        [tag] = server.json("GET", "/api/tags")["models"]
+        assert tag["capabilities"] == ["vision", "embedding"]
+
+
 def test_tokens_are_those_of_tokenize(server, run_json, stage2):
     [expected] = run_json("tokenize", "--model", stage2, "--which", "llm", "--text", "a red circle")
     tokens = server.json("POST", "/tokenize", {"prompt": "a red circle"})["tokens"]
@@ -165,15 +187,18 @@ def test_tokens_are_those_of_tokenize(server, run_json, stage2):
     assert server.json("POST", "/detokenize", {"tokens": tokens})["prompt"] == "a red circle"
 
 
-def test_models_health_and_metrics(server):
+def test_models_health_and_metrics(server, images):
     [model] = server.json("GET", "/v1/models")["data"]
     assert model["id"] == "stage2" and model["architecture"]["input_modalities"] == ["text", "image"]
     assert server.raw("GET", "/health", headers={"Authorization": ""})[0] == 200
     status, headers, data = server.raw("GET", "/metrics")
     assert status == 200 and headers["content-type"].startswith("text/plain")
     lines = [line for line in data.decode().splitlines() if not line.startswith("#")]
-    values = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
-    assert values['blip2_jobs_total{end="done"}'] > 0 and values["blip2_jobs_running"] == 0
+    assert all(float(line.rpartition(" ")[2]) >= 0 for line in lines)
+    done = server.metric('blip2_jobs_total{end="done"}')
+    server.json("POST", "/v1/chat/completions", chat(images[0], max_tokens=2))
+    wait_until(lambda: server.metric('blip2_jobs_total{end="done"}') == done + 1)
+    wait_until(lambda: server.metric("blip2_jobs_running") == 0)
 
 
 def test_page(server):
@@ -224,23 +249,28 @@ def long_chat(image):
 
 
 def running(server):
-    lines = server.raw("GET", "/metrics")[2].decode().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("blip2_jobs_running "))
+    return server.metric("blip2_jobs_running")
 
 
-def wait_until(condition, seconds=20):
-    end = time.monotonic() + seconds
+def wait_until(condition):
+    end = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
 def test_client_that_goes_is_forgotten(program, real_init, images):
+    """Its answer is not written to the end, and the model is free at once: of several tries, as the
+    machine may be busy, the quickest counts."""
     with Server(program, real_init) as server:
-        leave_while_running(server, images)
+        waits = [leave_while_running(server, images) for _ in range(4)]
+        assert server.metric('blip2_jobs_total{end="cancelled"}') == 4
+        assert server.metric('blip2_jobs_total{end="done"}') == 0
+        assert min(waits) < 0.5
 
 
 def leave_while_running(server, images):
+    """Seconds from the client's close until nothing runs."""
     body = json.dumps(long_chat(images[0])).encode()
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
@@ -248,7 +278,7 @@ def leave_while_running(server, images):
         wait_until(lambda: running(server) == 1)
     begin = time.monotonic()
     wait_until(lambda: running(server) == 0)
-    assert time.monotonic() - begin < 2
+    return time.monotonic() - begin
 
 
 def test_full_queue_is_refused_at_once(program, real_init, images):
@@ -264,20 +294,21 @@ def test_full_queue_is_refused_at_once(program, real_init, images):
 
 def test_drains(program, real_init, images):
     """SIGTERM: the running request ends well, new ones are refused, the exit code is 0."""
-    with Server(program, real_init) as server, concurrent.futures.ThreadPoolExecutor() as pool:
+    patient = ["--drain-timeout", SECONDS]
+    with Server(program, real_init, *patient) as server, concurrent.futures.ThreadPoolExecutor() as pool:
         kept = server.connection()
         kept.request("GET", "/health")
         kept.getresponse().read()
         long = pool.submit(server.raw, "POST", "/v1/chat/completions", long_chat(images[0]))
         wait_until(lambda: running(server) == 1)
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
+        wait_until(lambda: server.raw("GET", "/health")[0] == 503)
         kept.request("POST", "/v1/chat/completions", json.dumps(long_chat(images[0])),
                      {"Authorization": f"Bearer {KEY}"})
         assert kept.getresponse().status == 503
         status, _, data = long.result()
         assert status == 200 and json.loads(data)["usage"]["completion_tokens"] == 200
-        assert server.process.wait(timeout=30) == 0
+        assert server.process.wait(timeout=SECONDS) == 0
 
 
 def test_log_and_keys_of_a_file(program, stage2, tmp_path):
@@ -287,7 +318,7 @@ def test_log_and_keys_of_a_file(program, stage2, tmp_path):
         for key, status in (("first", 200), ("second", 200), ("# ours", 401), ("third", 401)):
             assert server.raw("GET", "/v1/models", headers={"X-API-Key": key, "X-Request-Id": "r-1"})[0] == status
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [line["status"] for line in lines] == [200, 200, 401, 401]
+    assert sorted(line["status"] for line in lines) == [200, 200, 401, 401]
     assert all(line["id"] == "r-1" and line["path"] == "/v1/models" for line in lines)
 
 

@@ -362,7 +362,7 @@ def test_litellm_tells_the_kind_of_an_error(server, name, files):
 def curl(server, path, body, *options, key=None):
     """The JSON that curl gets for a body that it reads from standard input."""
     done = subprocess.run(
-        ["curl", "-sS", "--max-time", "120", f"{server.url}{path}", "-H", f"Authorization: Bearer {key or server.key}",
+        ["curl", "-sS", "--max-time", "300", f"{server.url}{path}", "-H", f"Authorization: Bearer {key or server.key}",
          "-H", "Content-Type: application/json", "--data-binary", "@-", *options],
         input=json.dumps(body), capture_output=True, text=True, check=True)
     return json.loads(done.stdout) if not options else done.stdout

@@ -27,7 +27,7 @@ def test_the_page_shows_what_the_command_line_says(server, program, run_json, pi
                 "matches": [shown_percent(line["itm"]) for line in scores]}
     done = subprocess.run(
         [BROWSER / "node", "--test", "--test-reporter=spec", ROOT / "tests" / "web" / "real.test.mjs"],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True, timeout=600,
         env={**os.environ, "BLIP2_BROWSER": str(BROWSER), "BLIP2_URL": f"{server.url}/", "BLIP2_KEY": server.key or "",
              "BLIP2_EXPECTED": json.dumps(expected)})
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

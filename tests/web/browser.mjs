@@ -17,9 +17,12 @@ const browserFolder = folder("BLIP2_BROWSER");
 const { chromium } = await import(path.join(browserFolder, "playwright-core", "index.mjs"));
 const axeSource = fs.readFileSync(path.join(browserFolder, "axe-core", "axe.min.js"), "utf8");
 
+const LONG = 120000;  // milliseconds that anything may take, whatever else the machine is doing
+
 export function startBrowser() {
   const home = path.join(browserFolder, "chromium");
   return chromium.launch({
+    timeout: LONG,
     executablePath: path.join(home, "chromium"),
     args: ["--no-sandbox"],
     env: { ...process.env, FONTCONFIG_FILE: path.join(home, "fonts.conf"),
@@ -36,7 +39,7 @@ export function startPageMock() {
 // script, and what its Content-Security-Policy had to refuse.
 export async function openPage(browser, url, options = {}, before = async () => {}) {
   const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, locale: "en-GB", ...options });
-  context.setDefaultTimeout(30000);
+  context.setDefaultTimeout(LONG);
   await context.addInitScript(axeSource);
   const page = await context.newPage();
   page.on("filechooser", () => {});  // file choosers are caught from the start

@@ -19,6 +19,7 @@ export function usual() {
     fail: null,           // {status, body, headers, times}: instead of the next answers
     words: [" a", " red", " circle", " on", " white"],
     wait: 5,              // milliseconds between words
+    hold: null,           // after so many words no more come until mock.goOn() is called
     cut: null,            // the connection breaks after so many words
     finish: "stop",
     model: MODEL,
@@ -40,6 +41,14 @@ async function bodyOf(request) {
   return parts.length ? JSON.parse(Buffer.concat(parts).toString()) : null;
 }
 
+// Until the test lets the answer go on, or the client leaves.
+function held(mock, reply) {
+  return new Promise((resolve) => {
+    mock.goOn = resolve;
+    reply.once("close", resolve);
+  });
+}
+
 async function chat(mock, reply, asked) {
   const chunk = (delta, more = {}) => reply.write(`data: ${JSON.stringify({
     id: "chatcmpl-1", object: "chat.completion.chunk", created: 1790000000, model: MODEL.id,
@@ -48,7 +57,8 @@ async function chat(mock, reply, asked) {
   chunk({ role: "assistant", content: "" });
   let words = 0;
   for (const word of mock.behaviour.words) {
-    await sleep(mock.behaviour.wait);
+    if (words === mock.behaviour.hold) await held(mock, reply);
+    else await sleep(mock.behaviour.wait);
     if (words === mock.behaviour.cut) return reply.destroy();
     if (reply.destroyed) return mock.stopped.push(asked);
     chunk({ content: word });
@@ -102,8 +112,8 @@ async function answer(mock, request, reply) {
   json(reply, 404, refusal(`No route ${path}.`, "invalid_request_error"));
 }
 
-// Serves `page` with `policy`. Returns {url, behaviour, requests, stopped, close()}: what was asked,
-// and which answers the client did not wait for.
+// Serves `page` with `policy`. Returns {url, behaviour, requests, stopped, goOn(), close()}: what was
+// asked, and which answers the client did not wait for.
 export async function startMock(page, policy) {
   const mock = { page, policy, behaviour: usual(), requests: [], stopped: [] };
   const server = http.createServer((request, reply) => {

@@ -9,7 +9,7 @@ async function takeFile(file, name = file.name || "picture") {
     const picture = await openPicture(file, name);
     layOut(picture, newEntry(picture));
     announce(`The picture ${name} is chosen.`);
-    at("caption").focus({ preventScroll: true });
+    at(at("panel-ask").hidden ? "texts" : "caption").focus({ preventScroll: true });
   } catch (trouble) {
     if (!(trouble instanceof Trouble)) throw trouble;
     showTrouble(at("picture-trouble"), trouble);

@@ -101,6 +101,7 @@ function showModel() {
   show(at("tab-ask"), can.includes("completion"));
   show(at("tab-compare"), can.includes("score"));
   if (!can.includes("completion")) selectTab(at("tab-compare"));
+  at("promise").textContent = promiseInWords(can);
   setFormats();
   show(at("key-kept"), Boolean(apiKey()));
 }
@@ -112,7 +113,15 @@ function abilities({ capabilities, architecture }) {
   return [outputs.includes("text") ? "completion" : "", outputs.includes("embeddings") ? "score" : ""];
 }
 
-// One sentence: what the model reads and how much it writes.
+// What the reader can do with a picture.
+function promiseInWords(can) {
+  const words = [];
+  if (can.includes("completion")) words.push("captions it", "answers questions");
+  if (can.includes("score")) words.push("tells which text fits");
+  return `Then the model ${listOf(words)}.`;
+}
+
+// What the model reads and what it makes of it.
 function limitsInWords() {
   const { image_formats = ["jpeg", "png", "webp"], max_image_bytes, max_image_pixels, max_tokens } = limits();
   const most = [];
@@ -120,6 +129,9 @@ function limitsInWords() {
   if (max_image_pixels) most.push(megapixelsOf(max_image_pixels));
   const reads = `${server.model.id} reads ${listOf(image_formats.map(formatName), "and")}`;
   const upTo = most.length ? ` of up to ${listOf(most, "and")}` : "";
+  if (!abilities(server.model).includes("completion")) {
+    return `${reads}${upTo} and compares them with texts. It has no language model, so it writes no captions and no answers.`;
+  }
   return `${reads}${upTo}${max_tokens ? ` and writes at most ${countOf(max_tokens, "token")}` : ""}.`;
 }
 
