@@ -17,14 +17,16 @@ bool has_f16c() {
   return __get_cpuid(1, &a, &b, &c, &d) && (c & f16c_bit) != 0;
 }
 
-// AMX's tiles are large, so Linux hands them out only to processes that ask for them.
-bool ask_for_amx_bf16() {
+constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24, kAmxInt8 = 1u << 25;
+
+// Those of these three that the processor has: none if it has no tiles, or if Linux refuses them.
+// They are large, so Linux hands them out only to processes that ask for them.
+unsigned ask_for_amx() {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  constexpr unsigned bf16_bit = 1u << 22, tile_bit = 1u << 24;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  if ((d & (bf16_bit | tile_bit)) != (bf16_bit | tile_bit)) return false;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kAmxTile) == 0) return 0;
   constexpr long request_permission = 0x1023, tile_data = 18;  // arch_prctl(2)
-  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+  if (syscall(SYS_arch_prctl, request_permission, tile_data) != 0) return 0;
+  return d & (kAmxBf16 | kAmxTile | kAmxInt8);
 }
 
 Processor ask() {
@@ -37,7 +39,9 @@ Processor ask() {
                __builtin_cpu_supports("avx512vl");
   has.avx512_vnni = has.avx512 && __builtin_cpu_supports("avx512vnni");
   has.avx512_bf16 = has.avx512 && __builtin_cpu_supports("avx512bf16");
-  has.amx_bf16 = has.avx512_bf16 && ask_for_amx_bf16();
+  const unsigned amx = has.avx512 ? ask_for_amx() : 0;
+  has.amx_bf16 = has.avx512_bf16 && (amx & kAmxBf16) != 0;
+  has.amx_int8 = has.avx512_vnni && (amx & kAmxInt8) != 0;
   return has;
 }
 #else

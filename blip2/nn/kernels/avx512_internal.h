@@ -1,6 +1,6 @@
 #pragma once
 // AVX-512's registers for vec_internal.h and linear.h, with what its own instructions do better;
-// included by the kernels_avx512*.cpp and kernels_amx.cpp only, after their target is set.
+// included by the kernels_avx512*.cpp and kernels_amx*.cpp only, after their target is set.
 #include <immintrin.h>
 
 #define BLIP2_LANES 16

@@ -1,6 +1,6 @@
 #pragma once
-// What AVX-512 does itself for block_table_internal.h; included by the kernels_avx512*.cpp only,
-// behind avx512_internal.h.
+// What AVX-512 does itself for block_table_internal.h; included by the kernels_avx512*.cpp and
+// kernels_amx_int8.cpp only, behind avx512_internal.h.
 #define BLIP2_BLOCK_ROWS 8  // 8 or 16 whole sums, 8 scaled ones, codes, scales and masks
 #define BLIP2_OWN_DOTS
 #define BLIP2_OWN_BYTES

@@ -23,7 +23,7 @@ struct BlockKernels {
   void (*widen)(const BlockMatrixView& weight, Int begin, Int end, T* y);
 };
 
-// Of the same instructions as kernels<T>(), with VNNI where the processor has it.
+// Of the same instructions as kernels<T>(), with VNNI and tiles of bytes where they are there.
 template <typename T>
 const BlockKernels<T>& block_kernels();
 template <>

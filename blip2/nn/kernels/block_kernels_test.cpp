@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -13,6 +14,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/processor.h"
 #include "blip2/nn/block_matrix.h"
+#include "blip2/nn/kernels/emulated_tiles.h"
 #include "blip2/nn/kernels/kernel_check.h"
 #include "blip2/nn/kernels/tables_internal.h"
 
@@ -27,7 +29,8 @@ using kernel_check::Tensor;
 
 constexpr DType kTypes[] = {DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1,   DType::q8_0,
                             DType::q4_k, DType::q5_k, DType::q6_k, DType::iq4_nl, DType::mxfp4};
-constexpr Int kOutCount = 43, kAcross = 512, kRowsOfX = 13;  // no multiples of a group or a tile
+// No multiples of a group or a tile; a width of more blocks than the tiles' kernels open at once.
+constexpr Int kOutCount = 43, kAcross = 768, kRowsOfX = 37;
 
 // A file's matrix of random bytes with scales of either sign around 0.01.
 struct FileMatrix {
@@ -63,10 +66,19 @@ FileMatrix file_matrix(DType type, Int outs = kOutCount, Int width = kAcross) {
   return matrix;
 }
 
-// check(set, its kernels) for each instruction set in f32, bf16 and f16.
+// The machine's, and AMX's on emulated tiles where it can run the rest of them.
+std::vector<BlockKernelSet> tested_kernels() {
+  std::vector<BlockKernelSet> sets = runnable_block_kernels();
+#if defined(__x86_64__)
+  if (processor().avx512_vnni) sets.push_back(emulated_amx_block_kernels());
+#endif
+  return sets;
+}
+
+// check(its kernels) for each instruction set in f32, bf16 and f16.
 template <typename Check>
 void on_every_set(const Check& check) {
-  for (const BlockKernelSet& set : runnable_block_kernels()) {
+  for (const BlockKernelSet& set : tested_kernels()) {
     SCOPED_TRACE(set.name);
     check(*set.f32);
     check(*set.bf16);
@@ -102,12 +114,24 @@ Int groups_of(const BlockMatrix& matrix) {
 
 TEST(BlockKernels, SetsAreTheMachines) {
   const auto sets = runnable_block_kernels();
-  const std::size_t count = 1u + processor().avx2 + processor().avx512 + processor().avx512_vnni;
+  const std::size_t count =
+      1u + processor().avx2 + processor().avx512 + processor().avx512_vnni + processor().amx_int8;
   EXPECT_EQ(sets.size(), count);
   EXPECT_STREQ(choose_block_kernels(sets, "plain").name, "plain");
   EXPECT_STREQ(choose_block_kernels(sets, "avx2").name, processor().avx2 ? "avx2" : "plain");
   EXPECT_STREQ(choose_block_kernels(sets, "amx").name, sets.back().name);
   EXPECT_STREQ(choose_block_kernels({sets[0]}, "avx2").name, "plain");
+}
+
+TEST(BlockKernels, TilesAreUsedIfTheyAreAllowed) {
+  std::vector<BlockKernelSet> sets;
+  for (const char* name : {"plain", "avx2", "avx512", "avx512-vnni", "amx"}) {
+    sets.push_back({name, nullptr, nullptr, nullptr});
+  }
+  EXPECT_STREQ(choose_block_kernels(sets, "amx").name, "amx");
+  EXPECT_STREQ(choose_block_kernels(sets, "avx512-bf16").name, "avx512-vnni");
+  EXPECT_STREQ(choose_block_kernels(sets, "avx512").name, "avx512-vnni");
+  EXPECT_STREQ(choose_block_kernels(sets, "avx2").name, "avx2");
 }
 
 TEST(BlockKernels, OneBlockByHand) {
@@ -130,7 +154,7 @@ TEST(BlockKernels, ActivationsAreTheNearestToEven) {
   std::vector<ActivationBlock> first;
   const Tensor x = random<float>({kRowsOfX, kAcross}, 3) * at::linspace(0, 4, kAcross).exp();
   x[2].zero_();
-  for (const BlockKernelSet& set : runnable_block_kernels()) {
+  for (const BlockKernelSet& set : tested_kernels()) {
     const auto rows = quantised(*set.f32, x);
     const Tensor most = x.view({kRowsOfX, -1, 32}).abs().amax(-1, true);
     const Tensor inverse = at::where(most > 0, 127 / most, 0);
@@ -180,12 +204,12 @@ TEST(BlockKernels, ProductsAreTheFilesNumbers) {
   }
 }
 
-// Whatever the number of rows: the tiles of every kernel are met.
+// Whatever the number of rows: the tiles of every kernel are met, with and without rows beside.
 TEST(BlockKernels, RowsDoNotDependOnEachOther) {
   for (const DType type : kTypes) {
     SCOPED_TRACE(dtype_name(type));
     const BlockMatrix matrix(file_matrix(type).view());
-    for (const BlockKernelSet& set : runnable_block_kernels()) {
+    for (const BlockKernelSet& set : tested_kernels()) {
       SCOPED_TRACE(set.name);
       const Tensor x = random<float>({kRowsOfX, kAcross}, 5),
                    alone = at::empty({kRowsOfX, kOutCount});
@@ -194,7 +218,7 @@ TEST(BlockKernels, RowsDoNotDependOnEachOther) {
         set.f32->multiply(matrix.view(), one.data(), 1, 0, groups_of(matrix), Store::value_f32,
                           alone[row].data_ptr(), kOutCount);
       }
-      for (Int count = 2; count <= kRowsOfX; ++count) {
+      for (const Int count : {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16, 23, 24, 37}) {
         const auto rows = quantised(*set.f32, x.narrow(0, 0, count));
         const Tensor y = at::empty({count, kOutCount});
         set.f32->multiply(matrix.view(), rows.data(), count, 0, groups_of(matrix), Store::value_f32,
@@ -211,7 +235,7 @@ TEST(BlockKernels, InstructionSetsGiveTheSameBits) {
     const BlockMatrix matrix(file_matrix(type).view());
     const auto rows = quantised(*plain_block_kernels().f32, random<float>({kRowsOfX, kAcross}, 4));
     Tensor first;
-    for (const BlockKernelSet& set : runnable_block_kernels()) {
+    for (const BlockKernelSet& set : tested_kernels()) {
       if (std::string(set.name) == "plain") continue;
       const Tensor y = at::empty({kRowsOfX, kOutCount});
       set.f32->multiply(matrix.view(), rows.data(), kRowsOfX, 0, groups_of(matrix),
@@ -222,6 +246,50 @@ TEST(BlockKernels, InstructionSetsGiveTheSameBits) {
     }
   }
 }
+
+#if defined(__x86_64__)
+// [rows, outs] of x [rows, width], added to ones with Store::add_f32.
+template <typename T>
+Tensor product(const BlockKernels<T>& k, const BlockMatrix& matrix, const Tensor& x, Store store) {
+  const auto rows = quantised(k, x.to(kernel_check::type_of<T>()));
+  const Tensor y = at::ones({x.size(0), matrix.outs()},
+                            store == Store::value ? kernel_check::type_of<T>() : at::kFloat);
+  k.multiply(matrix.view(), rows.data(), x.size(0), 0, groups_of(matrix), store, y.data_ptr(),
+             matrix.outs());
+  return y;
+}
+
+template <typename T>
+void expect_vnni_bits(const BlockKernels<T>& tiles, const BlockKernels<T>& vnni,
+                      const BlockMatrix& matrix, const Tensor& x) {
+  for (const Store store : {Store::value, Store::value_f32, Store::add_f32}) {
+    const Tensor y = product(tiles, matrix, x, store), same = product(vnni, matrix, x, store);
+    EXPECT_EQ(std::memcmp(y.data_ptr(), same.data_ptr(), y.nbytes()), 0)
+        << x.sizes() << " into " << y.scalar_type() << ", " << static_cast<int>(store);
+    EXPECT_TRUE(EmulatedTiles::released());
+  }
+}
+
+// Odd numbers of groups, rows beside tiles, more rows than one pass takes, passes of few rows.
+TEST(BlockKernels, TilesGiveTheBitsOfVnni) {
+  if (!processor().avx512_vnni) GTEST_SKIP() << "this processor has no VNNI";
+  const BlockKernelSet tiles = emulated_amx_block_kernels(), vnni = avx512_vnni_block_kernels();
+  for (const DType type : kTypes) {
+    SCOPED_TRACE(dtype_name(type));
+    for (const auto& [rows, outs, width] : {std::array<Int, 3>{16, 16, 256},
+                                            {21, 43, 768},
+                                            {40, 32, 1280},
+                                            {283, 17, 256},
+                                            {40, 5, 40960}}) {
+      const BlockMatrix matrix(file_matrix(type, outs, width).view());
+      const Tensor x = random<float>({rows, width}, 7);
+      expect_vnni_bits(*tiles.f32, *vnni.f32, matrix, x);
+      expect_vnni_bits(*tiles.bf16, *vnni.bf16, matrix, x);
+      expect_vnni_bits(*tiles.f16, *vnni.f16, matrix, x);
+    }
+  }
+}
+#endif
 
 TEST(BlockKernels, NotFiniteExponentsAreFound) {
   FileMatrix file = file_matrix(DType::mxfp4);
@@ -246,14 +314,14 @@ TEST(BlockKernels, WidenGivesTheFilesNumbers) {
 TEST(BlockKernels, NotFiniteActivationsMakeTheirRowNan) {
   const BlockMatrix matrix(file_matrix(DType::q5_k).view());
   for (const float bad : {NAN, INFINITY, -INFINITY}) {
-    for (const BlockKernelSet& set : runnable_block_kernels()) {
-      const Tensor x = random<float>({3, kAcross}, 6), y = at::empty({3, kOutCount});
+    for (const BlockKernelSet& set : tested_kernels()) {
+      const Tensor x = random<float>({19, kAcross}, 6), y = at::empty({19, kOutCount});
       x[1][77] = bad;
       const auto rows = quantised(*set.f32, x);
-      set.f32->multiply(matrix.view(), rows.data(), 3, 0, groups_of(matrix), Store::value_f32,
+      set.f32->multiply(matrix.view(), rows.data(), 19, 0, groups_of(matrix), Store::value_f32,
                         y.data_ptr(), kOutCount);
       EXPECT_TRUE(y[1].isnan().all().item<bool>()) << set.name;
-      EXPECT_FALSE(y[0].isnan().any().item<bool>() || y[2].isnan().any().item<bool>());
+      EXPECT_EQ(y.isnan().sum().item<Int>(), kOutCount) << set.name;
     }
   }
 }

@@ -17,6 +17,16 @@ BLIP2_INLINE Vec as_floats(VecInt v) {
   return __builtin_convertvector(v, Vec);
 }
 
+// Adds the whole products of one block with one row, scaled; `second` are those of the second half
+// of a halved block.
+template <typename F>
+BLIP2_INLINE void add_scaled(VecInt first, VecInt second, const BlockScales& s,
+                             const ActivationBlock& x, Vec& sum) {
+  sum += as_floats(first) * (s.scale * x.scale);
+  if constexpr (F::halved) sum += as_floats(second) * (s.second * x.scale);
+  if constexpr (F::minimum) sum += s.minimum * x.sum;
+}
+
 // Adds the products of one block with R rows to their sums.
 template <typename F, int R>
 BLIP2_INLINE void add_block(const std::uint8_t* lines, const BlockScales& s,
@@ -43,13 +53,10 @@ BLIP2_INLINE void add_block(const std::uint8_t* lines, const BlockScales& s,
   step.template operator()<2>();
   step.template operator()<3>();
   for (int r = 0; r < R; ++r) {
-    VecInt dots = D::total(first[r]);
-    if constexpr (!F::halved && R <= 2) dots += D::total(second[r]);
-    sums[r] += as_floats(dots) * (s.scale * x[r].scale);
-    if constexpr (F::halved) {
-      sums[r] += as_floats(D::total(second[r])) * (s.second * x[r].scale);
-    }
-    if constexpr (F::minimum) sums[r] += s.minimum * x[r].sum;
+    VecInt dots = D::total(first[r]), others = {};
+    if constexpr (F::halved || R <= 2) others = D::total(second[r]);
+    if constexpr (!F::halved) dots += others;
+    add_scaled<F>(dots, others, s, x[r], sums[r]);
   }
 }
 

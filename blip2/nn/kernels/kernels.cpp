@@ -50,6 +50,7 @@ std::vector<BlockKernelSet> runnable_block_kernels() {
   if (processor().avx2) sets.push_back(avx2_block_kernels());
   if (processor().avx512) sets.push_back(avx512_block_kernels());
   if (processor().avx512_vnni) sets.push_back(avx512_vnni_block_kernels());
+  if (processor().amx_int8) sets.push_back(amx_block_kernels());
 #endif
   return sets;
 }
@@ -58,7 +59,8 @@ BlockKernelSet choose_block_kernels(const std::vector<BlockKernelSet>& sets, con
   const std::string_view most = kernels;
   if (most == "plain") return sets.front();
   if (most == "avx2") return sets[std::min<std::size_t>(1, sets.size() - 1)];
-  return sets.back();
+  const bool too_much = most != "amx" && sets.back().name == std::string_view("amx");
+  return sets[sets.size() - (too_much ? 2 : 1)];
 }
 
 KernelSet choose_kernels(const std::vector<KernelSet>& sets, const char* most) {

@@ -23,6 +23,7 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"  // _mm512_undefined_ps, GCC PR 105593
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
+#include "blip2/nn/kernels/amx_tiles_internal.h"
 #include "blip2/nn/kernels/avx512_internal.h"
 
 namespace blip2 {
@@ -34,12 +35,6 @@ namespace {
 // every (out, row) by itself, so a value does not depend on what stands beside it.
 constexpr Int kLine = 16, kDepth = 32, kTile = kLine * kDepth;
 
-struct TileShapes {
-  std::uint8_t palette = 1, start = 0, reserved[14] = {};
-  std::uint16_t bytes[16] = {};
-  std::uint8_t lines[16] = {};
-};
-
 // Tiles 0 to 3: sums of two blocks of outs by two of rows; 4, 5: weights; 6, 7: activations. The
 // second block of outs has `second` lines.
 void shape_tiles(Int first, Int second) {
@@ -47,9 +42,9 @@ void shape_tiles(Int first, Int second) {
   const Int outs[2] = {first, second};
   for (int i = 0; i < 8; ++i) {
     shapes.bytes[i] = 64;
-    shapes.lines[i] = static_cast<std::uint8_t>(i < 4 ? outs[i / 2] : i < 6 ? outs[i - 4] : kLine);
+    shapes.rows[i] = static_cast<std::uint8_t>(i < 4 ? outs[i / 2] : i < 6 ? outs[i - 4] : kLine);
   }
-  _tile_loadconfig(&shapes);
+  AmxTiles::shape(shapes);
 }
 
 // 16 x 16 floats turned about the diagonal, in steps of pairs, fours, eights and sixteens.
@@ -141,19 +136,19 @@ BLIP2_INLINE void multiply_tiles(const Bf16* weight, Int width, const Bf16* cons
                                  const Bf16* packed, Int packed_block) {
   const auto step = [&](const Bf16* w0, const Bf16* w1, Int stride, const Bf16* right)
       __attribute__((always_inline)) {
-    _tile_loadd(4, w0, stride);
-    if constexpr (A == 2) _tile_loadd(5, w1, stride);
-    _tile_loadd(6, right, 64);
-    if constexpr (B == 2) _tile_loadd(7, right + packed_block, 64);
-    _tile_dpbf16ps(0, 4, 6);
-    if constexpr (B == 2) _tile_dpbf16ps(1, 4, 7);
-    if constexpr (A == 2) _tile_dpbf16ps(2, 5, 6);
-    if constexpr (A == 2 && B == 2) _tile_dpbf16ps(3, 5, 7);
+    AmxTiles::load<4>(w0, stride);
+    if constexpr (A == 2) AmxTiles::load<5>(w1, stride);
+    AmxTiles::load<6>(right, 64);
+    if constexpr (B == 2) AmxTiles::load<7>(right + packed_block, 64);
+    AmxTiles::multiply_bf16<0, 4, 6>();
+    if constexpr (B == 2) AmxTiles::multiply_bf16<1, 4, 7>();
+    if constexpr (A == 2) AmxTiles::multiply_bf16<2, 5, 6>();
+    if constexpr (A == 2 && B == 2) AmxTiles::multiply_bf16<3, 5, 7>();
   };
-  _tile_zero(0);
-  if constexpr (B == 2) _tile_zero(1);
-  if constexpr (A == 2) _tile_zero(2);
-  if constexpr (A == 2 && B == 2) _tile_zero(3);
+  AmxTiles::zero<0>();
+  if constexpr (B == 2) AmxTiles::zero<1>();
+  if constexpr (A == 2) AmxTiles::zero<2>();
+  if constexpr (A == 2 && B == 2) AmxTiles::zero<3>();
   const Int whole = width / kDepth;
   for (Int i = 0; i < whole; ++i) {
     step(weight + i * kDepth, weight + kLine * width + i * kDepth, width * 2, packed + i * kTile);
@@ -188,10 +183,10 @@ void multiply_outs(const Bf16* weight, Int width, const Bf16* packed, Int out, I
     } else {
       multiply_tiles<A, 1>(weight, width, rests, packed, block);
     }
-    _tile_stored(0, sums[0], 64);
-    if (two) _tile_stored(1, sums[1], 64);
-    if constexpr (A == 2) _tile_stored(2, sums[2], 64);
-    if (A == 2 && two) _tile_stored(3, sums[3], 64);
+    AmxTiles::store<0>(sums[0], 64);
+    if (two) AmxTiles::store<1>(sums[1], 64);
+    if constexpr (A == 2) AmxTiles::store<2>(sums[2], 64);
+    if (A == 2 && two) AmxTiles::store<3>(sums[3], 64);
     for (Int a = 0; a < A; ++a) {
       put_block(a, 0, row);
       if (two) put_block(a, 1, row);
@@ -228,7 +223,7 @@ void linear_amx(const Bf16* x, Int rows, Int width, const Bf16* weight, Int begi
       }
     }
   }
-  _tile_release();
+  AmxTiles::release();
 }
 
 }  // namespace

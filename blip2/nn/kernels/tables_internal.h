@@ -33,6 +33,8 @@ KernelSet amx_kernels();          // products of bf16; all else is avx512_bf16_k
 BlockKernelSet avx2_block_kernels();
 BlockKernelSet avx512_block_kernels();
 BlockKernelSet avx512_vnni_block_kernels();
+BlockKernelSet
+amx_block_kernels();  // products of many rows; all else is avx512_vnni_block_kernels()'
 #endif
 
 // The kernel sets that this machine can run, from the lowest to the highest.
