@@ -24,14 +24,7 @@
 
 namespace blip2 {
 
-enum class TestModel {
-  decoder,
-  t5,
-  reads_prompt,
-  reads_language,
-  t5_reads_language,
-  compares  // it has no language model
-};
+enum class TestModel { decoder, t5, reads_prompt, reads_language, t5_reads_language, compares };
 
 constexpr std::int32_t kTestEnd = 256;  // the end token, behind the bytes
 
