@@ -15,7 +15,6 @@
 namespace blip2 {
 namespace {
 
-using nlohmann::json;
 using ::testing::HasSubstr;
 
 DecoderConfig tiny_config() {

@@ -111,8 +111,8 @@ at::Tensor GenerationModel::soft_prompts_of(const ImageKeysValues& picture, cons
                                             std::optional<LanguageStates> states) const {
   Instructions read{{}, std::move(states)};
   if (config_.reads_prompt) {
-    const std::vector<std::vector<std::int32_t>> text{
-        encode_at_most(*qformer_tokenizer_, prompt.instruction(), config_.qformer.max_position_embeddings)};
+    const std::vector<std::vector<std::int32_t>> text{encode_at_most(
+        *qformer_tokenizer_, prompt.instruction(), config_.qformer.max_position_embeddings)};
     check_ids(text[0], config_.qformer.vocab_size);
     read.text = ragged_text(text);
   }
