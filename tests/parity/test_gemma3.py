@@ -52,7 +52,7 @@ def model(path):
         values = torch.from_numpy(gguf.quants.dequantize(tensor.data, tensor.tensor_type).copy())
         state[theirs_of(tensor.name)] = values - 1 if "norm" in tensor.name else values
     model.load_state_dict(state, strict=False, assign=True)
-    model.tie_weights()
+    model.lm_head.weight = model.model.embed_tokens.weight
     model.model.rotary_emb = type(model.model.rotary_emb)(config)
     model.model.embed_tokens.embed_scale = torch.tensor(model.model.embed_tokens.scalar_embed_scale)
     assert not any(value.is_meta for value in [*model.parameters(), *model.buffers()])
