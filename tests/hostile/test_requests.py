@@ -13,14 +13,13 @@ import pytest
 from hostile_requests import CASES, CHAT, DETOKENIZE, EMBEDDINGS, GENERATE, GOOD_PNG, raw_bytes, uri
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SECONDS = 0.1  # that a refusal may take, and a large body longer
 TRIES = 5
 ENOUGH = 150
 
 
 def bound(size):
-    """Seconds for a refusal of so many bytes, which have to be read first."""
-    return max(SECONDS, size / 20e6)
+    """Seconds of the processor for a refusal of so many bytes, most of which have to be read first."""
+    return max(0.1, size / 5e6)
 
 
 @pytest.fixture(scope="module")
@@ -79,24 +78,27 @@ def exchange(url, payload):
     return int(head.split()[1]), body
 
 
+def processor_seconds(process):
+    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_server_refuses(server, case):
-    """Every answer is right; the machine may be busy with other things, so the quickest one counts."""
+    """Every answer is right, and one of a few takes no longer than it may: the machine may be busy."""
     payload = raw_bytes(case, key=server.key)
     if not server.key and case.status == (401,):
         pytest.skip("this server has no key")
-    quickest = None
     for _ in range(TRIES):
-        begin = time.monotonic()
+        begin, before = time.monotonic(), processor_seconds(server.process)
         status, body = exchange(server.url, payload)
-        spent = time.monotonic() - begin
+        computed, waited = processor_seconds(server.process) - before, time.monotonic() - begin
         assert status in case.status, (status, body[:300])
         for text in case.says if status == 400 else ():
             assert text.lower().encode() in body.lower()
-        quickest = min(spent, quickest or spent)
-        if quickest < bound(len(payload)):
+        if computed < bound(len(payload)) and waited < 8:  # at once: a header may take 10 s
             return
-    pytest.fail(f"{quickest} s")
+    pytest.fail(f"{computed} s of the processor, {waited} s in all")
 
 
 @pytest.mark.parametrize("path, body", [
