@@ -149,7 +149,7 @@ TEST_F(ReadsLanguage, EachPictureReadsTheStatesOfItsOwnText) {
   };
   const at::Tensor both = hidden(states, {1, 3});
   const at::Tensor first = hidden(states.narrow(0, 0, 1), {1, 0});
-  EXPECT_TRUE(at::equal(both[0], first[0]));
+  EXPECT_LT(farthest(both[0], first[0]), 1e-5f);
   EXPECT_GT(farthest(both[1], first[1]), 1e-3f);
   // A text without states leaves the picture alone, beside other texts or all alone.
   const at::Tensor alone = pass.encode_queries(tokens_, images).hidden;

@@ -145,7 +145,7 @@ train = "records.jsonl"
 cache = "features"
 feature_type = "f32"
 features = "{features}"
-max_text_tokens = 32
+max_text_tokens = 100
 [prompt]
 caption = "{caption}"
 question = "{question}"
