@@ -19,7 +19,6 @@ JinjaValue JinjaEvaluator::evaluate(const JinjaExpression& expression) {
 
 JinjaValue JinjaEvaluator::evaluate_kind(const JinjaExpression& expression) {
   using Kind = JinjaExpression::Kind;
-  const auto part = [&](std::size_t i) { return evaluate(*expression.parts[i]); };
   switch (expression.kind) {
     case Kind::constant:
       return constant(expression);
@@ -31,58 +30,56 @@ JinjaValue JinjaEvaluator::evaluate_kind(const JinjaExpression& expression) {
       return heap_.list(evaluate_all(expression.parts), JinjaList::Kind::tuple);
     case Kind::dict:
       return evaluate_dict(expression);
-    case Kind::member: {
-      const JinjaValue value = part(0);
-      line_ = expression.line;
-      return member_of(heap_, value, expression.name);
-    }
-    case Kind::place: {
-      const JinjaValue value = part(0), place = part(1);
-      line_ = expression.line;
-      return place_of(heap_, value, place);
-    }
     case Kind::slice:
       return evaluate_slice(expression);
-    case Kind::call: {
-      const JinjaValue callee = part(0);
-      const JinjaArguments arguments = evaluate_arguments(expression.arguments);
-      line_ = expression.line;
-      return call(callee, arguments);
-    }
     case Kind::filter:
       return evaluate_filter(expression, nullptr);
-    case Kind::test: {
-      const JinjaValue subject = part(0);
-      const JinjaArguments arguments = evaluate_arguments(expression.arguments);
-      line_ = expression.line;
-      return apply_test(heap_, expression.name, subject, arguments);
-    }
-    case Kind::negate:
-      return !is_true(part(0));
+    case Kind::compare:
+      return evaluate_compare(expression);
     case Kind::minus:
     case Kind::plus:
       return evaluate_sign(expression);
-    case Kind::both: {
-      const JinjaValue left = part(0);
-      return is_true(left) ? part(1) : left;
-    }
-    case Kind::either: {
-      const JinjaValue left = part(0);
-      return is_true(left) ? left : part(1);
-    }
-    case Kind::binary: {
-      const JinjaValue left = part(0), right = part(1);
-      line_ = expression.line;
-      return apply_operator(heap_, expression.name, left, right);
-    }
-    case Kind::compare:
-      return evaluate_compare(expression);
+    case Kind::negate:
+    case Kind::both:
+    case Kind::either:
     case Kind::condition:
-      if (is_true(part(0))) return part(1);
-      return expression.parts[2] ? part(2)
-                                 : heap_.undefined("an inline 'if' without 'else' was false");
+      return evaluate_choice(expression);
+    default:
+      return evaluate_access(expression);
   }
-  jinja_fault("an expression has no kind");
+}
+
+// What decides by whether a part is true.
+JinjaValue JinjaEvaluator::evaluate_choice(const JinjaExpression& expression) {
+  using Kind = JinjaExpression::Kind;
+  const JinjaValue first = evaluate(*expression.parts[0]);
+  if (expression.kind == Kind::negate) return !is_true(first);
+  if (expression.kind == Kind::both) return is_true(first) ? evaluate(*expression.parts[1]) : first;
+  if (expression.kind == Kind::either)
+    return is_true(first) ? first : evaluate(*expression.parts[1]);
+  if (is_true(first)) return evaluate(*expression.parts[1]);
+  if (expression.parts[2]) return evaluate(*expression.parts[2]);
+  return heap_.undefined("an inline 'if' without 'else' was false");
+}
+
+// Members, places, calls, tests and operators: what is done with a value, and perhaps another one.
+JinjaValue JinjaEvaluator::evaluate_access(const JinjaExpression& expression) {
+  using Kind = JinjaExpression::Kind;
+  const JinjaValue value = evaluate(*expression.parts[0]);
+  if (expression.kind == Kind::call || expression.kind == Kind::test) {
+    const JinjaArguments arguments = evaluate_arguments(expression.arguments);
+    line_ = expression.line;
+    if (expression.kind == Kind::call) return call(value, arguments);
+    return apply_test(heap_, expression.name, value, arguments);
+  }
+  if (expression.kind == Kind::member) {
+    line_ = expression.line;
+    return member_of(heap_, value, expression.name);
+  }
+  const JinjaValue other = evaluate(*expression.parts[1]);
+  line_ = expression.line;
+  return expression.kind == Kind::place ? place_of(heap_, value, other)
+                                        : apply_operator(heap_, expression.name, value, other);
 }
 
 JinjaValue JinjaEvaluator::constant(const JinjaExpression& expression) {

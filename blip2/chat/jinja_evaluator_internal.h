@@ -39,6 +39,8 @@ class JinjaEvaluator {
 
   JinjaValue evaluate(const JinjaExpression& expression);
   JinjaValue evaluate_kind(const JinjaExpression& expression);
+  JinjaValue evaluate_choice(const JinjaExpression& expression);
+  JinjaValue evaluate_access(const JinjaExpression& expression);
   JinjaValue constant(const JinjaExpression& expression);
   JinjaValue look_up(const std::string& name);
   std::vector<JinjaValue> evaluate_all(const std::vector<JinjaExpressionPtr>& parts);

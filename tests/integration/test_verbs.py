@@ -125,8 +125,7 @@ def test_the_language_models_chat_template(run, run_json, init, pictures):
 def test_training_on_chat_prompts(run_json, train, pictures, stage1, tmp_path):
     """A model that was trained on turns of a chat is asked by them from then on."""
     data = f'data.train=["{pictures}/my.jsonl", "{pictures}/vqa.jsonl"]'
-    train(2, tmp_path / "chat", f"init={stage1}", data, "steps=2", "checkpoint.every=2", "prompt.chat=true",
-          "prompt.to_qformer=false", "prompt.question={}")
+    train(2, tmp_path / "chat", f"init={stage1}", data, "steps=2", "checkpoint.every=2", "prompt.chat=true")
     config = json.loads((tmp_path / "chat" / "config.json").read_text())
     assert config["chat_prompts"] is True
     image = sorted(pictures.glob("*.png"))[0]
