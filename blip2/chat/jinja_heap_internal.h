@@ -41,9 +41,7 @@ class JinjaHeap {
   void step(std::size_t steps = 1);
   void take(std::size_t bytes);
   // A search for `part` bytes within `whole`.
-  void search(std::size_t whole, std::size_t part) {
-    take(whole * (part + 1) / 64);
-  }
+  void search(std::size_t whole, std::size_t part) { take(whole * (part + 1) / 64); }
   void scan(std::size_t names) { step(names / 16); }
 
   // Counts how deep calls are nested, while it lives.
