@@ -159,8 +159,8 @@ TEST(ReadsLanguage, TheLanguageModelReadsThePromptFirst) {
     const TestFolder folder(kind);
     const GenerationModel model(folder.path());
     const at::InferenceMode inference;
-    const at::Tensor pixels = at::rand({1, 3, 32, 32}, at::make_generator<at::CPUGeneratorImpl>(1));
-    const auto seen = model.project_images(model.images().encode(pixels));
+    const at::Tensor pixels = at::rand({3, 32, 32}, at::make_generator<at::CPUGeneratorImpl>(1));
+    const auto seen = model.project_images(model.images().encode(std::vector{pixels}));
     const at::Tensor soft = model.soft_prompts_of(seen[0], "a cat");
     EXPECT_TRUE(at::equal(soft, model.soft_prompts_of(seen[0], "a cat")));
     EXPECT_GT((soft - model.soft_prompts_of(seen[0], "a dog")).abs().max().item<float>(), 1e-3f);
