@@ -34,7 +34,7 @@ def theirs_of(name):
     _, number, part = stem.split(".")
     names = {ours: name for name, ours in GGUF_PARTS.items() if name.startswith(("self_attn", "mlp", "input", "post_f"))}
     names |= {"ffn_norm": "pre_feedforward_layernorm", "post_attention_norm": "post_attention_layernorm",
-              "ffn_up": "mlp.up_proj"}
+              "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
     return f"model.layers.{number}.{names[part]}.{kind}"
 
 
@@ -51,7 +51,8 @@ def model(path):
     for tensor in gguf.GGUFReader(path).tensors:
         values = torch.from_numpy(gguf.quants.dequantize(tensor.data, tensor.tensor_type).copy())
         state[theirs_of(tensor.name)] = values - 1 if "norm" in tensor.name else values
-    model.load_state_dict(state, strict=False, assign=True)
+    left = model.load_state_dict(state, strict=False, assign=True)
+    assert left.missing_keys == ["lm_head.weight"] and not left.unexpected_keys
     model.lm_head.weight = model.model.embed_tokens.weight
     model.model.rotary_emb = type(model.model.rotary_emb)(config)
     model.model.embed_tokens.embed_scale = torch.tensor(model.model.embed_tokens.scalar_embed_scale)
