@@ -17,7 +17,7 @@ void run(const std::string& folder, const std::string& job, const std::string& o
   const auto images = names.at("images").get<std::vector<std::string>>();
   const auto texts = names.at("texts").get<std::vector<std::string>>();
   const blip2::ClipModel model(folder);
-  const blip2::ReadPictures read = model.embed_images(images);
+  const blip2::ReadFiles<at::Tensor> read = model.embed_images(images);
   const at::Tensor vectors = model.embed_texts(texts);
   blip2::write_safetensors(output, std::vector{blip2::view_of("images", read.features),
                                                blip2::view_of("texts", vectors)});
