@@ -82,7 +82,7 @@ void cache(const Arguments& a) {
   const double gathering = seconds_of([&] { store.gather(batch); });
   std::cout << table.computed << " " << static_cast<double>(table.computed) / computing << " "
             << gathering << "\n";
-  write(a.at(5), store.gather(plain));
+  write(a.at(5), store.gather(plain).stacked());
 }
 
 void speed(const Arguments& a) {
