@@ -693,7 +693,7 @@ def test_many_connections_opened_and_dropped(start):
         assert len(list(pool.map(open_and_drop, range(8)))) == 8
     until(lambda: server.files() <= files + 2)
     assert server.ask("GET", "/x")[0] == 200
-    assert server.counts()["running"] == 1
+    server.wait_until_running(0)  # an answer arrives before it is counted as ended
 
 
 def test_many_clients_at_once(server):
