@@ -86,7 +86,7 @@ class Engine::Impl {
     TORCH_CHECK(ticket->text || ticket->embedding || ticket->score, "a job of no known kind");
     tally_.change([](EngineCounts& counts) { ++counts.accepted; });
     if (queue_.add(ticket)) return true;
-    tally_.change([](EngineCounts& counts) { --counts.accepted, ++counts.refused; });
+    tally_.refuse();
     return false;
   }
 

@@ -7,6 +7,11 @@ void Tally::end(std::int64_t EngineCounts::*kind) {
   ended_.notify_all();
 }
 
+void Tally::refuse() {
+  change([](EngineCounts& counts) { --counts.accepted, ++counts.refused; });
+  ended_.notify_all();
+}
+
 void Tally::fail(const Ticket& ticket, const JobError& error) {
   if (ticket.job->on_error) call_owner([&] { ticket.job->on_error(error); });
   end(error.fault == JobFault::timed_out ? &EngineCounts::timed_out : &EngineCounts::failed);

@@ -36,6 +36,8 @@ class Tally {
     return counts_;
   }
 
+  // Counts a job that the queue did not take after all as refused instead of accepted.
+  void refuse();
   // Ends a job: tells its owner, then counts it.
   void fail(const Ticket& ticket, const JobError& error);
   // Ends a cancelled or late one.
