@@ -7,7 +7,7 @@ import peft
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from test_language_families import gated, tiny
+from decoder_models import gated, tiny
 from test_t5 import tiny_model
 from transformers import LlamaConfig, LlamaForCausalLM, T5ForConditionalGeneration
 
@@ -24,6 +24,11 @@ CASES = {
     "qwen3, rslora": ("qwen3", 2, dict(r=9, lora_alpha=4, use_rslora=True,
                                        target_modules=["q_proj", "k_proj", "up_proj", "o_proj"])),
     "mistral, one layer": ("mistral", 1, dict(r=4, target_modules=["v_proj", "down_proj"], layers_to_transform=[1])),
+    "phi3, fused matrices": ("phi3", 0, dict(r=4, target_modules=["qkv_proj", "gate_up_proj", "down_proj"])),
+    "gemma3, all matrices": ("gemma3_text", 1, dict(r=3, target_modules="all-linear")),
+    "olmo2, all matrices": ("olmo2", 2, dict(r=3, target_modules="all-linear")),
+    "smollm3": ("smollm3", 1, dict(r=4, target_modules=["q_proj", "v_proj"])),
+    "ministral3": ("ministral3", 2, dict(r=4, target_modules=["q_proj", "v_proj"])),
     "opt": ("opt", 0, dict(r=4)),
     "opt, all matrices": ("opt", 1, dict(r=5, target_modules="all-linear")),
     "gpt2": ("gpt2", 1, dict(r=4)),
