@@ -108,7 +108,7 @@ def any_aspect(tmp_path_factory, run):
 def steps_of(folder, run, name, *more):
     settings = [f"init={folder / 'model'}", f"data.train={folder / 'data.jsonl'}", f"data.cache={folder / 'features'}",
                 "steps=3", "batch_size=8", "schedule.warmup_steps=0", "optimizer.lr=1e-3", "log_every=1",
-                "data.views=0", "data.feature_type=f32", *more]
+                "data.views=0", "data.feature_type=f32", "precision=f32", *more]
     run("train", ROOT / "recipes" / "tiny_stage1.toml", "--output", folder / name, "--threads", 1,
         *(word for setting in settings for word in ("--set", setting)))
     return [line for line in map(json.loads, (folder / name / "log.jsonl").open()) if "loss" in line]

@@ -62,10 +62,11 @@ void write(const json& job, const std::vector<blip2::TensorView>& views) {
 
 // "any_aspect": the most patches of a picture.
 void take_pictures(const json& job, blip2::ImageEncoder& encoder) {
+  if (!job.contains("any_aspect")) return;
   blip2::Preprocessing pictures;
-  pictures.max_num_patches = job.value("any_aspect", 0);
+  pictures.max_num_patches = job["any_aspect"].get<int>();
   pictures.patch_size = job.at("config").value("patch_size", 16);
-  if (pictures.max_num_patches > 0) encoder.take_pictures(pictures);
+  encoder.take_pictures(pictures);
 }
 
 void features(const json& job) {
