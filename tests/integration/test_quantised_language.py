@@ -34,7 +34,8 @@ FAMILIES = {
     "qwen3": (lambda: tokenizer_of("qwen3"), transformers.Qwen3ForCausalLM, transformers.Qwen3Config, GATED | dict(
         tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, head_dim=128)),
     "smollm3": (lambda: tokenizer_of("gpt2"), transformers.SmolLM3ForCausalLM, transformers.SmolLM3Config, GATED | dict(
-        tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, num_hidden_layers=3, no_rope_layers=[1, 1, 1])),
+        tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, pad_token_id=0, num_hidden_layers=3,
+        no_rope_layers=[1, 1, 1])),
     "gemma3_text": (llama_tokenizer, transformers.Gemma3ForCausalLM, transformers.Gemma3TextConfig, GATED | dict(
         bos_token_id=1, eos_token_id=2, head_dim=64, query_pre_attn_scalar=64, sliding_window=9)),
     "phi3": (llama_tokenizer, transformers.Phi3ForCausalLM, transformers.Phi3Config, GATED | dict(
