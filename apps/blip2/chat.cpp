@@ -2,7 +2,6 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <vector>
 
 #include "apps/blip2/generate.h"
@@ -21,7 +20,7 @@ struct ChatOptions {
   GenerationOptions generation;
   std::string image;
   bool special_tokens = false;
-  std::optional<bool> chat_template;
+  bool chat_template = false, no_chat_template = false;
 };
 
 // The prompts of a dialogue, which keeps what was said.
@@ -50,7 +49,7 @@ class Dialogue {
 GenerationModel open_chat_model(const ChatOptions& options) {
   GenerationModel model = open_generation_model(options.run);
   const bool has_template = !model.tokenizer().chat_template().text.empty();
-  model.use_chat_template(options.chat_template.value_or(has_template));
+  model.use_chat_template(options.chat_template || (has_template && !options.no_chat_template));
   return model;
 }
 
@@ -86,9 +85,13 @@ void add_chat(CLI::App& app) {
   add_run_options(*verb, options->run);
   add_generation_flags(*verb, options->generation);
   add_special_tokens_flag(*verb, options->special_tokens);
-  verb->add_flag(
-      "--chat-template,!--no-chat-template", options->chat_template,
-      "Write the dialogue by the language model's chat template; default: if it has one");
+  auto* const by_template =
+      verb->add_flag("--chat-template", options->chat_template,
+                     "Write the dialogue by the language model's chat template, as is done anyway "
+                     "if it has one; Error if it has none");
+  verb->add_flag("--no-chat-template", options->no_chat_template,
+                 "Write questions and answers one behind the other even so")
+      ->excludes(by_template);
   verb->add_option("IMAGE", options->image, "A picture: JPEG, PNG or WebP")->required();
   verb->callback([options, verb] {
     settle_generation(*verb, options->run.model, options->generation);
