@@ -2,13 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <fstream>
 #include <thread>
 
 #include "blip2/base/error.h"
 #include "blip2/base/message_of.h"
+#include "blip2/io/test_files.h"
 
 namespace blip2 {
 namespace {
@@ -19,12 +19,6 @@ using ::testing::HasSubstr;
 // The "model" has for each token its id, its square and the length of its text.
 class TextStateCacheTest : public ::testing::Test {
  protected:
-  TextStateCacheTest() {
-    char pattern[] = "/tmp/blip2_states_XXXXXX";
-    folder_ = ::mkdtemp(pattern);
-  }
-  ~TextStateCacheTest() override { std::filesystem::remove_all(folder_); }
-
   static at::Tensor states_of(std::span<const TokenIds> texts) {
     std::vector<at::Tensor> parts;
     for (const TokenIds& text : texts) {
@@ -44,7 +38,8 @@ class TextStateCacheTest : public ::testing::Test {
     return cache.ensure(texts, open, options);
   }
 
-  std::filesystem::path folder_;
+  const testing::TemporaryFolder temporary_;
+  const std::filesystem::path folder_ = temporary_.path();
   TextStateKey key_{"squares", 3, at::kFloat};
   int opened_ = 0;
 };
