@@ -18,11 +18,11 @@ constexpr std::chrono::seconds kLongestUncommitted{20};
 }  // namespace
 
 IndexLedger::IndexLedger(const std::string& folder, const IndexIdentity& identity, bool rebuild,
-                         std::shared_ptr<const PictureIndex> old)
-    : old_(std::move(old)), writer_(folder, identity, rebuild), files_(writer_.files()) {
-  dirty_ = rebuild || !old_;  // an index of nothing is one too
-  if (!rebuild) old_.reset();
-}
+                         std::map<ContentHash, std::string> captions)
+    : captions_(std::move(captions)),
+      writer_(folder, identity, rebuild),
+      files_(writer_.files()),
+      dirty_(rebuild) {}
 
 void IndexLedger::set_value(const std::string& key, const std::string& text,
                             const std::optional<std::string>& present) {
@@ -57,7 +57,9 @@ void IndexLedger::take(std::vector<ReadPicture> pictures) {
     if (!read.file.problem.empty()) {
       put_bad(read);
     } else if (read.facts) {
-      read.facts->caption = old_caption(read.content);
+      if (const auto caption = captions_.find(read.content); caption != captions_.end()) {
+        read.facts->caption = caption->second;
+      }
       const std::span vectors(read.vectors.const_data_ptr<float>(),
                               static_cast<std::size_t>(read.vectors.numel()));
       put(read, writer_.add_picture(*read.facts, vectors));
@@ -144,12 +146,6 @@ void IndexLedger::commit() {
   dirty_ = false;
   uncommitted_ = 0;
   committed_ = std::chrono::steady_clock::now();
-}
-
-std::string IndexLedger::old_caption(const ContentHash& content) const {
-  if (!old_) return "";
-  const auto picture = old_->picture_of(content);
-  return picture ? old_->facts(*picture).caption : "";
 }
 
 IndexCounts IndexLedger::counts() const {

@@ -3,7 +3,6 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -19,10 +18,9 @@ namespace blip2 {
 // The main process's side of an update: what the index has, and what becomes of each file.
 class IndexLedger {
  public:
-  // `old`: the index that a rebuilt one replaces, whose captions are kept; nullptr if there is
-  // none.
+  // `captions`: those of the index that a rebuilt one replaces, by content.
   IndexLedger(const std::string& folder, const IndexIdentity& identity, bool rebuild,
-              std::shared_ptr<const PictureIndex> old);
+              std::map<ContentHash, std::string> captions);
 
   const KnownFiles& files() const { return files_; }
   // Sets a value of the index that the next commit() writes, if it is another one.
@@ -48,9 +46,8 @@ class IndexLedger {
   void put(const ReadPicture& read, std::int64_t picture);
   void put_bad(const ReadPicture& read);
   void commit_if_due(std::int64_t new_pictures);
-  std::string old_caption(const ContentHash& content) const;
 
-  std::shared_ptr<const PictureIndex> old_;
+  std::map<ContentHash, std::string> captions_;
   IndexWriter writer_;
   KnownFiles files_;
   IndexCounts counts_;

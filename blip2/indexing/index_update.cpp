@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <set>
 #include <utility>
@@ -26,16 +27,21 @@ namespace fs = std::filesystem;
 using std::chrono::nanoseconds;
 using std::chrono::system_clock;
 
-// The index as it is, or nullptr if the folder has none and may become one.
-std::shared_ptr<const PictureIndex> open_present(const std::string& folder, bool rebuild) {
+// The index as it is, or nullptr with the reason, if there is one: a process that was killed before
+// its first commit leaves a folder that is no index yet.
+struct PresentIndex {
+  std::shared_ptr<const PictureIndex> index;
+  std::optional<Error> failure = std::nullopt;
+};
+
+PresentIndex open_present(const std::string& folder) {
   std::error_code error;
-  if (!fs::exists(folder, error) || fs::is_empty(folder, error)) return nullptr;
+  if (!fs::exists(folder, error) || fs::is_empty(folder, error)) return {};
   try {
-    return PictureIndex::open(folder);
-  } catch (const Error&) {
-    if (!rebuild) throw;
+    return {PictureIndex::open(folder)};
+  } catch (const Error& failure) {
+    return {nullptr, failure};
   }
-  return nullptr;  // damaged, or of another version
 }
 
 std::string model_of(const IndexOptions& options, const PictureIndex* present) {
@@ -86,14 +92,19 @@ struct IndexUpdater::State {
 };
 
 void IndexUpdater::State::open() {
-  const auto present = open_present(options.index, options.rebuild);
+  const auto [present, failure] = open_present(options.index);
+  if (failure && options.model.empty()) throw *failure;
   options.model = model_of(options, present.get());
   followed = folders_to_follow(present.get(), options.folders, options.forget);
   if (followed.empty() && !present) {
-    throw Error("expected at least one folder of pictures", options.index);
+    throw failure ? *failure : Error("expected at least one folder of pictures", options.index);
   }
   const IndexIdentity identity = index_identity(options.model, options.pictures);
-  ledger = std::make_unique<IndexLedger>(options.index, identity, options.rebuild, present);
+  std::map<ContentHash, std::string> captions;
+  if (options.rebuild && present) captions = captions_of(*present);
+  ledger =
+      std::make_unique<IndexLedger>(options.index, identity, options.rebuild, std::move(captions));
+  if (failure && !ledger->files().empty()) throw *failure;  // which folders, nobody knows
   const auto known = present && !options.rebuild ? present->value(kFollowedFolders) : std::nullopt;
   ledger->set_value(kFollowedFolders, folders_to_text(followed), known);
 }

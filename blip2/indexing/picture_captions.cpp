@@ -12,13 +12,24 @@
 #include "blip2/model/batched_generation.h"
 #include "blip2/model/generation_config.h"
 #include "blip2/processes/rank_work.h"
-#include "blip2/search/picture_index.h"
 
 namespace blip2 {
 namespace {
 
 constexpr std::size_t kCaptionsAtOnce = 8;  // pictures of a process
 constexpr char kCaption = 'c', kFailure = 'f';
+
+// The first file of each picture.
+std::map<std::int64_t, std::string> paths_of(const PictureIndex& index) {
+  constexpr std::int64_t kPage = 10'000;
+  std::map<std::int64_t, std::string> paths;
+  for (std::int64_t first = 0; first < index.files(); first += kPage) {
+    for (FileFacts& file : index.list_files(/*bad=*/false, first, kPage)) {
+      paths.try_emplace(file.picture.value(), std::move(file.path));
+    }
+  }
+  return paths;
+}
 
 // Those of `blip2 caption`, with the model's own settings.
 GenerationOptions generation_of(const std::string& model) {
@@ -51,19 +62,21 @@ std::vector<std::string> write_captions(const GenerationModel& model,
 }  // namespace
 
 std::vector<UncaptionedPicture> uncaptioned_pictures(const std::string& folder) {
-  constexpr std::int64_t kPage = 10'000;
   const auto index = PictureIndex::open(folder);
-  std::map<std::int64_t, std::string> paths;
-  for (std::int64_t first = 0; first < index->files(); first += kPage) {
-    for (FileFacts& file : index->list_files(/*bad=*/false, first, kPage)) {
-      paths.try_emplace(file.picture.value(), std::move(file.path));
-    }
-  }
   std::vector<UncaptionedPicture> pictures;
-  for (auto& [picture, path] : paths) {
-    if (index->facts(picture).caption.empty()) pictures.push_back({picture, std::move(path)});
+  for (auto& [picture, path] : paths_of(*index)) {
+    if (index->facts(picture).caption.empty()) pictures.push_back({picture, path});
   }
   return pictures;
+}
+
+std::map<ContentHash, std::string> captions_of(const PictureIndex& index) {
+  std::map<ContentHash, std::string> captions;
+  for (const auto& [picture, path] : paths_of(index)) {
+    const PictureFacts facts = index.facts(picture);
+    if (!facts.caption.empty()) captions[facts.content] = facts.caption;
+  }
+  return captions;
 }
 
 void caption_pictures(const IndexOptions& options, const Ranks* ranks,
