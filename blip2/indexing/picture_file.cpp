@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "blip2/base/error.h"
+#include "blip2/image/look.h"
 #include "blip2/indexing/update_plan.h"
 #include "blip2/vision/image_encoder.h"
 
@@ -95,6 +96,7 @@ void decode_content(PictureFile& file, const Preprocessing& preprocessing) {
     file.width = picture.image.width;
     file.height = picture.image.height;
     file.notes = picture.notes;
+    file.look = look_of(picture.image);
     file.pixels = to_tensor(preprocess(picture.image, preprocessing));
   } catch (const Error& error) {
     file.facts.problem =

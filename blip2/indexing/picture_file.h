@@ -25,6 +25,7 @@ struct PictureFile {
 
   std::int64_t width = 0, height = 0;  // upright
   CameraNotes notes;
+  std::string look;
   at::Tensor pixels;  // [3, H, W] f32, as the encoder reads them
 
   bool is_bad() const { return !facts.problem.empty(); }

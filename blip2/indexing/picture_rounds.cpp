@@ -38,7 +38,7 @@ std::string describe(const PictureFile& file, bool encoded) {
   if (file.notes.taken) taken = *file.notes.taken;
   return to_text(json{file.path, file.facts.bytes, file.facts.modified, file.facts.problem,
                       file.gone, file.hash.low, file.hash.high, encoded, file.width, file.height,
-                      taken, file.notes.camera});
+                      taken, file.notes.camera, file.look});
 }
 
 ReadPicture read_description(const std::string& text) {
@@ -48,7 +48,8 @@ ReadPicture read_description(const std::string& text) {
   read.gone = value[4];
   read.content = {value[5], value[6]};
   if (!value[7].get<bool>()) return read;
-  read.facts = PictureFacts{read.content, value[8], value[9], std::nullopt, value[11], ""};
+  read.facts =
+      PictureFacts{read.content, value[8], value[9], std::nullopt, value[11], "", value[12]};
   if (!value[10].is_null()) read.facts->taken = value[10].get<std::int64_t>();
   return read;
 }

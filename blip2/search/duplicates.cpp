@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "blip2/image/look.h"
 #include "blip2/search/similar_pairs_internal.h"
 
 namespace blip2 {
@@ -55,6 +56,12 @@ bool same_shape(const PictureFacts& a, const PictureFacts& b) {
                second = static_cast<double>(b.width) * static_cast<double>(a.height);
   const double rounding = static_cast<double>(std::max({a.width, a.height, b.width, b.height}));
   return std::abs(first - second) <= kShare * std::max(first, second) + rounding;
+}
+
+// Whether two pictures look the same from far, as one does before and after it is compressed.
+bool same_look(const PictureFacts& a, const PictureFacts& b) {
+  constexpr int kMostDifference = 24;
+  return look_distance(a.look, b.look) <= kMostDifference;
 }
 
 // The neighbours of each picture, all among `candidates`.
@@ -117,9 +124,10 @@ class Finder {
   Neighbours near_neighbours() const {
     std::vector<SimilarPair> pairs;
     for (const SimilarPair& pair : pairs_) {
-      const bool near = pair.score >= *options_.near &&
-                        same_shape(candidates_[pair.first].facts, candidates_[pair.second].facts);
-      if (near) pairs.push_back(pair);
+      const PictureFacts &first = candidates_[pair.first].facts,
+                         &second = candidates_[pair.second].facts;
+      const bool near = pair.score >= *options_.near && same_shape(first, second);
+      if (near && same_look(first, second)) pairs.push_back(pair);
     }
     return neighbours_of(candidates_.size(), pairs);
   }

@@ -13,14 +13,13 @@ namespace blip2 {
 
 enum class DuplicateKind {
   exact,  // files of one content
-  near,   // one picture in other sizes, qualities or formats: the same shape, nearly the same
-          // vectors
-  alike,  // pictures of the same thing
+  near,   // one picture in other sizes, qualities or formats: same shape, same look, like vectors
+  alike,  // pictures that show nearly the same
 };
 const char* name_of(DuplicateKind kind);
 
 // Least means of the cosines of vectors of the same learned query. Measured in docs/search.md.
-inline constexpr float kNearThreshold = 0.97f, kAlikeThreshold = 0.9f;
+inline constexpr float kNearThreshold = 0.85f, kAlikeThreshold = 0.95f;
 
 struct DuplicateOptions {
   bool exact = true;

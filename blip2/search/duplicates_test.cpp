@@ -52,11 +52,13 @@ class DuplicatesTest : public testing::Test {
 
   // Adds a picture of its own content with a file of `bytes` bytes; its number.
   std::int64_t add(const std::string& path, const std::vector<float>& vectors,
-                   std::int64_t width = 100, std::int64_t height = 100, std::uint64_t bytes = 10) {
+                   std::int64_t width = 100, std::int64_t height = 100, std::uint64_t bytes = 10,
+                   char colour = 100) {
     PictureFacts facts;
     facts.content = {++contents_, 0};
     facts.width = width;
     facts.height = height;
+    facts.look = std::string(192, colour);
     const std::int64_t picture = writer_->add_picture(facts, vectors);
     add_file(path, picture, bytes, 1000);
     return picture;
@@ -109,13 +111,14 @@ TEST_F(DuplicatesTest, TheLargestOfNearPicturesIsTheBest) {
   add("/heavy", near_to(vectors, 0.01f, random_), 200, 200, 200);
   add("/rounded", near_to(vectors, 0.01f, random_), 31, 30, 1);
   add("/wide", near_to(vectors, 0.01f, random_), 400, 200, 100);
+  add("/red", near_to(vectors, 0.01f, random_), 20, 20, 1, 125);
   add("/other", any_vectors(random_));
   const auto groups = find();
   ASSERT_EQ(groups.size(), 2u);
   EXPECT_EQ(groups[0].kind, DuplicateKind::near);
   EXPECT_EQ(groups[0].paths, (Names{"/heavy", "/large", "/small", "/rounded"}));
-  EXPECT_EQ(groups[1].kind, DuplicateKind::alike);  // of another shape
-  EXPECT_EQ(groups[1].paths, (Names{"/wide", "/heavy", "/large", "/small", "/rounded"}));
+  EXPECT_EQ(groups[1].kind, DuplicateKind::alike);  // of another shape or colour
+  EXPECT_EQ(groups[1].paths, (Names{"/wide", "/heavy", "/large", "/small", "/rounded", "/red"}));
 }
 
 // A chain, of which each is near to the next one only: nothing is in a group whose best it is far
