@@ -61,25 +61,22 @@ std::vector<float> rotation_for(std::span<const float> sample, std::size_t width
     return rotation;
   }
   const std::vector<double> found = eigenvectors(second_moments(sample, width), width);
-  std::transform(found.begin(), found.end(), rotation.begin(),
-                 [](double value) { return static_cast<float>(value); });
+  for (std::size_t i = 0; i < width; ++i) {
+    for (std::size_t j = 0; j < width; ++j) {
+      rotation[j * width + i] = static_cast<float>(found[i * width + j]);
+    }
+  }
   return rotation;
 }
 
-// rows [n, n] times a vector, or their transpose times it.
-std::vector<float> product(const std::vector<float>& rows, std::span<const float> vector,
-                           bool transposed) {
+// A vector times a matrix: the sum of rows [n, n] by the vector's numbers.
+std::vector<float> sum_of_rows(const std::vector<float>& rows, std::span<const float> vector) {
   const std::size_t n = vector.size();
   std::vector<float> out(n);
   for (std::size_t i = 0; i < n; ++i) {
     const float* row = rows.data() + i * n;
-    if (transposed) {
-      for (std::size_t j = 0; j < n; ++j) out[j] += vector[i] * row[j];
-    } else {
-      double sum = 0;
-      for (std::size_t j = 0; j < n; ++j) sum += double{row[j]} * vector[j];
-      out[i] = static_cast<float>(sum);
-    }
+    const float factor = vector[i];
+    for (std::size_t j = 0; j < n; ++j) out[j] += factor * row[j];
   }
   return out;
 }
@@ -165,12 +162,19 @@ std::vector<std::byte> Basis::bytes() const {
 
 std::vector<float> Basis::rotate(std::span<const float> vector) const {
   need(vector.size() == steps_.size(), "expected a vector of the index's width", "index");
-  return product(rotation_, vector, false);
+  return sum_of_rows(rotation_, vector);
 }
 
 std::vector<float> Basis::rotate_back(std::span<const float> rotated) const {
   need(rotated.size() == steps_.size(), "expected a vector of the index's width", "index");
-  return product(rotation_, rotated, true);
+  std::vector<float> out(rotated.size());
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const float* row = rotation_.data() + i * out.size();
+    double sum = 0;
+    for (std::size_t j = 0; j < out.size(); ++j) sum += double{row[j]} * rotated[j];
+    out[i] = static_cast<float>(sum);
+  }
+  return out;
 }
 
 CodeSizes code_sizes(VectorShape shape) {
