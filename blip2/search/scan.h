@@ -46,6 +46,11 @@ std::vector<Hit> best_pictures(std::span<const CodePart> parts, std::span<const 
                                std::size_t top, std::size_t threads,
                                ScanWay way = ScanWay::kPruned);
 
+// Numbers that the pictures' scores do not exceed, wanted or not, from the heads alone: [n]. The part
+// needs no bodies.
+std::vector<float> score_bounds(const CodePart& part, std::span<const SearchTerm> terms,
+                                std::size_t threads);
+
 // Scores of all pictures of a part, wanted or not, as best_pictures() computes them: [n].
 std::vector<float> all_scores(const CodePart& part, std::span<const SearchTerm> terms,
                               std::size_t threads);
