@@ -220,7 +220,8 @@ def test_an_interrupted_writer(server, probe, database, tmp_path):
     index, url = tmp_path / "index", server.url(database)
     probe("make", index, 1, 0, 12_000, Q, E)
     process = subprocess.Popen([probe.path, "copy", index, url, "blip2"], stderr=subprocess.DEVNULL)
-    while not server.sql("SELECT FROM pg_stat_activity WHERE query LIKE 'COPY %'", database):
+    while not server.sql("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'COPY pictures%'", database):
+        assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 130
@@ -239,7 +240,8 @@ def test_a_reader_keeps_its_generation(server, probe, database, tmp_path):
     first = reader.stdout.readline()
     probe("make", index, 1, 200, 200, Q, E)
     copy(probe, index, url)
-    lines = [first, *reader.communicate(timeout=120)[0].splitlines()]
+    lines = [first, *reader.stdout.read().splitlines()]
+    assert reader.wait(120) == 0
     assert [[tuple(hit.split(":")) for hit in line.split()[3:]] for line in lines] == old
 
 
