@@ -37,7 +37,7 @@ class Basis {
   Basis(VectorShape shape, std::vector<float> rotation, std::vector<float> steps);
 
   VectorShape shape_;
-  std::vector<float> rotation_;  // [E, E], a row for each rotated number
+  std::vector<float> rotation_;  // [E, E], a column for each rotated number
   std::vector<float> steps_;     // [E]
 };
 

@@ -95,8 +95,8 @@ std::size_t floats_of(VectorShape shape) {
 }
 
 // Vectors [n, Q, E] that the rows say, at most as many as the budget allows, evenly spaced.
-std::vector<float> sample_of(const OpenParts& files, const Basis& basis,
-                             std::span<const AliveRow> rows) {
+std::vector<float> decoded_sample(const OpenParts& files, const Basis& basis,
+                                  std::span<const AliveRow> rows) {
   const std::size_t floats = floats_of(basis.shape());
   const std::size_t most = std::max<std::size_t>(kVectorBudget / (floats * sizeof(float)), 1);
   const std::size_t count = std::min(rows.size(), most);
@@ -164,8 +164,8 @@ void encode_again(const std::filesystem::path& folder, Generation& generation,
   const OpenParts files = open_parts(folder, generation, all);
   const std::vector<AliveRow> rows = alive_rows_of(generation, all);
   const VectorShape shape = generation.identity.shape;
-  const auto basis =
-      std::make_shared<const Basis>(Basis::fit(shape, sample_of(files, *generation.basis, rows)));
+  const auto basis = std::make_shared<const Basis>(
+      Basis::fit(shape, decoded_sample(files, *generation.basis, rows)));
   VectorFileWriter writer(folder / vector_file_name(number), shape, numbers_of(files, rows));
   std::vector<std::byte> heads;
   float old_error = 0, new_error = 0;

@@ -34,15 +34,24 @@ std::unique_ptr<SqliteDatabase> open_for_reading(const std::filesystem::path& fo
   return database;
 }
 
-// The generation's files; an empty list if one of them has been deleted since.
+// A file of the generation; nullptr if it has been deleted since.
+std::shared_ptr<const VectorFile> open_unless_deleted(const std::filesystem::path& folder,
+                                                      const Generation& generation,
+                                                      const IndexPart& part) try {
+  return open_part(folder, generation, part);
+} catch (const Error&) {
+  std::error_code error;
+  if (std::filesystem::exists(folder / vector_file_name(part.number), error)) throw;
+  return nullptr;
+}
+
+// The generation's files; nullopt if one of them has been deleted since.
 std::optional<VectorFiles> open_files(const std::filesystem::path& folder,
                                       const Generation& generation) {
   VectorFiles files;
   for (const IndexPart& part : generation.parts) {
-    std::error_code error;
-    const std::filesystem::path file = folder / vector_file_name(part.number);
-    if (!std::filesystem::exists(file, error)) return std::nullopt;
-    files.push_back(open_part(folder, generation, part));
+    files.push_back(open_unless_deleted(folder, generation, part));
+    if (!files.back()) return std::nullopt;
   }
   return files;
 }

@@ -103,9 +103,11 @@ std::string SqlStatement::text(int column) const {
 }
 
 SqliteDatabase::SqliteDatabase(std::filesystem::path file, Access access) : file_(std::move(file)) {
-  const int rights =
-      access == Access::kRead ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-  const int code = sqlite3_open_v2(file_.c_str(), &handle_, rights | SQLITE_OPEN_NOMUTEX, nullptr);
+  // A reader, too, may have to roll back what a killed writer began; where the file cannot be
+  // written, SQLite opens it for reading alone.
+  const int rights = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
+                     (access == Access::kWrite ? SQLITE_OPEN_CREATE : 0);
+  const int code = sqlite3_open_v2(file_.c_str(), &handle_, rights, nullptr);
   try {
     if (handle_ == nullptr) throw std::bad_alloc();
     require(code);
@@ -134,11 +136,14 @@ void SqliteDatabase::harden() {
 void SqliteDatabase::set_up(Access access) {
   harden();
   require(sqlite3_busy_timeout(handle_, kPatienceMs));
-  if (access == Access::kRead) return;
   // The log stays when the last connection is closed, so that users who may only read the folder
   // can open the database at any time.
   int keep_log = 1;
   require(sqlite3_file_control(handle_, "main", SQLITE_FCNTL_PERSIST_WAL, &keep_log));
+  if (access == Access::kRead) {
+    sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+    return run_all("PRAGMA query_only = 1; PRAGMA temp_store = MEMORY");
+  }
   run_all(
       fmt::format("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                   "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {};"
