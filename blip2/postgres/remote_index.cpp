@@ -62,7 +62,8 @@ class BestPictures {
 
 std::vector<ScoredPicture> score(const Basis& basis, const RemoteCodes& codes,
                                  std::span<const SearchTerm> terms, std::size_t threads) {
-  const CodePart part{&basis, codes.heads, codes.bodies, {}};
+  const std::vector<std::uint64_t> all((codes.keys.size() + 63) / 64, ~std::uint64_t{0});
+  const CodePart part{&basis, codes.heads, codes.bodies, all};
   std::vector<ScoredPicture> scored;
   for (Hit& hit : best_pictures({&part, 1}, terms, codes.keys.size(), threads, ScanWay::kFull)) {
     const std::size_t row = hit.row;
@@ -132,8 +133,7 @@ std::vector<BoundedPicture> RemoteIndex::State::bounds(std::span<const SearchTer
                                                        std::size_t threads) {
   std::vector<BoundedPicture> result;
   for (const auto& [id, codes] : heads) {
-    const CodePart part{&rows.basis(id), codes.heads, {}, {}};
-    const std::vector<float> bounds = score_bounds(part, terms, threads);
+    const std::vector<float> bounds = score_bounds(rows.basis(id), codes.heads, terms, threads);
     for (std::size_t row = 0; row < bounds.size(); ++row) result.push_back({bounds[row], id, row});
   }
   return result;
