@@ -194,10 +194,10 @@ def test_a_server_that_goes_away(server, probe, database, tmp_path):
 
 def test_a_killed_writer_is_taken_up(server, probe, database, tmp_path):
     index, url = tmp_path / "index", server.url(database)
-    probe("make", index, 1, 0, 40, Q, E)
+    probe("make", index, 1, 0, 40, 32, 256)
     copy(probe, index, url)
     before = answers(probe, index, url, 5, "exact")["exact"]
-    probe("make", index, 1, 40, 21_000, Q, E)  # batches of 8 MiB are committed one by one
+    probe("make", index, 1, 40, 2500, 32, 256)  # batches of 8 MiB are committed one by one
     pending = []
     for cut in (200, 400_000, 13_000_000, 4_000_000):
         process = None
@@ -210,8 +210,8 @@ def test_a_killed_writer_is_taken_up(server, probe, database, tmp_path):
         assert whole(server, probe, index, url, before)
     assert pending == sorted(pending) and pending[-1] > pending[0], pending  # nothing is sent twice
     report = copy(probe, index, url)
-    assert report["added"] == 21_040 - pending[-1]
-    assert counts(server, database) == "21040|21040"
+    assert report["added"] == 2540 - pending[-1]
+    assert counts(server, database) == "2540|2540"
     found = answers(probe, index, url, 20, "local,exact")
     assert found["exact"] == found["local"]
 
