@@ -100,7 +100,8 @@ std::optional<std::int64_t> find_picture(SqliteDatabase& database, const Content
 
 std::optional<PictureFacts> find_facts(SqliteDatabase& database, std::int64_t picture) {
   SqlStatement row = database.query(
-      "SELECT hash, width, height, taken, camera, caption FROM pictures WHERE number = ?", picture);
+      "SELECT hash, width, height, taken, camera, caption, look FROM pictures WHERE number = ?",
+      picture);
   if (!row.next()) return std::nullopt;
   PictureFacts facts;
   facts.content = hash_in(row, 0, database);
@@ -109,6 +110,7 @@ std::optional<PictureFacts> find_facts(SqliteDatabase& database, std::int64_t pi
   facts.taken = row.maybe_number(3);
   facts.camera = row.text(4);
   facts.caption = row.text(5);
+  facts.look = row.text(6);
   return facts;
 }
 

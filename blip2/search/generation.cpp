@@ -17,7 +17,8 @@ constexpr std::int64_t kIndexVersion = 1;          // PRAGMA user_version
 constexpr const char* kTables = R"(
 CREATE TABLE pictures(
   number INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE, width INTEGER NOT NULL,
-  height INTEGER NOT NULL, taken INTEGER, camera TEXT NOT NULL, caption TEXT NOT NULL);
+  height INTEGER NOT NULL, taken INTEGER, camera TEXT NOT NULL, caption TEXT NOT NULL,
+  look BLOB NOT NULL);
 CREATE TABLE files(
   path BLOB NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL, modified INTEGER NOT NULL,
   picture INTEGER, problem TEXT NOT NULL) WITHOUT ROWID;

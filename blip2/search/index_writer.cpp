@@ -238,9 +238,10 @@ std::int64_t IndexWriter::add_picture(const PictureFacts& facts, std::span<const
   state.begin();
   if (const auto known = blip2::find_picture(state.database, facts.content)) return *known;
   state.database.run(
-      "INSERT INTO pictures(hash, width, height, taken, camera, caption) VALUES (?, ?, ?, ?, ?, ?)",
+      "INSERT INTO pictures(hash, width, height, taken, camera, caption, look) VALUES (?, ?, ?, ?, "
+      "?, ?, ?)",
       SqlBlob(column_of(facts.content)), facts.width, facts.height, facts.taken, facts.camera,
-      facts.caption);
+      facts.caption, SqlBlob(facts.look));
   const std::int64_t number = state.database.last_number();
   state.waiting.add(number, vectors, state.generation.basis.get());
   ++state.generation.pictures;
