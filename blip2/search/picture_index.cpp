@@ -244,4 +244,16 @@ std::optional<std::string> PictureIndex::value(const std::string& key) const {
   return row.text(0);
 }
 
+std::map<std::string, std::string> PictureIndex::values() const {
+  const std::lock_guard lock(state_->mutex);
+  SqlStatement row = state_->database->query("SELECT key, text FROM texts");
+  std::map<std::string, std::string> values;
+  while (row.next()) values.emplace(row.text(0), row.text(1));
+  return values;
+}
+
+std::string PictureIndex::id() const {
+  return value(kIdKey).value();
+}
+
 }  // namespace blip2
