@@ -12,7 +12,28 @@ namespace {
 
 constexpr std::size_t kWord = 64;  // pictures of a word of bits
 
+double factor(const ScanQuery& query) {
+  return query.weight() * query.unit();
+}
+
 }  // namespace
+
+// The sums are those of score() with the ends of intervals in place of values. Each product and
+// each sum of f64, and the rounding to f32, grow or stay when the value grows (with a positive
+// factor) or shrinks (with a negative one), so the result is never less than score().
+void bounds_of_heads(std::span<const ScanQuery> queries, const std::byte* heads, std::size_t count,
+                     float* out) {
+  std::array<Interval, kWord> intervals;
+  std::array<double, kWord> sums{};
+  for (const ScanQuery& query : queries) {
+    query.intervals(heads, count, intervals.data());
+    const double unit = factor(query);
+    for (std::size_t i = 0; i < count; ++i) {
+      sums[i] += unit * static_cast<double>(unit < 0 ? intervals[i].low : intervals[i].high);
+    }
+  }
+  for (std::size_t i = 0; i < count; ++i) out[i] = static_cast<float>(sums[i]);
+}
 
 PartScan::PartScan(const CodePart& part, std::span<const SearchTerm> terms)
     : part_(part), layout_(part.basis->shape()), pictures_(part.pictures()) {
@@ -62,27 +83,11 @@ void PartScan::bounds(std::size_t first, std::size_t last, float* out) const {
       std::fill_n(out, count, kNever);
       continue;
     }
-    bounds_of_word(first, count, out);
+    bounds_of_heads(queries_, head(first), count, out);
     for (std::size_t i = 0; i < count; ++i) {
       if ((word >> i & 1) == 0) out[i] = kNever;
     }
   }
-}
-
-// The sums are those of score() with the ends of intervals in place of values. Each product and
-// each sum of f64, and the rounding to f32, grow or stay when the value grows (with a positive
-// factor) or shrinks (with a negative one), so the result is never less than score().
-void PartScan::bounds_of_word(std::size_t first, std::size_t count, float* out) const {
-  std::array<Interval, kWord> intervals;
-  std::array<double, kWord> sums{};
-  for (const ScanQuery& query : queries_) {
-    query.intervals(head(first), count, intervals.data());
-    const double unit = factor(query);
-    for (std::size_t i = 0; i < count; ++i) {
-      sums[i] += unit * static_cast<double>(unit < 0 ? intervals[i].low : intervals[i].high);
-    }
-  }
-  for (std::size_t i = 0; i < count; ++i) out[i] = static_cast<float>(sums[i]);
 }
 
 }  // namespace blip2

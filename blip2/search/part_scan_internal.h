@@ -11,6 +11,11 @@
 
 namespace blip2 {
 
+// For `count` (at most 64) pictures by their heads: what the sum over terms of weight times score,
+// as PartScan::score() computes it, does not pass.
+void bounds_of_heads(std::span<const ScanQuery> queries, const std::byte* heads, std::size_t count,
+                     float* out);
+
 // A part of an index with what is looked for. Rows are numbers of pictures within the part. Const
 // functions may run on several threads at once.
 class PartScan {
@@ -35,8 +40,6 @@ class PartScan {
  private:
   const std::byte* body(std::size_t row) const { return part_.bodies.data() + row * layout_.body; }
   const std::byte* head(std::size_t row) const { return part_.heads.data() + row * layout_.head; }
-  double factor(const ScanQuery& query) const { return query.weight() * query.unit(); }
-  void bounds_of_word(std::size_t first, std::size_t count, float* out) const;
 
   CodePart part_;
   CodeLayout layout_;

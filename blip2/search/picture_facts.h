@@ -15,6 +15,7 @@ struct PictureFacts {
   std::optional<std::int64_t> taken;   // EXIF's date and time as written, in seconds since 1970
   std::string camera;                  // EXIF's maker and model; may be empty
   std::string caption;                 // may be empty
+  std::string look = {};               // of image/look.h; may be empty
 };
 
 // A file of an index's folders.

@@ -71,7 +71,6 @@ void products_plain(const std::int8_t* codes, std::size_t rows, std::size_t widt
 
 #if defined(__x86_64__)
 #define BLIP2_AVX2 __attribute__((target("avx2")))
-#define BLIP2_AVX512 __attribute__((target("avx2,avx512f,avx512bw,avx512vl,avx512dq")))
 
 BLIP2_AVX2 __m256i load(const void* at) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(at));
@@ -164,27 +163,7 @@ BLIP2_AVX2 void products_avx2(const std::int8_t* codes, std::size_t rows, std::s
     out[row] = sum_avx2(_mm256_add_epi32(a, b));
   }
 }
-
-BLIP2_AVX512 void products_avx512(const std::int8_t* codes, std::size_t rows, std::size_t width,
-                                  const std::int16_t* whole, std::size_t step, std::int32_t* out) {
-  for (std::size_t row = 0; row < rows; ++row, codes += width, whole += step) {
-    __m512i sum = _mm512_setzero_si512();
-    for (std::size_t i = 0; i < width; i += 32) {
-      const __m512i wide = _mm512_cvtepi8_epi16(load(codes + i));
-      sum = _mm512_add_epi32(sum, _mm512_madd_epi16(wide, _mm512_loadu_si512(whole + i)));
-    }
-    out[row] =
-        sum_avx2(_mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1)));
-  }
-}
 #endif
-
-// How many of the sets BLIP2_KERNELS allows.
-std::size_t allowed() {
-  const char* value = std::getenv("BLIP2_KERNELS");
-  const std::string_view name = value == nullptr ? "" : value;
-  return name == "plain" ? 1 : name == "avx2" ? 2 : 3;
-}
 
 }  // namespace
 
@@ -195,17 +174,16 @@ std::vector<NamedScanKernels> runnable_scan_kernels() {
   if (processor().avx2) {
     sets.push_back({"avx2", {intervals_avx2, lane_highs_avx2, products_avx2}});
   }
-  if (processor().avx512) {
-    sets.push_back({"avx512", {intervals_avx2, lane_highs_avx2, products_avx512}});
-  }
 #endif
   return sets;
 }
 
 const ScanKernels& scan_kernels() {
   static const ScanKernels chosen = [] {
+    const char* most = std::getenv("BLIP2_KERNELS");
     const auto sets = runnable_scan_kernels();
-    return sets[std::min(sets.size(), allowed()) - 1].kernels;
+    return (most != nullptr && std::string_view(most) == "plain" ? sets.front() : sets.back())
+        .kernels;
   }();
   return chosen;
 }

@@ -34,8 +34,8 @@ struct ScanKernels {
                    const std::int16_t* whole, std::size_t step, std::int32_t* out);
 };
 
-// Those for this processor: BLIP2_KERNELS=plain or avx2 in the environment names the highest set to
-// take, as for the models' kernels.
+// Those for this processor, or the plain ones if the environment has BLIP2_KERNELS=plain. AVX2
+// keeps up with the memory, so no larger vectors are used.
 const ScanKernels& scan_kernels();
 
 // All sets that this processor can run, the plain one first; for tests.

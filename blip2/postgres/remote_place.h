@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string>
+
+namespace blip2 {
+
+// Where indexes lie in Postgres.
+struct RemotePlace {
+  std::string url;  // postgresql://…, as libpq reads it; no message shows its password
+  std::string schema = "blip2";  // Postgres' schema that holds the tables
+};
+
+// Whether a text is a URL of Postgres rather than a folder.
+bool names_postgres(const std::string& text);
+
+}  // namespace blip2
