@@ -96,9 +96,12 @@ std::int64_t last_picture(SqliteDatabase& database) {
   return database.number("SELECT seq FROM sqlite_sequence WHERE name = 'pictures'").value_or(0);
 }
 
-// The index's id if the old tables say it.
+// The index's id if the old tables are of this version and say it.
 std::optional<std::string> old_id(SqliteDatabase& database) {
-  if (!database.number("SELECT 1 FROM sqlite_master WHERE name = 'texts'")) return std::nullopt;
+  if (!database.number("SELECT 1 FROM sqlite_master WHERE name = 'texts'") ||
+      database.number("PRAGMA user_version") != kIndexVersion) {
+    return std::nullopt;
+  }
   SqlStatement row = database.query("SELECT text FROM texts WHERE key = ?", kIdKey);
   if (!row.next()) return std::nullopt;
   return row.text(0);
