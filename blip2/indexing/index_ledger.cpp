@@ -11,8 +11,6 @@
 namespace blip2 {
 namespace {
 
-// How much work a process that is killed may lose.
-constexpr std::int64_t kMostUncommitted = 512;
 constexpr std::chrono::seconds kLongestUncommitted{20};
 
 }  // namespace
@@ -138,7 +136,7 @@ void IndexLedger::set_caption(std::int64_t picture, const std::string& caption) 
 void IndexLedger::commit_if_due(std::int64_t new_pictures) {
   uncommitted_ += new_pictures;
   const auto since = std::chrono::steady_clock::now() - committed_;
-  if (uncommitted_ >= kMostUncommitted || since >= kLongestUncommitted) commit();
+  if (uncommitted_ >= kPicturesOfACommit || since >= kLongestUncommitted) commit();
 }
 
 void IndexLedger::commit() {

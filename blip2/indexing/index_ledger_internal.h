@@ -15,6 +15,9 @@
 
 namespace blip2 {
 
+// Pictures after which a generation is written: what a process that is killed may lose.
+inline constexpr std::int64_t kPicturesOfACommit = 512;
+
 // The main process's side of an update: what the index has, and what becomes of each file.
 class IndexLedger {
  public:

@@ -195,6 +195,9 @@ IndexCounts IndexUpdater::update() {
   UpdatePlan plan;
   if (main) {
     plan = state.plan();
+    if (state.ledger->files().empty()) {
+      plan.read = with_sample_first(std::move(plan.read), kPicturesOfACommit);
+    }
     state.ledger->begin(plan.unchanged);
   }
   try {

@@ -1,6 +1,8 @@
 #include "blip2/indexing/update_plan.h"
 
-#include <algorithm>
+#include <cstddef>
+#include <iterator>
+#include <utility>
 
 namespace blip2 {
 namespace {
@@ -61,6 +63,18 @@ UpdatePlan plan_update(const KnownFiles& known, const PictureWalk& walk,
   }
   for (; next != known.end(); ++next) plan_absent(next->second, options, plan);
   return plan;
+}
+
+std::vector<std::string> with_sample_first(std::vector<std::string> paths, std::size_t count) {
+  if (count == 0 || paths.size() <= count) return paths;
+  std::vector<std::string> sample, rest;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    const bool taken = i * count / paths.size() != (i + 1) * count / paths.size();
+    (taken ? sample : rest).push_back(std::move(paths[i]));
+  }
+  sample.insert(sample.end(), std::make_move_iterator(rest.begin()),
+                std::make_move_iterator(rest.end()));
+  return sample;
 }
 
 FileFacts unopened_file(const std::string& path, const std::string& problem) {

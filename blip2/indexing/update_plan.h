@@ -42,6 +42,11 @@ struct PlanOptions {
 UpdatePlan plan_update(const KnownFiles& known, const PictureWalk& walk,
                        const PlanOptions& options);
 
+// The paths with `count` of them, from all over the list, in front; both parts stay sorted. An
+// index fits the bytes of its vectors to the first pictures that it gets, which should be like the
+// others.
+std::vector<std::string> with_sample_first(std::vector<std::string> paths, std::size_t count);
+
 // The facts of a file that could not be opened: bytes and modified time of no file.
 FileFacts unopened_file(const std::string& path, const std::string& problem);
 

@@ -70,5 +70,13 @@ TEST(UpdatePlan, YoungFilesWait) {
   EXPECT_EQ(plan.unchanged, 2);
 }
 
+TEST(UpdatePlan, SamplesComeFromAllOverTheList) {
+  const Names all{"a", "b", "c", "d", "e", "f", "g"};
+  EXPECT_EQ(with_sample_first(all, 3), (Names{"c", "e", "g", "a", "b", "d", "f"}));
+  EXPECT_EQ(with_sample_first(all, 7), all);
+  EXPECT_EQ(with_sample_first(all, 0), all);
+  EXPECT_EQ(with_sample_first({}, 3), Names{});
+}
+
 }  // namespace
 }  // namespace blip2

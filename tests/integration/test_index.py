@@ -1,11 +1,13 @@
 """`blip2 index` keeps an index as its folders are, encodes each content once, and survives what folders and processes
 do; `blip2 duplicates` finds what is there more than once."""
 
+import datetime
 import json
 import os
 import pathlib
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -255,6 +257,31 @@ def test_unreadable_folders_and_files(index, bound, folder):
     assert index() == counts(added=1, kept=5, pictures=6, encoded=1)
 
 
+def tables(folder):
+    """What the index's database says of pictures and files."""
+    database = sqlite3.connect(f"file:{folder / 'index.db'}?mode=ro", uri=True)
+    pictures = "SELECT number, hash, width, height, taken, camera, caption, look FROM pictures ORDER BY number"
+    files = "SELECT path, bytes, picture, problem FROM files ORDER BY path"
+    rows = [database.execute(query).fetchall() for query in (pictures, files)]
+    database.close()
+    return rows
+
+
+def test_what_is_kept_of_a_picture(index, tmp_path):
+    """Upright size, camera and date, as they are in EXIF; the same facts for a file of another name."""
+    block = Image.Exif()
+    block[0x0112], block[0x010F], block[0x0110] = 6, "Maker Inc.", "Maker X1"
+    block.get_ifd(0x8769)[0x9003] = "2024:02:29 12:34:56"
+    write_picture(tmp_path / "photos" / "a.jpg", 1, size=(40, 30), exif=block)
+    write_picture(tmp_path / "photos" / "b.png", 2, size=(20, 10))
+    index(tmp_path / "photos")
+    pictures, files = tables(tmp_path / "index")
+    taken = int(datetime.datetime(2024, 2, 29, 12, 34, 56, tzinfo=datetime.timezone.utc).timestamp())
+    assert [row[2:7] for row in pictures] == [(30, 40, taken, "Maker X1", ""), (20, 10, None, "", "")]
+    assert [len(row[7]) for row in pictures] == [192, 192]
+    assert [os.fsdecode(row[0]) for row in files] == [str(tmp_path / "photos" / name) for name in ("a.jpg", "b.png")]
+
+
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_several_processes(index, program, run_json, groups, folder, vit_init, tmp_path, ranks):
     """They make what one makes: the same pictures, scores and groups."""
@@ -266,6 +293,7 @@ def test_several_processes(index, program, run_json, groups, folder, vit_init, t
     command = [program, "index", tmp_path / "shared", folder, "--model", vit_init, "--threads", 1, "--json"]
     (first, _), *others = finish(start(lambda rank: command, ranks, free_port()))
     assert json.loads(first) == expected and all(printed == "" for printed, _ in others)
+    assert tables(tmp_path / "shared") == tables(tmp_path / "index")
     for kinds in ((), ("--kind", "alike", "--threshold", 0.5)):
         assert groups(*kinds) == groups(*kinds, name="shared")
     shutil.copy(folder / "a.png", folder / "a copy.png")
@@ -393,8 +421,8 @@ def test_watch_and_a_file_that_is_being_written(watch, folder, tmp_path):
     assert "slow.png" not in (tmp_path / "watch.err").read_text()
 
 
-def test_captions(run_json, index, folder, stage2, init, tmp_path):
-    """They are written once for each content, and stay when the index is built anew."""
+def test_captions(run_json, index, folder, stage2, tmp_path):
+    """They are written once for each content, as `caption` writes them, and stay when the index is built anew."""
     first = index(folder, "--captions", model=stage2)
     assert first.pop("captioned") == 6 and first == counts(added=6, pictures=6, encoded=6)
     write_picture(folder / "more.png", 70)
@@ -403,6 +431,11 @@ def test_captions(run_json, index, folder, stage2, init, tmp_path):
     assert index("--rebuild", model=stage2) == counts(added=7, pictures=7, encoded=7)
     third = index("--captions", model=stage2)
     assert third.pop("captioned") == 0 and third == counts(kept=7, pictures=7)
+    pictures, files = tables(tmp_path / "index")
+    kept = {row[0]: row[6] for row in pictures}
+    paths = [os.fsdecode(row[0]) for row in files]
+    written = run_json("caption", "--model", stage2, "--threads", 1, *paths)
+    assert [line["text"] for line in written] == [kept[row[2]] for row in files]
 
 
 def test_exact_duplicates(index, groups, folder):
