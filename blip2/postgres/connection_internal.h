@@ -76,8 +76,4 @@ class PostgresTransaction {
   bool open_ = true;
 };
 
-// Error unless `url` can be read without doubt: libpq takes parts of a password for a server's name
-// if the password has unescaped special characters. The message shows nothing of the URL.
-void check_postgres_url(const std::string& url);
-
 }  // namespace blip2

@@ -26,7 +26,7 @@
 namespace blip2 {
 namespace {
 
-constexpr const char* kWriteTimeout = "1h";         // of a statement, but for building HNSW
+constexpr const char* kWriteTimeout = "1h";    // of a statement, but for building HNSW
 constexpr std::size_t kBatchBytes = 8u << 20;  // of codes that are committed at once
 constexpr std::int64_t kFilesAtOnce = 4096;    // that are read of the index
 

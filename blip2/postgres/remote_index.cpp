@@ -13,7 +13,7 @@
 namespace blip2 {
 namespace {
 
-constexpr const char* kReadTimeout = "2min";                      // of a statement
+constexpr const char* kReadTimeout = "2min";                  // of a statement
 constexpr std::size_t kFirstBodies = 64, kMostBodies = 1024;  // that are asked for at once
 
 // A picture with its score.

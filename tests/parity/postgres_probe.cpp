@@ -1,13 +1,14 @@
 // Indexes of made-up vectors for tests/integration/test_postgres.py, and searches in them:
-//   make INDEX SEED FIRST COUNT Q E [NAMES]  adds pictures FIRST … FIRST + COUNT - 1, each with a
+//   make INDEX SOURCE FIRST COUNT Q E [NAMES]  adds pictures FIRST … FIRST + COUNT - 1, each with a
 //                                            file; NAMES has paths of the first ones, each ended by
 //                                            a zero byte
 //   remove INDEX FIRST COUNT                 removes files of pictures
 //   caption INDEX FIRST TEXT                 sets a caption
 //   copy INDEX URL SCHEMA                    copies it into Postgres
-//   search INDEX URL SCHEMA SEED QUERIES TOP WAYS [FOLDER]
+//   search INDEX URL SCHEMA SOURCE QUERIES TOP WAYS [FOLDER]
 //                                            a line a query and way (local, exact, candidates):
-//                                            scores and paths in hex
+//                                            milliseconds, scores and paths in hex
+// SOURCE is a seed or a file of vectors in f32.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -51,6 +52,22 @@ std::vector<float> vectors_of(std::uint64_t seed, std::int64_t count, std::int64
   return result;
 }
 
+// A seed, or a file of such vectors in f32, one picture or text after another.
+std::vector<float> vectors_from(const std::string& source, std::int64_t at, std::int64_t count,
+                                std::int64_t width) {
+  if (!source.starts_with('/')) {
+    const auto seed = std::stoull(source) * 1'000'003 + static_cast<std::uint64_t>(at);
+    return vectors_of(seed, count, width);
+  }
+  std::vector<float> vectors(static_cast<std::size_t>(count * width));
+  std::ifstream stream(source, std::ios::binary);
+  const auto bytes = static_cast<std::streamsize>(vectors.size() * sizeof(float));
+  stream.seekg(at * bytes);
+  if (!stream.read(reinterpret_cast<char*>(vectors.data()), bytes))
+    throw Error("too short", source);
+  return vectors;
+}
+
 std::string path_of(std::int64_t number) {
   return fmt::format("/pictures/{:02}/{:07}.png", number % 50, number);
 }
@@ -74,12 +91,11 @@ void make(const Arguments& a) {
     if (i % 3 == 0) facts.taken = 1'500'000'000 + i;
     facts.camera = i % 2 == 0 ? "Canon EOS 'x'" : "";
     const auto at = static_cast<std::size_t>(i - first);
-    const std::uint64_t seed = std::stoull(a[1]) * 1'000'003 + static_cast<std::uint64_t>(i);
     FileFacts file;
     file.path = at < names.size() ? names[at] : path_of(i);
     file.bytes = static_cast<std::uint64_t>(1000 + i);
     file.modified = (1'400'000'000 + i) * 1'000'000'000;
-    file.picture = writer.add_picture(facts, vectors_of(seed, shape.queries, shape.width));
+    file.picture = writer.add_picture(facts, vectors_from(a[1], i, shape.queries, shape.width));
     writer.put_file(file);
   }
   writer.set_value("threshold", "it's \"0.5\"; \\");
@@ -119,12 +135,13 @@ std::string hex(const std::string& bytes) {
   return text;
 }
 
-// Every third query is a picture, every fourth has a negative term.
-std::vector<SearchTerm> terms_of(std::uint64_t seed, std::int64_t query, VectorShape shape) {
-  const std::uint64_t own = seed * 7'919 + static_cast<std::uint64_t>(query) + (1ull << 40);
-  std::vector<SearchTerm> terms;
-  terms.push_back({vectors_of(own, query % 3 == 2 ? shape.queries : 1, shape.width), 1});
-  if (query % 4 == 3) terms.push_back({vectors_of(own + (1ull << 41), 1, shape.width), -0.5f});
+// Of a file: texts. Otherwise every third query is a picture, every fourth has a negative term.
+std::vector<SearchTerm> terms_of(const std::string& source, std::int64_t query, VectorShape shape) {
+  if (source.starts_with('/')) return {{vectors_from(source, query, 1, shape.width), 1}};
+  const std::int64_t own = query + (std::int64_t{1} << 40),
+                     queries = query % 3 == 2 ? shape.queries : 1;
+  std::vector<SearchTerm> terms = {{vectors_from(source, own, queries, shape.width), 1}};
+  if (query % 4 == 3) terms.push_back({vectors_from(source, 2 * own, 1, shape.width), -0.5f});
   return terms;
 }
 
@@ -163,7 +180,7 @@ void search(const Arguments& a) {
   if (a.size() > 7) filter.folder = a[7];
   const auto top = static_cast<std::size_t>(std::stoull(a[5]));
   for (std::int64_t query = 0; query < std::stoll(a[4]); ++query) {
-    const auto terms = terms_of(std::stoull(a[3]), query, shape);
+    const auto terms = terms_of(a[3], query, shape);
     std::istringstream ways(a[6]);
     for (std::string way; std::getline(ways, way, ',');) {
       const auto start = Clock::now();
