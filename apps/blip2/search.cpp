@@ -128,6 +128,18 @@ class Searcher {
   }
 
  private:
+  // What was measured stays with the index, unless somebody else writes it or it is read-only.
+  void measure_fit() {
+    if (search_->fit() || index_->pictures() == 0) return;
+    search_->measure_fit();
+    try {
+      IndexWriter writer(options_.index, index_->identity());
+      writer.set_value(kFitKey, fit_value(*search_->fit(), index_->pictures()));
+      writer.commit();
+    } catch (const Error&) {
+    }
+  }
+
   std::size_t threads() const {
     if (options_.run.threads > 0) return static_cast<std::size_t>(options_.run.threads);
     return std::max<std::size_t>(1, std::thread::hardware_concurrency());
