@@ -36,7 +36,7 @@ struct SearchVerbOptions {
   bool paths_only = false;
 };
 
-// "2024-05-17", "2024-05" or "2024" as seconds since 1970: the first of that span, or its end.
+// "2024-05-17", "2024-05" or "2024" as seconds since 1970: where that span begins, or where it ends.
 std::int64_t seconds_of_date(const std::string& text, bool end, const char* option) {
   int year = 0, month = 0, day = 0, used = 0;
   const int read = std::sscanf(text.c_str(), "%4d-%2d-%2d%n", &year, &month, &day, &used);
@@ -51,7 +51,7 @@ std::int64_t seconds_of_date(const std::string& text, bool end, const char* opti
   date.tm_year = year - 1900;
   date.tm_mon = read < 2 ? (end ? 12 : 0) : month - 1 + (end && read == 2 ? 1 : 0);
   date.tm_mday = read < 3 ? 1 : day + (end ? 1 : 0);
-  return timegm(&date) - (end ? 1 : 0);
+  return timegm(&date);
 }
 
 // "800" or "1920x1080": the shorter side of a picture.
