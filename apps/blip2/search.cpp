@@ -36,7 +36,8 @@ struct SearchVerbOptions {
   bool paths_only = false;
 };
 
-// "2024-05-17", "2024-05" or "2024" as seconds since 1970: where that span begins, or where it ends.
+// "2024-05-17", "2024-05" or "2024" as seconds since 1970: where that span begins, or where it
+// ends.
 std::int64_t seconds_of_date(const std::string& text, bool end, const char* option) {
   int year = 0, month = 0, day = 0, used = 0;
   const int read = std::sscanf(text.c_str(), "%4d-%2d-%2d%n", &year, &month, &day, &used);
@@ -121,8 +122,7 @@ class Searcher {
   std::vector<FoundPicture> find(const std::vector<std::string>& typed) {
     std::vector<TypedTerm> terms;
     for (const std::string& one : typed) terms.push_back(read_term(one));
-    if (terms.size() == 1 && !terms[0].is_picture && options_.min_score != 0)
-      search_->measure_fit();
+    if (terms.size() == 1 && !terms[0].is_picture && options_.min_score != 0) measure_fit();
     return fitting(search_->answer(terms, options_.choices), options_,
                    fmt::format("{}", fmt::join(typed, " ")));
   }
