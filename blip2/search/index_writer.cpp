@@ -170,7 +170,7 @@ void IndexWriter::State::merge() {
   for (const IndexPart& part : generation.parts) sizes.push_back({part.rows, part.alive_rows()});
   std::vector<PartRange> ranges = plan_merges(sizes);
   if (ranges.empty()) return;
-  if (basis_is_outgrown(generation)) {
+  if (should_fit_again(generation, ranges)) {
     return encode_again(folder, generation, generation.next_part++);
   }
   std::reverse(ranges.begin(), ranges.end());  // so that the places of the others stay

@@ -46,7 +46,7 @@ TEST(IndexWriter, MergesKeepEveryPictureInOrder) {
     writer.commit();
   }
   const auto index = PictureIndex::open(folder.path());
-  EXPECT_LE(index->parts().size(), 8u);
+  EXPECT_LE(index->parts().size(), 16u);
   EXPECT_EQ(vector_files(folder.path()), index->parts().size());
   const auto numbers = numbers_in(*index, index->wanted_by({}));
   EXPECT_EQ(numbers.size(), 40u);

@@ -13,7 +13,7 @@
 namespace blip2 {
 namespace {
 
-constexpr std::size_t kMostParts = 8;
+constexpr std::size_t kManyParts = 8;
 // A part is merged with the later ones if it has at most this many times their rows.
 constexpr std::size_t kGrowth = 2;
 constexpr std::int64_t kFewPictures = 20000;
@@ -26,14 +26,14 @@ bool has_many_dead(const PartSize& part) {
   return (part.rows - part.alive) * 4 > part.rows;
 }
 
-// Where the parts begin that become one, if there are too many.
+// Where the last parts begin that become one, if there are many; the last part alone is none.
 std::size_t first_to_merge(std::span<const PartSize> parts) {
-  if (parts.size() <= kMostParts) return parts.size();
+  if (parts.size() <= kManyParts) return parts.size();
   std::size_t begin = parts.size() - 1, gathered = parts[begin].alive;
-  while (begin > 0 && (begin >= kMostParts || parts[begin - 1].alive <= kGrowth * gathered)) {
+  while (begin > 0 && parts[begin - 1].alive <= kGrowth * gathered) {
     gathered += parts[--begin].alive;
   }
-  return begin;
+  return begin == parts.size() - 1 ? parts.size() : begin;
 }
 
 struct AliveRow {
@@ -132,9 +132,16 @@ std::vector<PartRange> plan_merges(std::span<const PartSize> parts) {
   return ranges;
 }
 
-bool basis_is_outgrown(const Generation& generation) {
+bool should_fit_again(const Generation& generation, std::span<const PartRange> merges) {
+  std::size_t all = 0, merged = 0;
+  for (const IndexPart& part : generation.parts) all += part.alive_rows();
+  for (const PartRange& range : merges) {
+    for (std::size_t p = range.begin; p < range.end; ++p) {
+      merged += generation.parts[p].alive_rows();
+    }
+  }
   return generation.basis && generation.fitted_on < kFewPictures &&
-         generation.pictures > kOutgrown * generation.fitted_on;
+         generation.pictures > kOutgrown * generation.fitted_on && 2 * merged >= all;
 }
 
 IndexPart merge_parts(const std::filesystem::path& folder, const Generation& generation,

@@ -22,14 +22,16 @@ struct PartRange {
   bool operator==(const PartRange&) const = default;
 };
 
-// What shall become one part each, in rising order, so that at most eight parts stay and none has
-// more than a quarter of dead rows. The last parts are merged with those before them that are not
-// much larger, so that a row is copied a number of times that grows with the logarithm of the
-// index. Every part has at least one row that is alive.
+// What shall become one part each, in rising order. If there are more than eight parts, the last
+// ones are merged with those before them that are not much larger, so that a small change never
+// copies much, and a row is copied a number of times that grows with the logarithm of the index. A
+// part with more than a quarter of dead rows is written again. Every part has at least one row that
+// is alive.
 std::vector<PartRange> plan_merges(std::span<const PartSize> parts);
 
-// Whether the basis was fitted on few pictures, of which there are many more now.
-bool basis_is_outgrown(const Generation& generation);
+// Whether the basis was fitted on few pictures, of which there are many more now, and these merges
+// write most of them again anyway.
+bool should_fit_again(const Generation& generation, std::span<const PartRange> merges);
 
 // Copies the rows of generation.parts[range] that are alive into the file `number`. Error if the
 // checksum of a source is wrong.

@@ -32,9 +32,12 @@ TEST(PlanMerges, TheNinthIsMergedWithThoseOfItsSize) {
               ElementsAre(PartRange{2, 9}));
 }
 
-TEST(PlanMerges, AtLeastOneMergeIfAllSizesDiffer) {
+TEST(PlanMerges, ASmallPartWaitsBesideLargeOnes) {
+  EXPECT_THAT(plan(whole({5000, 5000, 5000, 5000, 5000, 5000, 5000, 5000, 100})), IsEmpty());
+  EXPECT_THAT(plan(whole({5000, 5000, 5000, 5000, 5000, 5000, 5000, 5000, 100, 100})),
+              ElementsAre(PartRange{8, 10}));
   EXPECT_THAT(plan(whole({1 << 24, 1 << 21, 1 << 18, 1 << 15, 1 << 12, 1 << 9, 1 << 6, 8, 1})),
-              ElementsAre(PartRange{7, 9}));
+              IsEmpty());
 }
 
 TEST(PlanMerges, MoreThanAQuarterOfDeadRows) {
@@ -57,25 +60,31 @@ TEST(PlanMerges, CopiesGrowWithTheLogarithm) {
       parts.erase(parts.begin() + range.begin + 1, parts.begin() + range.end);
       parts[range.begin] = sum;
     }
-    EXPECT_LE(parts.size(), 8u);
+    EXPECT_LE(parts.size(), 16u);
   }
   EXPECT_LT(copied, kCommits * 100 * 12);
 }
 
-TEST(Basis, IsOutgrownByEightTimesThePictures) {
+TEST(Basis, IsFittedAgainForEightTimesThePictures) {
   Generation generation;
-  EXPECT_FALSE(basis_is_outgrown(generation));
   const VectorShape shape{1, 64};
   generation.basis =
       std::make_shared<const Basis>(Basis::fit(shape, std::vector<float>(64, 0.125f)));
-  generation.fitted_on = 10;
-  generation.pictures = 80;
-  EXPECT_FALSE(basis_is_outgrown(generation));
-  generation.pictures = 81;
-  EXPECT_TRUE(basis_is_outgrown(generation));
-  generation.fitted_on = 20000;
-  generation.pictures = 1'000'000;
-  EXPECT_FALSE(basis_is_outgrown(generation));
+  const auto outgrown = [&](std::int64_t fitted_on, std::size_t rows, std::size_t merged) {
+    generation.fitted_on = fitted_on;
+    generation.pictures = static_cast<std::int64_t>(rows + merged);
+    generation.parts.assign(2, {});
+    generation.parts[0].alive = all_alive(rows);
+    generation.parts[1].alive = all_alive(merged);
+    const PartRange last{1, 2};
+    return should_fit_again(generation, std::span(&last, 1));
+  };
+  EXPECT_FALSE(outgrown(10, 40, 40));
+  EXPECT_TRUE(outgrown(10, 40, 41));
+  EXPECT_FALSE(outgrown(10, 80, 41));  // most of it would stay
+  EXPECT_FALSE(outgrown(20000, 100000, 100000));
+  generation.basis = nullptr;
+  EXPECT_FALSE(outgrown(10, 40, 41));
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ def goes_on(folder, generation):
     assert checked(folder) == generation + 1
     left = {path.name for path in folder.iterdir() if path.suffix != ".vectors"}
     assert left <= {"index.db", "index.db-wal", "index.db-shm", "writer.lock"}
-    assert len(list(folder.glob("*.vectors"))) <= 8
+    assert len(list(folder.glob("*.vectors"))) <= 16
 
 
 @pytest.fixture(scope="module")
