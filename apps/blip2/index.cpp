@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "apps/blip2/index_targets.h"
 #include "apps/blip2/model_flag.h"
 #include "apps/blip2/options.h"
 #include "apps/blip2/verbs.h"
@@ -28,6 +29,7 @@ constexpr milliseconds kQuiet{700}, kWhileMissing{30'000}, kWithoutEvents{600'00
 struct IndexVerbOptions {
   RunOptions run;
   IndexOptions index;
+  IndexTargets targets;
   bool watch = false;
   std::chrono::seconds timeout{600};
 };
@@ -67,6 +69,7 @@ void follow(IndexUpdater& updater, const IndexVerbOptions& options) {
     if (first || !counts.none_changed()) {
       print_counts(counts, options.index.captions, options.run.json);
     }
+    follow_targets(options.index.index, options.targets);
     if (first) log_info("watching {} folders", updater.read_folders().size());
     milliseconds longest = updater.misses_folders() ? kWhileMissing : kWithoutEvents;
     if (updater.young_files() > 0) longest = kQuiet;
@@ -75,6 +78,8 @@ void follow(IndexUpdater& updater, const IndexVerbOptions& options) {
 }
 
 void index(IndexVerbOptions& options) {
+  check_targets(options.targets);
+  if (options.targets.no_update) return write_targets(options.index.index, options.targets);
   apply_threads(options.run.threads);
   IndexOptions& index = options.index;
   index.model = options.run.model;
@@ -90,7 +95,9 @@ void index(IndexVerbOptions& options) {
   IndexUpdater updater(index, ranks.get());
   if (options.watch) return follow(updater, options);
   const IndexCounts counts = updater.update();
-  if (is_main_process(ranks.get())) print_counts(counts, index.captions, options.run.json);
+  if (!is_main_process(ranks.get())) return;
+  print_counts(counts, index.captions, options.run.json);
+  write_targets(index.index, options.targets);
 }
 
 }  // namespace
@@ -120,6 +127,7 @@ void add_index(CLI::App& app) {
                    "Follow this folder no longer and remove its pictures; may come several times")
       ->expected(1)
       ->take_all();
+  add_index_targets(*verb, options->targets);
   add_timeout(*verb, options->timeout);
   verb->footer(
       "A second run updates the index: files that have not changed are not read, and contents "

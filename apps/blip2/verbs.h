@@ -23,6 +23,7 @@ void add_preprocess(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_search(CLI::App& app);
 void add_serve(CLI::App& app);
 void add_index(CLI::App& app);
 void add_duplicates(CLI::App& app);

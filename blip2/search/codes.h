@@ -20,24 +20,26 @@ struct VectorShape {
 class Basis {
  public:
   // Fitted on vectors [n, Q, E]: the eigenvectors of their second moments, largest first, and steps
-  // by which 127 reaches beyond the largest number seen. With few vectors (fewer than E) the
-  // rotation is the identity. The result does not depend on the number of threads.
+  // by which 127 reaches beyond the largest number seen. With few vectors (fewer than 8 E) the
+  // rotation is the identity and the steps are all the same. Of many vectors an evenly spaced
+  // sample is taken. Error if they are not finite.
   static Basis fit(VectorShape shape, std::span<const float> vectors);
   // From a file's bytes, as bytes() gives them. Error if they are not a basis of this shape.
   static Basis from_bytes(VectorShape shape, std::span<const std::byte> bytes);
   std::vector<std::byte> bytes() const;
 
   VectorShape shape() const { return shape_; }
-  // A vector [E] rotated, and back.
-  std::vector<float> rotate(std::span<const float> vector) const;
+  // Vectors [n, E] rotated, and back.
+  std::vector<float> rotate(std::span<const float> vectors) const;
   std::vector<float> rotate_back(std::span<const float> rotated) const;
   std::span<const float> steps() const { return steps_; }  // [E]
 
  private:
   Basis(VectorShape shape, std::vector<float> rotation, std::vector<float> steps);
+  bool turns_back() const;
 
   VectorShape shape_;
-  std::vector<float> rotation_;  // [E, E], a column for each rotated number
+  std::vector<float> rotation_;  // [E, E], a row for each rotated number
   std::vector<float> steps_;     // [E]
 };
 
@@ -48,9 +50,10 @@ struct CodeSizes {
 };
 CodeSizes code_sizes(VectorShape shape);
 
-// Writes a picture's vectors [Q, E] as head and body, of code_sizes() bytes. Returns the largest
-// length of (vector - what its bytes say) over the Q vectors: no cosine with a unit vector changes
-// by more.
+// Writes a picture's unit vectors [Q, E] as head and body, of code_sizes() bytes. Returns what no
+// score of a unit vector (scan.h) differs by from the cosine with the vector itself: the largest
+// length of (vector - what its bytes say) over the Q vectors, and what the scan rounds. Error if
+// they are not finite or no unit vectors.
 float encode(const Basis& basis, std::span<const float> vectors, std::span<std::byte> head,
              std::span<std::byte> body);
 // The vectors [Q, E] that a body says.

@@ -96,6 +96,17 @@ std::int64_t last_picture(SqliteDatabase& database) {
   return database.number("SELECT seq FROM sqlite_sequence WHERE name = 'pictures'").value_or(0);
 }
 
+// The index's id if the old tables are of this version and say it.
+std::optional<std::string> old_id(SqliteDatabase& database) {
+  if (!database.number("SELECT 1 FROM sqlite_master WHERE name = 'texts'") ||
+      database.number("PRAGMA user_version") != kIndexVersion) {
+    return std::nullopt;
+  }
+  SqlStatement row = database.query("SELECT text FROM texts WHERE key = ?", kIdKey);
+  if (!row.next()) return std::nullopt;
+  return row.text(0);
+}
+
 std::vector<std::string> table_names(SqliteDatabase& database) {
   std::vector<std::string> names;
   SqlStatement row = database.query(
@@ -145,6 +156,7 @@ bool has_index(SqliteDatabase& database, bool any_version) {
 
 void make_tables(SqliteDatabase& database) {
   const std::int64_t last = last_picture(database);
+  const std::optional<std::string> id = old_id(database);
   for (const std::string& name : table_names(database)) {
     database.run_all("DROP TABLE " + quoted(name));
   }
@@ -152,6 +164,8 @@ void make_tables(SqliteDatabase& database) {
   database.run_all(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kApplication,
                                kIndexVersion));
   database.run("INSERT INTO sqlite_sequence(name, seq) VALUES ('pictures', ?)", last);
+  database.run("INSERT INTO texts VALUES (?, lower(hex(randomblob(16))))", kIdKey);
+  if (id) database.run("UPDATE texts SET text = ? WHERE key = ?", *id, kIdKey);
 }
 
 Generation read_generation(SqliteDatabase& database) {

@@ -15,6 +15,9 @@
 
 namespace blip2 {
 
+// The key of the index's id among its texts.
+inline const std::string kIdKey = "id";
+
 // A file of vectors as a generation names it.
 struct IndexPart {
   std::int64_t number = 0;  // of the file

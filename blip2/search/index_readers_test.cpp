@@ -49,15 +49,15 @@ TEST(Readers, SixteenBesideAWriter) {
   }
   const auto start = std::chrono::steady_clock::now();
   const auto seconds = [&] { return (std::chrono::steady_clock::now() - start).count() / 1e9; };
-  while (seconds() < 3 || (answers < 32 && seconds() < 60)) {
+  const auto has_seen_much = [&] { return answers >= 32 && history.generation() > 9; };
+  while (seconds() < 3 || (!has_seen_much() && seconds() < 60)) {
     history.step(&writer);
     ASSERT_EQ(writer.commit(), history.generation());
   }
   done = true;
   readers.clear();
   EXPECT_EQ(problems, std::vector<std::string>{});
-  EXPECT_GE(answers, 32);
-  EXPECT_GT(history.generation(), 9);  // merges too
+  EXPECT_TRUE(has_seen_much());  // merges too
 }
 
 // One generation, asked by several threads at once.

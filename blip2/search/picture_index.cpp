@@ -18,6 +18,9 @@ namespace {
 // How often a reader begins again because a writer has just deleted a file of its generation.
 constexpr int kTries = 100;
 
+// Filters whose pictures an index keeps, for those who ask for page after page.
+constexpr std::size_t kKeptFilters = 8;
+
 using VectorFiles = std::vector<std::shared_ptr<const VectorFile>>;
 
 std::unique_ptr<SqliteDatabase> open_for_reading(const std::filesystem::path& folder) {
@@ -65,7 +68,23 @@ struct PictureIndex::State {
   // A read transaction is open on `database` as long as this object lives.
   std::mutex mutex;
   std::unique_ptr<SqliteDatabase> database, other;
+  std::vector<std::pair<PictureFilter, WantedBits>> filtered;  // the last one asked for first
 
+  WantedBits alive() const {
+    WantedBits bits;
+    for (const IndexPart& part : generation.parts) bits.push_back(part.alive);
+    return bits;
+  }
+  WantedBits matching(const PictureFilter& filter) {
+    WantedBits bits;
+    for (const IndexPart& part : generation.parts) bits.emplace_back(part.alive.size());
+    SqlStatement row = matching_pictures(*database, filter);
+    while (row.next()) {
+      const auto [part, place] = place_of(row.number(0));
+      bits[part][place / 64] |= std::uint64_t{1} << (place % 64);
+    }
+    return bits;
+  }
   // The part and row of a picture's vectors.
   std::pair<std::size_t, std::size_t> place_of(std::int64_t picture) const {
     for (std::size_t part = 0; part < files.size(); ++part) {
@@ -111,6 +130,7 @@ bool PictureIndex::is_outdated() const {
                                                    SqliteDatabase::Access::kRead);
   }
   SqliteDatabase& other = *state.other;
+  if (other.in_transaction()) other.run("ROLLBACK");  // an error has left it
   other.run("BEGIN");
   const bool same = generation_number(other) == state.generation.number;
   // The newer transaction sees the same, and stands less in the way of the log's end: what the log
@@ -170,17 +190,17 @@ std::vector<CodePart> PictureIndex::parts(const WantedBits& wanted) const {
 }
 
 WantedBits PictureIndex::wanted_by(const PictureFilter& filter) const {
-  WantedBits bits;
-  for (const IndexPart& part : state_->generation.parts) bits.push_back(part.alive);
-  if (filter.passes_all()) return bits;
-  for (auto& words : bits) std::fill(words.begin(), words.end(), 0);
+  if (filter.passes_all()) return state_->alive();
   const std::lock_guard lock(state_->mutex);
-  SqlStatement row = matching_pictures(*state_->database, filter);
-  while (row.next()) {
-    const auto [part, place] = state_->place_of(row.number(0));
-    bits[part][place / 64] |= std::uint64_t{1} << (place % 64);
+  auto& known = state_->filtered;
+  const auto found = std::ranges::find(known, filter, &std::pair<PictureFilter, WantedBits>::first);
+  if (found != known.end()) {
+    std::rotate(known.begin(), found, found + 1);
+    return known.front().second;
   }
-  return bits;
+  known.emplace(known.begin(), filter, state_->matching(filter));
+  if (known.size() > kKeptFilters) known.pop_back();
+  return known.front().second;
 }
 
 std::int64_t PictureIndex::picture_at(std::size_t part, std::size_t row) const {
@@ -222,6 +242,18 @@ std::optional<std::string> PictureIndex::value(const std::string& key) const {
   SqlStatement row = state_->database->query("SELECT text FROM texts WHERE key = ?", key);
   if (!row.next()) return std::nullopt;
   return row.text(0);
+}
+
+std::map<std::string, std::string> PictureIndex::values() const {
+  const std::lock_guard lock(state_->mutex);
+  SqlStatement row = state_->database->query("SELECT key, text FROM texts");
+  std::map<std::string, std::string> values;
+  while (row.next()) values.emplace(row.text(0), row.text(1));
+  return values;
+}
+
+std::string PictureIndex::id() const {
+  return value(kIdKey).value();
 }
 
 }  // namespace blip2

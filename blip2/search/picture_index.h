@@ -41,6 +41,9 @@ class PictureIndex {
   bool is_outdated() const;
 
   const IndexIdentity& identity() const;
+  // Digits that tell the index from all others: drawn when it was made, and kept when it is rebuilt
+  // or moved.
+  std::string id() const;
   std::int64_t generation() const;
   std::int64_t pictures() const;  // different contents that a file has
   std::int64_t files() const;     // good ones
@@ -66,6 +69,7 @@ class PictureIndex {
 
   // Texts that a writer has put beside the pictures, such as thresholds; nullopt if there is none.
   std::optional<std::string> value(const std::string& key) const;
+  std::map<std::string, std::string> values() const;
 
  private:
   struct State;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "blip2/base/message_of.h"
 #include "blip2/io/test_files.h"
@@ -324,6 +325,21 @@ TEST_F(Filters, SidesAndCamera) {
   filter.camera = "eos";
   filter.folder = "/odd";
   EXPECT_THAT(seeds(filter), ElementsAre(3, 9));
+}
+
+TEST_F(Filters, AreKeptForTheNextPage) {
+  for (int round = 0; round < 2; ++round) {
+    for (std::int64_t after = 0; after < 12; ++after) {
+      PictureFilter filter;
+      filter.after = after;
+      filter.before = 12;
+      std::vector<std::uint64_t> expected;
+      for (std::uint64_t seed = 1; seed < 12; seed += 2) {
+        if (std::cmp_greater_equal(seed, after)) expected.push_back(seed);
+      }
+      EXPECT_EQ(seeds(filter), expected) << after;
+    }
+  }
 }
 
 }  // namespace

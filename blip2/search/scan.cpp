@@ -1,55 +1,64 @@
 #include "blip2/search/scan.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <limits>
-#include <memory>
+#include <utility>
 
 #include "blip2/base/error.h"
 #include "blip2/base/parallel.h"
-#include "blip2/search/scan_query_internal.h"
+#include "blip2/search/part_scan_internal.h"
 
 namespace blip2 {
 namespace {
 
 constexpr std::size_t kChunk = 4096;  // pictures that a thread takes at a time
+constexpr float kNever = PartScan::kNever;
 
-// A part with what is looked for.
-struct PartScan {
-  const CodePart* part;
-  CodeLayout layout;
-  std::vector<ScanQuery> queries;
-  std::size_t first;  // number of the part's first picture among all
+// A picture with its score or a bound on it.
+struct Scored {
+  float score;
+  std::size_t part, row;
 
-  bool wanted(std::size_t row) const { return (part->wanted[row / 64] >> row % 64 & 1) != 0; }
-  float score(std::size_t row) const {
-    float sum = 0;
-    for (const ScanQuery& query : queries) {
-      sum += query.weight() * query.score(part->bodies.data() + row * layout.body);
-    }
-    return sum;
-  }
-  // Not less than score(), whose sum over terms rounds, too.
-  float bound(std::size_t row) const {
-    float sum = 0, size = 0;
-    for (const ScanQuery& query : queries) {
-      const float bound = query.bound(part->heads.data() + row * layout.head);
-      sum += bound;
-      size += std::abs(bound);
-    }
-    return sum + size * 1e-6f;
+  // Better first: the order of hits.
+  bool operator<(const Scored& other) const {
+    if (score != other.score) return score > other.score;
+    return std::pair(part, row) < std::pair(other.part, other.row);
   }
 };
 
-// A picture by its number among those of all parts, with its score or a bound on it.
-struct Scored {
-  float score;
-  std::size_t number;
-  // Better first: the order of hits.
-  bool operator<(const Scored& other) const {
-    return score != other.score ? score > other.score : number < other.number;
+// The best `top` of what it is offered; top > 0.
+class Best {
+ public:
+  explicit Best(std::size_t top) : top_(top) {}
+
+  // What a picture must reach to be among the best.
+  float least() const { return kept_.size() < top_ ? kNever : kept_.front().score; }
+  void offer(const Scored& one) {
+    if (kept_.size() == top_) {
+      if (!(one < kept_.front())) return;
+      std::pop_heap(kept_.begin(), kept_.end());
+      kept_.back() = one;
+    } else {
+      kept_.push_back(one);
+    }
+    std::push_heap(kept_.begin(), kept_.end());
   }
+  void offer(const Best& others) {
+    for (const Scored& one : others.kept_) offer(one);
+  }
+  std::vector<Scored> sorted() && {
+    std::sort_heap(kept_.begin(), kept_.end());
+    return std::move(kept_);
+  }
+
+ private:
+  std::size_t top_;
+  std::vector<Scored> kept_;  // a heap whose worst is in front
+};
+
+// Rows [first, last) of a part, whose bounds lie from `at` on.
+struct Chunk {
+  std::size_t part, first, last, at;
 };
 
 class Scan {
@@ -57,138 +66,106 @@ class Scan {
   Scan(std::span<const CodePart> parts, std::span<const SearchTerm> terms, std::size_t threads)
       : threads_(std::max<std::size_t>(threads, 1)) {
     need(!terms.empty(), "expected a term to look for", "search");
-    for (const CodePart& part : parts) {
-      const std::size_t count = part.pictures();
-      const CodeLayout layout(part.basis->shape());
-      need(part.heads.size() == count * layout.head && part.wanted.size() >= (count + 63) / 64,
-           "a part's heads, bodies and bits are of different numbers of pictures", "search");
-      PartScan scan{&part, layout, {}, pictures_};
-      for (const SearchTerm& term : terms) scan.queries.emplace_back(term, *part.basis);
-      parts_.push_back(std::move(scan));
-      pictures_ += count;
-    }
+    for (const CodePart& part : parts) add(PartScan(part, terms));
   }
 
   // The best `top` by every body.
   std::vector<Scored> full(std::size_t top) const {
-    return best_of(top, [](const PartScan& part, std::size_t row) { return part.score(row); });
+    return best_of(top, [&](const Chunk& chunk, Best& best) {
+      const PartScan& part = parts_[chunk.part];
+      for (std::size_t row = chunk.first; row < chunk.last; ++row) {
+        if (part.wanted(row)) best.offer({part.score(row), chunk.part, row});
+      }
+    });
   }
 
-  // The same, by bounds first.
+  // The same: bounds for all, then the scores of the most promising ones, whose worst of the best
+  // all others must reach by their bounds.
   std::vector<Scored> pruned(std::size_t top) const {
-    std::vector<Scored> rest =
-        best_of(std::numeric_limits<std::size_t>::max(),
-                [](const PartScan& part, std::size_t row) { return part.bound(row); });
-    std::vector<Scored> best;
-    // The most promising ones first, in growing rounds, until no bound reaches the last of the
-    // best.
-    for (std::size_t done = 0, round = std::max<std::size_t>(4 * top, 512); done < rest.size();
-         round *= 4) {
-      const std::size_t end = std::min(done + round, rest.size());
-      const auto at = [&](std::size_t i) { return rest.begin() + static_cast<std::ptrdiff_t>(i); };
-      std::nth_element(at(done), at(end - 1), rest.end());
-      merge(best, scored(std::span(rest).subspan(done, end - done)), top);
-      done = end;
-      if (best.size() < top) continue;
-      rest.erase(std::remove_if(at(done), rest.end(),
-                                [&](const Scored& one) { return one.score < best.back().score; }),
-                 rest.end());
-    }
-    return best;
+    std::vector<float> bounds(pictures_);
+    Best best(top);
+    for (const Scored& one : score_promising(top, bounds)) best.offer(one);
+    const float least = best.least();
+    const auto others = best_of(top, [&](const Chunk& chunk, Best& some) {
+      offer_reaching(least, chunk, bounds.data() + chunk.at, some);
+    });
+    for (const Scored& one : others) best.offer(one);
+    return std::move(best).sorted();
   }
 
   std::vector<Hit> hits(const std::vector<Scored>& best) const {
     std::vector<Hit> hits;
     for (const Scored& one : best) {
-      const PartScan& part = part_of(one.number);
-      Hit hit{
-          static_cast<std::size_t>(&part - parts_.data()), one.number - part.first, one.score, {}};
-      for (const ScanQuery& query : part.queries) {
-        hit.term_scores.push_back(
-            query.score(part.part->bodies.data() + hit.row * part.layout.body));
-      }
-      hits.push_back(std::move(hit));
+      hits.push_back({one.part, one.row, one.score, parts_[one.part].term_scores(one.row)});
     }
     return hits;
   }
 
   std::vector<float> all() const {
     std::vector<float> scores(pictures_);
-    parallel_for((pictures_ + kChunk - 1) / kChunk, threads_, [&](std::size_t chunk) {
-      for_rows(chunk, [&](const PartScan& part, std::size_t row) {
-        scores[part.first + row] = part.score(row);
-      });
+    parallel_for(chunks_.size(), threads_, [&](std::size_t i) {
+      const Chunk& chunk = chunks_[i];
+      for (std::size_t row = chunk.first; row < chunk.last; ++row) {
+        scores[chunk.at + row - chunk.first] = parts_[chunk.part].score(row);
+      }
     });
     return scores;
   }
 
  private:
-  const PartScan& part_of(std::size_t number) const {
-    const auto next = std::upper_bound(
-        parts_.begin(), parts_.end(), number,
-        [](std::size_t value, const PartScan& part) { return value < part.first; });
-    return *std::prev(next);
+  void add(PartScan part) {
+    for (std::size_t first = 0; first < part.pictures(); first += kChunk) {
+      const std::size_t last = std::min(first + kChunk, part.pictures());
+      chunks_.push_back({parts_.size(), first, last, pictures_ + first});
+    }
+    first_.push_back(pictures_);
+    pictures_ += part.pictures();
+    parts_.push_back(std::move(part));
   }
 
-  // Calls visit(part, row) for the pictures of a chunk.
+  // The best of those that visit(chunk, best) offers.
   template <typename Visit>
-  void for_rows(std::size_t chunk, const Visit& visit) const {
-    std::size_t number = chunk * kChunk;
-    const std::size_t end = std::min(number + kChunk, pictures_);
-    while (number < end) {
-      const PartScan& part = part_of(number);
-      const std::size_t stop = std::min(end, part.first + part.part->pictures());
-      for (; number < stop; ++number) visit(part, number - part.first);
-    }
+  std::vector<Scored> best_of(std::size_t top, const Visit& visit) const {
+    std::vector<Best> found(chunks_.size(), Best(top));
+    parallel_for(chunks_.size(), threads_, [&](std::size_t i) { visit(chunks_[i], found[i]); });
+    Best best(top);
+    for (const Best& some : found) best.offer(some);
+    return std::move(best).sorted();
   }
 
-  static void keep_best(std::vector<Scored>& some, std::size_t top) {
-    if (some.size() > top) {
-      std::nth_element(some.begin(), some.begin() + static_cast<std::ptrdiff_t>(top), some.end());
-      some.resize(top);
-    }
-  }
-
-  static void merge(std::vector<Scored>& best, const std::vector<Scored>& more, std::size_t top) {
-    best.insert(best.end(), more.begin(), more.end());
-    keep_best(best, top);
-    std::sort(best.begin(), best.end());
-  }
-
-  // The `top` wanted pictures of the largest value(part, row), in no order.
-  template <typename Value>
-  std::vector<Scored> best_of(std::size_t top, const Value& value) const {
-    const std::size_t chunks = (pictures_ + kChunk - 1) / kChunk;
-    std::vector<std::vector<Scored>> found(chunks);
-    parallel_for(chunks, threads_, [&](std::size_t chunk) {
-      auto& some = found[chunk];
-      for_rows(chunk, [&](const PartScan& part, std::size_t row) {
-        if (part.wanted(row)) some.push_back({value(part, row), part.first + row});
-      });
-      keep_best(some, top);
-    });
-    std::vector<Scored> best;
-    for (const auto& some : found) best.insert(best.end(), some.begin(), some.end());
-    keep_best(best, top);
-    return best;
-  }
-
-  // Pictures with their scores in place of bounds.
-  std::vector<Scored> scored(std::span<const Scored> some) const {
-    constexpr std::size_t kAtOnce = 64;
-    std::vector<Scored> out(some.begin(), some.end());
-    parallel_for((out.size() + kAtOnce - 1) / kAtOnce, threads_, [&](std::size_t chunk) {
-      const std::size_t end = std::min((chunk + 1) * kAtOnce, out.size());
-      for (std::size_t i = chunk * kAtOnce; i < end; ++i) {
-        const PartScan& part = part_of(out[i].number);
-        out[i].score = part.score(out[i].number - part.first);
+  // Writes the bounds of all pictures, and minus infinity for the most promising ones and those
+  // that are not wanted. Returns the most promising ones with their scores.
+  std::vector<Scored> score_promising(std::size_t top, std::vector<float>& bounds) const {
+    const std::size_t promising = std::max<std::size_t>(2 * std::min(top, pictures_), 256);
+    std::vector<Scored> some = best_of(promising, [&](const Chunk& chunk, Best& best) {
+      float* out = bounds.data() + chunk.at;
+      parts_[chunk.part].bounds(chunk.first, chunk.last, out);
+      // A chunk offers few, so that this costs little; those beyond are found by their bounds.
+      Best here(std::min(promising, 2 * top));
+      for (std::size_t row = chunk.first; row < chunk.last; ++row, ++out) {
+        if (*out > kNever) here.offer({*out, chunk.part, row});
       }
+      best.offer(here);
     });
-    return out;
+    parallel_for(some.size(), threads_,
+                 [&](std::size_t i) { some[i].score = parts_[some[i].part].score(some[i].row); });
+    for (const Scored& one : some) bounds[first_[one.part] + one.row] = kNever;
+    return some;
+  }
+
+  void offer_reaching(float least, const Chunk& chunk, const float* bounds, Best& best) const {
+    const PartScan& part = parts_[chunk.part];
+    for (std::size_t row = chunk.first; row < chunk.last; ++row, ++bounds) {
+      if (*bounds == kNever || *bounds < least) continue;
+      const float score = part.score_from(std::max(least, best.least()), row);
+      if (score >= least) best.offer({score, chunk.part, row});
+    }
   }
 
   std::size_t threads_, pictures_ = 0;
   std::vector<PartScan> parts_;
+  std::vector<std::size_t> first_;  // of each part: the place of its first picture's bound
+  std::vector<Chunk> chunks_;
 };
 
 }  // namespace
@@ -201,9 +178,7 @@ std::vector<Hit> best_pictures(std::span<const CodePart> parts, std::span<const 
                                std::size_t top, std::size_t threads, ScanWay way) {
   const Scan scan(parts, terms, threads);
   if (top == 0) return {};
-  auto best = way == ScanWay::kFull ? scan.full(top) : scan.pruned(top);
-  std::sort(best.begin(), best.end());
-  return scan.hits(best);
+  return scan.hits(way == ScanWay::kFull ? scan.full(top) : scan.pruned(top));
 }
 
 std::vector<float> all_scores(const CodePart& part, std::span<const SearchTerm> terms,

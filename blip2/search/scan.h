@@ -46,6 +46,11 @@ std::vector<Hit> best_pictures(std::span<const CodePart> parts, std::span<const 
                                std::size_t top, std::size_t threads,
                                ScanWay way = ScanWay::kPruned);
 
+// Numbers that the scores of pictures with these heads [n] do not exceed: [n]. For bodies that lie
+// elsewhere: only those whose numbers reach the best scores found so far need to be fetched.
+std::vector<float> score_bounds(const Basis& basis, std::span<const std::byte> heads,
+                                std::span<const SearchTerm> terms, std::size_t threads);
+
 // Scores of all pictures of a part, wanted or not, as best_pictures() computes them: [n].
 std::vector<float> all_scores(const CodePart& part, std::span<const SearchTerm> terms,
                               std::size_t threads);

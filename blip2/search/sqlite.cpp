@@ -201,6 +201,10 @@ void SqliteDatabase::fail(int code) const {
         fmt::format("cannot go on after {} bytes of the log: {}", size_of_file(log()), message),
         file_.string(), "is the disk full? The last generation is still there");
   }
+  if (kind == SQLITE_READONLY || kind == SQLITE_CANTOPEN) {
+    throw Error("cannot open or write the database: " + message, file_.string(),
+                "who may only read the folder needs the files index.db-wal and index.db-shm in it");
+  }
   throw Error("SQLite says: " + message, file_.string());
 }
 
