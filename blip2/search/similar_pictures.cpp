@@ -19,9 +19,15 @@ SimilarPictures::SimilarPictures(const PictureIndex& index, std::vector<std::int
   if (pictures_.empty()) return;
   find_rows();
   sketches_.resize(pictures_.size());
+  squares_.resize(pictures_.size());
+  const auto queries = static_cast<float>(index.identity().shape.queries);
   parallel_for(pictures_.size(), threads, [&](std::size_t i) {
-    sketches_[i] = sketch_of(*parts_.front().basis, index_.vectors_of(pictures_[i]));
+    const std::vector<float> vectors = index_.vectors_of(pictures_[i]);
+    sketches_[i] = sketch_of(*parts_.front().basis, vectors);
+    squares_[i] =
+        std::inner_product(vectors.begin(), vectors.end(), vectors.begin(), 0.0f) / queries;
   });
+  largest_square_ = *std::ranges::max_element(squares_);
   fill_blocks();
 }
 
@@ -94,9 +100,8 @@ std::vector<std::size_t> SimilarPictures::near_sketches(const Sketch& own, float
 
 std::vector<std::size_t> SimilarPictures::like(std::size_t place, float threshold,
                                                const std::function<bool(std::size_t)>& may) const {
-  // Kept vectors are not quite unit vectors, and scores are those of bytes.
-  const float slack = 4 * index_.largest_error() + 1e-4f;
-  const float reach = std::max(0.0f, 2 - 2 * (threshold - slack));
+  constexpr float kRounding = 0.004f;  // of scores, twice, and of sketches
+  const float reach = std::max(0.0f, squares_[place] + largest_square_ - 2 * threshold + kRounding);
   std::map<std::size_t, std::vector<std::size_t>> by_part;
   for (const std::size_t other : near_sketches(sketches_[place], reach)) {
     if (other != place && may(other)) by_part[rows_[other].part].push_back(other);

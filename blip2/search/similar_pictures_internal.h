@@ -51,6 +51,8 @@ class SimilarPictures {
   std::vector<CodePart> parts_;
   std::vector<Row> rows_;
   std::vector<Sketch> sketches_;
+  std::vector<float> squares_;  // each picture's mean squared length of its vectors
+  float largest_square_ = 0;
   std::vector<std::size_t> order_;  // of the places, by the first numbers of their sketches
   std::vector<Block> blocks_;       // in that order
 };
