@@ -61,7 +61,8 @@ void duplicates(const DuplicatesOptions& given) {
   std::optional<Progress> progress;
   options.progress = [&](std::int64_t done) {
     if (interrupted()) throw Interrupted{};
-    if (!progress) progress.emplace("pictures", index->pictures());
+    const int passes = options.near.has_value() + options.alike.has_value();
+    if (!progress) progress.emplace("pictures", passes * index->pictures());
     progress->update(done);
   };
   const std::vector<DuplicateGroup> groups = find_duplicates(*index, options);

@@ -20,15 +20,14 @@ std::string look_of(const Image& image) {
   return {cells.rgb.begin(), cells.rgb.end()};
 }
 
-int look_distance(std::string_view a, std::string_view b) {
-  constexpr int kFar = 255;
-  if (a.size() != kBytes || b.size() != kBytes) return kFar;
-  int largest = 0;
+bool same_look(std::string_view a, std::string_view b) {
+  constexpr int kMostDifference = 24;
+  if (a.size() != kBytes || b.size() != kBytes) return false;
   for (std::size_t i = 0; i < kBytes; ++i) {
     const int difference = static_cast<unsigned char>(a[i]) - static_cast<unsigned char>(b[i]);
-    largest = std::max(largest, std::abs(difference));
+    if (std::abs(difference) > kMostDifference) return false;
   }
-  return largest;
+  return true;
 }
 
 }  // namespace blip2

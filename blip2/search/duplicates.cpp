@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <tuple>
 #include <utility>
 
+#include "blip2/base/parallel.h"
 #include "blip2/image/look.h"
-#include "blip2/search/similar_pairs_internal.h"
+#include "blip2/search/similar_pictures_internal.h"
 
 namespace blip2 {
 namespace {
@@ -58,35 +60,35 @@ bool same_shape(const PictureFacts& a, const PictureFacts& b) {
   return std::abs(first - second) <= kShare * std::max(first, second) + rounding;
 }
 
-// Whether two pictures look the same from far, as one does before and after it is compressed.
-bool same_look(const PictureFacts& a, const PictureFacts& b) {
-  constexpr int kMostDifference = 24;
-  return look_distance(a.look, b.look) <= kMostDifference;
-}
+// Each picture's group, named by its best picture: the best picture that is left takes all those
+// that are left and like it. like(i, may) gives these; it runs on several threads at once, for more
+// and more pictures, as those that are first may take very many.
+using LikeOnes =
+    std::function<std::vector<std::size_t>(std::size_t, const std::function<bool(std::size_t)>&)>;
 
-// The neighbours of each picture, all among `candidates`.
-using Neighbours = std::vector<std::vector<std::size_t>>;
-
-Neighbours neighbours_of(std::size_t pictures, const std::vector<SimilarPair>& pairs) {
-  Neighbours neighbours(pictures);
-  for (const SimilarPair& pair : pairs) {
-    neighbours[pair.first].push_back(pair.second);
-    neighbours[pair.second].push_back(pair.first);
-  }
-  return neighbours;
-}
-
-// Each picture's group, named by its best picture: the best picture that is left takes all its
-// neighbours that are left.
-std::vector<std::size_t> star_groups(const Neighbours& neighbours) {
+std::vector<std::size_t> star_groups(std::size_t pictures, std::int64_t compared,
+                                     const DuplicateOptions& options, const LikeOnes& like) {
   constexpr auto kNone = static_cast<std::size_t>(-1);
-  std::vector<std::size_t> group(neighbours.size(), kNone);
-  for (std::size_t i = 0; i < group.size(); ++i) {
-    if (group[i] != kNone) continue;
-    group[i] = i;
-    for (const std::size_t other : neighbours[i]) {
-      if (group[other] == kNone) group[other] = i;
+  const std::size_t most_at_once = 128 * std::max<std::size_t>(1, options.threads);
+  std::vector<std::size_t> group(pictures, kNone);
+  std::size_t at_once = 1;
+  for (std::size_t begin = 0; begin < pictures;
+       begin += std::exchange(at_once, std::min(2 * at_once, most_at_once))) {
+    const std::size_t end = std::min(begin + at_once, pictures);
+    std::vector<std::vector<std::size_t>> found(end - begin);
+    parallel_for(end - begin, options.threads, [&](std::size_t k) {
+      const std::size_t i = begin + k;
+      if (group[i] != kNone) return;
+      found[k] = like(i, [&](std::size_t other) { return other > i && group[other] == kNone; });
+    });
+    for (std::size_t i = begin; i < end; ++i) {
+      if (group[i] != kNone) continue;
+      group[i] = i;
+      for (const std::size_t other : found[i - begin]) {
+        if (group[other] == kNone) group[other] = i;
+      }
     }
+    options.progress(compared + static_cast<std::int64_t>(end));
   }
   return group;
 }
@@ -95,51 +97,44 @@ std::vector<std::size_t> star_groups(const Neighbours& neighbours) {
 class Finder {
  public:
   Finder(const PictureIndex& index, const DuplicateOptions& options)
-      : options_(options), candidates_(candidates_of(index)) {
-    near_.resize(candidates_.size());
-    for (std::size_t i = 0; i < near_.size(); ++i) near_[i] = i;
+      : options_(options), candidates_(candidates_of(index)), near_(candidates_.size()) {
+    std::iota(near_.begin(), near_.end(), std::size_t{0});
     if (!options.near && !options.alike) return;
     std::vector<std::int64_t> pictures;
     for (const Candidate& one : candidates_) pictures.push_back(one.picture);
-    const float least = std::min(options.near.value_or(2), options.alike.value_or(2));
-    pairs_ = similar_pairs(index, pictures, least, options.threads, options.progress);
+    similar_.emplace(index, std::move(pictures), options.threads);
   }
 
   std::vector<DuplicateGroup> groups() {
     std::vector<DuplicateGroup> groups;
-    if (options_.exact) add_exact(groups);
-    if (options_.near) near_ = star_groups(near_neighbours());
+    if (options_.exact) add(near_, DuplicateKind::exact, groups);  // each by itself so far
+    if (options_.near) near_ = near_groups();
     if (options_.near) add(near_, DuplicateKind::near, groups);
     if (options_.alike) add(alike_groups(), DuplicateKind::alike, groups);
     return groups;
   }
 
  private:
-  void add_exact(std::vector<DuplicateGroup>& groups) const {
-    std::vector<std::size_t> each(candidates_.size());
-    for (std::size_t i = 0; i < each.size(); ++i) each[i] = i;
-    add(each, DuplicateKind::exact, groups);
-  }
-
-  Neighbours near_neighbours() const {
-    std::vector<SimilarPair> pairs;
-    for (const SimilarPair& pair : pairs_) {
-      const PictureFacts &first = candidates_[pair.first].facts,
-                         &second = candidates_[pair.second].facts;
-      const bool near = pair.score >= *options_.near && same_shape(first, second);
-      if (near && same_look(first, second)) pairs.push_back(pair);
-    }
-    return neighbours_of(candidates_.size(), pairs);
+  std::vector<std::size_t> near_groups() const {
+    return star_groups(candidates_.size(), 0, options_, [&](std::size_t i, const auto& may) {
+      const PictureFacts& own = candidates_[i].facts;
+      return similar_->like(i, *options_.near, [&](std::size_t other) {
+        const PictureFacts& facts = candidates_[other].facts;
+        return may(other) && same_shape(own, facts) && same_look(own.look, facts.look);
+      });
+    });
   }
 
   // The groups of the near groups' best pictures; their other pictures go with them.
   std::vector<std::size_t> alike_groups() const {
-    std::vector<SimilarPair> pairs;
-    for (const SimilarPair& pair : pairs_) {
-      const bool both_best = near_[pair.first] == pair.first && near_[pair.second] == pair.second;
-      if (both_best && pair.score >= *options_.alike) pairs.push_back(pair);
-    }
-    const std::vector<std::size_t> best = star_groups(neighbours_of(candidates_.size(), pairs));
+    const auto is_best = [&](std::size_t i) { return near_[i] == i; };
+    const std::int64_t compared = options_.near ? std::ssize(candidates_) : 0;
+    const auto best =
+        star_groups(candidates_.size(), compared, options_, [&](std::size_t i, const auto& may) {
+          if (!is_best(i)) return std::vector<std::size_t>{};
+          return similar_->like(i, *options_.alike,
+                                [&](std::size_t other) { return may(other) && is_best(other); });
+        });
     std::vector<std::size_t> groups(near_.size());
     for (std::size_t i = 0; i < near_.size(); ++i) groups[i] = best[near_[i]];
     return groups;
@@ -168,8 +163,8 @@ class Finder {
 
   DuplicateOptions options_;
   std::vector<Candidate> candidates_;
-  std::vector<SimilarPair> pairs_;
   std::vector<std::size_t> near_;  // the best picture of each one's near group
+  std::optional<SimilarPictures> similar_;
 };
 
 }  // namespace

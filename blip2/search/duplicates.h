@@ -25,7 +25,8 @@ struct DuplicateOptions {
   bool exact = true;
   std::optional<float> near = kNearThreshold, alike = kAlikeThreshold;  // nullopt: not looked for
   std::size_t threads = 1;
-  // Called now and then with the number of pictures compared; may throw.
+  // Called now and then with the number of pictures compared, which are all of them for near and
+  // all again for alike ones; may throw.
   std::function<void(std::int64_t)> progress = [](std::int64_t) {};
 };
 

@@ -7,11 +7,10 @@
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "blip2/base/random.h"
-#include "blip2/search/similar_pairs_internal.h"
+#include "blip2/search/similar_pictures_internal.h"
 
 namespace blip2 {
 namespace {
@@ -146,8 +145,8 @@ TEST_F(DuplicatesTest, GroupsAreNearToTheirBest) {
   EXPECT_LE(members, static_cast<std::size_t>(kSteps));
 }
 
-// The join finds what comparing all pairs finds, whatever the threads, parts and dropped pictures.
-TEST_F(DuplicatesTest, PairsAreThoseOfAFullComparison) {
+// Sketches lose nothing that comparing all pictures finds, whatever the parts and dropped pictures.
+TEST_F(DuplicatesTest, LikePicturesAreThoseOfAFullComparison) {
   std::vector<std::int64_t> pictures;
   for (int i = 0; i < 40; ++i) {
     const std::vector<float> vectors = any_vectors(random_);
@@ -161,32 +160,37 @@ TEST_F(DuplicatesTest, PairsAreThoseOfAFullComparison) {
       writer_->remove_file("/" + std::to_string(i) + "_0"), pictures.erase(pictures.end() - 6);
   }
   const auto index = written();
-  std::vector<std::tuple<std::size_t, std::size_t>> expected;
-  constexpr float kThreshold = 0.9f;
   const auto parts = index->parts();
+  constexpr float kThreshold = 0.9f;
+  const SimilarPictures similar(*index, pictures, 3);
+  std::size_t found = 0;
   for (std::size_t i = 0; i < pictures.size(); ++i) {
     const SearchTerm term{index->vectors_of(pictures[i]), 1};
+    std::vector<std::size_t> expected;
     for (std::size_t part = 0; part < parts.size(); ++part) {
       const std::vector<float> scores = all_scores(parts[part], std::span(&term, 1), 1);
       for (std::size_t row = 0; row < scores.size(); ++row) {
-        const auto found = std::ranges::find(pictures, index->picture_at(part, row));
-        const auto other = static_cast<std::size_t>(found - pictures.begin());
-        if (scores[row] >= kThreshold && found != pictures.end() && other > i) {
-          expected.emplace_back(i, other);
-        }
+        const auto place = std::ranges::find(pictures, index->picture_at(part, row));
+        const auto other = static_cast<std::size_t>(place - pictures.begin());
+        if (scores[row] < kThreshold || place == pictures.end() || other == i) continue;
+        if (other % 5 != 0) expected.push_back(other);
       }
     }
+    std::ranges::sort(expected);
+    found += expected.size();
+    const auto may = [](std::size_t other) { return other % 5 != 0; };
+    EXPECT_EQ(similar.like(i, kThreshold, may), expected) << i;
   }
-  std::ranges::sort(expected);
-  ASSERT_GT(expected.size(), 100u);
-  for (const std::size_t threads : {1u, 3u}) {
-    std::vector<std::tuple<std::size_t, std::size_t>> pairs;
-    for (const SimilarPair& pair :
-         similar_pairs(*index, pictures, kThreshold, threads, [](std::int64_t) {})) {
-      pairs.emplace_back(pair.first, pair.second);
-    }
-    EXPECT_EQ(pairs, expected);
-  }
+  EXPECT_GT(found, 150u);
+}
+
+// Very many pictures that are all alike make one group, and no list of all pairs.
+TEST_F(DuplicatesTest, ManyAlikePicturesAreOneGroup) {
+  const std::vector<float> vectors = any_vectors(random_);
+  for (int i = 0; i < 3000; ++i) add("/" + std::to_string(i), near_to(vectors, 0.02f, random_));
+  const auto groups = find(only(DuplicateKind::alike, 0.9f));
+  ASSERT_EQ(groups.size(), 1u);
+  EXPECT_EQ(groups[0].paths.size(), 3000u);
 }
 
 }  // namespace
