@@ -16,6 +16,8 @@ HOUSE = [
     ["io"],
     ["text", "image"],
     ["chat"],
+    ["search"],
+    ["postgres"],
     ["nn", "processes"],
     ["vision", "qformer", "language"],
     ["decoding"],
@@ -23,7 +25,7 @@ HOUSE = [
     ["data"],
     ["model"],
     ["evaluation", "report", "retrieval"],
-    ["capfilt", "answers"],
+    ["capfilt", "answers", "indexing"],
     ["recipe"],
     ["optimiser", "costs"],
     ["tasks"],
@@ -32,7 +34,8 @@ HOUSE = [
     ["http", "protocols", "serving"],
     ["service"],
 ]
-WITHOUT_TORCH = {"base", "io", "text", "image", "chat", "http", "protocols"}
+WITHOUT_TORCH = {"base", "io", "text", "image", "chat", "search", "postgres", "http",
+                 "protocols"}
 LEVEL = {room: level for level, rooms in enumerate(HOUSE) for room in rooms}
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
 TYPE = re.compile(

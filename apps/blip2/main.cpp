@@ -11,9 +11,9 @@
 
 namespace {
 
-constexpr std::array<std::string_view, 3> kOwnNames{"inspect", "preprocess", "score"};
-constexpr std::array<blip2::AddVerb, 3> kOwnVerbs{blip2::add_inspect, blip2::add_preprocess,
-                                                  blip2::add_score};
+constexpr std::array<std::string_view, 4> kOwnNames{"duplicates", "inspect", "preprocess", "score"};
+constexpr std::array<blip2::AddVerb, 4> kOwnVerbs{blip2::add_duplicates, blip2::add_inspect,
+                                                  blip2::add_preprocess, blip2::add_score};
 
 std::string describe(const std::exception& failure) {
   return failure.what();

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "blip2/base/file.h"
-#include "blip2/data/content_hash.h"
+#include "blip2/base/content_hash.h"
 
 namespace blip2 {
 

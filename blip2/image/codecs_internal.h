@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "blip2/image/image.h"
 
@@ -12,8 +13,9 @@
 namespace blip2 {
 
 struct Decoded {
-  Image image;          // as stored
-  int orientation = 1;  // EXIF's, 1 to 8
+  Image image;                       // as stored
+  int orientation = 1;               // EXIF's, 1 to 8
+  std::vector<std::byte> exif = {};  // the block that Pillow takes; empty if there is none
 };
 
 Decoded decode_jpeg(std::span<const std::byte> bytes, const std::string& where,
@@ -22,6 +24,10 @@ Decoded decode_png(std::span<const std::byte> bytes, const std::string& where,
                    SixteenBit sixteen_bit, const ImageLimits& limits);
 Decoded decode_webp(std::span<const std::byte> bytes, const std::string& where,
                     const ImageLimits& limits);
+
+// Decodes a file of any of the formats, within the limits.
+Decoded decode_stored(std::span<const std::byte> bytes, const std::string& where,
+                      SixteenBit sixteen_bit, const ImageLimits& limits);
 
 // Throws Error if a picture of this size is empty or beyond the limits; `bytes_per_pixel`: of the
 // largest buffer that decoding takes.

@@ -2,36 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
-#include <string_view>
-
 #include "blip2/base/error.h"
 #include "blip2/image/codecs_internal.h"
 #include "blip2/image/orientation_internal.h"
+#include "blip2/image/picture_kind.h"
 #include "blip2/io/tar_place.h"
 
 namespace blip2 {
-namespace {
-
-bool has_at(std::span<const std::byte> bytes, std::size_t offset, std::string_view magic) {
-  return bytes.size() >= offset + magic.size() &&
-         std::memcmp(bytes.data() + offset, magic.data(), magic.size()) == 0;
-}
-
-Decoded decode_any(std::span<const std::byte> bytes, const std::string& where,
-                   SixteenBit sixteen_bit, const ImageLimits& limits) {
-  if (has_at(bytes, 0, "\xff\xd8\xff")) return decode_jpeg(bytes, where, limits);
-  if (has_at(bytes, 0, "\x89PNG\r\n\x1a\n")) {
-    return decode_png(bytes, where, sixteen_bit, limits);
-  }
-  if (has_at(bytes, 0, "RIFF") && has_at(bytes, 8, "WEBP")) {
-    return decode_webp(bytes, where, limits);
-  }
-  throw Error(bytes.empty() ? "the file is empty" : "not a JPEG, PNG or WebP picture", where,
-              "convert it to one of these formats");
-}
-
-}  // namespace
 
 void check_size(std::int64_t width, std::int64_t height, int bytes_per_pixel,
                 const std::string& where, const ImageLimits& limits) {
@@ -58,14 +35,30 @@ Image blank_image(int width, int height) {
   return image;
 }
 
-Image decode_image(std::span<const std::byte> bytes, const std::string& where,
-                   SixteenBit sixteen_bit, const ImageLimits& limits) {
+Decoded decode_stored(std::span<const std::byte> bytes, const std::string& where,
+                      SixteenBit sixteen_bit, const ImageLimits& limits) {
   if (bytes.size() > limits.max_bytes) {
     throw Error(
         fmt::format("the file has {} bytes, the limit is {}", bytes.size(), limits.max_bytes),
         where);
   }
-  Decoded decoded = decode_any(bytes, where, sixteen_bit, limits);
+  switch (picture_kind_of(bytes)) {
+    case PictureKind::jpeg:
+      return decode_jpeg(bytes, where, limits);
+    case PictureKind::png:
+      return decode_png(bytes, where, sixteen_bit, limits);
+    case PictureKind::webp:
+      return decode_webp(bytes, where, limits);
+    case PictureKind::none:
+      break;
+  }
+  throw Error(bytes.empty() ? "the file is empty" : "not a JPEG, PNG or WebP picture", where,
+              "convert it to one of these formats");
+}
+
+Image decode_image(std::span<const std::byte> bytes, const std::string& where,
+                   SixteenBit sixteen_bit, const ImageLimits& limits) {
+  Decoded decoded = decode_stored(bytes, where, sixteen_bit, limits);
   return upright(std::move(decoded.image), decoded.orientation);
 }
 

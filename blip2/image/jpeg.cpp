@@ -140,21 +140,22 @@ bool starts_with(const jpeg_marker_struct& marker, std::string_view prefix) {
          std::memcmp(marker.data, prefix.data(), prefix.size()) == 0;
 }
 
-int orientation_of(const jpeg_marker_struct* marker) {
+// Fills in the EXIF block and the orientation, which it says or else XMP.
+void read_metadata(const jpeg_marker_struct* marker, Decoded& decoded) {
   using namespace std::string_view_literals;
   constexpr auto kExif = "Exif\0\0"sv, kXmp = "http://ns.adobe.com/xap/1.0/\0"sv;
-  std::vector<std::byte> exif;  // may be spread over several markers
   std::string_view xmp;
   for (; marker != nullptr; marker = marker->next) {
     const auto* data = reinterpret_cast<const std::byte*>(marker->data);
     if (starts_with(*marker, kExif)) {
-      exif.insert(exif.end(), data + kExif.size(), data + marker->data_length);
+      // It may be spread over several markers.
+      decoded.exif.insert(decoded.exif.end(), data + kExif.size(), data + marker->data_length);
     } else if (starts_with(*marker, kXmp)) {
       xmp = {reinterpret_cast<const char*>(data), marker->data_length};
     }
   }
-  const std::optional<int> orientation = exif_orientation(exif);
-  return orientation ? *orientation : xmp_orientation(xmp);
+  const std::optional<int> orientation = exif_orientation(decoded.exif);
+  decoded.orientation = orientation ? *orientation : xmp_orientation(xmp);
 }
 
 // Two bytes of a coefficient for each sample where all scans are kept until the last one.
@@ -222,7 +223,8 @@ Decoded decode_jpeg(std::span<const std::byte> bytes, const std::string& where,
   info.out_color_space = info.num_components == 1   ? JCS_GRAYSCALE
                          : info.num_components == 3 ? JCS_RGB
                                                     : JCS_CMYK;
-  Decoded decoded{{}, orientation_of(info.marker_list)};
+  Decoded decoded;
+  read_metadata(info.marker_list, decoded);
   reader.guard([&info] { jpeg_start_decompress(&info); });
   decoded.image =
       blank_image(static_cast<int>(info.output_width), static_cast<int>(info.output_height));

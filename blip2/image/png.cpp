@@ -284,9 +284,10 @@ std::optional<std::span<const std::byte>> last_exif(std::span<const std::byte> b
   return last;
 }
 
-// Pillow's choice: the eXIf chunk or else the profile among the texts; XMP if that says nothing of
-// the orientation. Of several texts with one key the last counts.
-int orientation_of(const PngReader& reader, std::span<const std::byte> bytes) {
+// Fills in the EXIF block, by Pillow's choice the eXIf chunk or else the profile among the texts,
+// and the orientation; XMP if that says nothing of it. Of several texts with one key the last
+// counts.
+void read_metadata(const PngReader& reader, std::span<const std::byte> bytes, Decoded& decoded) {
   std::optional<std::string_view> profile, xmp;
   png_textp texts = nullptr;
   const int count = png_get_text(reader.png, reader.info, &texts, nullptr);
@@ -295,13 +296,13 @@ int orientation_of(const PngReader& reader, std::span<const std::byte> bytes) {
     if (key == "Raw profile type exif") profile = text;
     if (key == "XML:com.adobe.xmp") xmp = text;
   }
-  std::optional<int> orientation;
   if (const auto exif = last_exif(bytes)) {
-    orientation = exif_orientation(*exif);
+    decoded.exif.assign(exif->begin(), exif->end());
   } else if (profile) {
-    orientation = exif_orientation(unhex_profile(*profile));
+    decoded.exif = unhex_profile(*profile);
   }
-  return orientation ? *orientation : xmp_orientation(xmp.value_or(""));
+  const std::optional<int> orientation = exif_orientation(decoded.exif);
+  decoded.orientation = orientation ? *orientation : xmp_orientation(xmp.value_or(""));
 }
 
 }  // namespace
@@ -318,8 +319,10 @@ Decoded decode_png(std::span<const std::byte> bytes, const std::string& where,
   const Layout layout = read_layout(reader);
   check_layout(layout, bytes.size(), where, limits);
   std::vector<std::uint8_t> samples = read_samples(reader, layout);
-  const int orientation = orientation_of(reader, bytes);
-  return {to_rgb(reader, layout, std::move(samples), sixteen_bit, where), orientation};
+  Decoded decoded;
+  read_metadata(reader, bytes, decoded);
+  decoded.image = to_rgb(reader, layout, std::move(samples), sixteen_bit, where);
+  return decoded;
 }
 
 }  // namespace blip2

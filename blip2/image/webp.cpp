@@ -109,18 +109,22 @@ Image from_rgba(const std::vector<std::uint8_t>& rgba, bool alpha, int width, in
   return image;
 }
 
-// Chunks count only if the extended header's flags announce them, as libwebp's demuxer has it.
-int orientation_of(std::span<const std::byte> bytes) {
+// Fills in the EXIF block and the orientation, which it says or else XMP. Chunks count only if the
+// extended header's flags announce them, as libwebp's demuxer has it.
+void read_metadata(std::span<const std::byte> bytes, Decoded& decoded) {
   constexpr unsigned kExif = 8, kXmp = 4;
   const auto header = find_chunk(bytes, "VP8X");
-  if (!header || header->empty()) return 0;
+  if (!header || header->empty()) return;
   const auto flags = static_cast<unsigned>((*header)[0]);
   if (const auto exif = find_chunk(bytes, "EXIF"); exif && (flags & kExif) != 0) {
-    if (const auto orientation = exif_orientation(*exif)) return *orientation;
+    decoded.exif.assign(exif->begin(), exif->end());
   }
+  std::optional<int> orientation = exif_orientation(decoded.exif);
   const auto xmp = find_chunk(bytes, "XMP ");
-  if (!xmp || (flags & kXmp) == 0) return 0;
-  return xmp_orientation({reinterpret_cast<const char*>(xmp->data()), xmp->size()});
+  if (!orientation && xmp && (flags & kXmp) != 0) {
+    orientation = xmp_orientation({reinterpret_cast<const char*>(xmp->data()), xmp->size()});
+  }
+  decoded.orientation = orientation.value_or(0);
 }
 
 }  // namespace
@@ -130,7 +134,8 @@ Decoded decode_webp(std::span<const std::byte> bytes, const std::string& where,
   const WebPBitstreamFeatures features = features_of(bytes, where);
   check_size(features.width, features.height, 4, where, limits);
   const int width = features.width, height = features.height;
-  Decoded decoded{{}, orientation_of(bytes)};
+  Decoded decoded;
+  read_metadata(bytes, decoded);
   if (features.has_animation) {
     decoded.image =
         from_rgba(first_frame(bytes, width, height, where), features.has_alpha, width, height);

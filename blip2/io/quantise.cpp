@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "blip2/base/error.h"
+#include "blip2/io/half.h"
 #include "blip2/io/quantise_k_internal.h"
 
 // ggml-quants.c's quantize_row_*_ref, operation by operation.

@@ -4,7 +4,10 @@
 #include <array>
 #include <cmath>
 
+#include "blip2/io/half.h"
+
 // ggml-quants.c's quantize_row_q*_K_ref, operation by operation.
+
 namespace blip2 {
 namespace {
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 
 namespace blip2 {
 
@@ -10,10 +9,7 @@ void quantise_q4_k(const float* x, std::byte* out);
 void quantise_q5_k(const float* x, std::byte* out);
 void quantise_q6_k(const float* x, std::byte* out);
 
-// Binary32 to binary16, to nearest even; what is too large becomes infinity.
-std::uint16_t to_half(float value);
-float from_half(std::uint16_t half);
-// Error if it is too large for binary16.
+// A number as binary16. Error if it is too large.
 void put_half(std::byte* out, float value);
 
 }  // namespace blip2

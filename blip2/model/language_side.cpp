@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "blip2/base/error.h"
-#include "blip2/data/content_hash.h"
+#include "blip2/base/content_hash.h"
 #include "blip2/io/gguf.h"
 #include "blip2/language/language_gguf.h"
 #include "blip2/language/lora_files.h"

@@ -29,6 +29,7 @@ class RetrievalModel {
 
   const Blip2Config& config() const { return config_; }
   const ImageSide& images() const { return *images_; }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }  // the Q-Former's
 
   // The temperature by which contrast divides cosines; cosine / temperature is a logit in nats.
   double temperature() const;

@@ -1,5 +1,6 @@
 // image JOBS.jsonl OUT.safetensors: runs each job and writes its result as the tensor named by its
-// number; a job that fails prints {"job": N, "error": …} instead.
+// number; a job that fails prints {"job": N, "error": …} instead, and the job "notes" what the
+// camera has written: {"job": N, "taken": …, "camera": …, "size": [width, height]}.
 #include <chrono>
 #include <fstream>
 #include <iostream>
@@ -7,7 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "blip2/base/error.h"
+#include "blip2/base/file.h"
 #include "blip2/image/image.h"
+#include "blip2/image/photograph.h"
 #include "blip2/image/resize.h"
 #include "blip2/image/transform.h"
 #include "blip2/io/safetensors.h"
@@ -53,8 +56,21 @@ Image resized(const Image& image, const json& job) {
   return resize(image, job["width"], job["height"], filter_of(job["filter"]), box);
 }
 
+void print_notes(const json& job, const std::string& name) {
+  const std::string path = job["image"], file = blip2::read_file(path);
+  const auto picture = blip2::decode_photograph(std::as_bytes(std::span(file)), path);
+  json taken;
+  if (picture.notes.taken) taken = *picture.notes.taken;
+  std::cout << json{{"job", std::stoi(name)},
+                    {"taken", taken},
+                    {"camera", picture.notes.camera},
+                    {"size", {picture.image.width, picture.image.height}}}
+            << "\n";
+}
+
 void run(const json& job, const std::string& name, Results& results) {
   const std::string op = job["op"];
+  if (op == "notes") return print_notes(job, name);
   const auto sixteen_bit = job.value("sixteen_bit", "cut") == "scale" ? blip2::SixteenBit::scale
                                                                       : blip2::SixteenBit::cut;
   const Image image = blip2::load_image(job["image"].get<std::string>(), sixteen_bit);

@@ -4,10 +4,12 @@ Given a path or an address, transformers' processors drop alpha instead of compo
 (test_alpha_in_transformers); docs/published.md has the table.
 """
 
+import datetime
 import io
 import json
 import os
 import pathlib
+import re
 import struct
 import subprocess
 import sys
@@ -92,6 +94,96 @@ def saved(image, format, **options):
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
+
+
+def camera_notes(path):
+    """What Pillow reads: seconds since 1970, and maker and model."""
+    image = Image.open(path)
+    block = image.getexif()
+    own = block.get_ifd(0x8769)
+
+    def name(tag):
+        text = block.get(tag, "")
+        if not isinstance(text, str):
+            return ""
+        written = text.encode("latin-1").split(b"\0")[0][:100]  # Pillow takes all text for Latin-1
+        words = b" ".join(re.split(rb"[\x01-\x20\x7f]+", written)).strip()
+        try:
+            return words.decode()
+        except UnicodeDecodeError:
+            return words.decode("latin-1")
+
+    maker, model = name(0x010F), name(0x0110)
+    repeated = maker and re.match(re.escape(maker.split()[0]) + "(?![^ -])", model, re.IGNORECASE)
+    camera = model if repeated or not maker else f"{maker} {model}".strip()
+    taken = None
+    for tag in (0x9003, 0x9004):
+        if taken is None and isinstance(own.get(tag), str):
+            numbers = re.match("([0-9]{4}).([0-9]{2}).([0-9]{2}).([0-9]{2}).([0-9]{2}).([0-9]{2})",
+                               own[tag].split("\0")[0], re.DOTALL)
+            try:
+                date = datetime.datetime(*map(int, numbers.groups()), tzinfo=datetime.timezone.utc)
+                taken = int((date - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)).total_seconds())
+            except (AttributeError, ValueError):
+                pass
+    return {"taken": taken, "camera": camera, "size": list(ImageOps.exif_transpose(image).size)}
+
+
+def photograph_blocks():
+    """EXIF blocks as cameras write them, of either byte order."""
+    makers = [("Canon", "Canon EOS R5"), ("NIKON CORPORATION", "NIKON D90"), ("FUJIFILM", "X-T4"), ("Apple", None),
+              (None, "DSC-F828"), ("K\xf6nig", "Eins  "), ("samsung", "SM-G991B"), (None, None), ("Can", "Canopy")]
+    dates = [{0x9003: "2024:02:29 12:34:56"}, {0x9004: "1999:12:31 23:59:59"}, {},
+             {0x9003: "0000:00:00 00:00:00", 0x9004: "2010:01:02 03:04:05"}, {0x9003: "1965:07:01 08:09:10"},
+             {0x9003: "2023:02:29 00:00:00"}, {0x9003: 7}]
+    for i, (maker, model) in enumerate(makers):
+        for j, date in enumerate(dates):
+            block = Image.Exif()
+            block.endian = "<>"[(i + j) % 2]
+            for tag, text in ((0x010F, maker), (0x0110, model)):
+                if text is not None:
+                    block[tag] = text
+            block[0x0112] = 1 + (i + j) % 8
+            own = block.get_ifd(0x8769)
+            own.update(date)
+            yield block.tobytes()
+
+
+def test_camera_notes(tmp_path, probe):
+    """Date, maker and model as Pillow reads them, in every format and from damaged blocks too."""
+    rng = np.random.default_rng(12)
+    image = Image.fromarray(picture(rng, 30, 20))
+    paths = []
+
+    def add(content, suffix):
+        paths.append(tmp_path / f"{len(paths)}{suffix}")
+        paths[-1].write_bytes(content)
+
+    for block in photograph_blocks():
+        for format in ("JPEG", "PNG", "WEBP"):
+            add(saved(image, format, exif=block), f".{format.lower()}")
+        for _ in range(8):  # damage behind the header, so that Pillow still takes it for EXIF
+            damaged = bytearray(block)
+            for _ in range(rng.integers(1, 4)):
+                damaged[rng.integers(14, len(damaged))] = rng.integers(256)
+            add(saved(image, "JPEG", exif=bytes(damaged)), ".jpg")
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text("".join(json.dumps({"image": str(path), "op": "notes"}) + "\n" for path in paths))
+    printed = [json.loads(line) for line in probe("image", jobs, tmp_path / "none.safetensors").splitlines()]
+    assert [line.pop("job") for line in printed] == list(range(len(paths)))
+    wrong, refused = [], 0
+    for path, got in zip(paths, printed, strict=True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                expected = camera_notes(path)
+            except Exception:  # Pillow gives up on some damage
+                refused += 1
+                continue
+        if got != expected:
+            wrong.append((path.name, got, expected))
+    assert not wrong, wrong[:5]
+    assert refused < len(paths) / 10
 
 
 def test_jpeg(jobs):

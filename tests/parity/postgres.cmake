@@ -1,0 +1,1 @@
+blip2_probe(postgres DEPS search postgres)
