@@ -5,6 +5,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <condition_variable>
@@ -52,7 +53,8 @@ void wait_for(Outcome<Result>& outcome, Job& job, const Ready& ready) {
   const nb::gil_scoped_release released;
   std::unique_lock lock(outcome.mutex);
   while (!outcome.error && !ready()) {
-    if (outcome.changed.wait_for(lock, std::chrono::milliseconds(100)) == std::cv_status::no_timeout)
+    if (outcome.changed.wait_for(lock, std::chrono::milliseconds(100)) ==
+        std::cv_status::no_timeout)
       continue;
     lock.unlock();
     {
@@ -70,7 +72,8 @@ void throw_fault(const JobError& fault) {
   if (fault.fault == JobFault::bad_picture || fault.fault == JobFault::failed) {
     throw Error(fault.message);
   }
-  throw Error(fault.message, "", fault.fault == JobFault::timed_out ? "the job's time was over" : "");
+  throw Error(fault.message, "",
+              fault.fault == JobFault::timed_out ? "the job's time was over" : "");
 }
 
 JobPicture job_picture(const Picture& picture) {
@@ -144,9 +147,8 @@ using Numbers = nb::ndarray<nb::numpy, float>;
 // Vectors as an array of that shape, which owns them.
 Numbers array_of(std::vector<float> values, std::vector<std::size_t> shape) {
   auto* const kept = new std::vector<float>(std::move(values));
-  const nb::capsule owner(kept, [](void* data) noexcept {
-    delete static_cast<std::vector<float>*>(data);
-  });
+  const nb::capsule owner(
+      kept, [](void* data) noexcept { delete static_cast<std::vector<float>*>(data); });
   return Numbers(kept->data(), shape.size(), shape.data(), owner);
 }
 
@@ -163,7 +165,6 @@ Numbers array_of(const std::vector<Embedding>& vectors, std::int64_t width, std:
   shape.push_back(static_cast<std::size_t>(width));
   return array_of(std::move(values), std::move(shape));
 }
-
 
 class NativeModel {
  public:
