@@ -8,14 +8,14 @@
 namespace blip2 {
 namespace {
 
-struct Choice {
+struct OptionText {
   std::vector<std::string> names;   // "--beams", "-b"
   std::string help, value;          // value: what it takes; empty for a flag
   std::vector<std::string> values;  // if it takes one of a few
 };
-struct Verb {
+struct VerbText {
   std::string name, help, footer;
-  std::vector<Choice> options, arguments;
+  std::vector<OptionText> options, arguments;
 };
 
 // What stands between the first braces of an option's type: "TEXT:{false,true}".
@@ -31,8 +31,8 @@ std::vector<std::string> values_of(const std::string& type) {
   return values;
 }
 
-Choice choice_of(const CLI::Option& option) {
-  Choice choice;
+OptionText choice_of(const CLI::Option& option) {
+  OptionText choice;
   for (const std::string& name : option.get_snames()) choice.names.push_back("-" + name);
   for (const std::string& name : option.get_lnames()) choice.names.push_back("--" + name);
   choice.help = option.get_description();
@@ -45,12 +45,12 @@ Choice choice_of(const CLI::Option& option) {
   return choice;
 }
 
-std::vector<Verb> verbs_of(const CLI::App& app) {
-  std::vector<Verb> verbs;
+std::vector<VerbText> verbs_of(const CLI::App& app) {
+  std::vector<VerbText> verbs;
   for (const CLI::App* one : app.get_subcommands([](const CLI::App*) { return true; })) {
-    Verb verb{one->get_name(), one->get_description(), one->get_footer(), {}, {}};
+    VerbText verb{one->get_name(), one->get_description(), one->get_footer(), {}, {}};
     for (const CLI::Option* option : one->get_options()) {
-      Choice choice = choice_of(*option);
+      OptionText choice = choice_of(*option);
       if (option->get_positional()) {
         choice.names = {option->get_name(true)};
         verb.arguments.push_back(std::move(choice));
@@ -63,25 +63,25 @@ std::vector<Verb> verbs_of(const CLI::App& app) {
   return verbs;
 }
 
-std::string names_of(const std::vector<Verb>& verbs, const char* between) {
+std::string names_of(const std::vector<VerbText>& verbs, const char* between) {
   std::vector<std::string> names;
-  for (const Verb& verb : verbs) names.push_back(verb.name);
+  for (const VerbText& verb : verbs) names.push_back(verb.name);
   return fmt::format("{}", fmt::join(names, between));
 }
 
-std::string all_options(const Verb& verb) {
+std::string all_options(const VerbText& verb) {
   std::vector<std::string> names;
-  for (const Choice& option : verb.options) {
+  for (const OptionText& option : verb.options) {
     names.insert(names.end(), option.names.begin(), option.names.end());
   }
   return fmt::format("{}", fmt::join(names, " "));
 }
 
-std::string bash_script(const std::vector<Verb>& verbs) {
+std::string bash_script(const std::vector<VerbText>& verbs) {
   std::string values, options;
-  for (const Verb& verb : verbs) {
+  for (const VerbText& verb : verbs) {
     options += fmt::format("        {}) words=\"{}\" ;;\n", verb.name, all_options(verb));
-    for (const Choice& option : verb.options) {
+    for (const OptionText& option : verb.options) {
       if (option.values.empty()) continue;
       values += fmt::format(
           "        {0}:{1}) COMPREPLY=($(compgen -W \"{2}\" -- \"$current\")); return ;;\n",
@@ -121,7 +121,7 @@ std::string quoted(const std::string& text, std::string_view marks) {
   return out + "'";
 }
 
-std::string zsh_option(const Choice& option, const std::string& name) {
+std::string zsh_option(const OptionText& option, const std::string& name) {
   constexpr std::string_view kMarks = "[]:\\";
   const std::string help = quoted(option.help, kMarks);
   std::string out = "'" + name + "[" + help.substr(1, help.size() - 2) + "]";
@@ -132,12 +132,12 @@ std::string zsh_option(const Choice& option, const std::string& name) {
   return out + "'";
 }
 
-std::string zsh_script(const std::vector<Verb>& verbs) {
+std::string zsh_script(const std::vector<VerbText>& verbs) {
   std::string names, options;
-  for (const Verb& verb : verbs) {
+  for (const VerbText& verb : verbs) {
     names += fmt::format("        {}\n", quoted(verb.name + ":" + verb.help, "\\"));
     options += fmt::format("        {}) _arguments -s", verb.name);
-    for (const Choice& option : verb.options) {
+    for (const OptionText& option : verb.options) {
       for (const std::string& name : option.names)
         options += " \\\n            " + zsh_option(option, name);
     }
@@ -162,7 +162,7 @@ _blip2 "$@"
                      names, options);
 }
 
-std::string fish_option(const std::string& verb, const Choice& option) {
+std::string fish_option(const std::string& verb, const OptionText& option) {
   std::string line = fmt::format("complete -c blip2 -n '__fish_seen_subcommand_from {}'", verb);
   for (const std::string& name : option.names) {
     line += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
@@ -172,12 +172,12 @@ std::string fish_option(const std::string& verb, const Choice& option) {
   return line + " -d " + quoted(option.help, "\\") + "\n";
 }
 
-std::string fish_script(const std::vector<Verb>& verbs) {
+std::string fish_script(const std::vector<VerbText>& verbs) {
   std::string out = "# fish completion of blip2\n";
-  for (const Verb& verb : verbs) {
+  for (const VerbText& verb : verbs) {
     out += fmt::format("complete -c blip2 -f -n __fish_use_subcommand -a {} -d {}\n", verb.name,
                        quoted(verb.help, "\\"));
-    for (const Choice& option : verb.options) out += fish_option(verb.name, option);
+    for (const OptionText& option : verb.options) out += fish_option(verb.name, option);
   }
   return out;
 }
@@ -199,7 +199,7 @@ std::string for_man(const std::string& text) {
   return out;
 }
 
-std::string entry(const Choice& choice) {
+std::string entry(const OptionText& choice) {
   std::vector<std::string> names;
   for (const std::string& name : choice.names) names.push_back("\\fB" + for_man(name) + "\\fR");
   const std::string value = choice.value.empty() ? "" : " \\fI" + for_man(choice.value) + "\\fR";
@@ -209,7 +209,7 @@ std::string entry(const Choice& choice) {
 }  // namespace
 
 std::string completion_script(const CLI::App& app, Shell shell) {
-  const std::vector<Verb> verbs = verbs_of(app);
+  const std::vector<VerbText> verbs = verbs_of(app);
   if (shell == Shell::bash) return bash_script(verbs);
   return shell == Shell::zsh ? zsh_script(verbs) : fish_script(verbs);
 }
@@ -221,10 +221,10 @@ std::string manual_page(const CLI::App& app, const std::string& version) {
       "else to "
       "standard error.\n{}\n.SH VERBS\n",
       version, for_man(app.get_description()), for_man(app.get_footer()));
-  for (const Verb& verb : verbs_of(app)) {
+  for (const VerbText& verb : verbs_of(app)) {
     out += fmt::format(".SS \"blip2 {}\"\n{}\n", verb.name, for_man(verb.help));
-    for (const Choice& argument : verb.arguments) out += entry(argument);
-    for (const Choice& option : verb.options) out += entry(option);
+    for (const OptionText& argument : verb.arguments) out += entry(argument);
+    for (const OptionText& option : verb.options) out += entry(option);
     if (!verb.footer.empty()) out += ".PP\n.nf\n" + for_man(verb.footer) + "\n.fi\n";
   }
   return out +
