@@ -68,6 +68,7 @@ void convert(const ConvertOptions& options) {
     throw Error("adapters are merged into a model directory", options.source);
   }
   if (named) type = type_of_precision(options.weights, at::kFloat);
+  NewModelFolder made(options.folder);  // until the last step has been taken
   if (std::filesystem::is_directory(options.source)) {
     convert_model(options.source, options.folder, type, own_layout, blocks, options.merge_lora);
   } else if (const auto parts = lavis_parts(options)) {
@@ -85,6 +86,7 @@ void convert(const ConvertOptions& options) {
     convert_vision(options.folder, options.vision_weights == "bf16" ? DType::bf16 : DType::q8_0);
   }
   keep_choices(options);
+  made.finish();
   log_info("model written to {}", options.folder);
 }
 

@@ -143,6 +143,8 @@ int run_program(int argc, char** argv, std::span<const AddVerb> verbs, DescribeF
     return kInterrupted;
   } catch (const std::bad_alloc&) {
     log_line("blip2: out of memory");
+  } catch (const Error& error) {  // which may quote a file or a template
+    log_line("blip2: " + one_line(error.what()));
   } catch (const std::exception& error) {
     log_line("blip2: " + describe(error));
   }

@@ -17,6 +17,7 @@
 #include "blip2/base/keyed_hash.h"
 #include "blip2/base/message_of.h"
 #include "blip2/base/nearest.h"
+#include "blip2/base/new_entries.h"
 #include "blip2/base/parallel.h"
 #include "blip2/base/progress.h"
 #include "blip2/base/random.h"
@@ -196,6 +197,46 @@ TEST(AllocationTest, ALibraryGivenBackIsThereWhenItIsUsed) {
   give_back_library("libstdc++");
   EXPECT_LT(file_memory(), before);
   EXPECT_THROW(throw Error("found by libstdc++"), Error);
+}
+
+TEST_F(Files, NewEntriesGoWithTheirFolders) {
+  const auto inner = folder_ / "a/b/c/";
+  EXPECT_EQ(missing_folders(inner),
+            (std::vector{folder_ / "a/b/c", folder_ / "a/b", folder_ / "a"}));
+  {
+    const NewEntries entries(inner);
+    std::filesystem::create_directories(inner / "d");
+    write_file(inner / "d/file", "new");
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "a"));
+  {
+    const NewEntries entries(inner);
+    std::filesystem::create_directories(inner);
+    write_file(folder_ / "a/others", "stays");
+  }
+  EXPECT_EQ(read_file(folder_ / "a/others"), "stays");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "a/b"));
+}
+
+TEST_F(Files, NewEntriesOfAFolderThatWasThereGoAlone) {
+  write_file(folder_ / "old", "1");
+  {
+    const NewEntries entries(folder_);
+    write_file(folder_ / "old", "2");
+    write_file(folder_ / "new", "3");
+    std::filesystem::create_directories(folder_ / "folder/inner");
+  }
+  EXPECT_EQ(read_file(folder_ / "old"), "2");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "new"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "folder"));
+  {
+    NewEntries entries(folder_);
+    write_file(folder_ / "new", "3");
+    entries.keep();
+  }
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "new"));
+  { const NewEntries of_a_file(folder_ / "new"), of_nothing(""); }
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "new"));
 }
 
 TEST(NearestTest, SuggestsOnlyLikelyTypos) {

@@ -39,6 +39,7 @@ struct ChatTemplate::Program {
 
 ChatTemplate::ChatTemplate(ChatTemplateSource source, const TemplateLimits& limits)
     : source_(std::move(source)), limits_(limits) {
+  if (source_.text.empty() && !source_.fault.empty()) throw Error(source_.fault, source_.where);
   if (source_.text.empty()) {
     throw Error("the language model has no chat template", source_.where,
                 "expected chat_template in tokenizer_config.json (a string, or a list with one "

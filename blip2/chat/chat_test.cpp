@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "blip2/base/error.h"
+#include "blip2/base/message_of.h"
 #include "blip2/chat/chat_template.h"
 #include "blip2/chat/jinja_template_internal.h"
 
@@ -154,7 +155,13 @@ TEST(ChatTemplate, NamesTemplateAndLine) {
   EXPECT_THAT(fault("{{ a.b }}"), HasSubstr("'a' is undefined"));
   EXPECT_THAT(fault("{{ raise_exception('roles must alternate') }}"),
               HasSubstr("the template refuses this dialogue: roles must alternate"));
+  EXPECT_THAT(fault("{{ raise_exception('two\\nlines\\r\\tand more') }}"),
+              HasSubstr("refuses this dialogue: two\\nlines\\r\\tand more"));
   EXPECT_THAT(fault(""), HasSubstr("the language model has no chat template"));
+  EXPECT_EQ(message_of([] {
+              ChatTemplate(ChatTemplateSource{"", "config.json", {}, "the template is empty"});
+            }),
+            "config.json: the template is empty");
 }
 
 TEST(ChatTemplate, RefusesWhatATemplateMayNotHave) {

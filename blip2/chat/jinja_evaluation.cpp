@@ -3,6 +3,7 @@
 #include <ctime>
 
 #include "blip2/chat/jinja_evaluator_internal.h"
+#include "blip2/io/utf8.h"
 
 namespace blip2 {
 namespace {
@@ -193,7 +194,8 @@ JinjaValue JinjaEvaluator::call_global(const std::string& name, const JinjaArgum
   if (name == "namespace") return make_namespace(arguments);
   if (name == "strftime_now") return format_time(arguments);
   const JinjaBound bound(name, arguments, {"message"});
-  jinja_fault("the template refuses this dialogue: " + as_text(heap_, bound.need(0)).bytes());
+  jinja_fault("the template refuses this dialogue: " +
+              one_line(as_text(heap_, bound.need(0)).bytes()));
 }
 
 JinjaValue JinjaEvaluator::call_macro(const JinjaCallable& macro, const JinjaArguments& arguments) {

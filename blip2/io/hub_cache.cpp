@@ -1,10 +1,14 @@
 #include "blip2/io/hub_cache.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
@@ -49,9 +53,7 @@ std::optional<HubName> hub_name(const std::string& model) {
   if (slash == model.npos || at < slash) return std::nullopt;
   HubName hub{model.substr(0, slash), model.substr(slash + 1, at - slash - 1),
               at == model.npos ? "main" : model.substr(at + 1)};
-  if (!names_part(hub.organisation) || !names_part(hub.name) || !names_revision(hub.revision)) {
-    return std::nullopt;
-  }
+  if (!names_part(hub.organisation) || !names_part(hub.name)) return std::nullopt;
   return hub;
 }
 
@@ -71,6 +73,7 @@ fs::path expanded(const std::string& folder) {
 
 // The snapshot that a revision names: a commit itself, or the one that refs/ has for it.
 fs::path snapshot_of(const fs::path& repository, const std::string& revision) {
+  if (!names_revision(revision)) return {};
   const fs::path by_commit = repository / "snapshots" / revision;
   std::error_code ignored;
   if (fs::is_directory(by_commit, ignored)) return by_commit;
@@ -82,6 +85,57 @@ fs::path snapshot_of(const fs::path& repository, const std::string& revision) {
   if (!names_part(commit)) throw Error("expected the name of a commit", reference.string());
   const fs::path snapshot = repository / "snapshots" / commit;
   return fs::is_directory(snapshot, ignored) ? snapshot : fs::path();
+}
+
+// The files or, of snapshots, the folders below a folder of the cache, by their names in it.
+std::vector<std::string> names_below(const fs::path& folder, bool folders) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::recursive_directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    std::error_code ignored;
+    if (folders) entry.disable_recursion_pending();
+    if (folders ? entry->is_directory(ignored) : entry->is_regular_file(ignored)) {
+      names.push_back(entry->path().lexically_relative(folder).string());
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool has_snapshot(const fs::path& repository, const std::string& revision) {
+  try {
+    return !snapshot_of(repository, revision).empty();
+  } catch (const Error&) {
+    return false;  // a broken file of another revision
+  }
+}
+
+// The revisions that a model has in the cache, branches first, then commits: "main, 0123abc".
+std::string known_revisions(const fs::path& repository) {
+  constexpr std::size_t kListed = 8;
+  std::vector<std::string> names;
+  for (const std::string& name : names_below(repository / "refs", /*folders=*/false)) {
+    if (has_snapshot(repository, name)) names.push_back(name);
+  }
+  const auto commits = names_below(repository / "snapshots", /*folders=*/true);
+  names.insert(names.end(), commits.begin(), commits.end());
+  if (names.empty()) return "none";
+  const std::size_t shown = std::min(names.size(), kListed);
+  std::string text =
+      fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<long>(shown), ", "));
+  if (names.size() > shown) text += fmt::format(" and {} more", names.size() - shown);
+  return text;
+}
+
+// What to do where the cache does not have what a name means.
+std::string advice(const HubName& hub, bool known, const fs::path& cache) {
+  std::string text;
+  if (known) text = "it has " + known_revisions(cache / hub.folder());
+  if (!names_revision(hub.revision)) return text.empty() ? "no revision stands behind @" : text;
+  return text + (known ? "; " : "") + "hf download " + hub.id() +
+         (hub.revision == "main" ? "" : " --revision " + hub.revision) + " fetches it into " +
+         cache.string();
 }
 
 }  // namespace
@@ -106,10 +160,7 @@ fs::path find_model(const std::string& model, const fs::path& folder) {
   const bool known = fs::is_directory(repository, ignored);
   throw Error(known ? "the Hub's cache has no revision \"" + hub->revision + "\" of this model"
                     : "no such file or folder, and the Hub's cache has no model of this name",
-              known ? repository.string() : path.string(),
-              "hf download " + hub->id() +
-                  (hub->revision == "main" ? "" : " --revision " + hub->revision) +
-                  " fetches it into " + cache.string());
+              known ? repository.string() : path.string(), advice(*hub, known, cache));
 }
 
 std::string model_name(const fs::path& folder) {

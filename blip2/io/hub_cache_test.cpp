@@ -84,8 +84,9 @@ TEST_F(HubModelTest, GivesWayToAPath) {
   std::filesystem::create_directories(folder_ / "org/a.b");
   EXPECT_EQ(find_model("org/a.b", folder_.path()), folder_ / "org/a.b");
   EXPECT_EQ(find_model("../x/model.gguf", "/some/folder"), "/some/x/model.gguf");
-  for (const char* path :
-       {"model", "/a/b", "./a/b", "a/b/c", "a--b/c", "-a/b", "a/b@../c", "a/b@"}) {
+  std::filesystem::create_directories(folder_ / "org/a.b@");
+  EXPECT_EQ(find_model("org/a.b@", folder_.path()), folder_ / "org/a.b@");
+  for (const char* path : {"model", "/a/b", "./a/b", "a/b/c", "a--b/c", "-a/b"}) {
     EXPECT_EQ(find_model(path), path);
   }
 }
@@ -99,6 +100,24 @@ TEST_F(HubModelTest, IsNamedWithTheCommandThatFetchesIt) {
                       HasSubstr(std::string("hf download org/a.b --revision ") + revision)));
   }
   EXPECT_THAT(message_of([] { find_model("org/a.b@bad"); }), HasSubstr("refs/bad"));
+}
+
+TEST_F(HubModelTest, IsNamedWithTheRevisionsThatTheCacheHas) {
+  std::filesystem::create_directories(repository_ / "snapshots/ab12/folder");
+  for (const char* revision : {"v2", "gone", "", "../c", "."}) {
+    EXPECT_THAT(message_of([&] { find_model(std::string("org/a.b@") + revision); }),
+                HasSubstr(std::string("the Hub's cache has no revision \"") + revision +
+                          "\" of this model; it has main, refs/pr/1, ab12, c0ffee"))
+        << revision;
+  }
+  EXPECT_THAT(message_of([] { find_model("org/other@"); }),
+              AllOf(HasSubstr("the Hub's cache has no model of this name"),
+                    HasSubstr("no revision stands behind @")));
+  for (int i = 0; i < 9; ++i) {
+    std::filesystem::create_directories(repository_ / "snapshots" / ("d" + std::to_string(i)));
+  }
+  EXPECT_THAT(message_of([] { find_model("org/a.b@v2"); }),
+              HasSubstr("d3 and 5 more; hf download"));
 }
 
 }  // namespace

@@ -112,7 +112,7 @@ TEST(TensorFile, RefusesInOneMessage) {
               HasSubstr("1 tensor does not fit the image encoder: a: missing"));
   EXPECT_THAT(message_of([&] { file.refuse(std::vector<std::string>(11, "b: wrong")); }),
               AllOf(HasSubstr("11 tensors do not fit the model: b: wrong; b: wrong"),
-                    HasSubstr("; and 3 more")));
+                    HasSubstr("; and 7 more")));
 }
 
 }  // namespace

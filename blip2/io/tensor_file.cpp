@@ -48,8 +48,9 @@ std::span<const std::byte> TensorFile::keep(std::vector<std::byte> bytes) {
 }
 
 void TensorFile::refuse(const std::vector<std::string>& faults, std::string_view part) const {
+  constexpr std::size_t kListed = 4;  // of a hundred that one wrong size gives
   if (faults.empty()) return;
-  const std::size_t count = faults.size(), shown = std::min<std::size_t>(count, 8);
+  const std::size_t count = faults.size(), shown = std::min(count, kListed);
   std::string message = fmt::format(
       "{} not fit the {}: {}", count == 1 ? "1 tensor does" : fmt::format("{} tensors do", count),
       part, fmt::join(faults.begin(), faults.begin() + static_cast<long>(shown), "; "));

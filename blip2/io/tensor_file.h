@@ -38,8 +38,8 @@ class TensorFile {
   // What the file on disk calls the tensor of that name, whether it is there or not: another name
   // if this is a file under our names (recast.h).
   virtual std::string stored_name(const std::string& name) const { return name; }
-  // Throws the one Error for tensors that do not fit `part` of a model: each fault begins with its
-  // tensor's name. Nothing if there is none.
+  // Throws the one Error for tensors that do not fit `part` of a model, which counts them and names
+  // the first few; each fault begins with its tensor's name. Nothing if there is none.
   void refuse(const std::vector<std::string>& faults, std::string_view part = "model") const;
 
  protected:

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "blip2/base/error.h"
 #include "blip2/io/members.h"
@@ -20,6 +22,25 @@ class ConfigTable {
   template <typename T>
   void read(const char* key, T& value) const {
     read_member(value, object_, key, where_);
+  }
+  // A number above 0, the one that `value` has if the key is not there.
+  template <typename T>
+  void read_positive(const char* key, T& value) const {
+    read(key, value);
+    need(value > 0 && std::isfinite(static_cast<double>(value)),
+         fmt::format("{}: expected a positive number, got {}", key, value), where_);
+  }
+  // A list; read() takes a single value for a list of one.
+  template <typename T>
+  void read_list(const char* key, std::vector<T>& values) const {
+    const nlohmann::json* found = find_member(object_, {key});
+    need(!found || found->is_array(),
+         fmt::format("{}: expected a list, got {}", key, found ? shown(*found) : ""), where_);
+    read(key, values);
+  }
+  // Error unless the key is there.
+  void require(const char* key, const std::string& reason) const {
+    need(has(key), fmt::format("{}: is missing, {}", key, reason), where_);
   }
   // A setting that has one supported value, which is also what a missing key means.
   template <typename T>
@@ -39,10 +60,13 @@ class ConfigTable {
            where_);
     }
   }
-  // The table under the key; empty if there is none.
+  // The table under the key; empty if there is none, and Error if there is something else.
   nlohmann::json table(const char* key) const {
     const nlohmann::json* found = find_member(object_, {key});
-    return found && found->is_object() ? *found : nlohmann::json::object();
+    if (!found) return nlohmann::json::object();
+    need(found->is_object(),
+         fmt::format("{}: expected a table of keys, got {}", key, shown(*found)), where_);
+    return *found;
   }
   const nlohmann::json& object() const { return object_; }
   const std::string& where() const { return where_; }

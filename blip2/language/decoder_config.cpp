@@ -33,21 +33,18 @@ void read_window(const ConfigTable& keys, const DecoderFamilyRow& row, DecoderCo
   if (row.window == WindowKeys::switched) keys.read("use_sliding_window", used);
   const bool null = keys.object().contains("sliding_window") && !keys.has("sliding_window");
   std::int64_t window = c.sliding_window;
-  keys.read("sliding_window", window);
-  need(window > 0 || !keys.has("sliding_window"),
-       fmt::format("sliding_window: expected a positive number, got {}", window), keys.where());
+  if (keys.has("sliding_window")) keys.read_positive("sliding_window", window);
   c.sliding_window = used && !null ? window : 0;
 }
 
 // no_rope_layers has a 1 for each layer that rotates.
 void read_unrotated(const ConfigTable& keys, DecoderConfig& c) {
   std::int64_t interval = kUnrotatedInterval;
-  keys.read("no_rope_layer_interval", interval);
-  need(interval > 0, "no_rope_layer_interval: expected a positive number", keys.where());
+  keys.read_positive("no_rope_layer_interval", interval);
   c.unrotated_layers = every_layer(interval, c.num_hidden_layers);
   if (!keys.has("no_rope_layers")) return;
   std::vector<std::int64_t> rotate;
-  keys.read("no_rope_layers", rotate);
+  keys.read_list("no_rope_layers", rotate);
   need(std::ssize(rotate) >= c.num_hidden_layers,
        fmt::format("no_rope_layers: expected {} entries, one a layer, got {}", c.num_hidden_layers,
                    rotate.size()),
@@ -65,24 +62,30 @@ bool is_sliding(const std::string& type, std::size_t layer, const std::string& w
   return type == "sliding_attention";
 }
 
+// What layer_types lists, which has an entry for each layer also where a family does not read it;
+// empty if it is not there.
+std::vector<std::string> read_types(const ConfigTable& keys, const DecoderConfig& c) {
+  std::vector<std::string> types;
+  if (!keys.has("layer_types")) return types;
+  keys.read_list("layer_types", types);
+  need(std::ssize(types) == c.num_hidden_layers,
+       fmt::format("layer_types: expected {} entries, one a layer, got {}", c.num_hidden_layers,
+                   types.size()),
+       keys.where());
+  return types;
+}
+
 void read_layers(const ConfigTable& keys, const DecoderFamilyRow& row, DecoderConfig& c) {
   if (row.window != WindowKeys::none) read_window(keys, row, c);
   LayerRule rule = row.layers;
   if (rule.unrotated) read_unrotated(keys, c);
   if (rule.first_sliding > 0) keys.read("max_window_layers", rule.first_sliding);
   if (rule.full_period > 0) {
-    keys.read("sliding_window_pattern", rule.full_period);
-    need(rule.full_period > 0, "sliding_window_pattern: expected a positive number", keys.where());
+    keys.read_positive("sliding_window_pattern", rule.full_period);
   }
   c.sliding_layers = usual_sliding_layers(rule, c);
-  if (!rule.types_key || !keys.has("layer_types")) return;
-  std::vector<std::string> types;
-  keys.read("layer_types", types);
-  need(std::ssize(types) == c.num_hidden_layers,
-       fmt::format("layer_types: expected {} entries, one a layer, got {}", c.num_hidden_layers,
-                   types.size()),
-       keys.where());
-  for (std::size_t i = 0; i < types.size(); ++i) {
+  const std::vector<std::string> types = read_types(keys, c);
+  for (std::size_t i = 0; rule.types_key && i < types.size(); ++i) {
     c.sliding_layers[i] = is_sliding(types[i], i, keys.where());
     need(!c.sliding_layers[i] || c.sliding_window > 0,
          fmt::format("layer_types[{}] slides, but sliding_window is not given", i), keys.where());
@@ -110,6 +113,12 @@ void read_heads(const ConfigTable& keys, DecoderConfig& c) {
   keys.read("head_dim", c.head_dim);
 }
 
+void read_eps(const ConfigTable& keys, const char* key, DecoderConfig& c) {
+  keys.read(key, c.norm_eps);
+  need(c.norm_eps >= 0, fmt::format("{}: expected 0 or more, got {}", key, c.norm_eps),
+       keys.where());
+}
+
 void read_gated(const ConfigTable& keys, const DecoderFamilyRow& row, DecoderConfig& c) {
   keys.expect(row.activation_key, std::string(gate_name(c.activation)));
   keys.read("hidden_size", c.hidden_size);
@@ -117,11 +126,13 @@ void read_gated(const ConfigTable& keys, const DecoderFamilyRow& row, DecoderCon
   keys.read("num_hidden_layers", c.num_hidden_layers);
   read_heads(keys, c);
   keys.read("max_position_embeddings", c.max_position_embeddings);
-  keys.read("rms_norm_eps", c.norm_eps);
+  read_eps(keys, "rms_norm_eps", c);
   read_biases(keys, row, c);
   keys.expect_none({"attn_logit_softcapping", "final_logit_softcapping"});
   keys.expect("use_bidirectional_attention", false);
-  if (c.query_pre_attn_scalar > 0) keys.read("query_pre_attn_scalar", c.query_pre_attn_scalar);
+  if (c.query_pre_attn_scalar > 0) {
+    keys.read_positive("query_pre_attn_scalar", c.query_pre_attn_scalar);
+  }
 }
 
 void read_opt(const ConfigTable& keys, DecoderConfig& c) {
@@ -161,7 +172,7 @@ void read_gpt2(const ConfigTable& keys, DecoderConfig& c) {
   }
   c.intermediate_size = 4 * c.hidden_size;
   keys.read("n_inner", c.intermediate_size);
-  keys.read("layer_norm_epsilon", c.norm_eps);
+  read_eps(keys, "layer_norm_epsilon", c);
 }
 
 // OPT's and GPT-2's heads share the width out among themselves.
@@ -207,9 +218,6 @@ void validate(const DecoderConfig& c, const std::string& where) {
       fmt::format("expected an even number of a head's {} numbers to rotate, got {}", c.head_dim,
                   c.rotated()),
       where);
-  need(c.norm_eps >= 0 && c.rope.theta > 0 && (!c.local_rope || c.local_rope->theta > 0),
-       "expected a norm's eps >= 0 and rope_theta > 0", where);
-  need(c.query_pre_attn_scalar >= 0, "query_pre_attn_scalar: expected a positive number", where);
   for (const std::int32_t id : c.eos_token_id) {
     need(id >= 0 && id < c.vocab_size, fmt::format("eos_token_id {} is not in the vocabulary", id),
          where);
@@ -259,6 +267,8 @@ DecoderConfig decoder_config_from_json(const json& object, const std::string& wh
   if (gated) {
     read_layers(keys, row, c);
     read_ropes(keys, row, c);
+  } else {
+    read_types(keys, c);
   }
   validate(c, where);
   return c;

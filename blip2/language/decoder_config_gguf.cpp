@@ -72,9 +72,10 @@ void read_sizes(const Metadata& metadata, const DecoderFamilyRow& row, DecoderCo
   c.num_key_value_heads = metadata.size("attention.head_count_kv", c.num_attention_heads);
   read_head(metadata, row, c, where);
   c.max_position_embeddings = metadata.size("context_length", 2048);
-  c.norm_eps = static_cast<float>(metadata.number(
-      c.layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
-      c.norm_eps));
+  const char* eps =
+      c.layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
+  c.norm_eps = static_cast<float>(metadata.number(eps, c.norm_eps));
+  need(c.norm_eps >= 0, fmt::format("{}: expected 0 or more, got {}", eps, c.norm_eps), where);
 }
 
 // The numbers of one of the file's tensors of rotary factors; none if it is not there.
@@ -94,11 +95,16 @@ std::vector<double> factors_of(const GgufFile& file, const char* name, const Dec
   return {values.begin(), values.end()};
 }
 
+double positive(const Metadata& metadata, const char* key, double missing,
+                const std::string& where) {
+  const double value = metadata.number(key, missing);
+  need(value > 0 && std::isfinite(value),
+       fmt::format("{}: expected a positive number, got {}", key, value), where);
+  return value;
+}
+
 double scaling_factor(const Metadata& metadata, const std::string& where) {
-  const double factor = metadata.number("rope.scaling.factor", 1.0);
-  need(factor > 0 && std::isfinite(factor),
-       fmt::format("rope.scaling.factor: expected a positive number, got {}", factor), where);
-  return factor;
+  return positive(metadata, "rope.scaling.factor", 1.0, where);
 }
 
 // The factors of Llama 3.1 are those of sequences of any length.
@@ -111,7 +117,9 @@ void read_factors(const GgufFile& file, const Metadata& metadata, DecoderConfig&
     rope.original_max_position_embeddings =
         metadata.size("rope.scaling.original_context_length", 4096);
     need(rope.original_max_position_embeddings > 1,
-         "rope.scaling.original_context_length: expected more than 1", file.path().string());
+         fmt::format("rope.scaling.original_context_length: expected more than 1, got {}",
+                     rope.original_max_position_embeddings),
+         file.path().string());
     const auto most = static_cast<double>(c.max_position_embeddings),
                original = static_cast<double>(rope.original_max_position_embeddings);
     rope.attention_factor = metadata.number("rope.scaling.attn_factor",
@@ -127,8 +135,8 @@ YarnRope read_yarn(const Metadata& metadata, const DecoderConfig& c, const std::
   rope.factor = scaling_factor(metadata, where);
   rope.original_max_position_embeddings = static_cast<double>(
       metadata.size("rope.scaling.original_context_length", c.max_position_embeddings));
-  rope.beta_fast = metadata.number("rope.scaling.yarn_beta_fast", rope.beta_fast);
-  rope.beta_slow = metadata.number("rope.scaling.yarn_beta_slow", rope.beta_slow);
+  rope.beta_fast = positive(metadata, "rope.scaling.yarn_beta_fast", rope.beta_fast, where);
+  rope.beta_slow = positive(metadata, "rope.scaling.yarn_beta_slow", rope.beta_slow, where);
   rope.attention_factor = yarn_attention_scale(rope.factor);
   const double all = metadata.number("rope.scaling.yarn_log_multiplier", 0.0);
   if (all != 0) rope.attention_factor /= yarn_attention_scale(rope.factor, all);
@@ -137,18 +145,19 @@ YarnRope read_yarn(const Metadata& metadata, const DecoderConfig& c, const std::
 
 void read_rope(const GgufFile& file, const Metadata& metadata, const DecoderFamilyRow& row,
                DecoderConfig& c) {
-  c.rope = {metadata.number("rope.freq_base", c.rope.theta)};
+  const std::string where = file.path().string();
+  c.rope = {positive(metadata, "rope.freq_base", c.rope.theta, where)};
   if (c.local_rope) {
-    c.local_rope->theta = metadata.number("rope.freq_base_swa", c.local_rope->theta);
+    c.local_rope->theta = positive(metadata, "rope.freq_base_swa", c.local_rope->theta, where);
   }
   const std::string kind = metadata.text("rope.scaling.type");
   if (kind == "linear") {
-    c.rope.scaling = LinearRope{scaling_factor(metadata, file.path().string())};
+    c.rope.scaling = LinearRope{scaling_factor(metadata, where)};
   } else if (kind == "yarn") {
-    c.rope.scaling = read_yarn(metadata, c, file.path().string());
+    c.rope.scaling = read_yarn(metadata, c, where);
   } else if (kind != "none" && kind != "longrope") {
-    throw Error(fmt::format("rope.scaling.type: '{}' is not known here", kind),
-                file.path().string(), "known: none, linear, yarn, longrope");
+    throw Error(fmt::format("rope.scaling.type: '{}' is not known here", kind), where,
+                "known: none, linear, yarn, longrope");
   }
   read_factors(file, metadata, c);
   if (!row.query_scale) return;
@@ -156,8 +165,7 @@ void read_rope(const GgufFile& file, const Metadata& metadata, const DecoderFami
                    metadata.size("rope.scaling.original_context_length")};
   if (c.query_scale.beta != 0) {
     need(c.query_scale.length > 0,
-         "attention.temperature_scale needs rope.scaling.original_context_length",
-         file.path().string());
+         "attention.temperature_scale needs rope.scaling.original_context_length", where);
   }
 }
 

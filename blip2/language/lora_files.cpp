@@ -81,8 +81,20 @@ void require_range(double value, double low, double high, const char* key,
               fmt::format("{}: {}", where, key));
 }
 
+// peft's file has all of these; null is not what a missing key means.
+void refuse_null(const json& object, const std::string& where) {
+  for (const char* key : {"r", "lora_alpha", "lora_dropout", "use_rslora"}) {
+    const auto found = object.find(key);
+    if (found == object.end() || !found->is_null()) continue;
+    throw Error(fmt::format("expected {}, got null",
+                            key == std::string_view("use_rslora") ? "true or false" : "a number"),
+                where + ": " + key);
+  }
+}
+
 LoraConfig read_lora_config(const json& object, const std::string& where) {
   require_supported(object, where);
+  refuse_null(object, where);
   LoraConfig config{.rank = 8, .alpha = 8};  // peft's defaults
   read_member(config.rank, object, "r", where);
   read_member(config.alpha, object, "lora_alpha", where);
@@ -132,6 +144,15 @@ fs::path require_file(const fs::path& folder, const char* name, const char* othe
               "adapters are these two files, as peft writes them");
 }
 
+// Error for NaN and infinity, in the file or because its numbers are too large for f16.
+void require_finite(const std::vector<TensorSlot>& slots, const fs::path& path) {
+  for (const TensorSlot& slot : slots) {
+    if (at::isfinite(slot.tensor()).all().item<bool>()) continue;
+    throw Error("expected finite numbers, got NaN or infinity", path.string() + ": " + slot.name,
+                slot.tensor().scalar_type() == at::kHalf ? "f16 holds numbers up to 65504" : "");
+  }
+}
+
 // What names the adapted modules and no others.
 std::vector<std::string> written_targets(const LoraAdapters& adapters) {
   const std::vector<std::string>& targets = adapters.config().targets;
@@ -174,6 +195,7 @@ std::shared_ptr<LoraAdapters> load_lora(const fs::path& folder, const LanguageCo
   }
   adopt(file, slots,
         {.part = "language model's adapters", .type = trained ? at::kFloat : type, .own = trained});
+  require_finite(slots, file->path());
   if (modules.empty()) throw Error("expected adapters, got no tensor", file->path().string());
   return adapters;
 }

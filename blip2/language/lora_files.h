@@ -23,8 +23,8 @@ bool has_lora(const std::filesystem::path& folder);
 // ("language_model.") of a model of transformers' BLIP-2: LoRA (rank-stabilised too) with
 // target_modules as a list or a pattern ("all-linear" among them), without biases. Error that names
 // file and key for anything that would change the numbers and is not supported (DoRA,
-// modules_to_save, ranks by pattern, other kinds of adapters, other tasks ...); one Error lists
-// every tensor that is missing, of another shape or of no matrix of the model.
+// modules_to_save, ranks by pattern, other kinds of adapters, other tasks ...) and numbers that are
+// not finite; one Error for all tensors that are missing, of another shape or of no matrix.
 std::shared_ptr<LoraAdapters> load_lora(const std::filesystem::path& folder,
                                         const LanguageConfig& config, at::ScalarType type,
                                         bool trained = false);

@@ -203,6 +203,9 @@ TEST_F(LoraFiles, WhatChangesTheNumbersOtherwiseIsRefusedByName) {
   refuses({{"some_new_kind", 3}}, "some_new_kind", "3");
   refuses({{"r", 0}}, "r", "0");
   refuses({{"lora_alpha", "much"}}, "lora_alpha", "\"much\"");
+  for (const char* key : {"r", "lora_alpha", "lora_dropout", "use_rslora"}) {
+    refuses({{key, nullptr}}, key, "null");
+  }
   EXPECT_EQ(said_with({{"rank_pattern", json::object()}, {"loftq_config", json::object()}}),
             "no error");
   EXPECT_THAT(said_with({{"target_modules", {"c_attn"}}}), HasSubstr("target_modules: 'c_attn'"));
@@ -220,6 +223,21 @@ TEST_F(LoraFiles, EveryTensorThatDoesNotFitIsListed) {
                     HasSubstr("layers.1.mlp.down_proj.lora_B.weight: missing"),
                     HasSubstr("lm_head.lora_A.weight: not a tensor of this model")));
   EXPECT_THAT(said_with({{"target_modules", "none"}}), HasSubstr("missing"));
+}
+
+TEST_F(LoraFiles, NumbersAreFinite) {
+  for (const float number : {NAN, INFINITY, -INFINITY}) {
+    auto tensors = tensors_;
+    tensors[3].second = tensors[3].second.clone();
+    tensors[3].second.index_put_({1, 0}, number);
+    EXPECT_THAT(said_of(tensors), HasSubstr("adapter_model.safetensors: " + tensors[3].first +
+                                            ": expected finite numbers, got NaN or infinity"));
+  }
+  auto tensors = tensors_;
+  tensors[3].second = at::full_like(tensors[3].second, 1e6);
+  EXPECT_EQ(said_of(tensors), "no error");
+  EXPECT_THAT(message_of([&] { load_lora(folder_, config_, at::kHalf); }),
+              HasSubstr("f16 holds numbers up to 65504"));
 }
 
 TEST_F(LoraFiles, OneFileAloneIsAnError) {

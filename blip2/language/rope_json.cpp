@@ -27,28 +27,39 @@ double read_original(const ConfigTable& keys, const Lengths& lengths) {
 
 double read_factor(const ConfigTable& keys, double missing) {
   double factor = missing;
-  keys.read("factor", factor);
-  need(factor > 0, fmt::format("factor: expected a positive number, got {}", factor), keys.where());
+  keys.read_positive("factor", factor);
   return factor;
 }
 
+// Keys that transformers requires beside the kind.
+void require_keys(const ConfigTable& keys, const char* kind,
+                  std::initializer_list<const char*> required) {
+  for (const char* key : required) keys.require(key, fmt::format("rope_type {} needs it", kind));
+}
+
 Llama3Rope read_llama3(const ConfigTable& keys, const Lengths& lengths) {
+  require_keys(keys, "llama3", {"factor", "low_freq_factor", "high_freq_factor"});
   Llama3Rope rope;
   keys.read("factor", rope.factor);
-  keys.read("low_freq_factor", rope.low_freq_factor);
+  need(rope.factor >= 1, fmt::format("factor: expected 1 or more, got {}", rope.factor),
+       keys.where());
+  keys.read_positive("low_freq_factor", rope.low_freq_factor);
   keys.read("high_freq_factor", rope.high_freq_factor);
+  need(rope.high_freq_factor > rope.low_freq_factor,
+       fmt::format("high_freq_factor: expected more than low_freq_factor, {}, got {}",
+                   rope.low_freq_factor, rope.high_freq_factor),
+       keys.where());
   rope.original_max_position_embeddings = read_original(keys, lengths);
-  need(rope.factor >= 1 && rope.low_freq_factor > 0 && rope.high_freq_factor > rope.low_freq_factor,
-       "expected factor >= 1 and 0 < low_freq_factor < high_freq_factor", keys.where());
   return rope;
 }
 
 YarnRope read_yarn(const ConfigTable& keys, const Lengths& lengths) {
+  if (!keys.object().contains("factor")) require_keys(keys, "yarn", {"factor"});  // may be null
   YarnRope rope;
   rope.original_max_position_embeddings = read_original(keys, lengths);
   rope.factor = read_factor(keys, lengths.most / rope.original_max_position_embeddings);
-  keys.read("beta_fast", rope.beta_fast);
-  keys.read("beta_slow", rope.beta_slow);
+  keys.read_positive("beta_fast", rope.beta_fast);
+  keys.read_positive("beta_slow", rope.beta_slow);
   keys.read("truncate", rope.truncate);
   double mscale = 0, all = 0;
   keys.read("mscale", mscale);
@@ -58,15 +69,13 @@ YarnRope read_yarn(const ConfigTable& keys, const Lengths& lengths) {
     rope.attention_factor =
         yarn_attention_scale(rope.factor, mscale) / yarn_attention_scale(rope.factor, all);
   }
-  keys.read("attention_factor", rope.attention_factor);
-  need(rope.beta_fast > 0 && rope.beta_slow > 0 && rope.attention_factor > 0,
-       "expected beta_fast, beta_slow and attention_factor > 0", keys.where());
+  keys.read_positive("attention_factor", rope.attention_factor);
   return rope;
 }
 
 std::vector<double> read_factors(const ConfigTable& keys, const char* key, std::int64_t count) {
   std::vector<double> factors;
-  keys.read(key, factors);
+  keys.read_list(key, factors);
   need(std::ssize(factors) == count,
        fmt::format("{}: expected {} factors, one for two of the numbers that rotate, got {}", key,
                    count, factors.size()),
@@ -86,21 +95,21 @@ LongRope read_long(const ConfigTable& keys, const Lengths& lengths, std::int64_t
   rope.original_max_position_embeddings = static_cast<std::int64_t>(original);
   const double factor = read_factor(keys, lengths.most / original);
   rope.attention_factor = long_rope_attention_factor(factor, original);
-  keys.read("attention_factor", rope.attention_factor);
-  need(rope.attention_factor > 0, "attention_factor: expected a positive number", keys.where());
+  keys.read_positive("attention_factor", rope.attention_factor);
   return rope;
 }
 
 // rope_theta has the default of the family, or what stands beside the table.
 Rope read_rope(const ConfigTable& keys, double theta, const Lengths& lengths, std::int64_t half) {
   Rope rope{theta};
-  keys.read("rope_theta", rope.theta);
+  keys.read_positive("rope_theta", rope.theta);
   std::string type = "default";
   keys.read("type", type);
   keys.read("rope_type", type);
   // Phi-3's first files have other names for it.
   const bool is_long = type == "su" || (type == "yarn" && keys.has("short_factor"));
   if (type == "linear") {
+    require_keys(keys, "linear", {"factor"});
     rope.scaling = LinearRope{read_factor(keys, 1.0)};
   } else if (type == "llama3") {
     rope.scaling = read_llama3(keys, lengths);
@@ -200,24 +209,30 @@ void read_ropes(const ConfigTable& keys, const DecoderFamilyRow& row, DecoderCon
   json table = keys.table("rope_parameters");
   std::string place = keys.where() + ": rope_parameters";
   const json local = ConfigTable(table, place).table("sliding_attention");
-  if (c.local_rope) table = ConfigTable(table, place).table("full_attention");
+  const json full = ConfigTable(table, place).table("full_attention");
+  if (c.local_rope) table = full;
+  need(c.local_rope || (full.empty() && local.empty()),
+       fmt::format("model_type {} has one table for all layers, got some by layer_types", row.name),
+       place);
   if (const json scaling = keys.table("rope_scaling"); !scaling.empty()) {
     table.update(scaling);
     place = keys.where() + ": rope_scaling";
   }
   Lengths lengths{static_cast<double>(c.max_position_embeddings),
                   static_cast<double>(row.original_positions)};
-  keys.read("original_max_position_embeddings", lengths.original);
+  if (keys.has("original_max_position_embeddings")) {
+    keys.read_positive("original_max_position_embeddings", lengths.original);
+  }
   const ConfigTable inner(table, place);
   read_rotated(keys, inner, row, c);
   double theta = c.rope.theta;
-  keys.read("rope_theta", theta);
+  keys.read_positive("rope_theta", theta);
   const bool usual = table.empty() && c.rope.scaling.index() != 0;  // the family's own scaling
   c.rope = usual ? Rope{theta, c.rope.scaling} : read_rope(inner, theta, lengths, c.rotated() / 2);
   if (row.query_scale && !usual) read_query_scale(inner, lengths, c);
   if (!c.local_rope) return;
   double local_theta = c.local_rope->theta;
-  keys.read("rope_local_base_freq", local_theta);
+  keys.read_positive("rope_local_base_freq", local_theta);
   const ConfigTable sliding(local, place + ": sliding_attention");
   c.local_rope = read_rope(sliding, local_theta, lengths, c.rotated() / 2);
   need(!std::holds_alternative<LongRope>(c.local_rope->scaling),

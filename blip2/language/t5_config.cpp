@@ -40,12 +40,17 @@ void validate(const T5Config& c, const std::string& where) {
     need(size > 0 && size <= largest_dimension,
          fmt::format("{}: expected 1 to {}, got {}", name, largest_dimension, size), where);
   }
-  need(c.relative_attention_num_buckets % 4 == 0 &&
-           c.relative_attention_max_distance > c.relative_attention_num_buckets / 2,
-       "expected relative_attention_num_buckets to be a multiple of 4 and "
-       "relative_attention_max_distance more than half of it",
+  const std::int64_t buckets = c.relative_attention_num_buckets;
+  need(buckets % 4 == 0,
+       fmt::format("relative_attention_num_buckets: expected a multiple of 4, got {}", buckets),
        where);
-  need(c.layer_norm_epsilon >= 0, "expected layer_norm_epsilon >= 0", where);
+  need(c.relative_attention_max_distance > buckets / 2,
+       fmt::format("relative_attention_max_distance: expected more than half of the {} buckets, "
+                   "got {}",
+                   buckets, c.relative_attention_max_distance),
+       where);
+  need(c.layer_norm_epsilon >= 0,
+       fmt::format("layer_norm_epsilon: expected 0 or more, got {}", c.layer_norm_epsilon), where);
   validate_tokens(c, where);
 }
 

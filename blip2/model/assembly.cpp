@@ -212,6 +212,7 @@ void assemble(const Assembly& assembly, const fs::path& folder,
   amplify_cross_attention(bridge, assembly.cross_attention_gain);
   if (config.language) scale_projection(bridge, language.words);
 
+  made.make();
   write_safetensors(folder / kVisionFile, views_of(*image.encoder, kVisionPrefix),
                     {{"format", "pt"}});
   save_preprocessing(image.preprocessing, folder / "preprocessor_config.json");

@@ -320,6 +320,7 @@ void write_model(const std::shared_ptr<const TensorFile>& weights, const Blip2Co
   check_tokenizers(config, texts);
   check_source(weights, config, {weights, kLanguagePrefix});
   NewModelFolder made(folder);
+  made.make();
   const auto layout = own_layout ? std::nullopt : transformers_layout(config);
   if (layout) {
     log_info("written as transformers' {}", architecture_of(*layout));
@@ -359,6 +360,7 @@ void convert_model(const fs::path& source, const fs::path& folder,
                                          .becomes_transformers = layout.has_value(),
                                          .keeps_blocks = !weights && !quantised});
   NewModelFolder made(folder);
+  made.make();
   if (config.layout != ModelLayout::own) {
     copy_model(*file, config, source, folder, weights, !quantised, merged.get());
   } else if (layout) {

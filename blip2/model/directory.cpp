@@ -93,6 +93,17 @@ void remove_leftovers(const fs::path& folder, std::error_code& error) {
   }
 }
 
+void require_new_model(const fs::path& folder) {
+  if (folder.empty()) throw Error("expected a folder, got an empty name", "the model to write");
+  if (fs::exists(folder / "config.json")) {
+    throw Error("the folder already holds a model", folder.string(), "choose another one");
+  }
+  if (fs::exists(folder / kStage1Folder)) {
+    throw Error("the folder would be taken for the stage-1 model of the new one",
+                (folder / kStage1Folder).string(), "choose another folder for the new model");
+  }
+}
+
 }  // namespace
 
 void link_file(const fs::path& from, const fs::path& to) {
@@ -111,27 +122,21 @@ void check_ids(std::span<const std::int32_t> ids, std::int64_t embeddings) {
   }
 }
 
-NewModelFolder::NewModelFolder(fs::path path) : folder_(std::move(path)) {
-  const fs::path& folder = folder_;
-  if (folder.empty()) throw Error("expected a folder, got an empty name", "the model to write");
-  if (fs::exists(folder / "config.json")) {
-    throw Error("the folder already holds a model", folder.string(), "choose another one");
-  }
-  if (fs::exists(folder / kStage1Folder)) {
-    throw Error("the folder would be taken for the stage-1 model of the new one",
-                (folder / kStage1Folder).string(), "choose another folder for the new model");
-  }
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (!error) remove_leftovers(folder, error);
-  if (error) throw Error("cannot create folder: " + error.message(), folder.string());
+NewModelFolder::NewModelFolder(fs::path path)
+    : folder_(std::move(path)), entries_(folder_), words_(folder_ / kQFormerTokenizer) {
+  require_new_model(folder_);
 }
 
-NewModelFolder::~NewModelFolder() {
-  std::error_code ignored;
-  if (finished_) return;
-  fs::remove(folder_ / "config.json", ignored);
-  fs::remove_all(folder_ / kStage1Folder, ignored);
+void NewModelFolder::make() const {
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  if (!error) remove_leftovers(folder_, error);
+  if (error) throw Error("cannot create folder: " + error.message(), folder_.string());
+}
+
+void NewModelFolder::finish() {
+  words_.keep();
+  entries_.keep();
 }
 
 std::string bridge_tensor_name(ModelLayout layout, const std::string& member) {

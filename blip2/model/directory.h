@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "blip2/base/new_entries.h"
 #include "blip2/io/tensor_file.h"
 #include "blip2/model/bridge.h"
 #include "blip2/model/config.h"
@@ -32,23 +33,21 @@ inline constexpr char kVisionFile[] = "model-vision.safetensors",
 // Error if an id of a text has no word embedding in the model.
 void check_ids(std::span<const std::int32_t> ids, std::int64_t embeddings);
 
-// The folder of a new model, which is one once finish() has been called: if writing fails before,
-// it is left without config.json and kStage1Folder, and can be written into again.
+// The folder of a new model, which is one once finish() has been called: if anything fails before,
+// nothing is left that was not there.
 class NewModelFolder {
  public:
-  // Makes the folder, without the weights and temporary files that a conversion which was killed
-  // has left there. Error if the folder holds a model already or a folder kStage1Folder, or if it
-  // cannot be made.
+  // Error if the folder holds a model already or a folder kStage1Folder.
   explicit NewModelFolder(std::filesystem::path folder);
-  ~NewModelFolder();
-  NewModelFolder(const NewModelFolder&) = delete;
-  NewModelFolder& operator=(const NewModelFolder&) = delete;
 
-  void finish() { finished_ = true; }
+  // Makes the folder, without the weights and temporary files that a conversion which was killed
+  // has left there. Error if it cannot be made.
+  void make() const;
+  void finish();
 
  private:
   std::filesystem::path folder_;
-  bool finished_ = false;
+  NewEntries entries_, words_;  // the folder's, and those of kQFormerTokenizer in it
 };
 
 // Loads the bridge from a directory's weights. Strict: one Error lists missing, unexpected and

@@ -73,8 +73,8 @@ struct AdoptOptions {
 // file, which then lives as long as it; matrices that become int8 are rounded from the file's own
 // numbers. All others are converted, and what has been read of them is let go.
 //
-// Strict: throws one Error that lists every missing, unexpected (under the prefix), mis-shaped and
-// mis-typed tensor by the name that the file on disk has it by, having changed nothing.
+// Strict: throws one Error (TensorFile::refuse) for all missing, unexpected (under the prefix),
+// mis-shaped and mis-typed tensors, by the names in the file on disk, having changed nothing.
 // is_old_buffer tensors are passed over. The slots are filled on this thread.
 void adopt(const std::shared_ptr<const TensorFile>& file, const std::vector<TensorSlot>& slots,
            const AdoptOptions& options = {});

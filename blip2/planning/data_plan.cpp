@@ -48,11 +48,11 @@ struct ScannedFiles {
   Int rows = 0, pictures = 0;
 };
 
-ScannedFiles read_sources(const std::vector<FeatureSource>& sources, double bad_share) {
+ScannedFiles scan_sources(const std::vector<FeatureSource>& sources, const Recipe& recipe) {
   ScannedFiles files;
   std::map<std::string, Int> views;
   for (const FeatureSource& source : sources) {
-    RecordFile file = read_records(source.path, RecordUse::train, {.share = bad_share});
+    RecordFile file = read_source(source, recipe);
     files.sources.push_back({std::ssize(file.records), source.weight});
     for (const Record& record : file.records) {
       Int& most = views[record.image];
@@ -170,14 +170,14 @@ void scan_prompts(PlannedData& data, const Recipe& recipe, const Blip2Config& co
 
 PlannedData scan_data(const Recipe& recipe, const Blip2Config& config) {
   const DataRecipe& data = recipe.data;
-  const ScannedFiles files = read_sources(train_sources(data), data.bad_share);
+  const ScannedFiles files = scan_sources(train_sources(recipe), recipe);
   PlannedData planned;
   planned.records = std::ssize(files.records);
   planned.pictures = files.pictures;
   planned.rows = data.features == "live" ? 0 : files.rows;
   planned.record_bytes = bytes_of(files.records);
   if (!data.validation.empty()) {
-    const auto held_out = read_sources(plain_sources(data.validation), data.bad_share);
+    const auto held_out = scan_sources(validation_sources(recipe), recipe);
     planned.validation_records = std::ssize(held_out.records);
     planned.validation_pictures = held_out.pictures;
     planned.rows += held_out.rows;

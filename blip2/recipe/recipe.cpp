@@ -42,8 +42,18 @@ void resolve(std::string& path, const std::filesystem::path& folder) {
   if (!path.empty()) path = (folder / path).lexically_normal().string();
 }
 
+std::string find_init(const std::string& name, const std::filesystem::path& folder,
+                      const std::string& where) {
+  try {
+    return find_model(name, folder).string();
+  } catch (const Error& error) {
+    throw error.within(where + ": init");
+  }
+}
+
 // Makes the paths of a recipe that is still JSON absolute to `folder`.
-void resolve_paths(nlohmann::json& recipe, const std::filesystem::path& folder) {
+void resolve_paths(nlohmann::json& recipe, const std::filesystem::path& folder,
+                   const std::string& where) {
   const auto each = [&](nlohmann::json& value, bool is_data) {
     if (!value.is_string()) return;
     std::string path = value.get<std::string>();
@@ -56,7 +66,7 @@ void resolve_paths(nlohmann::json& recipe, const std::filesystem::path& folder) 
   };
   if (!recipe.is_object()) return;
   if (recipe.contains("init") && recipe["init"].is_string() && recipe["init"] != "") {
-    recipe["init"] = find_model(recipe["init"].get<std::string>(), folder).string();
+    recipe["init"] = find_init(recipe["init"].get<std::string>(), folder, where);
   }
   if (!recipe.contains("data") || !recipe["data"].is_object()) return;
   for (const char* key : {"train", "validation", "cache"}) {
@@ -230,12 +240,13 @@ void validate_recipe(const Recipe& recipe, const std::string& where) {
 
 Recipe load_recipe(const std::filesystem::path& path, std::span<const std::string> settings) {
   nlohmann::json merged = read_toml(path);
-  resolve_paths(merged, std::filesystem::absolute(path).parent_path());
+  resolve_paths(merged, std::filesystem::absolute(path).parent_path(), path.string());
   nlohmann::json changes = nlohmann::json::object();
   for (const std::string& setting : settings) apply_setting(changes, setting);
-  resolve_paths(changes, std::filesystem::current_path());
+  resolve_paths(changes, std::filesystem::current_path(), "--set");
   merged.merge_patch(changes);
   Recipe recipe;
+  recipe.file = path.string();
   read_fields(recipe, merged, path.string());
   validate_recipe(recipe, path.string());
   return recipe;

@@ -188,6 +188,10 @@ struct Recipe {
   LogRecipe log;
   ObjectivesRecipe objectives;
   PromptRecipe prompt;
+  std::string file;  // that the recipe was read from; not a key
+
+  // The place of a key for messages: "my.toml: data.train".
+  std::string place(const std::string& key) const { return file.empty() ? key : file + ": " + key; }
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {

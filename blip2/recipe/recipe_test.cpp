@@ -82,6 +82,14 @@ TEST_F(RecipeTest, BadRecipesAreNamed) {
   EXPECT_NE(error_of(kGood, {"prompt.question=What"}).find("holds {}"), std::string::npos);
 }
 
+TEST_F(RecipeTest, KnowsItsFile) {
+  EXPECT_EQ(load(kGood).place("init"), (folder_ / "r.toml").string() + ": init");
+  EXPECT_EQ(Recipe{}.place("init"), "init");
+  EXPECT_NE(error_of("init = 'nobody/has-this'\n[data]\ntrain = 'a'\n").find("r.toml: init: "),
+            std::string::npos);
+  EXPECT_EQ(error_of(kGood, {"init=nobody/has-this"}).find("--set: init: "), 0);
+}
+
 TEST_F(RecipeTest, AStageNeedsObjectivesThatFitTogether) {
   const std::vector<std::string> none{"objectives.itc=0", "objectives.itg_from=9",
                                       "objectives.itm_from=9"};

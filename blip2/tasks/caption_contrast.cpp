@@ -23,7 +23,7 @@ CaptionContrast::CaptionContrast(const Recipe& recipe, std::shared_ptr<const Bri
     if (!record.is_question()) captioned.push_back(record);
   }
   if (captioned.empty()) {
-    throw Error("contrast needs captions, got questions alone", "objectives.contrast",
+    throw Error("contrast needs captions, got questions alone", recipe.place("objectives.contrast"),
                 "add data with captions or set it to 0");
   }
   captions_.emplace(captioned, qformer, recipe.data.max_text_tokens);

@@ -35,13 +35,20 @@ void report_bad_records(const RecordFile& file) {
   if (const std::string bad = describe_bad_records(file); !bad.empty()) log_warning("{}", bad);
 }
 
-std::vector<RecordFile> read_files(const std::vector<FeatureSource>& sources, double bad_share) {
-  std::vector<RecordFile> files;
-  for (const FeatureSource& source : sources) {
-    files.push_back(read_records(source.path, RecordUse::train, {.share = bad_share}));
-    report_bad_records(files.back());
+void require_captions(const RecordFile& file) {
+  for (const Record& record : file.records) {
+    if (!record.captions.empty()) continue;
+    throw Error("expected captions, got a question",
+                fmt::format("{}:{}", file.path.string(), record.line),
+                "stage 1 learns from captions");
   }
-  return files;
+}
+
+std::vector<FeatureSource> sources_of(const std::vector<std::string>& paths,
+                                      const std::string& key) {
+  std::vector<FeatureSource> sources;
+  for (const std::string& path : paths) sources.push_back({path, key});
+  return sources;
 }
 
 // Which of the pictures cannot be read, and why.
@@ -185,25 +192,43 @@ std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe, const Ima
   return std::make_shared<FeatureCache>(recipe.data.cache, key);
 }
 
-std::vector<FeatureSource> train_sources(const DataRecipe& recipe) {
-  std::vector<FeatureSource> sources = plain_sources(recipe.train);
+std::vector<FeatureSource> train_sources(const Recipe& recipe) {
+  const DataRecipe& data = recipe.data;
+  std::vector<FeatureSource> sources = sources_of(data.train, recipe.place("data.train"));
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    sources[i].weight = recipe.weights.empty() ? 0 : recipe.weights[i];
-    sources[i].views = 1 + recipe.views_of(i);
+    sources[i].weight = data.weights.empty() ? 0 : data.weights[i];
+    sources[i].views = 1 + data.views_of(i);
   }
   return sources;
 }
 
-std::vector<FeatureSource> plain_sources(const std::vector<std::string>& paths) {
-  std::vector<FeatureSource> sources;
-  for (const std::string& path : paths) sources.push_back({path});
-  return sources;
+std::vector<FeatureSource> validation_sources(const Recipe& recipe) {
+  return sources_of(recipe.data.validation, recipe.place("data.validation"));
 }
 
-Dataset load_dataset(const std::vector<FeatureSource>& sources, const Recipe& recipe,
-                     const ImageEncoder& encoder, std::shared_ptr<FeatureCache> cache,
-                     const Ranks* ranks) {
-  auto files = read_files(sources, recipe.data.bad_share);
+RecordFile read_source(const FeatureSource& source, const Recipe& recipe) {
+  try {
+    RecordFile file = read_records(source.path, RecordUse::train, {.share = recipe.data.bad_share});
+    if (recipe.stage == 1) require_captions(file);
+    return file;
+  } catch (const Error& error) {
+    throw error.within(source.key);
+  }
+}
+
+std::vector<RecordFile> read_sources(const std::vector<FeatureSource>& sources,
+                                     const Recipe& recipe) {
+  std::vector<RecordFile> files;
+  for (const FeatureSource& source : sources) {
+    files.push_back(read_source(source, recipe));
+    report_bad_records(files.back());
+  }
+  return files;
+}
+
+Dataset load_dataset(std::vector<RecordFile> files, const std::vector<FeatureSource>& sources,
+                     const Recipe& recipe, const ImageEncoder& encoder,
+                     std::shared_ptr<FeatureCache> cache, const Ranks* ranks) {
   const Features all = ensure_features(files, sources, encoder, *cache, ranks);
   Dataset dataset;
   for (std::size_t i = 0; i < files.size(); ++i) {
@@ -224,7 +249,7 @@ Dataset load_live_dataset(const std::vector<FeatureSource>& sources, const Recip
                           const LiveDatasetOptions& wanted) {
   Dataset dataset;
   const DataRecipe& data = recipe.data;
-  auto files = read_files(sources, data.bad_share);
+  auto files = read_sources(sources, recipe);
   for (std::size_t i = 0; i < files.size(); ++i) {
     auto& records = files[i].records;
     const auto most = static_cast<std::size_t>(wanted.most.value_or(std::ssize(records)));

@@ -70,22 +70,30 @@ std::string feature_cache_folder(const Recipe& recipe, const std::filesystem::pa
 std::shared_ptr<FeatureCache> open_feature_cache(const Recipe& recipe, const ImageEncoder& encoder,
                                                  const Preprocessing& preprocessing);
 
-// A data file, its weight among the data files (0: its size decides), and the number of views of
-// each picture: the plain view and the augmented views.
+// A data file, the place of its recipe's key for messages, its weight among the data files (0: its
+// size decides), and the number of views of each picture: the plain view and the augmented views.
 struct FeatureSource {
-  std::string path;
+  std::string path, key;
   double weight = 0;
   std::int64_t views = 1;
 };
-std::vector<FeatureSource> train_sources(const DataRecipe& recipe);
-std::vector<FeatureSource> plain_sources(const std::vector<std::string>& paths);
+std::vector<FeatureSource> train_sources(const Recipe& recipe);
+std::vector<FeatureSource> validation_sources(const Recipe& recipe);
 
-// Reads data files, computes missing features together with the other processes that use the
-// cache's folder, and leaves out bad records and pictures; more of them than the recipe's bad_share
-// are an Error. Error if one of `ranks` is gone meanwhile.
-Dataset load_dataset(const std::vector<FeatureSource>& sources, const Recipe& recipe,
-                     const ImageEncoder& encoder, std::shared_ptr<FeatureCache> cache,
-                     const Ranks* ranks);
+// The records of a source, for the recipe's stage. Error that begins with the key if the file
+// cannot be read or has more bad records than the recipe allows; Error naming file and record if
+// stage 1, which learns from captions, meets a question.
+RecordFile read_source(const FeatureSource& source, const Recipe& recipe);
+// Those of several sources; warnings tell of bad ones.
+std::vector<RecordFile> read_sources(const std::vector<FeatureSource>& sources,
+                                     const Recipe& recipe);
+
+// Computes missing features of the files that read_sources gave, together with the other processes
+// that use the cache's folder, and leaves out unreadable pictures; more of them than the recipe's
+// bad_share are an Error. Error if one of `ranks` is gone meanwhile.
+Dataset load_dataset(std::vector<RecordFile> files, const std::vector<FeatureSource>& sources,
+                     const Recipe& recipe, const ImageEncoder& encoder,
+                     std::shared_ptr<FeatureCache> cache, const Ranks* ranks);
 
 struct LiveDatasetOptions {
   std::optional<std::int64_t> most;  // take only the first `most` records of each file

@@ -24,7 +24,7 @@ std::int64_t samples_at_once(const Recipe& recipe, std::int64_t processes) {
   if (recipe.batch_size % parts == 0) return recipe.batch_size / parts;
   throw Error(fmt::format("expected a multiple of {} ({} processes, accumulate {}), got {}", parts,
                           processes, recipe.accumulate, recipe.batch_size),
-              "batch_size");
+              recipe.place("batch_size"));
 }
 
 std::uint64_t part_seed(std::uint64_t seed, std::uint64_t stream, std::int64_t step,

@@ -13,23 +13,24 @@ void require_objectives(const std::optional<LanguageConfig>& language, const Rec
   const ObjectivesRecipe& objectives = recipe.objectives;
   if (!language) {
     if (objectives.words <= 0) return;
-    throw Error("the model has no language model", "objectives.words",
+    throw Error("the model has no language model", recipe.place("objectives.words"),
                 "its words are what soft prompts shall point to; set it to 0");
   }
   const LanguageTraits& traits = traits_of(*language);
   if (!traits.predicts_words && objectives.words > 0) {
     throw Error("the words objective needs a decoder-only language model, got an encoder-decoder",
-                "objectives.words", "set it to 0, and objectives.lm_from with it");
+                recipe.place("objectives.words"), "set it to 0, and objectives.lm_from with it");
   }
   if (recipe.stage == 2 && !traits.reads_prefixes && objectives.prefix_lm > 0) {
     throw Error("prefix language modelling needs an encoder-decoder, got a decoder-only model",
-                "objectives.prefix_lm", "set it to 0; objectives.lm reads and says captions");
+                recipe.place("objectives.prefix_lm"),
+                "set it to 0; objectives.lm reads and says captions");
   }
 }
 
 // What the recipe asks of cross-attention, and what that needs.
 void require_reads(const Blip2Config& config, const Recipe& recipe) {
-  const std::string where = "encoder_reads";
+  const std::string where = recipe.place("encoder_reads");
   const bool asked = QFormerConfig::reads(recipe.encoder_reads, kReadsLanguage);
   if (config.qformer.reads_language() && !recipe.encoder_reads.empty() && !asked) {
     throw Error("the model's Q-Former reads a language model's states, which it cannot unlearn",
@@ -42,7 +43,8 @@ void require_reads(const Blip2Config& config, const Recipe& recipe) {
   }
   if (!config.language) {
     throw Error("the model has no language model, whose states cross-attention shall read",
-                recipe.init + ": " + where, "give one when assembling it with `blip2 convert`");
+                asked ? where : recipe.init + ": encoder_reads",
+                "give one when assembling it with `blip2 convert`");
   }
   check_language_width(config, recipe.init);
 }
@@ -98,7 +100,7 @@ void require_trainable(const Blip2Config& config, const Recipe& recipe) {
   require_objectives(config.language, recipe);
   const LanguageRecipe& language = recipe.language;
   if (language.lora_rank > 0) {
-    lora_targets(*config.language, language.lora_targets, "language.lora_targets");
+    lora_targets(*config.language, language.lora_targets, recipe.place("language.lora_targets"));
   }
   require_reads(config, recipe);
 }

@@ -36,11 +36,12 @@ Preprocessing trained_preprocessing(const Recipe& recipe) {
   const ImageEncoderRecipe& encoder = recipe.image_encoder;
   const bool any_aspect = preprocessing.max_num_patches > 0;
   if (any_aspect ? encoder.image_size > 0 : encoder.max_num_patches > 0) {
-    throw Error(fmt::format("the image encoder takes pictures of {}",
-                            any_aspect ? "any aspect" : "one size"),
-                any_aspect ? "image_encoder.image_size" : "image_encoder.max_num_patches",
-                any_aspect ? "max_num_patches says how large they become"
-                           : "image_size says how large they become");
+    throw Error(
+        fmt::format("the image encoder takes pictures of {}",
+                    any_aspect ? "any aspect" : "one size"),
+        recipe.place(any_aspect ? "image_encoder.image_size" : "image_encoder.max_num_patches"),
+        any_aspect ? "max_num_patches says how large they become"
+                   : "image_size says how large they become");
   }
   if (encoder.image_size > 0) resize(preprocessing, static_cast<int>(encoder.image_size));
   if (any_aspect) {
@@ -62,7 +63,7 @@ VitConfig trained_vision(const VisionConfig& vision, const Recipe& recipe) {
   if (!vit) {
     throw Error(fmt::format("expected a vision transformer, got {}",
                             write_vision_config(vision).value("model_type", "another encoder")),
-                recipe.init + ": image_encoder.train", "encoders of other kinds stay frozen");
+                recipe.place("image_encoder.train"), "encoders of other kinds stay frozen");
   }
   VitConfig trained = *vit;
   trained.num_hidden_layers = vit->layers();

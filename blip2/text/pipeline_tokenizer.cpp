@@ -126,7 +126,8 @@ class PipelineTokenizer : public Tokenizer {
   SpecialTokens special() const override;
   std::vector<std::int32_t> turn_tokens() const override { return blip2::turn_tokens(definition_); }
   ChatTemplateSource chat_template() const override {
-    return {definition_.chat_template, definition_.chat_template_where, definition_.roles};
+    return {definition_.chat_template, definition_.chat_template_where, definition_.roles,
+            definition_.chat_template_fault};
   }
   std::int32_t add_token(std::string_view token) override;
   void save(const fs::path& folder) const override;

@@ -239,6 +239,39 @@ TEST_F(TokenizerTest, TurnsStandBetweenTheTokensOfTheChatTemplate) {
   EXPECT_THAT(load()->turn_tokens(), ElementsAre(10, 11, 12, 13));
 }
 
+TEST_F(TokenizerTest, ReadsTheChatTemplateOrSaysWhatIsWrong) {
+  write("tokenizer.json", byte_pair_json());
+  const auto config = [&](const std::string& value) {
+    write("tokenizer_config.json", R"({"chat_template": )" + value + "}");
+  };
+  const auto of = [&] { return load()->chat_template(); };
+  config(R"([{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}])");
+  EXPECT_EQ(of().text, "d");
+  config(R"([{"name": "tool_use", "template": "t"}, {"name": "rag", "template": "r"}])");
+  EXPECT_EQ(of().text, "");
+  EXPECT_EQ(of().fault, "expected a template named default, got rag, tool_use");
+  config("[]");
+  EXPECT_EQ(of().fault, "expected a template named default, got none");
+  config(R"("")");
+  EXPECT_EQ(of().fault, "the chat template is empty");
+  config("null");
+  EXPECT_EQ(of().fault, "");
+  for (const char* value : {"3", "true", R"({"default": "d"})"}) {
+    config(value);
+    EXPECT_THAT(failure(), HasSubstr("tokenizer_config.json: chat_template: expected a string or a "
+                                     "list of named templates, got "));
+  }
+  config(R"([{"name": "default", "template": 3}])");
+  EXPECT_THAT(failure(), HasSubstr("chat_template: template: expected a string, got 3"));
+  write("chat_template.jinja", "j");  // which counts alone
+  EXPECT_EQ(of().text, "j");
+  EXPECT_THAT(of().where, HasSubstr("chat_template.jinja"));
+  write("chat_template.jinja", "");
+  EXPECT_EQ(of().fault, "the chat template is empty");
+  write("chat_template.jinja", "a\xff");
+  EXPECT_THAT(failure(), HasSubstr("chat_template.jinja: the chat template is not valid UTF-8"));
+}
+
 TEST_F(TokenizerTest, EncodesFromSeveralThreadsAlike) {
   write("tokenizer.json", byte_pair_json());
   const auto tokenizer = load();

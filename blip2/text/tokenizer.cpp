@@ -56,10 +56,13 @@ TokenizerDefinition read_folder(const fs::path& folder) {
                 "expected tokenizer.json, vocab.txt, vocab.json and merges.txt, spiece.model or "
                 "tokenizer.model in the folder");
   }
-  definition.chat_template_where = (folder / "tokenizer_config.json").string() + ": chat_template";
   if (const fs::path jinja = folder / "chat_template.jinja"; is_there(jinja)) {
-    definition.chat_template = read_file(jinja);
     definition.chat_template_where = jinja.string();
+    set_chat_template(read_file(jinja), definition);
+  } else {
+    definition.chat_template_where =
+        (folder / "tokenizer_config.json").string() + ": chat_template";
+    apply_chat_template(config, definition);
   }
   return definition;
 }

@@ -33,6 +33,7 @@ struct ChatTemplateSource {
   std::string text;                           // Jinja; empty if there is none
   std::string where;                          // the file and, in it, the key
   std::map<std::string, std::string> tokens;  // by role: "bos_token" -> "<s>"
+  std::string fault = {};                     // why there is none, if the files have the key
 };
 
 // Turns text into token ids and back, with the ids that transformers' fast tokenizer of the same

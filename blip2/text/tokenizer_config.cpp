@@ -1,9 +1,17 @@
 #include "blip2/text/tokenizer_config_internal.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <array>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "blip2/base/error.h"
 #include "blip2/io/members.h"
+#include "blip2/io/utf8.h"
 #include "blip2/text/tokenizer_json_internal.h"
 
 namespace blip2 {
@@ -57,22 +65,42 @@ void read_roles(const json& config, TokenizerDefinition& definition, const std::
   }
 }
 
-// A string, or a list of named templates of which "default" counts.
-std::string chat_template(const json& config) {
-  const json* found = find_member(config, {"chat_template"});
-  if (!found) return {};
-  if (found->is_string()) return found->get<std::string>();
-  if (!found->is_array()) return {};
-  for (const json& named : *found) {
-    if (named.is_object() && named.value("name", json()) == "default" &&
-        named.value("template", json()).is_string()) {
-      return named["template"].get<std::string>();
-    }
+// The templates of a list by their names.
+std::map<std::string, std::string> named_templates(const json& list, const std::string& where) {
+  std::map<std::string, std::string> named;
+  for (const json& entry : list) {
+    named.emplace(string_member(entry, "name", where), string_member(entry, "template", where));
   }
-  return {};
+  return named;
 }
 
 }  // namespace
+
+void set_chat_template(std::string text, TokenizerDefinition& definition) {
+  if (!is_utf8(text)) {
+    throw Error("the chat template is not valid UTF-8", definition.chat_template_where);
+  }
+  if (text.empty()) definition.chat_template_fault = "the chat template is empty";
+  definition.chat_template = std::move(text);
+}
+
+void apply_chat_template(const json& config, TokenizerDefinition& definition) {
+  const json* found = find_member(config, {"chat_template"});
+  if (!found) return;
+  if (found->is_string()) return set_chat_template(found->get<std::string>(), definition);
+  const std::string& where = definition.chat_template_where;
+  if (!found->is_array()) {
+    throw Error("expected a string or a list of named templates, got " + shown(*found), where);
+  }
+  std::vector<std::string> names;
+  for (auto& [name, text] : named_templates(*found, where)) {
+    if (name == "default") return set_chat_template(text, definition);
+    names.push_back(name);
+  }
+  definition.chat_template_fault =
+      fmt::format("expected a template named default, got {}",
+                  names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", ")));
+}
 
 void apply_tokenizer_config(const json& config, TokenizerDefinition& definition,
                             const std::string& where) {
@@ -80,9 +108,6 @@ void apply_tokenizer_config(const json& config, TokenizerDefinition& definition,
   read_roles(config, definition, where);
   definition.clean_up_spaces =
       member_or(config, "clean_up_tokenization_spaces", definition.clean_up_spaces, where);
-  if (std::string text = chat_template(config); !text.empty()) {
-    definition.chat_template = std::move(text);
-  }
 }
 
 void apply_added_ends(const json& config, TokenizerDefinition& definition,

@@ -9,9 +9,16 @@
 namespace blip2 {
 
 // Applies the settings of a tokenizer_config.json (or special_tokens_map.json) that transformers
-// applies beside a tokenizer.json: the tokens' roles, tokens to add, clean-up, the chat template.
+// applies beside a tokenizer.json: the tokens' roles, tokens to add, clean-up.
 void apply_tokenizer_config(const nlohmann::json& config, TokenizerDefinition& definition,
                             const std::string& where);
+
+// Sets the chat template that came from chat_template_where, or what is wrong with an empty one.
+// Error if it is not UTF-8.
+void set_chat_template(std::string text, TokenizerDefinition& definition);
+// Sets it from the configuration's key, if it is there: a string, or a list of named templates of
+// which "default" counts. Error for a value of another kind.
+void apply_chat_template(const nlohmann::json& config, TokenizerDefinition& definition);
 
 // Sets the tokens around a text as add_bos_token and add_eos_token say; transformers does so if
 // there is no tokenizer.json.

@@ -96,6 +96,7 @@ struct TokenizerDefinition {
   bool clean_up_spaces = false;     // tokenizer_config.json's clean_up_tokenization_spaces
   std::string chat_template;        // Jinja
   std::string chat_template_where;  // its file and, in it, the key
+  std::string chat_template_fault;  // why there is none, if the files have the key
   std::string where;                // the file, for messages
 
   // Sets the model's vocabulary; `tokens` are in the order of their ids. Error if it is empty or

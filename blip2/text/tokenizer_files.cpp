@@ -272,6 +272,7 @@ TokenizerDefinition read_gguf_tokenizer(const fs::path& path) {
   }
   add_gguf_tokens(*file, definition);
   apply_tokenizer_config(config, definition, definition.where);
+  apply_chat_template(config, definition);
   apply_added_ends(config, definition, definition.where);
   return definition;
 }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +14,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
+#include "blip2/base/new_entries.h"
 
 namespace blip2 {
 namespace {
@@ -30,15 +32,24 @@ void refuse_used(const fs::path& path, bool resume) {
   }
 }
 
+// Whether the descriptor's file is the one of this name; a run that ends may have removed it.
+bool is_still(int descriptor, const fs::path& file) {
+  struct stat own {
+  }, named{};
+  return ::fstat(descriptor, &own) == 0 && ::stat(file.c_str(), &named) == 0 &&
+         own.st_dev == named.st_dev && own.st_ino == named.st_ino;
+}
+
 // An open, locked descriptor; the caller closes it.
 int lock_file(const fs::path& file, const fs::path& folder) {
-  const int lock = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock < 0) throw Error(std::string("cannot open: ") + std::strerror(errno), file.string());
-  if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
+  for (;;) {
+    const int lock = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (lock < 0) throw Error(std::string("cannot open: ") + std::strerror(errno), file.string());
+    const bool locked = ::flock(lock, LOCK_EX | LOCK_NB) == 0;
+    if (locked && is_still(lock, file)) return lock;
     ::close(lock);
-    throw Error("another run is using this folder", folder.string());
+    if (!locked) throw Error("another run is using this folder", folder.string());
   }
-  return lock;
 }
 
 }  // namespace
@@ -55,7 +66,10 @@ void check_run_folder(const fs::path& path, bool resume) {
   if (fs::exists(lock)) ::close(lock_file(lock, path));
 }
 
-RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
+RunFolder::RunFolder(fs::path path, bool resume)
+    : path_(std::move(path)),
+      made_(missing_folders(path_)),
+      had_lock_(fs::exists(path_ / ".lock")) {
   refuse_used(path_, resume);
   std::error_code error;
   fs::create_directories(path_, error);
@@ -64,7 +78,11 @@ RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
 }
 
 RunFolder::~RunFolder() {
+  std::error_code ignored;
+  if (!kept_ && !had_lock_) fs::remove(path_ / ".lock", ignored);  // while it is locked
   ::close(lock_);
+  if (kept_) return;
+  for (const fs::path& made : made_) fs::remove(made, ignored);  // while they are empty
 }
 
 void RunFolder::rewind_log(std::int64_t step) const {

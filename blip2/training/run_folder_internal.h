@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 namespace blip2 {
 
@@ -13,13 +14,15 @@ namespace blip2 {
 void check_run_folder(const std::filesystem::path& path, bool resume);
 
 // A training run's folder: log.jsonl, recipe.json, checkpoints/ and, when it has ended, a model
-// directory's files. Locked while a run uses it.
+// directory's files. Locked while a run uses it. A run that is refused before keep() leaves neither
+// the folder nor its lock if they were not there.
 class RunFolder {
  public:
   // Creates the folder if need be. Error if another process uses it, or if it holds a run already
   // and `resume` is false.
   RunFolder(std::filesystem::path path, bool resume);
   ~RunFolder();
+  void keep() { kept_ = true; }
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
 
@@ -34,6 +37,8 @@ class RunFolder {
 
  private:
   std::filesystem::path path_;
+  std::vector<std::filesystem::path> made_;  // the folder and those above it that were not there
+  bool had_lock_, kept_ = false;
   int lock_ = -1;
 };
 

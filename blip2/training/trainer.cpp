@@ -78,6 +78,7 @@ class Trainer {
     std::int64_t step = restore();
     std::optional<Progress> progress;
     if (folder_) {
+      folder_->keep();
       write_recipe();
       if (recipe_.log.tensorboard || options_.tensorboard) {
         const auto kept = options_.resume ? std::optional(step) : std::nullopt;

@@ -58,9 +58,9 @@ Datasets live_datasets(const Recipe& recipe, const StepEncoder& encode,
     // A sample's pictures are looked at elsewhere.
     return load_live_dataset(sources, recipe, encode, preprocessing, {sample, plain && !sample});
   };
-  Datasets sets{load(train_sources(recipe.data), /*plain=*/false), {}};
+  Datasets sets{load(train_sources(recipe), /*plain=*/false), {}};
   if (!recipe.data.validation.empty()) {
-    sets.validation = load(plain_sources(recipe.data.validation), /*plain=*/true);
+    sets.validation = load(validation_sources(recipe), /*plain=*/true);
   }
   return sets;
 }
@@ -77,16 +77,23 @@ Datasets load_datasets(const Recipe& recipe, std::shared_ptr<const TensorFile> w
     return images->encoder().forward(pixels);
   };
   if (sample) return live_datasets(recipe, encode, preprocessing, sample);
-  const auto cache = open_feature_cache(recipe, encoder, preprocessing);
-  const DataRecipe& data = recipe.data;
+  const auto sources = train_sources(recipe), held_out = validation_sources(recipe);
+  const bool live = recipe.data.features == "live";
   Datasets sets;
-  if (data.features == "live") {
-    sets.train = load_live_dataset(train_sources(data), recipe, encode, preprocessing);
+  std::vector<RecordFile> files;
+  if (live) {
+    sets.train = load_live_dataset(sources, recipe, encode, preprocessing);
   } else {
-    sets.train = load_dataset(train_sources(data), recipe, encoder, cache, ranks);
+    files = read_sources(sources, recipe);
   }
-  if (!data.validation.empty()) {
-    sets.validation = load_dataset(plain_sources(data.validation), recipe, encoder, cache, ranks);
+  auto held_out_files = read_sources(held_out, recipe);
+  const auto cache = open_feature_cache(recipe, encoder, preprocessing);  // makes its folder
+  if (!live) {
+    sets.train = load_dataset(std::move(files), sources, recipe, encoder, cache, ranks);
+  }
+  if (!held_out.empty()) {
+    sets.validation =
+        load_dataset(std::move(held_out_files), held_out, recipe, encoder, cache, ranks);
   }
   return sets;
 }
@@ -119,14 +126,14 @@ std::vector<std::string> names_of(const std::vector<LoraModule>& modules) {
 }
 
 // Error unless the recipe describes the adapters that `init` has.
-void require_same(const LoraAdapters& kept, const LoraConfig& asked,
-                  const std::vector<LoraModule>& modules, const std::string& init) {
-  const LoraConfig& own = kept.config();
+void require_same(const LoraAdapters& kept, const Recipe& recipe,
+                  const std::vector<LoraModule>& modules) {
+  const LoraConfig &own = kept.config(), asked = lora_config(recipe);
   const auto fail = [&](const char* key, const auto& expected, const auto& got) {
-    throw Error(
-        fmt::format("expected {}, as the adapters of {} have it, got {}", expected, init, got),
-        fmt::format("language.{}", key),
-        "training goes on with them; a model without adapters starts new ones");
+    throw Error(fmt::format("expected {}, as the adapters of {} have it, got {}", expected,
+                            recipe.init, got),
+                recipe.place(fmt::format("language.{}", key)),
+                "training goes on with them; a model without adapters starts new ones");
   };
   if (own.rank != asked.rank) fail("lora_rank", own.rank, asked.rank);
   if (own.alpha != asked.alpha) fail("lora_alpha", own.alpha, asked.alpha);
@@ -146,12 +153,12 @@ std::shared_ptr<const LoraAdapters> adapters_of(const Recipe& recipe, const Lang
   const bool trains = asked.rank > 0;
   const auto kept = load_lora(folder, config, compute_type(recipe), trains);
   if (!trains) return kept;
-  const auto modules = lora_targets(config, asked.targets, "language.lora_targets");
+  const auto modules = lora_targets(config, asked.targets, recipe.place("language.lora_targets"));
   if (!kept) {
     const auto seed = derive_seed(static_cast<std::uint64_t>(recipe.seed), kAdapterSeed);
     return std::make_shared<const LoraAdapters>(asked, modules, seed);
   }
-  require_same(*kept, asked, modules, folder.string());
+  require_same(*kept, recipe, modules);
   kept->set_dropout(asked.dropout);
   return kept;
 }
@@ -204,14 +211,15 @@ std::unique_ptr<TrainingTask> speaking_task(const Recipe& recipe, TrainingSetup&
                                             const LanguageWeights& weights, const Ranks* ranks,
                                             bool sample) {
   if (recipe.language_weights == "stored" && !is_gguf(*weights.file)) {
-    throw Error("language_weights: stored means a GGUF file's blocks, the model has no GGUF file",
-                recipe.init, "`blip2 convert --weights` makes one; auto is for other models");
+    throw Error(fmt::format("stored means a GGUF file's blocks, {} has no GGUF file", recipe.init),
+                recipe.place("language_weights"),
+                "`blip2 convert --weights` makes one; auto is for other models");
   }
   const StageTokenizers tokenizers{*setup.language_tokenizer, *setup.qformer_tokenizer};
   const auto lora = adapters_of(recipe, config, recipe.init);
   if (lora && setup.bridge->config().qformer.reads_language()) {
     throw Error("the Q-Former reads the language model, which adapters would change under it",
-                recipe.language.lora_rank > 0 ? "language.lora_rank" : recipe.init,
+                recipe.language.lora_rank > 0 ? recipe.place("language.lora_rank") : recipe.init,
                 "train without adapters, or merge them first (convert --merge-lora)");
   }
   FrozenLanguage language = load_frozen_language(weights.file, config, compute_type(recipe),

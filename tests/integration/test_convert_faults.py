@@ -3,10 +3,13 @@ old model in the new one."""
 
 import errno
 import json
+import pathlib
 import shutil
 import subprocess
 
 import pytest
+from conftest import ROOT
+from mini_model import write_parts
 from safetensors import safe_open
 
 TEMPORARY = "model-vision.safetensors.tmp123_0"
@@ -25,8 +28,7 @@ def whole(run, init, tmp_path_factory):
 
 
 def test_a_disk_that_fills_while_parts_are_copied(program, run, whole, failing_disk, tmp_path):
-    """Across file systems, where parts are copied: whatever write fails, no file is half there."""
-    source = files_of(whole)
+    """Across file systems, where parts are copied: whatever write fails, nothing is left."""
     command = [program, "convert", whole, "OUT", "--own-layout"]
 
     def convert(out, **fault):
@@ -43,11 +45,46 @@ def test_a_disk_that_fills_while_parts_are_copied(program, run, whole, failing_d
         out = tmp_path / f"at{call}"
         done = convert(out, at=call, errno=errno.ENOSPC)
         assert done.returncode == 1 and "No space left on device" in done.stderr, (call, done.stderr)
-        assert not (out / "config.json").exists()
-        for path, content in files_of(out).items():
-            assert content == source.get(path, expected.get(path)), path
+        assert not out.exists(), call
         run("convert", whole, out, "--own-layout")
         assert files_of(out) == expected, call
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parts")
+    return write_parts(folder, ROOT / ".cache" / "models" / "efficientnet-lite0.pth")
+
+
+def change_part(parts, key, value):
+    lines = [f'{key} = "{value}"' if line.startswith(key) else line for line in parts.read_text().splitlines()]
+    changed = parts.with_name(f"{key}.toml")
+    changed.write_text("\n".join(lines))
+    return changed
+
+
+@pytest.mark.parametrize("key", ["image_encoder", "language_model", "text_encoder"])
+def test_an_assembly_that_fails_leaves_nothing(run, parts, tmp_path, key):
+    """Whatever part is not there, or is a part of another kind; also of the folders above the new one."""
+    broken = change_part(parts, key, tmp_path / "nothing")
+    for out in (tmp_path / "out", tmp_path / "one" / "two" / "out"):
+        assert len(run("convert", broken, out, code=1).stderr.splitlines()) == 1
+    broken = change_part(parts, key, parts)  # a file that is no model
+    run("convert", broken, tmp_path / "one" / "out", code=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_last_step_that_fails_takes_the_model_with_it(run, parts, whole, tmp_path):
+    """The parts are written when the encoder turns out to be none whose weights are quantised."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("stays")
+    (tmp_path / "mine" / "qformer_tokenizer").mkdir()
+    for source in (parts, whole):
+        for out in (tmp_path / "above" / "out", tmp_path / "mine"):
+            said = run("convert", source, out, "--vision-weights", "q8_0", code=1).stderr
+            assert "is no vision transformer" in said
+            assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == [
+                pathlib.Path(path) for path in ("mine", "mine/notes.txt", "mine/qformer_tokenizer")]
 
 
 def test_quantising_copies_no_language_model_first(program, whole, failing_disk, tmp_path):

@@ -12,6 +12,7 @@ import subprocess
 import pytest
 import torch
 from mini_model import write_mission_parts
+from ranks import finish, free_port, start
 from safetensors.torch import load_file, save_file
 from serving import Server, chat, text_of
 from waiting import wait_until
@@ -149,6 +150,22 @@ def test_read_in_each_step_is_as_kept(train, masked1, parts, tmp_path):
                   "precision=f32", "data.feature_type=f32")
             losses[features] = [line["loss"] for line in logged(folder)]
         assert losses["live"] == pytest.approx(losses["cached"], rel=1e-4)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_two_processes_are_one(train, command, parts, masked1, tmp_path, stage):
+    """They share the reading of texts, too: each kept state is there once."""
+    init = (parts, masked1)[stage - 1]
+    settings = ["steps=4", "dropout=0", "precision=f32", "data.feature_type=f32"]
+    train(stage, init, tmp_path / "one", *settings, f"data.cache={tmp_path / 'cache1'}")
+    settings.append(f"data.cache={tmp_path / 'cache2'}")
+    finish(start(lambda rank: [*command(stage, init, tmp_path / "two", *settings), "--threads", "1"], 2, free_port()))
+    assert rows(tmp_path / "cache1") == rows(tmp_path / "cache2")
+    losses = {name: [line["loss"] for line in logged(tmp_path / name)] for name in ("one", "two")}
+    assert losses["two"] == pytest.approx(losses["one"], rel=1e-5)
+    one, two = read_of(tmp_path / "one"), read_of(tmp_path / "two")
+    assert one.keys() == two.keys() and one
+    assert all(torch.allclose(one[name], two[name], rtol=1e-4, atol=2e-5) for name in one)
 
 
 @pytest.mark.parametrize("stage", [1, 2])

@@ -152,7 +152,7 @@ def test_training_goes_on_from_them(run, train, tuned, pictures, tmp_path):
                         ("language.lora_alpha=9", "language.lora_alpha: expected 8"),
                         ("language.lora_targets=q_proj", "language.lora_targets: expected 14 matrices")):
         said = train(2, tmp_path / "no", *common, *[s for s in ADAPTERS if "lr=" not in s], change, code=1).stderr
-        assert key in said
+        assert f"tiny_stage2.toml: {key}" in said and not (tmp_path / "no").exists()
 
 
 def test_through_a_quantised_language_model(run, run_json, train, pictures, stage1, tmp_path):
@@ -256,6 +256,11 @@ def test_bad_adapters_are_named(broken):
     for index in (0, 1):
         said = broken(lambda folder: (folder / FILES[index]).unlink())
         assert f"{FILES[index]}: is missing" in said
+    said = broken(change_config(lora_alpha=None))
+    assert f"{FILES[0]}: lora_alpha: expected a number, got null" in said
+    for number in (float("nan"), float("inf")):
+        said = broken(change_tensors(lambda t: t[name].view(-1)[5:6].fill_(number)))
+        assert f"{FILES[1]}: {name}: expected finite numbers, got NaN or infinity" in said
     assert FILES[0] in broken(lambda folder: (folder / FILES[0]).write_text("{"))
     assert FILES[1] in broken(lambda folder: (folder / FILES[1]).write_bytes(b"\x08" + bytes(30)))
 

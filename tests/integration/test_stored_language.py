@@ -168,7 +168,7 @@ def test_training_through_blocks_needs_them(run, folder, tmp_path):
         f'stage = 2\ninit = "{folder}/f32"\nbatch_size = 1\nsteps = 1\nlanguage_weights = "stored"\n'
         f'[data]\ntrain = "{folder}/one.jsonl"\n')
     said = run("train", tmp_path / "recipe.toml", "--output", tmp_path / "out", code=1).stderr
-    assert "language_weights: stored means a GGUF file's blocks" in said and f"{folder}/f32" in said
+    assert "recipe.toml: language_weights: stored means a GGUF file's blocks" in said and f"{folder}/f32" in said
 
 
 def test_blocks_of_four_bit_floats(run, run_json, folder, tmp_path):

@@ -234,7 +234,7 @@ def test_gguf_in_blocks(probe, tmp_path, family, kind, instructions):
     ("gpt2", {"eos_token_id": 900}, "eos_token_id 900"),
     ("qwen2", {"num_key_value_heads": 5}, "num_key_value_heads"),
     ("qwen3", {"head_dim": 9}, "expected an even head_dim, got 9"),
-    ("qwen3", {"head_dim": 10}, "self_attn.k_norm.weight: expected shape [10], got [8]"),
+    ("qwen3", {"head_dim": 10}, "self_attn.q_norm.weight: expected shape [10], got [8]"),
     ("qwen3", {"use_sliding_window": True, "sliding_window": 0}, "config.json: sliding_window: expected a positive"),
     ("qwen3", {"layer_types": ["full_attention"]}, "config.json: layer_types: expected 2 entries, one a layer, got 1"),
     ("qwen3", {"layer_types": ["full_attention", "chunked_attention"]}, "layer_types[1]"),
