@@ -2,7 +2,7 @@
 JOBS ?= $(shell nproc)
 SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.h' '*.cpp')
 
-.PHONY: help build test demo bench full-size format lint clean
+.PHONY: help build test demo bench full-size wheel deb format lint clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -15,6 +15,15 @@ test:  ## set up, build and run every test (unit, parity, integration, hostile f
 	tools/setup.sh test
 	tools/build.sh
 	ctest --test-dir build --output-on-failure -j $(JOBS)
+
+wheel:  ## the Python package: build/wheel/blip2_native-*.whl
+	tools/setup.sh build
+	tools/wheel.sh
+
+deb:  ## a Debian package: build/deb/blip2_*.deb
+	tools/setup.sh build
+	tools/build.sh blip2
+	tools/deb.sh
 
 demo:  ## train on real pictures and show the result: build/demo/report.html
 	tools/demo.sh

@@ -6,7 +6,9 @@
 add_library(blip2_options INTERFACE)
 set(_warnings -Wall -Wextra -Wno-unused-parameter
               $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)  # false positive of GCC 12 (PR 105651)
-target_compile_options(blip2_options INTERFACE "$<BUILD_INTERFACE:${_warnings}>")
+# One object serves the programs and Python's module; calls within the library stay direct.
+set(_placement -fPIC $<$<CXX_COMPILER_ID:GNU>:-fno-semantic-interposition>)
+target_compile_options(blip2_options INTERFACE "$<BUILD_INTERFACE:${_warnings};${_placement}>")
 target_include_directories(blip2_options INTERFACE $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>
                                                    $<INSTALL_INTERFACE:include>)
 target_compile_features(blip2_options INTERFACE cxx_std_20)

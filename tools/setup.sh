@@ -228,6 +228,7 @@ exec 9>.cache/setup.lock
 flock 9
 make_venv
 install requirements
+install requirements-python
 ! torch_is_cuda_build || install requirements-cuda
 if [ "$level" != build ]; then
     once packages tools/requirements-packages.txt -- install_packages

@@ -27,6 +27,8 @@ void add_search(CLI::App& app);
 void add_serve(CLI::App& app);
 void add_index(CLI::App& app);
 void add_duplicates(CLI::App& app);
+void add_completion(CLI::App& app);
+void add_manual(CLI::App& app);
 
 // Thrown by a verb of the program without LibTorch if its options need LibTorch: main.cpp then
 // becomes the program that has it. The verb prints and writes nothing before.

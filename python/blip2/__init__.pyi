@@ -1,0 +1,96 @@
+"""The types of the package's public names; what they do stands in their docstrings."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+class _HasArray(Protocol):
+    def __array__(self) -> Any: ...
+
+class _HasDlpack(Protocol):
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+class _PilImage(Protocol):
+    def convert(self, mode: str) -> Any: ...
+    def getbands(self) -> tuple[str, ...]: ...
+
+Picture: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | _PilImage | _HasArray | _HasDlpack
+Pictures: TypeAlias = list[Picture] | tuple[Picture, ...]
+Stop: TypeAlias = str | Sequence[str]
+
+class Error(RuntimeError):
+    message: str
+    where: str
+    hint: str
+    def __init__(self, message: str, where: str = "", hint: str = "") -> None: ...
+
+class Text(str):
+    tokens: list[int]
+    score: float
+    cut: bool
+    others: list[Text]
+    def __new__(cls, text: str, tokens: Iterable[int] = (), score: float = 0.0, cut: bool = False,
+                others: Iterable[Text] = ()) -> Text: ...
+
+class Match(NamedTuple):
+    itc: float
+    itm: float
+
+class Model:
+    def __init__(self, model: str | os.PathLike[str], *, precision: Literal["auto", "f32", "bf16", "f16"] = "auto",
+                 threads: int = 0, chat_template: bool = False, max_batch: int = 32, max_queue: int = 256,
+                 cache_bytes: int = ..., picture_threads: int = 2) -> None: ...
+    @classmethod
+    def from_pretrained(cls, model: str | os.PathLike[str], *,
+                        precision: Literal["auto", "f32", "bf16", "f16"] = "auto", threads: int = 0,
+                        chat_template: bool = False, max_batch: int = 32, max_queue: int = 256, cache_bytes: int = ...,
+                        picture_threads: int = 2) -> Model: ...
+    @property
+    def facts(self) -> dict[str, Any]: ...
+    @overload
+    def caption(self, images: Pictures, prompt: str | None = None, *, stream: Literal[False] = False, stop: Stop = (),
+                **options: Any) -> list[Text]: ...
+    @overload
+    def caption(self, images: Picture, prompt: str | None = None, *, stream: Literal[False] = False, stop: Stop = (),
+                **options: Any) -> Text: ...
+    @overload
+    def caption(self, images: Picture, prompt: str | None = None, *, stream: Literal[True], stop: Stop = (),
+                **options: Any) -> Iterator[str]: ...
+    @overload
+    def answer(self, images: Pictures, question: str | Sequence[str], *, template: str | None = None,
+               stream: Literal[False] = False, stop: Stop = (), **options: Any) -> list[Text]: ...
+    @overload
+    def answer(self, images: Picture, question: str, *, template: str | None = None, stream: Literal[False] = False,
+               stop: Stop = (), **options: Any) -> Text: ...
+    @overload
+    def answer(self, images: Picture, question: str, *, template: str | None = None, stream: Literal[True],
+               stop: Stop = (), **options: Any) -> Iterator[str]: ...
+    def chat(self, image: Picture, **options: Any) -> Chat: ...
+    @overload
+    def match(self, images: Pictures, texts: Sequence[str]) -> list[list[Match]]: ...
+    @overload
+    def match(self, images: Pictures, texts: str) -> list[Match]: ...
+    @overload
+    def match(self, images: Picture, texts: str) -> Match: ...
+    @overload
+    def match(self, images: Picture, texts: Sequence[str]) -> list[Match]: ...
+    def embed_images(self, images: Picture | Pictures) -> NDArray[np.float32]: ...
+    def embed_texts(self, texts: str | Sequence[str]) -> NDArray[np.float32]: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Model: ...
+    def __exit__(self, *_: object) -> None: ...
+
+class Chat:
+    turns: list[tuple[str, str]]
+    def __init__(self, model: Model, image: Picture, options: dict[str, Any]) -> None: ...
+    def ask(self, question: str, **options: Any) -> Text: ...
+    def stream(self, question: str, **options: Any) -> Iterator[str]: ...
+
+def train(recipe: str | os.PathLike[str], output: str | os.PathLike[str], settings: dict[str, Any] | None = None, *,
+          resume: bool = False, callback: Callable[[dict[str, Any]], object] | None = None,
+          arguments: Sequence[str] = ()) -> str: ...
