@@ -9,6 +9,7 @@
 #include "blip2/base/error.h"
 #include "blip2/image/codec_library_internal.h"
 #include "blip2/image/codecs_internal.h"
+#include "blip2/image/heic_limits_internal.h"
 
 namespace blip2 {
 namespace {
@@ -28,6 +29,11 @@ struct HeifLibrary {
   decltype(&heif_image_handle_release) free_handle = library.find("heif_image_handle_release");
   decltype(&heif_image_handle_get_width) width = library.find("heif_image_handle_get_width");
   decltype(&heif_image_handle_get_height) height = library.find("heif_image_handle_get_height");
+  // Before the picture is cropped.
+  decltype(&heif_image_handle_get_ispe_width) stored_width =
+      library.find("heif_image_handle_get_ispe_width");
+  decltype(&heif_image_handle_get_ispe_height) stored_height =
+      library.find("heif_image_handle_get_ispe_height");
   decltype(&heif_image_handle_has_alpha_channel) has_alpha =
       library.find("heif_image_handle_has_alpha_channel");
   decltype(&heif_image_handle_is_premultiplied_alpha) is_premultiplied =
@@ -70,7 +76,7 @@ HeifContext read_context(std::span<const std::byte> bytes, const std::string& wh
   if (context == nullptr) throw Error("libheif could not start", where);
   library.set_threads(context.get(), 0);  // decodes in this thread
   // The limit is on each side; check_size has the one on pixels.
-  constexpr std::int64_t kMostSide = 1 << 16;
+  constexpr std::int64_t kMostSide = 1 << 15;  // as by default
   library.set_limit(context.get(), static_cast<int>(std::min(limits.max_pixels, kMostSide)));
   require_heif(library.read(context.get(), bytes.data(), bytes.size(), nullptr), where);
   return context;
@@ -120,6 +126,7 @@ Image copy_rows(const std::uint8_t* rgb, std::size_t stride, int width, int heig
 
 Decoded decode_heic(std::span<const std::byte> bytes, const std::string& where,
                     const ImageLimits& limits) {
+  check_heic_streams(bytes, where, limits);
   const HeifLibrary& library = heif_library();
   const HeifContext context = read_context(bytes, where, limits);
   heif_image_handle* found = nullptr;
@@ -127,6 +134,7 @@ Decoded decode_heic(std::span<const std::byte> bytes, const std::string& where,
   const HeifHandle handle(found, library.free_handle);
   require_heif(error, where);
   check_size(library.width(found), library.height(found), 8, where, limits);
+  check_size(library.stored_width(found), library.stored_height(found), 8, where, limits);
   const bool alpha = library.has_alpha(found) != 0;
   const HeifImage picture = decode_primary(found, alpha, where);
   int row_bytes = 0;

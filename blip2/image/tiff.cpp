@@ -130,6 +130,20 @@ TiffLayout read_tiff_layout(TiffReader& reader, const std::string& where) {
   return layout;
 }
 
+// These compressions make of a byte at most 4096; a header that claims more lies.
+void check_tiff_bytes(const TiffLayout& layout, std::size_t file_bytes, const std::string& where) {
+  static constexpr int kBounded[] = {COMPRESSION_NONE, COMPRESSION_LZW, COMPRESSION_ADOBE_DEFLATE,
+                                     COMPRESSION_DEFLATE, COMPRESSION_PACKBITS};
+  const bool bounded = std::ranges::find(kBounded, layout.compression) != std::end(kBounded);
+  const auto bits = static_cast<std::uint64_t>(layout.width * layout.height) *
+                    static_cast<unsigned>(layout.samples * layout.bits);
+  if (bounded && bits / 8 > 4096 * std::uint64_t{file_bytes}) {
+    throw Error(fmt::format("damaged TIFF: {} bytes cannot hold {} x {} pixels", file_bytes,
+                            layout.width, layout.height),
+                where);
+  }
+}
+
 // The part of the picture that one strip or tile holds.
 struct TiffBlock {
   std::int64_t x, y, width, height;
@@ -274,6 +288,7 @@ Decoded decode_tiff(std::span<const std::byte> bytes, const std::string& where,
   }
   check_size(layout.width, layout.height, std::max(4, layout.samples * layout.sample_bytes()),
              where, limits);
+  check_tiff_bytes(layout, bytes.size(), where);
   const int orientation = tiff_orientation(reader, bytes);
   const bool jpeg = layout.compression == COMPRESSION_JPEG;
   if (layout.photometric == PHOTOMETRIC_YCBCR && layout.samples == 3) {

@@ -365,6 +365,7 @@ def test_avif(jobs):  # noqa: F811
 
 
 def test_heic(jobs):  # noqa: F811
+    """4:2:0 may differ by 1: libheif 1.15 (Debian 12) rounds its colours otherwise than the 1.23 of pillow-heif."""
     rng = np.random.default_rng(8)
     pillow_heif.register_heif_opener()
     for size in [(16, 16), (64, 48), (127, 65), (40, 23)]:
@@ -372,6 +373,8 @@ def test_heic(jobs):  # noqa: F811
         for chroma in (444, 422, 420):
             for mode in ("RGB", "RGBA", "L"):
                 for quality in (-1, 90, 50):
+                    if chroma == 420 and mode != "L":
+                        jobs.rounding[len(jobs.jobs)] = 1
                     content = saved(source.convert(mode), "HEIF", quality=quality, chroma=chroma)
                     jobs.decode(content, ".heic")
     jobs.check()
