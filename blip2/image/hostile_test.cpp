@@ -380,19 +380,8 @@ TEST(Hostile, HeadersOfAvifAndHeicThatLie) {
   }
 }
 
-// The HEIC above whose stream, unlike its container, announces 65528 x 65528 pixels.
-constexpr const char* kHugeStream =
-    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAYJtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAA"
-    "AAAAAAAAAAAAACJpbG9jAAAAAERAAAEAAQAAAAABpgABAAAAAAAAACoAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAA"
-    "AAABAABodmMxAAAAAA5waXRtAAAAAAABAAABAmlwcnAAAADiaXBjbwAAAHtodmNDAQNwAAAAkAAAAAAAHvAA/P34"
-    "+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAvQgEBA3AAAAMAkAAAAwAAAwAeoAAf/yAAP/5Z"
-    "bqrprm4CGgwIAAADAMgAAAMACEBiAAEABkQBwXPBiQAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABA"
-    "AAAAQAAAAChjbGFwAAAAEAAAAAEAAAAQAAAAAf///9AAAAAC////0AAAAAIAAAAQcGl4aQAAAAADCAgIAAAAGGlw"
-    "bWEAAAAAAAAAAQABBYECAwWEAAAAMm1kYXQAAAAmKAGvGSEuUu4gTf1zdn5sjLxmmrw0s/hX2kVy8oCzgOqgILJc"
-    "Ko8=";
-
 TEST(Hostile, HeicStreamsThatLie) {
-  const Bytes file = decode_base64(kHugeStream);
+  const Bytes file = heic_of_a_huge_stream();
   EXPECT_THAT(error_of(file), HasSubstr("the limit is 178956970 pixels"));
   EXPECT_THAT(error_of(file, {std::int64_t{1} << 33, 1 << 30}), HasSubstr("cannot hold"));
 }

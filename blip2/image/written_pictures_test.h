@@ -68,4 +68,17 @@ inline std::vector<std::pair<std::string, std::string>> written_pictures() {
   return files;
 }
 
+// The HEIC file whose stream, unlike its container, announces 65528 x 65528 pixels.
+inline std::string heic_of_a_huge_stream() {
+  return decode_base64(
+      "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAYJtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAA"
+      "AAAAAAAAAAAAACJpbG9jAAAAAERAAAEAAQAAAAABpgABAAAAAAAAACoAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAA"
+      "AAABAABodmMxAAAAAA5waXRtAAAAAAABAAABAmlwcnAAAADiaXBjbwAAAHtodmNDAQNwAAAAkAAAAAAAHvAA/P34"
+      "+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAvQgEBA3AAAAMAkAAAAwAAAwAeoAAf/yAAP/5Z"
+      "bqrprm4CGgwIAAADAMgAAAMACEBiAAEABkQBwXPBiQAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABA"
+      "AAAAQAAAAChjbGFwAAAAEAAAAAEAAAAQAAAAAf///9AAAAAC////0AAAAAIAAAAQcGl4aQAAAAADCAgIAAAAGGlw"
+      "bWEAAAAAAAAAAQABBYECAwWEAAAAMm1kYXQAAAAmKAGvGSEuUu4gTf1zdn5sjLxmmrw0s/hX2kVy8oCzgOqgILJc"
+      "Ko8=");
+}
+
 }  // namespace blip2
