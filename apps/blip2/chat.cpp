@@ -10,6 +10,7 @@
 #include "apps/blip2/verbs.h"
 #include "blip2/base/interrupt.h"
 #include "blip2/base/log.h"
+#include "blip2/io/picture_format.h"
 #include "blip2/model/prompts.h"
 
 namespace blip2 {
@@ -92,7 +93,7 @@ void add_chat(CLI::App& app) {
   verb->add_flag("--no-chat-template", options->no_chat_template,
                  "Write questions and answers one behind the other even so")
       ->excludes(by_template);
-  verb->add_option("IMAGE", options->image, "A picture: JPEG, PNG or WebP")->required();
+  verb->add_option("IMAGE", options->image, "A picture: " + picture_names())->required();
   verb->callback([options, verb] {
     settle_generation(*verb, options->run.model, options->generation);
     chat(*options);

@@ -9,6 +9,7 @@
 #include "blip2/base/error.h"
 #include "blip2/base/file.h"
 #include "blip2/data/records.h"
+#include "blip2/io/picture_format.h"
 #include "blip2/io/utf8.h"
 
 namespace blip2 {
@@ -65,7 +66,7 @@ void apply_threads(int threads) {
 }
 
 void add_image_inputs(CLI::App& verb, ImageInputs& inputs) {
-  verb.add_option("IMAGE", inputs.images, "Pictures: JPEG, PNG or WebP files");
+  verb.add_option("IMAGE", inputs.images, "Pictures: " + picture_names() + " files");
   verb.add_option("--images-from", inputs.list,
                   "File with the name of a picture in each line, or a data file (JSONL, COCO)");
   add_bad_share(verb, inputs.bad_share);

@@ -12,6 +12,7 @@
 #include "apps/blip2/verbs.h"
 #include "blip2/image/image.h"
 #include "blip2/image/transform.h"
+#include "blip2/io/picture_format.h"
 #include "blip2/io/safetensors.h"
 
 namespace blip2 {
@@ -44,7 +45,7 @@ void add_preprocess(CLI::App& app) {
       app.add_subcommand("preprocess", "Write the pixel values that the image encoder reads");
   auto options = std::make_shared<PreprocessOptions>();
   add_model(*verb, "--model", options->model, "Model directory")->required();
-  verb->add_option("IMAGE", options->image, "A picture: JPEG, PNG or WebP")->required();
+  verb->add_option("IMAGE", options->image, "A picture: " + picture_names())->required();
   verb->add_option("--output", options->output, "File.safetensors to write")->required();
   add_picture_choices(*verb, options->pictures);
   add_json_flag(*verb, options->json);

@@ -9,6 +9,7 @@
 #include "blip2/base/error.h"
 #include "blip2/io/fields.h"
 #include "blip2/io/json.h"
+#include "blip2/io/picture_format.h"
 
 namespace blip2 {
 namespace {
@@ -22,10 +23,9 @@ std::string to_text(const ordered_json& object) {
   return object.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
-// The extension for a file that has been decoded, so it is of one of three formats.
-const char* extension_of(const std::string& file) {
-  if (file.starts_with("\xFF\xD8")) return "jpg";
-  return file.starts_with("\x89PNG") ? "png" : "webp";
+// The extension for a file that has been decoded, so that it is of a format that is read.
+std::string_view extension_of(const std::string& file) {
+  return picture_kind(picture_format(file).value()).extension;
 }
 
 }  // namespace

@@ -14,7 +14,7 @@
 #include "blip2/data/record_fields_internal.h"
 #include "blip2/io/json.h"
 #include "blip2/io/json_elements.h"
-#include "blip2/io/tar_samples.h"
+#include "blip2/io/picture_format.h"
 #include "blip2/io/utf8.h"
 
 namespace blip2 {

@@ -12,7 +12,7 @@
 #include "blip2/base/file.h"
 #include "blip2/data/record_readers_internal.h"
 #include "blip2/data/sidecar_internal.h"
-#include "blip2/io/tar_samples.h"
+#include "blip2/io/picture_format.h"
 
 namespace blip2 {
 namespace {
@@ -23,8 +23,7 @@ constexpr std::size_t kListed = 3;  // names in a message
 
 // Kinds of pictures that people have and nothing here reads.
 bool is_unread_picture(const std::string& extension) {
-  static const std::set<std::string> kinds{"gif", "bmp", "tif", "tiff", "heic", "heif", "avif",
-                                           "jxl", "jp2", "svg", "ico",  "tga",  "psd",  "ppm"};
+  static const std::set<std::string> kinds{"jxl", "jp2", "svg", "ico", "tga", "psd", "ppm"};
   return kinds.contains(extension);
 }
 
@@ -107,7 +106,7 @@ void read_pairs(const RecordReading& reading, const Listing& listing) {
     stems.insert(fs::path(picture).replace_extension().string());
     try {
       if (is_unread_picture(extension_of(picture))) {
-        refuse("expected .jpg, .jpeg, .png or .webp, got a picture of another kind");
+        refuse(fmt::format("expected {}, got a picture of another kind", picture_extensions()));
       }
       reading.file.records.push_back(folder_record(picture, listing, finder, reading));
       reading.file.records.back().line = number;

@@ -42,7 +42,7 @@ TEST_F(FolderRecordsTest, FoldersOfPicturesInAnyCase) {
   put("d/g.jpg", "x");
   put("d/g.TXT", "other");
   put("d/g.txt", "a g");
-  put("d/d.gif", "x");
+  put("d/d.svg", "x");
   put("d/d.txt", "a d");
   put("d/LICENSE.txt", "free");
   const RecordFile file = read((folder_ / "d").string());
@@ -51,7 +51,7 @@ TEST_F(FolderRecordsTest, FoldersOfPicturesInAnyCase) {
   EXPECT_THAT(file.records[1].captions, ElementsAre("an f"));
   EXPECT_THAT(file.records[2].captions, ElementsAre("a g"));
   const std::string described = describe_bad_records(file);
-  EXPECT_THAT(described, HasSubstr("1 of 4 records are bad: d.gif: expected .jpg, .jpeg, .png or"));
+  EXPECT_THAT(described, HasSubstr("1 of 4 records are bad: d.svg: expected .jpg, .jpeg, .png, "));
   EXPECT_THAT(described, HasSubstr("passed over: 1 without a picture of their name: LICENSE.txt"));
 }
 

@@ -9,6 +9,7 @@
 
 #include "blip2/base/error.h"
 #include "blip2/data/record_readers_internal.h"
+#include "blip2/io/picture_format.h"
 
 namespace blip2 {
 namespace {
@@ -43,9 +44,10 @@ Record read_line(std::string_view line, PictureFinder& pictures, const RecordRea
 }
 
 // What a source of the kind holds, for an error where nothing was found.
-const char* form_of(DataKind kind) {
+std::string form_of(DataKind kind) {
   if (kind == DataKind::tar) {
-    return "a sample is a picture (.jpg, .jpeg, .png or .webp) with a .txt or .json of its name";
+    return fmt::format("a sample is a picture ({}) with a .txt or .json of its name",
+                       picture_extensions());
   }
   if (kind == DataKind::folder) {
     return "a record is a picture with a .txt or .json of its name, or a line of a metadata.jsonl "

@@ -2,13 +2,52 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+#include <mutex>
+#include <optional>
+#include <string_view>
+
 #include "blip2/base/error.h"
+#include "blip2/base/log.h"
 #include "blip2/image/codecs_internal.h"
 #include "blip2/image/orientation_internal.h"
-#include "blip2/image/picture_kind.h"
+#include "blip2/io/picture_format.h"
 #include "blip2/io/tar_place.h"
 
 namespace blip2 {
+namespace {
+
+Decoded decode_any(std::span<const std::byte> bytes, const std::string& where,
+                   SixteenBit sixteen_bit, const ImageLimits& limits) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const std::optional<PictureFormat> format = picture_format(text);
+  if (!format) {
+    throw Error(
+        bytes.empty() ? "the file is empty" : fmt::format("not a {} picture", picture_names()),
+        where, "convert it to one of these formats");
+  }
+  switch (*format) {
+    case PictureFormat::jpeg:
+      return decode_jpeg(bytes, where, limits);
+    case PictureFormat::png:
+      return decode_png(bytes, where, sixteen_bit, limits);
+    case PictureFormat::webp:
+      return decode_webp(bytes, where, limits);
+    case PictureFormat::gif:
+      return decode_gif(bytes, where, limits);
+    case PictureFormat::bmp:
+      return decode_bmp(bytes, where, limits);
+    case PictureFormat::tiff:
+      return decode_tiff(bytes, where, sixteen_bit, limits);
+    case PictureFormat::avif:
+      return decode_avif(bytes, where, limits);
+    case PictureFormat::heic:
+      return decode_heic(bytes, where, limits);
+  }
+  throw Error("a format without a decoder", where);
+}
+
+}  // namespace
 
 void check_size(std::int64_t width, std::int64_t height, int bytes_per_pixel,
                 const std::string& where, const ImageLimits& limits) {
@@ -35,6 +74,37 @@ Image blank_image(int width, int height) {
   return image;
 }
 
+void from_palette(std::span<const std::uint8_t> indices, const Palette& palette, Image& image) {
+  std::uint8_t* rgb = image.rgb.data();
+  for (const std::uint8_t index : indices) {
+    std::memcpy(rgb, palette[index].data(), 3);
+    rgb += 3;
+  }
+}
+
+Image from_rgba(const std::uint8_t* rgba, std::size_t stride, int width, int height) {
+  Image image = blank_image(width, height);
+  std::uint8_t* rgb = image.rgb.data();
+  for (int y = 0; y < height; ++y) {
+    const std::uint8_t* in = rgba + static_cast<std::size_t>(y) * stride;
+    for (int x = 0; x < width; ++x, in += 4, rgb += 3) {
+      for (int c = 0; c < 3; ++c) rgb[c] = over_white(in[c], in[3]);
+    }
+  }
+  return image;
+}
+
+void warn_of_cut(const std::string& where) {
+  static std::once_flag told;
+  std::call_once(told, [&where] {
+    log_warning(
+        "{}: 16-bit grey above 255 becomes white, as in Pillow; --sixteen-bit scale keeps its "
+        "shades"
+        " (said once)",
+        where);
+  });
+}
+
 Decoded decode_stored(std::span<const std::byte> bytes, const std::string& where,
                       SixteenBit sixteen_bit, const ImageLimits& limits) {
   if (bytes.size() > limits.max_bytes) {
@@ -42,18 +112,7 @@ Decoded decode_stored(std::span<const std::byte> bytes, const std::string& where
         fmt::format("the file has {} bytes, the limit is {}", bytes.size(), limits.max_bytes),
         where);
   }
-  switch (picture_kind_of(bytes)) {
-    case PictureKind::jpeg:
-      return decode_jpeg(bytes, where, limits);
-    case PictureKind::png:
-      return decode_png(bytes, where, sixteen_bit, limits);
-    case PictureKind::webp:
-      return decode_webp(bytes, where, limits);
-    case PictureKind::none:
-      break;
-  }
-  throw Error(bytes.empty() ? "the file is empty" : "not a JPEG, PNG or WebP picture", where,
-              "convert it to one of these formats");
+  return decode_any(bytes, where, sixteen_bit, limits);
 }
 
 Image decode_image(std::span<const std::byte> bytes, const std::string& where,

@@ -28,13 +28,13 @@ struct ImageLimits {
 // is mostly white, and one warning says so. scale: the upper byte is taken, as for 16-bit colours.
 enum class SixteenBit { cut, scale };
 
-// Decodes a JPEG, PNG or WebP file, recognised by its content. The pixels equal those of Pillow
-// 13's ImageOps.exif_transpose(Image.open(file)).convert("RGB"): the EXIF (or XMP) orientation is
-// applied, an animation gives its first picture, 16-bit colours are cut to their upper byte, and
-// CMYK is read as Adobe's inverted CMYK. Alpha is composed over white, as transformers' image
-// processors do it with a PIL image. Throws Error naming `where` if the picture is damaged, cut
-// short, of another format or beyond `limits`. Unlike Pillow it refuses pictures with damaged pixel
-// data.
+// Decodes a file of one of picture_kinds(), recognised by its content. The pixels equal those of
+// Pillow 13's ImageOps.exif_transpose(Image.open(file)).convert("RGB"): the EXIF (or XMP)
+// orientation is applied, a file of several pictures gives its first, 16-bit colours are cut to
+// their upper byte, and a JPEG's CMYK is read as Adobe's inverted CMYK. Alpha is composed over
+// white, as transformers' image processors do it with a PIL image. Of AVIF and HEIC docs/data.md
+// says what equals. Throws Error naming `where` if the picture is damaged, cut short, of another
+// format or beyond `limits`. Unlike Pillow it refuses pictures with damaged pixel data.
 Image decode_image(std::span<const std::byte> bytes, const std::string& where,
                    SixteenBit sixteen_bit = SixteenBit::cut, const ImageLimits& limits = {});
 

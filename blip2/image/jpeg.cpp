@@ -176,12 +176,6 @@ void check_header(const jpeg_decompress_struct& info, std::size_t file_bytes,
   }
 }
 
-// a * b / 255, rounded.
-std::uint8_t product(unsigned a, unsigned b) {
-  const unsigned sum = a * b + 128;
-  return static_cast<std::uint8_t>(((sum >> 8) + sum) >> 8);
-}
-
 // CMYK of Adobe's inverted kind, as Pillow takes every file with four components.
 void cmyk_to_rgb(const std::uint8_t* cmyk, std::uint8_t* rgb, int width) {
   for (int x = 0; x < width; ++x, cmyk += 4, rgb += 3) {

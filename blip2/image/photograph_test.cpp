@@ -7,7 +7,6 @@
 #include <string>
 
 #include "blip2/base/random.h"
-#include "blip2/image/picture_kind.h"
 #include "blip2/image/test_exif.h"
 
 namespace blip2 {
@@ -97,24 +96,6 @@ TEST(Photograph, DamagedExifIsHarmless) {
   for (int i = 0; i < 65'535; ++i) many += "\x0f\x01\x02\0\xff\xff\xff\x7f\x08\0\0\0"sv;
   EXPECT_EQ(notes_of(many), CameraNotes{});
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
-}
-
-TEST(PictureKind, ByContentAndByName) {
-  const auto kind = [](std::string_view text) {
-    return picture_kind_of(std::as_bytes(std::span(text)));
-  };
-  EXPECT_EQ(kind("\xff\xd8\xff\xe0"), PictureKind::jpeg);
-  EXPECT_EQ(kind("\x89PNG\r\n\x1a\n"), PictureKind::png);
-  EXPECT_EQ(kind("RIFF\0\0\0\0WEBP"sv), PictureKind::webp);
-  for (const auto other : {""sv, "\xff\xd8"sv, "RIFF\0\0\0\0WAVE"sv, "GIF89a"sv}) {
-    EXPECT_EQ(kind(other), PictureKind::none);
-  }
-  for (const char* name : {"a.jpg", "A.JPEG", "b.c.Png", "x.webp", "y.jfif"}) {
-    EXPECT_TRUE(has_picture_suffix(name)) << name;
-  }
-  for (const char* name : {"", "jpg", ".jpg", "a.jpg.part", "a.txt", "a.", "png"}) {
-    EXPECT_FALSE(has_picture_suffix(name)) << name;
-  }
 }
 
 }  // namespace

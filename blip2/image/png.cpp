@@ -5,13 +5,11 @@
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
-#include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "blip2/base/error.h"
-#include "blip2/base/log.h"
 #include "blip2/image/codecs_internal.h"
 #include "blip2/image/orientation_internal.h"
 
@@ -130,15 +128,13 @@ std::vector<std::uint8_t> read_samples(PngReader& reader, const Layout& layout) 
   return samples;
 }
 
-using Colour = std::array<std::uint8_t, 3>;
-
 Colour composed(const Colour& colour, std::uint8_t alpha) {
   return {over_white(colour[0], alpha), over_white(colour[1], alpha), over_white(colour[2], alpha)};
 }
 
 // The colour of each index of a palette; beyond its end black, as Pillow has it.
-std::array<Colour, 256> palette_colours(const PngReader& reader) {
-  std::array<Colour, 256> colours{};
+Palette palette_colours(const PngReader& reader) {
+  Palette colours{};
   png_colorp palette = nullptr;
   png_bytep alphas = nullptr;
   int count = 0, alpha_count = 0;
@@ -153,8 +149,8 @@ std::array<Colour, 256> palette_colours(const PngReader& reader) {
 
 // The colour of each grey value of 8 or fewer bits. As in Pillow, the transparent value (its lower
 // 8 bits) is compared with the value scaled to 8 bits, save that any at depth 1 means white.
-std::array<Colour, 256> grey_colours(const Layout& layout) {
-  std::array<Colour, 256> colours{};
+Palette grey_colours(const Layout& layout) {
+  Palette colours{};
   const int top = (1 << layout.depth) - 1;
   int transparent = layout.has_transparent ? layout.transparent.gray & 0xff : -1;
   if (layout.depth == 1 && layout.has_transparent) transparent = layout.transparent.gray ? 255 : 0;
@@ -163,15 +159,6 @@ std::array<Colour, 256> grey_colours(const Layout& layout) {
     colours[i].fill(static_cast<std::uint8_t>(value == transparent ? 255 : value));
   }
   return colours;
-}
-
-void from_table(const std::vector<std::uint8_t>& samples, const std::array<Colour, 256>& colours,
-                Image& image) {
-  std::uint8_t* rgb = image.rgb.data();
-  for (const std::uint8_t sample : samples) {
-    std::memcpy(rgb, colours[sample].data(), 3);
-    rgb += 3;
-  }
 }
 
 // Pillow cuts 16-bit grey off at 255 instead of scaling it, and compares the transparent value's
@@ -195,17 +182,6 @@ void scale_grey16(const std::vector<std::uint8_t>& samples, const Layout& layout
     const int value = samples[i] * 256 + samples[i + 1];
     std::memset(rgb, value == transparent ? 255 : samples[i], 3);
   }
-}
-
-void warn_of_cut(const std::string& where) {
-  static std::once_flag told;
-  std::call_once(told, [&where] {
-    log_warning(
-        "{}: 16-bit grey above 255 becomes white, as in Pillow; --sixteen-bit scale keeps its "
-        "shades"
-        " (said once)",
-        where);
-  });
 }
 
 // RGB, RGBA and grey with alpha, the upper byte of each sample. As in Pillow, a transparent colour
@@ -234,7 +210,7 @@ Image to_rgb(const PngReader& reader, const Layout& layout, std::vector<std::uin
   }
   Image image = blank_image(layout.width, layout.height);
   if (layout.colour == PNG_COLOR_TYPE_PALETTE) {
-    from_table(samples, palette_colours(reader), image);
+    from_palette(samples, palette_colours(reader), image);
   } else if (layout.colour != PNG_COLOR_TYPE_GRAY) {
     from_channels(samples, layout, image);
   } else if (layout.depth == 16 && sixteen_bit == SixteenBit::scale) {
@@ -242,7 +218,7 @@ Image to_rgb(const PngReader& reader, const Layout& layout, std::vector<std::uin
   } else if (layout.depth == 16) {
     if (cut_grey16(samples, layout, image)) warn_of_cut(where);
   } else {
-    from_table(samples, grey_colours(layout), image);
+    from_palette(samples, grey_colours(layout), image);
   }
   return image;
 }

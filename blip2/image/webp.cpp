@@ -98,15 +98,8 @@ std::vector<std::uint8_t> first_frame(std::span<const std::byte> bytes, int widt
   return canvas;
 }
 
-Image from_rgba(const std::vector<std::uint8_t>& rgba, bool alpha, int width, int height) {
-  Image image = blank_image(width, height);
-  for (std::size_t i = 0; i < image.rgb.size() / 3; ++i) {
-    for (std::size_t c = 0; c < 3; ++c) {
-      const std::uint8_t value = rgba[4 * i + c];
-      image.rgb[3 * i + c] = alpha ? over_white(value, rgba[4 * i + 3]) : value;
-    }
-  }
-  return image;
+void make_opaque(std::vector<std::uint8_t>& rgba) {
+  for (std::size_t i = 3; i < rgba.size(); i += 4) rgba[i] = 255;
 }
 
 // Fills in the EXIF block and the orientation, which it says or else XMP. Chunks count only if the
@@ -134,15 +127,17 @@ Decoded decode_webp(std::span<const std::byte> bytes, const std::string& where,
   const WebPBitstreamFeatures features = features_of(bytes, where);
   check_size(features.width, features.height, 4, where, limits);
   const int width = features.width, height = features.height;
+  const std::size_t stride = static_cast<std::size_t>(width) * 4;
   Decoded decoded;
   read_metadata(bytes, decoded);
   if (features.has_animation) {
-    decoded.image =
-        from_rgba(first_frame(bytes, width, height, where), features.has_alpha, width, height);
+    std::vector<std::uint8_t> rgba = first_frame(bytes, width, height, where);
+    if (!features.has_alpha) make_opaque(rgba);
+    decoded.image = from_rgba(rgba.data(), stride, width, height);
   } else if (features.has_alpha) {
-    std::vector<std::uint8_t> rgba(static_cast<std::size_t>(width) * height * 4);
+    std::vector<std::uint8_t> rgba(stride * static_cast<std::size_t>(height));
     decode_into(bytes, MODE_RGBA, rgba.data(), rgba.size(), 4 * width, where);
-    decoded.image = from_rgba(rgba, true, width, height);
+    decoded.image = from_rgba(rgba.data(), stride, width, height);
   } else {
     decoded.image = blank_image(width, height);
     decode_into(bytes, MODE_RGB, decoded.image.rgb.data(), decoded.image.rgb.size(), 3 * width,

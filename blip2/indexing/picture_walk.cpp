@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -16,7 +17,7 @@
 #include <utility>
 
 #include "blip2/base/interrupt.h"
-#include "blip2/image/picture_kind.h"
+#include "blip2/io/picture_format.h"
 
 namespace blip2 {
 namespace {
@@ -36,15 +37,24 @@ bool is_junk(std::string_view name) {
   return std::ranges::find(kJunk, name) != kJunk.end() || name.ends_with(".lrdata");
 }
 
+// Whether a name ends as a picture's does, in any case, with something before the dot.
+bool has_picture_suffix(std::string_view name) {
+  const std::size_t dot = name.rfind('.');
+  if (dot == name.npos || dot == 0) return false;
+  std::string suffix(name.substr(dot + 1));
+  std::ranges::transform(suffix, suffix.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return is_picture_extension(suffix);
+}
+
 // Whether a file begins as a picture does; false if it cannot be read.
 bool begins_as_picture(int folder, const char* name) {
   const int file = ::openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) return false;
-  std::array<std::byte, kPictureStart> start{};
+  std::array<char, 4096> start{};
   const ssize_t count = ::pread(file, start.data(), start.size(), 0);
   ::close(file);
-  return count > 0 && picture_kind_of(std::span(start).first(static_cast<std::size_t>(count))) !=
-                          PictureKind::none;
+  return count > 0 && picture_format({start.data(), static_cast<std::size_t>(count)}).has_value();
 }
 
 std::string joined(const std::string& folder, std::string_view name) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "blip2/io/picture_format.h"
 #include "blip2/io/utf8.h"
 
 namespace blip2 {
@@ -111,10 +112,6 @@ bool lacks_a_part(const TarSample& sample) {
 }
 
 }  // namespace
-
-bool is_picture_extension(std::string_view extension) {
-  return extension == "jpg" || extension == "jpeg" || extension == "png" || extension == "webp";
-}
 
 std::pair<std::string, std::string> split_member_name(std::string_view name) {
   const std::size_t slash = name.rfind('/');
@@ -226,7 +223,7 @@ std::string TarSampleReader::fault_of(const Group& group) const {
   if (!group.refusal.empty()) return group.refusal;
   std::string fault;
   if (!group.picture) {
-    fault = "has no picture (.jpg, .jpeg, .png or .webp)";
+    fault = fmt::format("has no picture ({})", picture_extensions());
   } else if (needs_text_ && !group.text && !group.json) {
     fault = "has no text (.txt or .json)";
   } else {
@@ -282,9 +279,8 @@ void TarSampleReader::close_unread() {
   const std::string name = group_->checked_names ? "" : group_->name;
   TarSample sample = std::move(*group_);
   sample.fault = fmt::format(
-      "holds nothing that is read, but {}; a sample is a picture (.jpg, .jpeg, .png or .webp) with "
-      "a .txt or .json",
-      group_->others);
+      "holds nothing that is read, but {}; a sample is a picture ({}) with a .txt or .json",
+      group_->others, picture_extensions());
   const bool is_apple_double = sample.key.ends_with('/') && group_->others.starts_with("._");
   if (is_apple_double) sample.fault += "; COPYFILE_DISABLE=1 keeps macOS's ._ files out of a tar";
   group_.reset();

@@ -18,7 +18,7 @@ namespace blip2 {
 struct TarSample {
   std::string key;
   std::uint64_t at = 0;                         // byte of its first header
-  std::optional<TarEntry> picture, text, json;  // .jpg .jpeg .png .webp; .txt; .json
+  std::optional<TarEntry> picture, text, json;  // by is_picture_extension; .txt; .json
   std::string fault;  // why the sample cannot be used; empty if it is whole
 };
 
@@ -27,9 +27,6 @@ struct TarSample {
 // the folder's name has no dot. Both are empty for a name that belongs to no sample: ".x" at the
 // top, a name without a dot, and any name in a folder "__name__".
 std::pair<std::string, std::string> split_member_name(std::string_view name);
-
-// jpg, jpeg, png or webp.
-bool is_picture_extension(std::string_view extension);
 
 // The samples of a shard. Every sample that the shard lost, whole or in part, is given once, with a
 // fault; so the number of samples, with or without a fault, is the number that was written (up to

@@ -154,13 +154,13 @@ TEST_F(TarSamplesTest, CountsSamplesOfWhichNothingIsRead) {
   for (const Form& form : kForms) {
     const Count got = count(form.member("0.jpg", "p") + form.member("0.txt", "t") +
                             form.member("s0.input.jpg", "p") + form.member("s0.outputs.txt", "t") +
-                            form.member("2.gif", "p") + form.member("2.txt", "t") +
+                            form.member("2.svg", "p") + form.member("2.txt", "t") +
                             form.member("4.jpg", "p") + form.member("4.caption", "t") + tar_end());
     EXPECT_EQ(got.whole, 1u) << form.name;
     EXPECT_EQ(got.lost, 3u) << form.name;
     EXPECT_THAT(got.faults, HasSubstr("s0 holds nothing that is read, but .input.jpg, .outputs.txt;"
-                                      " a sample is a picture (.jpg, .jpeg, .png or .webp)"));
-    EXPECT_THAT(got.faults, HasSubstr("2 has no picture (.jpg, .jpeg, .png or .webp), but .gif"));
+                                      " a sample is a picture (.jpg, .jpeg, .png, .webp, .gif"));
+    EXPECT_THAT(got.faults, HasSubstr(".avif, .heic or .heif), but .svg"));
     EXPECT_THAT(got.faults, HasSubstr("4 has no text (.txt or .json), but .caption"));
   }
   const Count apple = count(tar_member("d/._1.jpg", "m") + tar_member("d/1.jpg", "p") + tar_end());

@@ -10,7 +10,7 @@ namespace blip2 {
 // A picture of a request. Parsers have checked the header of `bytes`; what a `url` leads to is
 // fetched and checked by fetch_picture (picture_fetch.h).
 struct PictureSource {
-  std::string bytes;  // an encoded file: JPEG, PNG or WebP; empty if there is a URL
+  std::string bytes;  // an encoded file, of one of picture_kinds(); empty if there is a URL
   std::string url;    // https:// or file://, allowed by the PictureRules
   std::string param;  // the member of the request, for errors
 };

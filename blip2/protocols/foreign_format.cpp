@@ -15,18 +15,8 @@ struct Magic {
 };
 
 constexpr std::array kMagics = {
-    Magic{0, "GIF8"sv, "a GIF picture"},
-    Magic{0, "BM"sv, "a BMP picture"},
-    Magic{0, "II*\0"sv, "a TIFF picture"},
-    Magic{0, "MM\0*"sv, "a TIFF picture"},
-    Magic{0, "II+\0"sv, "a TIFF picture"},
-    Magic{0, "MM\0+"sv, "a TIFF picture"},
-    Magic{4, "ftypavif"sv, "an AVIF picture"},
-    Magic{4, "ftypavis"sv, "an AVIF picture"},
-    Magic{4, "ftyphei"sv, "a HEIC picture"},
-    Magic{4, "ftyphev"sv, "a HEIC picture"},
-    Magic{4, "ftypmif1"sv, "a HEIF picture"},
-    Magic{4, "ftypmsf1"sv, "a HEIF picture"},
+    Magic{4, "ftypmif1"sv, "a HEIF picture that is neither AVIF nor HEIC"},
+    Magic{4, "ftypmsf1"sv, "a HEIF picture that is neither AVIF nor HEIC"},
     Magic{4, "ftyp"sv, "a video (MP4 or QuickTime)"},
     Magic{0, "\0\0\0\x0cjP"sv, "a JPEG 2000 picture"},
     Magic{0, "\xff\x4f\xff\x51"sv, "a JPEG 2000 picture"},

@@ -1,5 +1,6 @@
 #include "blip2/protocols/models.h"
 
+#include "blip2/io/picture_format.h"
 #include "blip2/protocols/request_json_internal.h"
 
 namespace blip2 {
@@ -10,11 +11,14 @@ using nlohmann::ordered_json;
 ordered_json limits_of(const ModelCard& card, const RequestLimits& limits) {
   const PictureRules& pictures = limits.pictures;
   const std::size_t most = card.generates ? pictures.most : pictures.most_listed;
-  ordered_json all = {{"max_body_bytes", limits.max_body},
-                      {"max_text_bytes", limits.max_text},
-                      {"max_images", pictures.accepted ? most : 0},
-                      {"max_image_bytes", pictures.max_bytes},
-                      {"max_image_pixels", pictures.max_pixels}};
+  ordered_json formats = ordered_json::array();  // "jpeg", "png", ...
+  for (const PictureKind& kind : picture_kinds()) {
+    formats.push_back(kind.media_type.substr(kind.media_type.find('/') + 1));
+  }
+  ordered_json all = {
+      {"max_body_bytes", limits.max_body},          {"max_text_bytes", limits.max_text},
+      {"max_images", pictures.accepted ? most : 0}, {"max_image_bytes", pictures.max_bytes},
+      {"max_image_pixels", pictures.max_pixels},    {"image_formats", std::move(formats)}};
   if (!card.generates) return all;
   all.update(ordered_json{{"max_tokens", limits.max_tokens},
                           {"max_n", limits.max_answers},

@@ -258,7 +258,8 @@ TEST(OpenAiChat, RefusesBadPictureUrls) {
   EXPECT_THAT(url("data:image/png,abc"), HasSubstr("expected a data: URI in base64"));
   EXPECT_THAT(url("data:image/png;base64"), HasSubstr("no comma"));
   EXPECT_THAT(url("data:image/png;base64,a%20b"), HasSubstr("got '%' at character 2"));
-  EXPECT_THAT(url("data:;base64,R0lGODlhAQABAIAAAA=="), HasSubstr("got a GIF picture"));
+  EXPECT_THAT(url("data:;base64,R0lGODlhAQABAIA="), HasSubstr("the GIF picture is damaged"));
+  EXPECT_THAT(url("data:;base64,JVBERi0xLjc="), HasSubstr("got a PDF document"));
   EXPECT_THAT(url("https://example.org/a.png"), HasSubstr("fetches no pictures from other hosts"));
   EXPECT_THAT(url("http://169.254.169.254/latest"), HasSubstr("over plain http"));
   EXPECT_THAT(url("file:///etc/passwd"), HasSubstr("reads no pictures from its own files"));

@@ -146,7 +146,8 @@ TEST_F(LocalPictures, LieNowhereElse) {
   EXPECT_THAT(fault(base + "/in.png%00.txt"), HasSubstr("invalid_image_url"));
   EXPECT_THAT(fault(base + "/%zz"), HasSubstr("invalid_image_url"));
   EXPECT_THAT(fault(base + "/in.png%2"), HasSubstr("invalid_image_url"));
-  EXPECT_THAT(fault(base + "/notes.txt"), HasSubstr("expected a JPEG, PNG or WebP picture"));
+  EXPECT_THAT(fault(base + "/notes.txt"),
+              HasSubstr("expected a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC picture"));
 }
 
 TEST_F(LocalPictures, AreBounded) {

@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <optional>
 
 #include "blip2/base/error.h"
+#include "blip2/image/image.h"
 #include "blip2/io/base64.h"
+#include "blip2/io/picture_format.h"
 
 namespace blip2 {
 namespace {
@@ -91,12 +94,13 @@ std::string escape_html(std::string_view text) {
 }
 
 std::string data_uri(std::string_view file) {
-  std::string_view type;
-  if (file.starts_with("\xff\xd8\xff")) type = "jpeg";
-  if (file.starts_with("\x89PNG\r\n\x1a\n")) type = "png";
-  if (file.starts_with("RIFF") && file.substr(0, 12).ends_with("WEBP")) type = "webp";
-  if (type.empty()) throw Error("expected a JPEG, PNG or WebP file for the report");
-  return fmt::format("data:image/{};base64,{}", type, encode_base64(file));
+  const std::optional<PictureFormat> format = picture_format(file);
+  if (!format) throw Error(fmt::format("expected a {} file for the report", picture_names()));
+  const PictureKind& kind = picture_kind(*format);
+  if (kind.in_browsers)
+    return fmt::format("data:{};base64,{}", kind.media_type, encode_base64(file));
+  const Image image = decode_image(std::as_bytes(std::span(file)), "picture", SixteenBit::scale);
+  return "data:image/png;base64," + encode_base64(encode_png(image));
 }
 
 HtmlReport::HtmlReport(const std::string& title) : title_(title) {

@@ -9,7 +9,7 @@
 
 namespace blip2 {
 
-// A picture of a report: the bytes of its file (JPEG, PNG or WebP; empty: the file is missing) and
+// A picture of a report: the bytes of its file (any that is read; empty: the file is missing) and
 // the lines under it.
 struct ReportPicture {
   std::string file;
@@ -35,7 +35,7 @@ class HtmlReport {
   // Cells that are numbers are set flush right. Rows may be shorter than the header.
   void table(const std::vector<std::string>& header,
              const std::vector<std::vector<std::string>>& rows);
-  // Throws Error if a file is none of the three formats.
+  // Throws Error if a file is of no format that is read.
   void pictures(std::span<const ReportPicture> pictures);
   void line_chart(const std::string& title, const std::string& x_label, const std::string& y_label,
                   std::span<const ReportSeries> series);
@@ -50,7 +50,8 @@ class HtmlReport {
 // Text as HTML: & < > " ' as entities, control characters and broken UTF-8 as U+FFFD.
 std::string escape_html(std::string_view text);
 
-// The data URI of a JPEG, PNG or WebP file, "data:image/png;base64,..."; Error for other files.
+// The data URI of a picture file, "data:image/png;base64,..."; Error for files of no format that is
+// read. What browsers do not show (TIFF, HEIC) is decoded and becomes PNG; Error if it is damaged.
 std::string data_uri(std::string_view file);
 
 // A line chart as an SVG element: axes with round ticks, one coloured line for each series, a

@@ -29,7 +29,9 @@ TEST(DataUriTest, EncodesBase64) {
                      "ab"),
             "data:image/jpeg;base64,/9j/YWI=");
   EXPECT_EQ(data_uri("RIFFxxxxWEBP"), "data:image/webp;base64,UklGRnh4eHhXRUJQ");
-  EXPECT_THROW(data_uri("GIF89a"), Error);
+  EXPECT_EQ(data_uri("GIF89a"), "data:image/gif;base64,R0lGODlh");
+  EXPECT_EQ(data_uri("BM"), "data:image/bmp;base64,Qk0=");
+  EXPECT_THROW(data_uri("\xff\x0a"), Error);
   EXPECT_THROW(data_uri(""), Error);
 }
 

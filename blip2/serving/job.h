@@ -16,7 +16,7 @@ namespace blip2 {
 // must return at once and not throw. The last callback is either on_done or on_error; a cancelled
 // job may end without one.
 
-// An encoded picture: the bytes of a JPEG, PNG or WebP file, and what messages call it.
+// An encoded picture: the bytes of its file, and what messages call it.
 struct JobPicture {
   std::string bytes, name = "picture";
 };

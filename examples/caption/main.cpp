@@ -1,5 +1,5 @@
 // caption MODEL PICTURE: says what is on a picture. MODEL is a model directory with a language
-// model, PICTURE a JPEG, PNG or WebP file.
+// model, PICTURE a file of a format that is read (docs/data.md).
 #include <blip2/blip2.h>
 
 #include <iostream>

@@ -282,7 +282,9 @@ URLS = {
 PICTURES = {
     "text": (b"this is not a picture", "no known format"),
     "gif": (b"GIF89a" + b"\0" * 32, "GIF"),
+    "gif_bomb": (b"GIF89a" + b"\xff" * 4 + b"\0" * 32, "pixels"),
     "bmp": (b"BM" + b"\0" * 60, "BMP"),
+    "bmp_bomb": (b"BM" + b"\0" * 12 + b"\x28\0\0\0" + b"\xff\xff\0\0" * 2 + b"\0" * 32, "pixels"),
     "tiff": (b"II*\0" + b"\0" * 60, "TIFF"),
     "avif": (b"\0\0\0\x20ftypavif" + b"\0" * 40, "AVIF"),
     "heic": (b"\0\0\0\x18ftypheic" + b"\0" * 40, "HEIC"),
@@ -331,7 +333,7 @@ OTHER_ROUTES = [
     ("generate_images_number", GENERATE, generate(images=[1]), "images[0]"),
     ("generate_images_path", GENERATE, generate(images=["/etc/passwd.png"]), "images[0]"),
     ("generate_images_url", GENERATE, generate(images=["https://example.org/a.png"]), "images[0]"),
-    ("generate_images_gif", GENERATE, generate(images=[base64.b64encode(b"GIF89a....").decode()]), "GIF"),
+    ("generate_images_gif", GENERATE, generate(images=[base64.b64encode(b"GIF89a\0\0\0\0").decode()]), "GIF"),
     ("generate_images_many", GENERATE, generate(images=[uri(GOOD_PNG)] * 50), "at most"),
     ("generate_format_json", GENERATE, generate(format="json"), "format"),
     ("generate_context", GENERATE, generate(context=[1, 2]), "context"),

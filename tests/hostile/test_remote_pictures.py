@@ -134,7 +134,7 @@ def test_a_good_picture(fetch, name):
 
 
 @pytest.mark.parametrize("path, expected", [
-    ("text", "400 url: expected a JPEG, PNG or WebP picture"),
+    ("text", "400 url: expected a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC picture"),
     ("redirect", "400 url: the picture's host answered with status 302"),
     ("missing", "400 url: the picture's host answered with status 404"),
     ("announced", "400 url: the picture has more than 200000 bytes"),

@@ -225,7 +225,7 @@ def test_bad_requests_are_named(server, images, change, status, words):
 
 
 def test_bad_pictures_are_named(server, tmp_path, images):
-    for name, data, words in [("gif", b"GIF89a" + bytes(60), "GIF"), ("cut", images[0].read_bytes()[:200], "cut short"),
+    for name, data, words in [("gif", b"GIF89a" + bytes(60), "GIF"), ("pdf", b"%PDF-1.7", "PDF"), ("cut", images[0].read_bytes()[:200], "cut short"),
                               ("text", b"hello, world", "format")]:
         (tmp_path / name).write_bytes(data)
         answer = server.json("POST", "/v1/chat/completions", chat(tmp_path / name), status=400)

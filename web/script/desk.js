@@ -94,7 +94,7 @@ async function keepEntry(entry) {
 // ---- where pictures come from ----
 
 function setFormats() {
-  const formats = limits().image_formats ?? ["jpeg", "png", "webp"];
+  const formats = limits().image_formats ?? Object.keys(FORMATS);
   at("file").accept = formats.map((format) => FORMATS[format]?.type).filter(Boolean).join(",");
   at("camera").accept = at("file").accept;
 }

@@ -25,7 +25,7 @@ async function formatOf(blob) {
   if (text.startsWith("RIFF") && text.slice(8, 12) === "WEBP") return "webp";
   if (text.startsWith("GIF8")) return "gif";
   if (text.startsWith("BM")) return "bmp";
-  if (/^(II\*\0|MM\0\*)/.test(text)) return "tiff";
+  if (/^(II[*+]\0|MM\0[*+])/.test(text)) return "tiff";
   if (/^ftyp(avif|avis)/.test(text.slice(4))) return "avif";
   if (/^ftyp(hei|hev|mif1|msf1)/.test(text.slice(4))) return "heic";
   return "";
@@ -33,7 +33,7 @@ async function formatOf(blob) {
 
 // Refuses, in words, what the server would refuse.
 function checkFile(blob, format) {
-  const { image_formats = ["jpeg", "png", "webp"], max_image_bytes } = limits();
+  const { image_formats = Object.keys(FORMATS), max_image_bytes } = limits();
   const taken = listOf(image_formats.map(formatName), "and");
   if (!format) throw new Trouble("refused", `This file is not a picture that the server reads. It reads ${taken}.`);
   if (!image_formats.includes(format)) {

@@ -123,7 +123,7 @@ function promiseInWords(can) {
 
 // What the model reads and what it makes of it.
 function limitsInWords() {
-  const { image_formats = ["jpeg", "png", "webp"], max_image_bytes, max_image_pixels, max_tokens } = limits();
+  const { image_formats = Object.keys(FORMATS), max_image_bytes, max_image_pixels, max_tokens } = limits();
   const most = [];
   if (max_image_bytes) most.push(sizeOf(max_image_bytes));
   if (max_image_pixels) most.push(megapixelsOf(max_image_pixels));
