@@ -23,7 +23,7 @@ double factor(const ScanQuery& query) {
 // factor) or shrinks (with a negative one), so the result is never less than score().
 void bounds_of_heads(std::span<const ScanQuery> queries, const std::byte* heads, std::size_t count,
                      float* out) {
-  std::array<Interval, kWord> intervals;
+  std::array<ScoreInterval, kWord> intervals;
   std::array<double, kWord> sums{};
   for (const ScanQuery& query : queries) {
     query.intervals(heads, count, intervals.data());

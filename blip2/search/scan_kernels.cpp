@@ -39,10 +39,10 @@ Lane lane_of(const std::byte* head, const HeadQuery& query, std::size_t lane) {
 }
 
 void intervals_plain(const std::byte* heads, std::size_t count, const HeadQuery& query,
-                     Interval* out) {
+                     ScoreInterval* out) {
   constexpr std::int64_t least = std::numeric_limits<std::int32_t>::min();
   for (std::size_t i = 0; i < count; ++i, heads += head_bytes(query)) {
-    Interval all = query.sums ? Interval{} : Interval{least, least};
+    ScoreInterval all = query.sums ? ScoreInterval{} : ScoreInterval{least, least};
     for (std::size_t lane = 0; lane < query.lanes; ++lane) {
       const Lane one = lane_of(heads, query, lane);
       const std::int64_t low = one.middle - one.reach, high = one.middle + one.reach;
@@ -117,7 +117,7 @@ BLIP2_AVX2 std::int64_t wide_sum_avx2(__m256i all) {
   return _mm_cvtsi128_si64(half) + _mm_extract_epi64(half, 1);
 }
 
-BLIP2_AVX2 Interval largest_interval_avx2(const std::byte* head, const HeadQuery& query) {
+BLIP2_AVX2 ScoreInterval largest_interval_avx2(const std::byte* head, const HeadQuery& query) {
   __m256i low = _mm256_set1_epi32(std::numeric_limits<std::int32_t>::min()), high = low;
   for (std::size_t lane = 0; lane < query.lanes; lane += 8) {
     const __m256i middle = middles_avx2(head, query, lane), reach = reaches_avx2(head, query, lane);
@@ -127,7 +127,7 @@ BLIP2_AVX2 Interval largest_interval_avx2(const std::byte* head, const HeadQuery
   return {largest_avx2(low), largest_avx2(high)};
 }
 
-BLIP2_AVX2 Interval interval_of_sum_avx2(const std::byte* head, const HeadQuery& query) {
+BLIP2_AVX2 ScoreInterval interval_of_sum_avx2(const std::byte* head, const HeadQuery& query) {
   std::int64_t middles = 0, reaches = 0;
   for (std::size_t lane = 0; lane < query.lanes; lane += 8) {
     middles += wide_sum_avx2(middles_avx2(head, query, lane));
@@ -137,7 +137,7 @@ BLIP2_AVX2 Interval interval_of_sum_avx2(const std::byte* head, const HeadQuery&
 }
 
 BLIP2_AVX2 void intervals_avx2(const std::byte* heads, std::size_t count, const HeadQuery& query,
-                               Interval* out) {
+                               ScoreInterval* out) {
   for (std::size_t i = 0; i < count; ++i, heads += head_bytes(query)) {
     out[i] = query.sums ? interval_of_sum_avx2(heads, query) : largest_interval_avx2(heads, query);
   }

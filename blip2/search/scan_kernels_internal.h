@@ -16,7 +16,7 @@ struct HeadQuery {
 };
 
 // A term's whole number for a picture lies between these.
-struct Interval {
+struct ScoreInterval {
   std::int64_t low = 0, high = 0;
 };
 
@@ -25,7 +25,7 @@ struct ScanKernels {
   // The maximum or the sum over lanes of base + (sum of the head's numbers times `whole`) -+ (reach
   // times length), for `count` heads.
   void (*intervals)(const std::byte* heads, std::size_t count, const HeadQuery& query,
-                    Interval* out);
+                    ScoreInterval* out);
   // The upper ends of one head's lanes: [lanes].
   void (*lane_highs)(const std::byte* head, const HeadQuery& query, std::int32_t* out);
   // The sums of products of `rows` rows of `width` codes and whole numbers: [rows]. Width is a

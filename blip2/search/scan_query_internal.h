@@ -29,7 +29,7 @@ class ScanQuery {
   // the vectors are read whose bound reaches `least`.
   std::int64_t value_from(std::int64_t least, const std::byte* head, const std::byte* body) const;
   // What value() lies between, for `count` pictures by their heads.
-  void intervals(const std::byte* heads, std::size_t count, Interval* out) const {
+  void intervals(const std::byte* heads, std::size_t count, ScoreInterval* out) const {
     kernels_->intervals(heads, count, head_, out);
   }
 

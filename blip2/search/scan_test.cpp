@@ -182,7 +182,7 @@ TEST(ScanKernels, ByHand) {
   query.reach[0] = 7;
   query.reach[1] = 1;
   for (const auto& set : runnable_scan_kernels()) {
-    Interval out;
+    ScoreInterval out;
     query.sums = false;
     set.kernels.intervals(head.data(), 1, query, &out);  // [100 - 28, 100 + 28], [-250, 150]
     EXPECT_EQ(out.low, 72) << set.name;
@@ -221,9 +221,9 @@ TEST(ScanKernels, InstructionSetsGiveTheSameNumbers) {
       std::vector<std::int64_t> out;
       for (const bool sums : {false, true}) {
         query.sums = sums;
-        std::vector<Interval> intervals(kHeads);
+        std::vector<ScoreInterval> intervals(kHeads);
         kernels.intervals(heads.data(), kHeads, query, intervals.data());
-        for (const Interval& one : intervals) out.insert(out.end(), {one.low, one.high});
+        for (const ScoreInterval& one : intervals) out.insert(out.end(), {one.low, one.high});
       }
       std::vector<std::int32_t> some(layout.lanes);
       kernels.lane_highs(heads.data(), query, some.data());
