@@ -57,7 +57,7 @@ std::string form_of(DataKind kind) {
   return "docs/data.md shows what each kind holds";
 }
 
-void apply_policy(const RecordFile& file, const BadRecordPolicy& policy, const char* form) {
+void apply_policy(const RecordFile& file, const BadRecordPolicy& policy, const std::string& form) {
   const std::size_t total = file.records.size() + file.bad.size();
   const std::string described = describe_bad_records(file, policy.listed);
   if (file.records.empty()) {
