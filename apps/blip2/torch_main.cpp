@@ -17,11 +17,11 @@ void add_score_with_clip(CLI::App& app) {
 }
 
 constexpr std::array<blip2::AddVerb, 21> kVerbs{
-    blip2::add_caption,    blip2::add_capfilt,   blip2::add_vqa,        blip2::add_chat,
-    blip2::add_match,      blip2::add_label,     blip2::add_embed,      blip2::add_train,
-    blip2::add_eval,       blip2::add_tokenize,  blip2::add_preprocess, blip2::add_convert,
-    blip2::add_inspect,    add_score_with_clip,  blip2::add_bench,      blip2::add_serve,
-    blip2::add_index,      blip2::add_search,    blip2::add_duplicates, blip2::add_completion,
+    blip2::add_caption, blip2::add_capfilt,  blip2::add_vqa,        blip2::add_chat,
+    blip2::add_match,   blip2::add_label,    blip2::add_embed,      blip2::add_train,
+    blip2::add_eval,    blip2::add_tokenize, blip2::add_preprocess, blip2::add_convert,
+    blip2::add_inspect, add_score_with_clip, blip2::add_bench,      blip2::add_serve,
+    blip2::add_index,   blip2::add_search,   blip2::add_duplicates, blip2::add_completion,
     blip2::add_manual};
 
 std::string describe(const std::exception& failure) {

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "blip2/base/file.h"
 #include "blip2/base/content_hash.h"
+#include "blip2/base/file.h"
 
 namespace blip2 {
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "blip2/base/error.h"
 #include "blip2/base/content_hash.h"
+#include "blip2/base/error.h"
 #include "blip2/io/gguf.h"
 #include "blip2/language/language_gguf.h"
 #include "blip2/language/lora_files.h"
