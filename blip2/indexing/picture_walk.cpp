@@ -44,7 +44,7 @@ bool has_picture_suffix(std::string_view name) {
   std::string suffix(name.substr(dot + 1));
   std::ranges::transform(suffix, suffix.begin(),
                          [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return is_picture_extension(suffix);
+  return is_picture_extension(suffix) || suffix == "jpe" || suffix == "jfif";  // cameras' names
 }
 
 // Whether a file begins as a picture does; false if it cannot be read.

@@ -24,9 +24,8 @@ constexpr std::array kKinds = {
     PictureKind{PictureFormat::heic, "HEIC", "heic", "image/heic", false},
 };
 
-constexpr std::array kExtensions = {"jpg"sv,  "jpeg"sv, "jpe"sv, "jfif"sv, "png"sv,
-                                    "webp"sv, "gif"sv,  "bmp"sv, "tif"sv,  "tiff"sv,
-                                    "avif"sv, "heic"sv, "heif"sv};
+constexpr std::array kExtensions = {"jpg"sv, "jpeg"sv, "png"sv,  "webp"sv, "gif"sv, "bmp"sv,
+                                    "tif"sv, "tiff"sv, "avif"sv, "heic"sv, "heif"sv};
 
 // Of a file of the ISO kind: a box "ftyp" with the main brand, a version and the other brands.
 std::optional<PictureFormat> format_of_brand(std::string_view brand) {
