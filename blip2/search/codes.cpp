@@ -11,6 +11,7 @@
 #include "blip2/base/random.h"
 #include "blip2/search/code_layout_internal.h"
 #include "blip2/search/eigenvectors_internal.h"
+#include "blip2/search/scan_kernels_internal.h"
 
 namespace blip2 {
 namespace {
@@ -87,21 +88,6 @@ std::vector<float> largest_of(std::span<const float> vectors, std::size_t width)
     }
   }
   return largest;
-}
-
-// Sixteen sums side by side, which the compiler adds at a time, in a fixed order.
-float product(const float* a, const float* b, std::size_t count) {
-  constexpr std::size_t kSide = 16;
-  float sums[kSide] = {};
-  std::size_t i = 0;
-  for (; i + kSide <= count; i += kSide) {
-    for (std::size_t l = 0; l < kSide; ++l) sums[l] += a[i + l] * b[i + l];
-  }
-  for (; i < count; ++i) sums[i % kSide] += a[i] * b[i];
-  for (std::size_t half = kSide / 2; half > 0; half /= 2) {
-    for (std::size_t l = 0; l < half; ++l) sums[l] += sums[l + half];
-  }
-  return sums[0];
 }
 
 bool all_finite(std::span<const float> numbers) {
@@ -213,12 +199,8 @@ std::vector<float> Basis::rotate(std::span<const float> vectors) const {
   // As many vectors at a time as stay near the processor while the rotation passes by.
   constexpr std::size_t kAtOnce = 32;
   for (std::size_t at = 0; at < vectors.size(); at += kAtOnce * width) {
-    const std::size_t end = std::min(at + kAtOnce * width, vectors.size());
-    for (std::size_t d = 0; d < width; ++d) {
-      for (std::size_t v = at; v < end; v += width) {
-        rotated[v + d] = product(rotation_.data() + d * width, vectors.data() + v, width);
-      }
-    }
+    const std::size_t count = std::min(kAtOnce, (vectors.size() - at) / width);
+    scan_kernels().rotate(rotation_.data(), vectors.data() + at, count, width, rotated.data() + at);
   }
   return rotated;
 }

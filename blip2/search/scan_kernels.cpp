@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <string_view>
 
@@ -67,6 +68,56 @@ void products_plain(const std::int8_t* codes, std::size_t rows, std::size_t widt
     for (std::size_t i = 0; i < width; ++i) sum += codes[i] * whole[i];
     out[row] = sum;
   }
+}
+
+// Eight sums side by side for each of kRows rows: the same order of additions whatever the
+// processor's vectors hold.
+constexpr std::size_t kRows = 4;
+using Eight = float __attribute__((vector_size(32)));
+
+__attribute__((always_inline)) inline void products_of_rows(const float* rows, const float* vector,
+                                                            std::size_t width, float* out) {
+  Eight sums[kRows] = {};
+  for (std::size_t i = 0; i + 8 <= width; i += 8) {
+    Eight some, row;
+    std::memcpy(&some, vector + i, sizeof some);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      std::memcpy(&row, rows + r * width + i, sizeof row);
+      sums[r] += row * some;
+    }
+  }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    const Eight& s = sums[r];
+    out[r] = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+    for (std::size_t i = width / 8 * 8; i < width; ++i) out[r] += rows[r * width + i] * vector[i];
+  }
+}
+
+__attribute__((always_inline)) inline void rotate_all(const float* rows, const float* vectors,
+                                                      std::size_t count, std::size_t width,
+                                                      float* out) {
+  for (std::size_t d = 0; d < width; d += kRows) {
+    const std::size_t some = std::min(kRows, width - d);
+    for (std::size_t v = 0; v < count; ++v) {
+      float products[kRows];
+      if (some == kRows) {
+        products_of_rows(rows + d * width, vectors + v * width, width, products);
+      } else {
+        for (std::size_t r = 0; r < some; ++r) {
+          products[r] = 0;
+          for (std::size_t i = 0; i < width; ++i) {
+            products[r] += rows[(d + r) * width + i] * vectors[v * width + i];
+          }
+        }
+      }
+      std::copy_n(products, some, out + v * width + d);
+    }
+  }
+}
+
+void rotate_plain(const float* rows, const float* vectors, std::size_t count, std::size_t width,
+                  float* out) {
+  rotate_all(rows, vectors, count, width, out);
 }
 
 #if defined(__x86_64__)
@@ -163,16 +214,21 @@ BLIP2_AVX2 void products_avx2(const std::int8_t* codes, std::size_t rows, std::s
     out[row] = sum_avx2(_mm256_add_epi32(a, b));
   }
 }
+
+BLIP2_AVX2 void rotate_avx2(const float* rows, const float* vectors, std::size_t count,
+                            std::size_t width, float* out) {
+  rotate_all(rows, vectors, count, width, out);
+}
 #endif
 
 }  // namespace
 
 std::vector<NamedScanKernels> runnable_scan_kernels() {
   std::vector<NamedScanKernels> sets{
-      {"plain", {intervals_plain, lane_highs_plain, products_plain}}};
+      {"plain", {intervals_plain, lane_highs_plain, products_plain, rotate_plain}}};
 #if defined(__x86_64__)
   if (processor().avx2) {
-    sets.push_back({"avx2", {intervals_avx2, lane_highs_avx2, products_avx2}});
+    sets.push_back({"avx2", {intervals_avx2, lane_highs_avx2, products_avx2, rotate_avx2}});
   }
 #endif
   return sets;

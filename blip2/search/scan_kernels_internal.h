@@ -20,7 +20,8 @@ struct ScoreInterval {
   std::int64_t low = 0, high = 0;
 };
 
-// The inner loops of a scan, written for each instruction set; all give the same numbers.
+// The inner loops of scans and encoding, written for each instruction set; all give the same
+// numbers.
 struct ScanKernels {
   // The maximum or the sum over lanes of base + (sum of the head's numbers times `whole`) -+ (reach
   // times length), for `count` heads.
@@ -32,6 +33,10 @@ struct ScanKernels {
   // multiple of 32. The numbers of the next row lie `step` further: 0 if all rows share them.
   void (*products)(const std::int8_t* codes, std::size_t rows, std::size_t width,
                    const std::int16_t* whole, std::size_t step, std::int32_t* out);
+  // The products of the rows [width, width] with each of `count` vectors: [count, width]. Sums have
+  // a fixed order.
+  void (*rotate)(const float* rows, const float* vectors, std::size_t count, std::size_t width,
+                 float* out);
 };
 
 // Those for this processor, or the plain ones if the environment has BLIP2_KERNELS=plain. AVX2

@@ -202,8 +202,8 @@ TEST(ScanKernels, InstructionSetsGiveTheSameNumbers) {
   const auto whole_number = [&](int most) {
     return static_cast<int>(generator() % static_cast<unsigned>(2 * most + 1)) - most;
   };
-  for (const VectorShape shape :
-       {VectorShape{1, 8}, VectorShape{11, 200}, VectorShape{32, 256}, VectorShape{9, 1024}}) {
+  for (const VectorShape shape : {VectorShape{1, 8}, VectorShape{11, 200}, VectorShape{32, 256},
+                                  VectorShape{9, 1024}, VectorShape{3, 45}}) {
     const CodeLayout layout(shape);
     constexpr std::size_t kHeads = 20;
     std::vector<std::byte> heads(kHeads * layout.head);
@@ -235,8 +235,19 @@ TEST(ScanKernels, InstructionSetsGiveTheSameNumbers) {
       }
       return out;
     };
+    const auto width = layout.width;
+    const auto rows = random_vectors({1, shape.width}, width, 10);
+    const auto vectors = random_vectors(shape, 1, 11);
+    const auto rotated = [&](const ScanKernels& kernels) {
+      std::vector<float> out(vectors.size());
+      kernels.rotate(rows.data(), vectors.data(), layout.queries, width, out.data());
+      return out;
+    };
     const auto plain = numbers(sets[0].kernels);
-    for (const auto& set : sets) EXPECT_EQ(numbers(set.kernels), plain) << set.name;
+    for (const auto& set : sets) {
+      EXPECT_EQ(numbers(set.kernels), plain) << set.name;
+      EXPECT_EQ(rotated(set.kernels), rotated(sets[0].kernels)) << set.name;
+    }
   }
 }
 
