@@ -42,6 +42,7 @@ Architecture: $architecture
 Maintainer: blip2's authors <blip2@localhost>
 Installed-Size: $(du -sk $stage/usr | cut -f1)
 Depends: $depends
+Recommends: libavif16 | libavif15, libheif1
 Section: science
 Priority: optional
 Description: BLIP-2 as native software
