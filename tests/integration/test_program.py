@@ -11,7 +11,8 @@ import time
 import pytest
 
 VERBS = ("caption", "capfilt", "vqa", "chat", "match", "label", "embed", "train", "eval", "tokenize",
-         "preprocess", "convert", "inspect", "score", "bench", "serve")
+         "preprocess", "convert", "inspect", "score", "bench", "serve", "index", "search", "duplicates",
+         "completion", "manual")
 
 
 def test_help_lists_every_verb(run):
